@@ -1,0 +1,1 @@
+//! What the result reader in the Pod is told (`ResultReader`) and what it reports (`AgentReport`).

@@ -1,0 +1,2 @@
+//! The kubeopencode binary.
+fn main() {}

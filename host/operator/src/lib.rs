@@ -1,0 +1,1 @@
+//! Controllers, admission ledger, launch, status and cleanup

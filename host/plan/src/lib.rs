@@ -1,0 +1,1 @@
+//! Gathered input and evaluated contexts to Pod and ConfigMaps; pure

@@ -1,0 +1,1 @@
+//! Loads and calls WebAssembly plugins within hard limits; knows no Kubernetes

@@ -1,0 +1,1 @@
+//! What runs inside the Pod: context-init and the result reader
