@@ -3,6 +3,7 @@
 #
 #   tools.sh               build what is missing and print the folder that holds everything
 #   tools.sh control-plane only etcd, kube-apiserver, kube-controller-manager and kubectl are needed: stop after them
+#   tools.sh clients       only kubectl and helm are needed
 #
 # A binary that the machine already has is taken first, in this order: $KUBEBUILDER_ASSETS, then PATH
 # (helm and kubectl of any version; the cluster's own parts only in the version below, since a newer
@@ -45,11 +46,22 @@ build() {
   fi
   command -v go >/dev/null || { say "Go is missing: install Go 1.26 or later, or put $name on the PATH"; exit 1; }
   say "$name: compiling (about $minutes min on two cores, once per machine)"
-  (cd "$module" && go build -trimpath -ldflags "$flags" -o "$root/$name.partial" "$tool") ||
+  (cd "$module" && CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$root/$name.partial" "$tool") ||
     { say "$name: go build failed in deploy/local/tools/$module; the lines above say why"; exit 1; }
   mv "$root/$name.partial" "$root/$name"
   say "$name: done in $((SECONDS - started)) s"
 }
+
+case $want in
+  clients) names="kubectl helm" ;;
+  control-plane) names="kubectl etcd kube-apiserver kube-controller-manager" ;;
+  *) names="kubectl helm etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns" ;;
+esac
+there() { for name in $names; do [ -x "$root/$name" ] || return 1; done; }
+if there; then
+  echo "$root"
+  exit
+fi
 
 # only one builder at a time: a second one waits and then finds everything there
 exec 9>"$root/.lock"
@@ -57,13 +69,19 @@ flock -n 9 || { say "another build is under way, waiting for it"; flock 9; }
 
 etcd=go.etcd.io/etcd/server/v3 cmd=k8s.io/kubernetes/cmd
 [ -x "$root/kubectl" ] || adopt kubectl || true
+[ -x "$root/helm" ] || [ "$want" = control-plane ] || adopt helm || true
+if [ "$want" = clients ]; then
+  build kubernetes $cmd/kubectl kubectl 1
+  build helm helm.sh/helm/v4/cmd/helm helm 3
+  echo "$root"
+  exit
+fi
 [ -x "$root/kube-apiserver" ] || adopt kube-apiserver "$kubernetes_version" || true
 build etcd $etcd etcd 3
 build kubernetes $cmd/kube-apiserver kube-apiserver 9
 build kubernetes $cmd/kube-controller-manager kube-controller-manager 3
 build kubernetes $cmd/kubectl kubectl 1
 if [ "$want" != control-plane ]; then
-  [ -x "$root/helm" ] || adopt helm || true
   build helm helm.sh/helm/v4/cmd/helm helm 3
   build kubernetes $cmd/kube-scheduler kube-scheduler 1
   build kubernetes $cmd/kubelet kubelet 3

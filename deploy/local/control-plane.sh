@@ -1,0 +1,69 @@
+# etcd, kube-apiserver and kube-controller-manager of one cluster. Sourced; uses $state, $tools and $mode.
+
+control_plane_up() {
+  make_pki
+  # durability is for clusters that outlive a power cut
+  start etcd "$tools/etcd" --data-dir etcd --unsafe-no-fsync --quota-backend-bytes 4294967296 --log-level warn \
+    --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
+    --listen-peer-urls "http://127.0.0.1:$etcd_peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$etcd_peer_port" \
+    --initial-cluster "default=http://127.0.0.1:$etcd_peer_port"
+
+  local address=127.0.0.1 reconciler=none
+  # Pods reach the API server through the Service `kubernetes`, whose endpoint is the node's address
+  [ "$mode" = full ] && address=0.0.0.0 reconciler=lease
+  start kube-apiserver "$tools/kube-apiserver" --etcd-servers="http://127.0.0.1:$etcd_port" \
+    --secure-port="$api_port" --bind-address="$address" --advertise-address="$node_ip" \
+    --endpoint-reconciler-type="$reconciler" --service-cluster-ip-range="$service_net.0/16" \
+    --tls-cert-file=pki/apiserver.crt --tls-private-key-file=pki/apiserver.key --client-ca-file=pki/ca.crt \
+    --service-account-key-file=pki/service-account.pub --service-account-signing-key-file=pki/service-account.key \
+    --service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC \
+    --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+    --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key \
+    --kubelet-preferred-address-types=InternalIP \
+    --audit-policy-file="$here/audit-policy.yaml" --audit-log-path="$state/logs/audit.log" --audit-log-maxsize=4000
+  ready etcd 30 port_answers "$etcd_port"
+  ready kube-apiserver 90 kubectl get --raw /readyz
+
+  start kube-controller-manager "$tools/kube-controller-manager" --kubeconfig pki/controller-manager.kubeconfig \
+    --authentication-kubeconfig pki/controller-manager.kubeconfig --authorization-kubeconfig pki/controller-manager.kubeconfig \
+    --service-account-private-key-file=pki/service-account.key --root-ca-file=pki/ca.crt \
+    --cluster-signing-cert-file=pki/ca.crt --cluster-signing-key-file=pki/ca.key \
+    --use-service-account-credentials=true --leader-elect=false --controllers='*' \
+    --kube-api-qps=200 --kube-api-burst=400 --secure-port="$controller_manager_port"
+  ready kube-controller-manager 60 kubectl -n default get serviceaccount default
+}
+
+control_plane_down() {
+  stop kube-controller-manager
+  stop kube-apiserver
+  stop etcd
+}
+
+port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Ports are given out in blocks of ten, once per cluster, so that several run side by side.
+take_ports() {
+  local base
+  if [ ! -f "$state/ports" ]; then
+    exec 7>"$clusters/.ports"
+    flock 7
+    for base in $(seq 16440 10 17440) none; do
+      ! grep -qx "$base" "$clusters"/*/ports 2>/dev/null && block_is_free "$base" && break
+    done
+    [ "$base" != none ] || die "no block of ten free ports between 16440 and 17449" "take down clusters that are not needed: ls $clusters"
+    echo "$base" >"$state/ports"
+    exec 7>&-
+  fi
+  base=$(<"$state/ports")
+  api_port=$base etcd_port=$((base + 1)) etcd_peer_port=$((base + 2)) controller_manager_port=$((base + 3))
+  scheduler_port=$((base + 4)) kubelet_port=$((base + 5)) kubelet_health_port=$((base + 6))
+  proxy_metrics_port=$((base + 7)) proxy_health_port=$((base + 8))
+}
+
+block_is_free() {
+  local port
+  [ "$1" != none ] || return 0
+  for port in $(seq "$1" $(($1 + 9))); do
+    ! port_answers "$port" || return 1
+  done
+}
