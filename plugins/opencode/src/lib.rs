@@ -1,0 +1,133 @@
+//! Command builder `opencode`: the OpenCode agent as a process of its own, as a client, and as a server.
+
+mod shell;
+
+use kubeopencode_plugin_sdk::{
+    BuildRequest, CommandBuilder, CommandPlan, EnvVar, Mode, PluginError, ServeRequest, Server, ServerPlan,
+    server_builder,
+};
+use serde_json::{Value, json};
+
+use shell::quoted;
+
+/// The plugin.
+pub struct OpenCode;
+
+impl CommandBuilder for OpenCode {
+    const NAME: &'static str = "opencode";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &'static str = "Runs OpenCode";
+    const SCHEMA: &'static str = include_str!("../schema.json");
+
+    fn build(request: &BuildRequest) -> Result<CommandPlan, PluginError> {
+        let prompt = request.prompt_path.as_deref().ok_or_else(|| nothing_to_do(&request.workspace_dir))?;
+        let program = Program { tools_dir: &request.tools_dir };
+        // the prompt comes on stdin: as an argument, one that starts with `-` would be read as an option, and
+        // the kernel takes no argument of more than 128 KiB
+        let run = match &request.mode {
+            Mode::Run => format!("{} run < {}", program.path(), quoted(prompt)),
+            Mode::Attach(url) => {
+                format!("{} run --attach {} < {}", program.path(), quoted(url), quoted(prompt))
+            }
+        };
+        let command = format!("exec {} agent-run -- {run}", program.reader());
+        let env = environment(
+            &request.workspace_dir,
+            request.context_path.as_deref(),
+            request.config.as_deref(),
+            request.config_path.as_deref(),
+        )?;
+        let mut plan = CommandPlan::new(["sh", "-c", &command], env);
+        plan.result_reader = Some(result_reader().to_string());
+        Ok(plan)
+    }
+}
+
+impl Server for OpenCode {
+    fn serve(request: &ServeRequest) -> Result<ServerPlan, PluginError> {
+        let program = Program { tools_dir: &request.tools_dir };
+        let command = format!("{} serve --port {} --hostname 0.0.0.0", program.path(), request.port);
+        let env = environment(
+            &request.workspace_dir,
+            request.context_path.as_deref(),
+            request.config.as_deref(),
+            request.config_path.as_deref(),
+        )?;
+        let command = CommandPlan::new(["sh", "-c", &command], env);
+        Ok(ServerPlan { command, health_path: Some("/session/status".to_owned()) })
+    }
+}
+
+struct Program<'a> {
+    tools_dir: &'a str,
+}
+
+impl Program<'_> {
+    fn path(&self) -> String {
+        quoted(&format!("{}/opencode", self.tools_dir)).into_owned()
+    }
+
+    /// The result reader, which the host puts beside the program.
+    fn reader(&self) -> String {
+        quoted(&format!("{}/kubeopencode", self.tools_dir)).into_owned()
+    }
+}
+
+fn nothing_to_do(workspace_dir: &str) -> PluginError {
+    PluginError::invalid_config(format!(
+        "the Task has nothing to do: set spec.description, or mount a context at {workspace_dir}/task.md"
+    ))
+}
+
+fn environment(
+    workspace_dir: &str,
+    context_path: Option<&str>,
+    config: Option<&str>,
+    config_path: Option<&str>,
+) -> Result<Vec<EnvVar>, PluginError> {
+    let mut env = Vec::new();
+    if let Some(path) = config_path {
+        env.push(EnvVar::value("OPENCODE_CONFIG", path));
+    }
+    if !sets_permission(config)? {
+        // nobody is there to answer a question
+        env.push(EnvVar::value("OPENCODE_PERMISSION", json!({"*": "allow"}).to_string()));
+    }
+    if let Some(path) = context_path {
+        let within = path.strip_prefix(workspace_dir).and_then(|rest| rest.strip_prefix('/'));
+        let content = json!({"instructions": [within.unwrap_or(path)]});
+        env.push(EnvVar::value("OPENCODE_CONFIG_CONTENT", content.to_string()));
+    }
+    Ok(env)
+}
+
+fn sets_permission(config: Option<&str>) -> Result<bool, PluginError> {
+    let Some(config) = config else { return Ok(false) };
+    let config: Value = serde_json::from_str(config)
+        .map_err(|e| PluginError::invalid_config(format!("invalid JSON in Agent config: {e}")))?;
+    Ok(config.get("permission").is_some())
+}
+
+/// OpenCode's `--format json`: one event a line.
+fn result_reader() -> Value {
+    json!({
+        "format": "json-lines",
+        "args": ["--format", "json"],
+        "rules": [
+            {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
+            {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
+            {"when": {"/type": "step_finish"}, "usage": {
+                "inputTokens": "/part/tokens/input",
+                "outputTokens": "/part/tokens/output",
+                "reasoningTokens": "/part/tokens/reasoning",
+                "cacheReadTokens": "/part/tokens/cache/read",
+                "costUSD": "/part/cost",
+            }},
+        ],
+    })
+}
+
+server_builder!(OpenCode);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Command builders, with and without a server mode.
+
+use crate::{CommandPlan, Descriptor, EnvVar, PluginError, Tools};
+
+pub use crate::bindings::builder::exports::kubeopencode::plugin::command_builder::{BuildRequest, Mode};
+pub use crate::bindings::server::exports::kubeopencode::plugin::server::{ServeRequest, ServerPlan};
+
+/// A command builder. Export it with [`command_builder!`](crate::command_builder), or with
+/// [`server_builder!`](crate::server_builder) when it is a [`Server`] too.
+pub trait CommandBuilder {
+    /// The `commandBuilder` that users write.
+    const NAME: &'static str;
+    /// The plugin's version, usually `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// One sentence.
+    const DESCRIPTION: &'static str;
+    /// JSON Schema 2020-12 of the Agent's `config`; without `$ref` and `$defs`.
+    const SCHEMA: &'static str;
+    /// What its plans contain beyond files and its own environment.
+    const CAPABILITIES: &'static [&'static str] = &[];
+
+    /// The process of one Task.
+    ///
+    /// # Errors
+    /// What the user or the plugin's author has to mend.
+    fn build(request: &BuildRequest) -> Result<CommandPlan, PluginError>;
+}
+
+/// A command builder whose agent can run as a server.
+pub trait Server: CommandBuilder {
+    /// The server's process.
+    ///
+    /// # Errors
+    /// What the user or the plugin's author has to mend.
+    fn serve(request: &ServeRequest) -> Result<ServerPlan, PluginError>;
+}
+
+impl CommandPlan {
+    /// A process whose exit code alone counts, its program copied in by the Agent's image.
+    pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>, env: Vec<EnvVar>) -> Self {
+        CommandPlan {
+            tools: Tools::InitContainer(None),
+            command: command.into_iter().map(Into::into).collect(),
+            args: Vec::new(),
+            env,
+            files: Vec::new(),
+            result_reader: None,
+            diagnostics: Vec::new(),
+            extensions: Vec::new(),
+        }
+    }
+}
+
+/// Exports a [`CommandBuilder`] as this component's only plugin.
+#[macro_export]
+macro_rules! command_builder {
+    ($plugin:ty) => {
+        const _: () = {
+            use $crate::bindings::builder::exports::kubeopencode::plugin::command_builder as wit;
+
+            struct Component;
+
+            impl wit::Guest for Component {
+                fn describe() -> $crate::Descriptor {
+                    $crate::describe_builder::<$plugin>()
+                }
+                fn build(request: wit::BuildRequest) -> Result<$crate::CommandPlan, $crate::PluginError> {
+                    $crate::report_panics();
+                    <$plugin as $crate::CommandBuilder>::build(&request)
+                }
+            }
+
+            $crate::bindings::builder::export_command_builder!(
+                Component with_types_in $crate::bindings::builder
+            );
+        };
+    };
+}
+
+/// Exports a [`CommandBuilder`] that is also a [`Server`] as this component's only plugin.
+#[macro_export]
+macro_rules! server_builder {
+    ($plugin:ty) => {
+        $crate::command_builder!($plugin);
+
+        const _: () = {
+            use $crate::bindings::server::exports::kubeopencode::plugin::server as wit;
+
+            struct Component;
+
+            impl wit::Guest for Component {
+                fn serve(request: wit::ServeRequest) -> Result<wit::ServerPlan, $crate::PluginError> {
+                    $crate::report_panics();
+                    <$plugin as $crate::Server>::serve(&request)
+                }
+            }
+
+    $crate::bindings::server::export_server!(Component with_types_in $crate::bindings::server);
+        };
+    };
+}
+
+/// What the host learns about a builder.
+#[doc(hidden)]
+pub fn describe_builder<T: CommandBuilder>() -> Descriptor {
+    Descriptor {
+        name: T::NAME.to_owned(),
+        version: T::VERSION.to_owned(),
+        description: T::DESCRIPTION.to_owned(),
+        config_schema: T::SCHEMA.to_owned(),
+        capabilities: T::CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
+        extensions: Vec::new(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Context types: the trait, the export and the words a plugin answers with.
+
+use serde::de::DeserializeOwned;
+
+use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
+use crate::{Descriptor, Diagnostic, PluginError, Severity};
+
+pub use wit::{
+    Action, ConfigMapMount, Entry, GitFetch, Input, Origin, Outcome, Plan, Request, Required, Requirement,
+    Resolved, SecretFile, TaskView, TextFile, UrlFetch,
+};
+
+/// What [`ContextType::evaluate`] gives.
+pub type Answer = Result<Outcome, PluginError>;
+
+/// A context type. Export it with [`context_type!`](crate::context_type).
+pub trait ContextType {
+    /// The payload: the host has checked it against [`Self::SCHEMA`].
+    type Config: DeserializeOwned;
+    /// The `type` that users write.
+    const NAME: &'static str;
+    /// The plugin's version, usually `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// One sentence.
+    const DESCRIPTION: &'static str;
+    /// JSON Schema 2020-12 of the payload; without `$ref` and `$defs`.
+    const SCHEMA: &'static str;
+    /// What its plans contain beyond text and files: `env`, `git`, `url`, `secret`, `init-container`.
+    const CAPABILITIES: &'static [&'static str] = &[];
+
+    /// Turns one item into actions; a pure function, called again with the inputs that it asked for.
+    ///
+    /// # Errors
+    /// What the user or the plugin's author has to mend.
+    fn evaluate(config: Self::Config, request: &Request) -> Answer;
+}
+
+/// Exports a [`ContextType`] as this component's only plugin.
+#[macro_export]
+macro_rules! context_type {
+    ($plugin:ty) => {
+        const _: () = {
+            use $crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
+
+            struct Component;
+
+            impl wit::Guest for Component {
+                fn describe() -> $crate::Descriptor {
+                    $crate::describe_context::<$plugin>()
+                }
+                fn evaluate(request: wit::Request) -> $crate::Answer {
+                    $crate::evaluate_context::<$plugin>(&request)
+                }
+            }
+
+            $crate::bindings::context::export_context_type!(Component with_types_in $crate::bindings::context);
+        };
+    };
+}
+
+/// What the host learns about a plugin.
+#[doc(hidden)]
+pub fn describe_context<T: ContextType>() -> Descriptor {
+    Descriptor {
+        name: T::NAME.to_owned(),
+        version: T::VERSION.to_owned(),
+        description: T::DESCRIPTION.to_owned(),
+        config_schema: T::SCHEMA.to_owned(),
+        capabilities: T::CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
+        extensions: Vec::new(),
+    }
+}
+
+/// Reads the payload and calls the plugin.
+#[doc(hidden)]
+pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
+    crate::logging::report_panics();
+    let config =
+        serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
+    T::evaluate(config, request)
+}
+
+/// A plan of these actions, in this order.
+///
+/// # Errors
+/// Never; an [`Answer`] so that it can stand at the end of `evaluate`.
+pub fn ready(actions: impl IntoIterator<Item = Action>) -> Answer {
+    let actions = actions.into_iter().collect();
+    Ok(Outcome::Ready(Plan { actions, diagnostics: Vec::new(), extensions: Vec::new() }))
+}
+
+/// A plan of nothing: something optional is missing, and `message` says what.
+///
+/// # Errors
+/// Never; an [`Answer`] so that it can stand at the end of `evaluate`.
+pub fn skipped(message: impl Into<String>) -> Answer {
+    let diagnostics = vec![Diagnostic {
+        severity: Severity::Info,
+        code: "OptionalSkipped".to_owned(),
+        message: message.into(),
+    }];
+    Ok(Outcome::Ready(Plan { actions: Vec::new(), diagnostics, extensions: Vec::new() }))
+}
+
+/// Asks the host to read ConfigMaps; the call comes again with one input for each name, under that name as id.
+/// Ask for all that was asked for before and for more.
+///
+/// # Errors
+/// Never; an [`Answer`] so that it can stand at the end of `evaluate`.
+pub fn need<'a>(config_maps: impl IntoIterator<Item = &'a str>) -> Answer {
+    let needs = config_maps
+        .into_iter()
+        .map(|name| Required { id: name.to_owned(), what: Requirement::ConfigMap(name.to_owned()) })
+        .collect();
+    Ok(Outcome::Needs(needs))
+}
+
+impl Request {
+    /// The answer to an earlier [`need`], `None` when it was not asked for yet.
+    pub fn input(&self, id: &str) -> Option<&Resolved> {
+        self.inputs.iter().find(|input| input.id == id).map(|input| &input.value)
+    }
+}

@@ -1,0 +1,54 @@
+//! What a plugin in Rust is written with: implement [`ContextType`] or [`CommandBuilder`] (and [`Server`]) and
+//! export it with [`context_type!`], [`command_builder!`] or [`server_builder!`].
+//!
+//! ```
+//! use kubeopencode_plugin_sdk::{Action, Answer, ContextType, Request, context_type, ready};
+//!
+//! struct Greeting;
+//!
+//! impl ContextType for Greeting {
+//!     type Config = String;
+//!     const NAME: &'static str = "Greeting";
+//!     const VERSION: &'static str = "1.0.0";
+//!     const DESCRIPTION: &'static str = "Greets whoever the item names";
+//!     const SCHEMA: &'static str = r#"{"type": "string", "maxLength": 100}"#;
+//!
+//!     fn evaluate(whom: String, _request: &Request) -> Answer {
+//!         ready([Action::Inline(format!("Say hello to {whom} first."))])
+//!     }
+//! }
+//!
+//! context_type!(Greeting);
+//! # fn main() {}
+//! ```
+//!
+//! A plugin is a pure function: no clock, no files, no network, no randomness. What it wants to read it asks the
+//! host for ([`need`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
+//! are the host's. All of it can be tested natively with [`testing`].
+
+#[doc(hidden)]
+pub mod bindings;
+mod builder;
+mod context;
+mod errors;
+mod logging;
+pub mod testing;
+
+pub use builder::{BuildRequest, CommandBuilder, Mode, ServeRequest, Server, ServerPlan};
+pub use context::{
+    Action, Answer, ConfigMapMount, ContextType, Entry, GitFetch, Input, Origin, Outcome, Plan, Request,
+    Required, Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch, need, ready, skipped,
+};
+pub use logging::{Level, log};
+
+pub use bindings::context::kubeopencode::plugin::types::{
+    CommandPlan, Descriptor, Diagnostic, EnvSource, EnvVar, ErrorKind, Extension, File, HostInfo,
+    PluginError, SecretKey, Severity, Tools,
+};
+
+#[doc(hidden)]
+pub use builder::describe_builder;
+#[doc(hidden)]
+pub use context::{describe_context, evaluate_context};
+#[doc(hidden)]
+pub use logging::report_panics;

@@ -1,0 +1,20 @@
+//! The only import: a few lines for the operator's log.
+
+pub use crate::bindings::context::kubeopencode::plugin::log::Level;
+
+/// Writes a line to the operator's log; what goes beyond 64 lines or 8 KiB a call is dropped.
+/// Natively, in tests, the line goes to stderr.
+pub fn log(level: Level, message: &str) {
+    #[cfg(target_family = "wasm")]
+    crate::bindings::context::kubeopencode::plugin::log::log(level, message);
+    #[cfg(not(target_family = "wasm"))]
+    eprintln!("{level:?} {message}");
+}
+
+/// Lets a panic's message reach the operator's log; without this it would be lost with the standard error
+/// stream, which a plugin does not have.
+#[doc(hidden)]
+pub fn report_panics() {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(|info| log(Level::Error, &info.to_string())));
+}
