@@ -1,8 +1,9 @@
 # Long-running processes of one cluster: started with a log each, known by PID and start time, and never confused
 # with somebody else's process that got the same number. Sourced; uses $state.
 
-# start_time PID: the kernel's start time, which together with the PID names one process within a boot
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# start_time PID: the kernel's start time, which together with the PID names one process within a boot.
+# Nothing for a process that has ended and waits to be reaped.
+start_time() { sed -n 's/.*) //; /^[^ZX]/p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 alive() {
   local pid started
