@@ -2,5 +2,13 @@
 //!
 //! May touch: types, schemas, pure functions over them. Must not touch: a Kubernetes client, files, clocks.
 
+pub mod agent;
+pub mod condition;
+pub mod config;
+pub mod context;
+pub mod crd;
+pub mod literals;
+pub mod names;
 pub mod plugin;
 pub mod report;
+pub mod task;

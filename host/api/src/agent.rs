@@ -1,0 +1,338 @@
+//! Agent: how Tasks are executed. Images, credentials, limits, shared context.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements, SecurityContext,
+    Toleration, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::context::ContextItem;
+use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORKSPACE_DIR};
+
+/// How Tasks are executed: images, credentials, limits and the context that they share.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "kubeopencode.io",
+    version = "v1alpha1",
+    kind = "Agent",
+    plural = "agents",
+    shortname = "ag",
+    namespaced,
+    status = "AgentStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.executorImage", priority = 1),
+    printcolumn(name = "ServiceAccount", type_ = "string", json_path = ".spec.serviceAccountName"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentSpec {
+    /// Image of the init container that brings the agent's program into `/tools`. Alone, without `executorImage`, it is
+    /// the image that the agent runs in (as it was before there were two).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub agent_image: Option<String>,
+    /// Image that the agent runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub executor_image: Option<String>,
+    /// Image of a Task's Pod that attaches to the server of a server-mode Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub attach_image: Option<String>,
+    /// Working directory of the agent. Default `/workspace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1024),
+        regex(pattern = r"^/[^\x00]*$"),
+        extend("x-kubernetes-validations" = [{
+            "rule": "!(self in ['/', '/tools', '/git', '/tmp', '/proc', '/sys', '/dev'])",
+            "message": "workspaceDir must not be /, /tools, /git, /tmp, /proc, /sys or /dev"
+        }])
+    )]
+    pub workspace_dir: Option<String>,
+    /// Replaces the argv that the command builder made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("items" = {"type": "string", "maxLength": 65536}))]
+    pub command: Vec<String>,
+    /// Plugin that builds the agent's command. Default `opencode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"), length(max = 63))]
+    pub command_builder: Option<String>,
+    /// The agent's own configuration: an object, or JSON text, which is kept byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::any")]
+    pub config: Option<Value>,
+    /// Context for all Tasks of this Agent, before their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub contexts: Vec<ContextItem>,
+    /// Secrets for the agent, as environment variables or files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub credentials: Vec<Credential>,
+    /// More of the Pod: labels, scheduling, runtime class, resources, security.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_spec: Option<AgentPodSpec>,
+    /// ServiceAccount of the Pods.
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: String,
+    /// Globs (`*`, `?`, `[..]`) of the namespaces whose Tasks may use this Agent. Empty: all. The Agent's own is
+    /// always allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("items" = {"type": "string", "maxLength": 253}))]
+    pub allowed_namespaces: Vec<String>,
+    /// Most Tasks that may run at once; 0 or unset: unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_concurrent_tasks: Option<i32>,
+    /// Most Tasks that may start within a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// Runs a persistent server that Tasks attach to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_config: Option<ServerConfig>,
+}
+
+impl AgentSpec {
+    /// `workspaceDir`, or its default.
+    pub fn workspace_dir(&self) -> &str {
+        self.workspace_dir.as_deref().unwrap_or(DEFAULT_WORKSPACE_DIR)
+    }
+
+    /// `commandBuilder`, or its default.
+    pub fn command_builder(&self) -> &str {
+        self.command_builder.as_deref().unwrap_or(DEFAULT_COMMAND_BUILDER)
+    }
+
+    /// `maxConcurrentTasks`, if it limits anything.
+    pub fn capacity(&self) -> Option<usize> {
+        self.max_concurrent_tasks.and_then(|max| usize::try_from(max).ok()).filter(|max| *max > 0)
+    }
+
+    /// Whether a Task needs a slot of this Agent before it starts.
+    pub fn is_limited(&self) -> bool {
+        self.capacity().is_some() || self.quota.is_some()
+    }
+}
+
+/// A Secret for the agent. No key and no mountPath: all keys as environment variables. No key, with mountPath: a
+/// directory of all keys. A key with `env`, `mountPath` or both: that variable, that file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credential {
+    /// Name for people; unique in the Agent.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The Secret, in the Agent's namespace.
+    pub secret_ref: SecretRef,
+    /// Environment variable that gets the key's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub env: Option<String>,
+    /// File that gets the key's value, or directory that gets all keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub mount_path: Option<String>,
+    /// Permission bits of the files, 0 to 0777. Default 0600, readable by the agent's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 511))]
+    pub file_mode: Option<i32>,
+}
+
+/// A Secret, or one key of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// One key; without it, all keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
+}
+
+/// More of a Task's Pod, passed on as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentPodSpec {
+    /// More labels. `app` and `kubeopencode.io/*` are ignored, with a condition.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Where the Pod may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+    /// RuntimeClass, as in `gvisor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub runtime_class_name: Option<String>,
+    /// Resources of the agent's container, and of the server's.
+    #[serde(default, deserialize_with = "resources", skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Security context of all containers, in place of the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
+    /// Security context of the Pod, in place of the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security_context: Option<PodSecurityContext>,
+    /// Secrets for pulling images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// More environment of the agent's container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// More volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// More mounts of the agent's container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume_mounts: Vec<VolumeMount>,
+}
+
+/// Where a Pod may run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scheduling {
+    /// Labels that the node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the Pod tolerates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Affinity of the Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// Most Task starts within a sliding window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quota {
+    /// Starts within the window, 1 to 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_task_starts: i32,
+    /// Length of the window in seconds, 60 to 86400.
+    #[schemars(range(min = 60, max = 86400))]
+    pub window_seconds: i32,
+}
+
+/// A persistent server that Tasks attach to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Port of the server. Default 4096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// Key of a Secret with the server's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<PasswordRef>,
+}
+
+impl ServerConfig {
+    /// `port`, or its default.
+    pub fn port(&self) -> u16 {
+        self.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_SERVER_PORT)
+    }
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// What the operator keeps about an Agent: who holds its slots, and its server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Tasks that hold a slot, one entry a Task UID. Written before the Pod is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub admitted: Vec<TaskStart>,
+    /// Starts within the quota's window.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub task_start_history: Vec<TaskStart>,
+    /// The server of a server-mode Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_status: Option<ServerStatus>,
+    /// ServerReady, ServerHealthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One Task that was let start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStart {
+    /// `metadata.uid` of the Task.
+    #[serde(rename = "taskUID", default)]
+    #[schemars(length(max = 64))]
+    pub task_uid: String,
+    /// Namespace of the Task.
+    #[schemars(length(max = 63))]
+    pub task_namespace: String,
+    /// Name of the Task.
+    #[schemars(length(max = 253))]
+    pub task_name: String,
+    /// When it was let start.
+    pub start_time: Time,
+}
+
+/// The server of a server-mode Agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Name of the Deployment.
+    pub deployment_name: String,
+    /// Name of the Service.
+    pub service_name: String,
+    /// Address of the server inside the cluster.
+    pub url: String,
+    /// Replicas that are ready.
+    #[serde(default)]
+    pub ready_replicas: i32,
+}
+
+/// Reads resources as the API server takes them: `cpu: 2` is as good as `cpu: "2"`.
+fn resources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ResourceRequirements>, D::Error> {
+    let Some(mut value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    for part in ["limits", "requests"] {
+        let Some(quantities) = value.get_mut(part).and_then(Value::as_object_mut) else { continue };
+        for quantity in quantities.values_mut() {
+            if let Value::Number(number) = quantity {
+                *quantity = Value::String(number.to_string());
+            }
+        }
+    }
+    serde_json::from_value(value).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_may_be_written_as_numbers() {
+        let spec: AgentPodSpec =
+            serde_json::from_str(r#"{"resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}"#).unwrap();
+        let limits = spec.resources.unwrap().limits.unwrap();
+        assert_eq!((limits["cpu"].0.as_str(), limits["memory"].0.as_str()), ("2", "1Gi"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Context items: what a Task or an Agent gives the agent to know.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One piece of context, or of files, for the agent.
+///
+/// `type` names a built-in type (`Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`), whose payload is the field of
+/// that name, or a plugin, whose payload is `config`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "(self.type == 'Text') == has(self.text)", "message": "text is required for type Text and belongs to no other type"},
+    {"rule": "(self.type == 'ConfigMap') == has(self.configMap)", "message": "configMap is required for type ConfigMap and belongs to no other type"},
+    {"rule": "(self.type == 'Git') == has(self.git)", "message": "git is required for type Git and belongs to no other type"},
+    {"rule": "(self.type == 'URL') == has(self.url)", "message": "url is required for type URL and belongs to no other type"},
+    {"rule": "(self.type == 'File') == has(self.file)", "message": "file is required for type File and belongs to no other type"},
+    {"rule": "self.type == 'Runtime' || !has(self.runtime)", "message": "runtime belongs to type Runtime alone"},
+]))]
+pub struct ContextItem {
+    /// Type of the context: `Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`, or the name of a plugin.
+    #[serde(rename = "type")]
+    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"), length(max = 63))]
+    pub type_: String,
+    /// Identifier for logs and for the `name` attribute of the context's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub name: Option<String>,
+    /// What this context is for; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The Task goes on without this context if it cannot be resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+    /// Where to put the content; a relative path lies under `workspaceDir`. Empty: the content goes to
+    /// `.kubeopencode/context.md`. Required for Git and URL, ignored for Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub mount_path: Option<String>,
+    /// Permission bits of the files, 0 to 0777 (YAML: `0755` is octal). Default 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 511))]
+    pub file_mode: Option<i32>,
+    /// Content of a Text context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Payload of a ConfigMap context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapContext>,
+    /// Payload of a Git context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitContext>,
+    /// Payload of a Runtime context; may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeContext>,
+    /// Payload of a URL context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<UrlContext>,
+    /// Payload of a File context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileContext>,
+    /// Payload of a plugin's type, as the plugin's schema says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::any")]
+    pub config: Option<Value>,
+}
+
+/// Content of a ConfigMap: one key, or all of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapContext {
+    /// Name of the ConfigMap, in the namespace of the object that holds this item.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// One key; without it, all keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
+    /// A missing ConfigMap or key is left out instead of failing the Task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// Files of a Git repository.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GitContext {
+    /// URL of the repository: `https://`, `http://`, `ssh://` or `user@host:path`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub repository: String,
+    /// Path inside the repository; without it, all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// Branch, tag or commit SHA. Default `HEAD`.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub ref_: Option<String>,
+    /// Number of commits to fetch; 0 = the full history. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub depth: Option<i32>,
+    /// Fetch submodules too. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submodules: Option<bool>,
+    /// Secret with `username` and `password`, or `ssh-privatekey` and `ssh-known-hosts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+}
+
+/// KubeOpenCode's own explanation of where the agent runs. It has no fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeContext {}
+
+/// Content of a remote URL, fetched in the Pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UrlContext {
+    /// Address, `https://` or `http://`.
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://.+"))]
+    pub source: String,
+    /// Request headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 8192}, "maxProperties" = 64))]
+    pub headers: BTreeMap<String, String>,
+    /// Secret with `token` (sent as Bearer), or `username` and `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+    /// Accept any TLS certificate. Default false.
+    #[serde(default, rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_tls_verify: Option<bool>,
+    /// Seconds until a try is given up. Default 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout: Option<i32>,
+    /// SHA-256 that the content must have, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"), length(max = 64))]
+    pub sha256: Option<String>,
+    /// Lay out the archive (tar, tar.gz, tar.zst, zip) under `mountPath`. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpack: Option<bool>,
+}
+
+/// A single file from text, a ConfigMap's key or a Secret's key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileContext {
+    /// Name of the file, for people.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Where the content comes from.
+    pub source: FileSource,
+}
+
+/// Exactly one source of a file's content.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct FileSource {
+    /// The content itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<String>,
+    /// A key of a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<KeyRef>,
+    /// A key of a Secret; its value is joined inside the Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<KeyRef>,
+}
+
+/// A key of a ConfigMap or Secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+    /// A missing object or key is left out instead of failing the Task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// A Secret by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretName {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}

@@ -1,0 +1,174 @@
+//! The CustomResourceDefinitions, generated from the types.
+//!
+//! Three things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
+//! that `has()` in a rule means what it says), the core types that are passed through to the Pod lose their
+//! descriptions (148 KB of them), and quantities may be numbers, as everywhere in Kubernetes.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::config::KubeOpenCodeConfig;
+use crate::task::Task;
+
+/// A field without a type: any JSON. Rules cannot look into it, so the operator checks it.
+pub(crate) fn any(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// `agentRef`: a name, or an object `{name, namespace}`; arrays and numbers are refused. A structural schema cannot say
+/// "string or object", so the limits of both stand beside each other, and each applies to its own kind of value.
+pub(crate) fn agent_ref(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-preserve-unknown-fields": true,
+        "minLength": 1, "maxLength": 253,
+        "required": ["name"], "maxProperties": 2,
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 253},
+            "namespace": {"type": "string", "minLength": 1, "maxLength": 63},
+        },
+        "minItems": 1, "maxItems": 0,
+        "minimum": 1, "maximum": 0,
+    })
+}
+
+/// Rules on the whole Task, so that the API server itself keeps what must not change.
+const TASK_RULES: &[(&str, &str)] = &[
+    (
+        "!has(oldSelf.status) || !(has(oldSelf.status.podUID) || (has(oldSelf.status.phase) && \
+         oldSelf.status.phase in ['Completed', 'Failed'])) || self.spec == oldSelf.spec",
+        "spec cannot change once the Task has been launched or is over; make a new Task",
+    ),
+    (
+        "!has(oldSelf.status) || !has(oldSelf.status.podUID) || (has(self.status) && has(self.status.podUID) && \
+         self.status.podUID == oldSelf.status.podUID)",
+        "status.podUID never changes once it is set",
+    ),
+    (
+        "!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Completed', 'Failed']) || \
+         (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)",
+        "a Task that is over stays as it is",
+    ),
+];
+
+/// Rules on the whole Agent.
+const AGENT_RULES: &[(&str, &str)] = &[(
+    "!has(self.spec.serverConfig) || self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
+    "an Agent with serverConfig gives its name to a Service: at most 63 of a-z, 0-9 and -, beginning with a letter",
+)];
+
+/// The parts of `podSpec` whose schema is that of a core type.
+const PASSED_THROUGH: &[&str] = &[
+    "affinity",
+    "env",
+    "imagePullSecrets",
+    "podSecurityContext",
+    "resources",
+    "securityContext",
+    "tolerations",
+    "volumeMounts",
+    "volumes",
+];
+
+/// The definitions that the chart installs, in the order of their names.
+///
+/// # Errors
+/// When a generated schema does not fit a CustomResourceDefinition, which is a defect of the types.
+pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    Ok(vec![
+        finish(Agent::crd(), AGENT_RULES)?,
+        finish(KubeOpenCodeConfig::crd(), &[])?,
+        finish(Task::crd(), TASK_RULES)?,
+    ])
+}
+
+fn finish(
+    crd: CustomResourceDefinition,
+    rules: &[(&str, &str)],
+) -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(crd)?;
+    if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        tidy(schema, None, false);
+        if !rules.is_empty() {
+            let rules = rules.iter().map(|(rule, message)| json!({"rule": rule, "message": message}));
+            schema["x-kubernetes-validations"] = rules.collect();
+        }
+    }
+    serde_json::from_value(crd)
+}
+
+/// Goes over a schema; `name` is the property that it stands for, `core` whether a core type is around it.
+fn tidy(schema: &mut Value, name: Option<&str>, core: bool) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("nullable");
+    if core {
+        object.remove("description");
+    }
+    if core && matches!(name, Some("limits" | "requests" | "sizeLimit" | "divisor")) {
+        let quantity = json!({"x-kubernetes-int-or-string": true});
+        match object.get_mut("additionalProperties") {
+            Some(values) => *values = quantity,
+            None => *schema = quantity,
+        }
+        return;
+    }
+    for (key, value) in object.iter_mut() {
+        match key.as_str() {
+            "properties" => {
+                for (name, property) in value.as_object_mut().into_iter().flatten() {
+                    let passed = PASSED_THROUGH.contains(&name.as_str());
+                    let description = property.get("description").cloned().filter(|_| passed && !core);
+                    tidy(property, Some(name), core || passed);
+                    if let Some(description) = description {
+                        property["description"] = description;
+                    }
+                }
+            }
+            "items" | "additionalProperties" => tidy(value, None, core),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_stay_small_and_have_no_nullable_field() {
+        for crd in all().unwrap() {
+            let text = serde_json::to_string(&crd).unwrap();
+            assert!(text.len() < 64 * 1024, "{} has {} bytes", crd.metadata.name.unwrap(), text.len());
+            assert!(!text.contains("\"nullable\""));
+        }
+    }
+
+    #[test]
+    fn every_field_of_ours_is_described() {
+        fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                let own = !PASSED_THROUGH.contains(&name.as_str());
+                if property["description"].as_str().is_none_or(str::is_empty)
+                    && !matches!(name.as_str(), "kind" | "apiVersion" | "metadata")
+                {
+                    found.push(path.clone());
+                }
+                if own && !path.ends_with("agentRef") {
+                    undescribed(property, &path, found);
+                    undescribed(&property["items"], &path, found);
+                }
+            }
+        }
+        for crd in all().unwrap() {
+            let schema =
+                serde_json::to_value(&crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
+                    .unwrap();
+            let mut found = Vec::new();
+            undescribed(&schema["properties"]["spec"], "spec", &mut found);
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The names that users, dashboards and other tools rely on. Add, never rename.
+
+/// API group of Task, Agent, KubeOpenCodeConfig and Plugin.
+pub const GROUP: &str = "kubeopencode.io";
+/// The only served version of [`GROUP`].
+pub const VERSION: &str = "v1alpha1";
+
+/// Finalizer that a Task carries from its launch until its Pod is gone.
+pub const FINALIZER: &str = "kubeopencode.io/task-cleanup";
+/// Scheduling gate that holds a Task's Pod back until the launch is recorded in the Task's status.
+pub const LAUNCH_GATE: &str = "kubeopencode.io/launch";
+/// Annotation on a Task; the value `true` stops it.
+pub const STOP_ANNOTATION: &str = "kubeopencode.io/stop";
+
+/// Label on a Task: the name of its Agent.
+pub const AGENT_LABEL: &str = "kubeopencode.io/agent";
+/// Label on Pods and ConfigMaps of Tasks, with the value [`APP`].
+pub const APP_LABEL: &str = "app";
+/// Value of [`APP_LABEL`].
+pub const APP: &str = "kubeopencode";
+/// Label: name of the Task, cut to 63 characters.
+pub const TASK_LABEL: &str = "kubeopencode.io/task";
+/// Label: `metadata.uid` of the Task.
+pub const TASK_UID_LABEL: &str = "kubeopencode.io/task-uid";
+/// Label: namespace of the Task. On Pods only where it is another one.
+pub const TASK_NAMESPACE_LABEL: &str = "kubeopencode.io/task-namespace";
+/// Annotation on Pods: the Task's full name.
+pub const TASK_NAME_ANNOTATION: &str = "kubeopencode.io/task-name";
+/// Annotation on Pods: the name of the Agent that the Task runs with.
+pub const AGENT_NAME_ANNOTATION: &str = "kubeopencode.io/agent-name";
+/// Annotation on Pods and ConfigMaps: digest of the plan that they were made from.
+pub const PLAN_ANNOTATION: &str = "kubeopencode.io/plan";
+
+/// Name of the Agent of a Task without `agentRef`, and of the KubeOpenCodeConfig that is read.
+pub const DEFAULT_NAME: &str = "default";
+/// Namespace of the operator when `POD_NAMESPACE` is not set.
+pub const DEFAULT_OPERATOR_NAMESPACE: &str = "kubeopencode-system";
+/// `Agent.spec.workspaceDir` when it is not set.
+pub const DEFAULT_WORKSPACE_DIR: &str = "/workspace";
+/// `Agent.spec.commandBuilder` when it is not set.
+pub const DEFAULT_COMMAND_BUILDER: &str = "opencode";
+/// `Agent.spec.serverConfig.port` when it is not set.
+pub const DEFAULT_SERVER_PORT: u16 = 4096;
+
+/// Image that brings the agent's program (init container).
+pub const DEFAULT_AGENT_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-opencode:latest";
+/// Image that the agent runs in.
+pub const DEFAULT_EXECUTOR_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-devbox:latest";
+/// Image of a Pod that attaches to a server.
+pub const DEFAULT_ATTACH_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-attach:latest";
+/// Image of the operator and of its init containers.
+pub const DEFAULT_SYSTEM_IMAGE: &str = "quay.io/kubeopencode/kubeopencode:latest";
+
+/// The container that runs the agent.
+pub const AGENT_CONTAINER: &str = "agent";
+/// Where the agent's program, its configuration and the result reader lie in the Pod.
+pub const TOOLS_DIR: &str = "/tools";
+
+/// Longest label value that Kubernetes takes, in characters.
+pub const MAX_LABEL: usize = 63;
+/// Longest object name that Kubernetes takes, in characters.
+pub const MAX_NAME: usize = 253;

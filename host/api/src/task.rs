@@ -1,0 +1,234 @@
+//! Task: one run of an agent.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::context::ContextItem;
+use crate::report::Usage;
+
+/// One run of an agent: a prompt and what the agent should know. It runs at most once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "kubeopencode.io",
+    version = "v1alpha1",
+    kind = "Task",
+    plural = "tasks",
+    shortname = "tk",
+    namespaced,
+    status = "TaskStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Agent-NS", type_ = "string", json_path = ".status.agentRef.namespace"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentRef.name"),
+    printcolumn(name = "Pod", type_ = "string", json_path = ".status.podName"),
+    printcolumn(name = "Pod-NS", type_ = "string", json_path = ".status.podNamespace"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
+    printcolumn(name = "Queue", type_ = "integer", json_path = ".status.queuePosition", priority = 1),
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskSpec {
+    /// The prompt; it becomes `task.md` in the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Context for the agent, after the Agent's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub contexts: Vec<ContextItem>,
+    /// The Agent: a name, or `{name, namespace}`. Default: `default` in the Task's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::agent_ref")]
+    pub agent_ref: Option<Value>,
+    /// Longest run from `status.startTime`, as in `90s` or `2h30m`; at least 1s. After it the Task is Failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"),
+        length(min = 2, max = 21),
+        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
+    )]
+    pub timeout: Option<String>,
+}
+
+impl TaskSpec {
+    /// `timeout` as a duration. `None` where it is not set or no duration, which the API server refuses.
+    pub fn timeout(&self) -> Option<SignedDuration> {
+        let text = self.timeout.as_deref()?;
+        let mut total = 0_i64;
+        let mut number = String::new();
+        for c in text.chars() {
+            let unit = match c {
+                '0'..='9' => {
+                    number.push(c);
+                    continue;
+                }
+                'h' => 3600,
+                'm' => 60,
+                's' => 1,
+                _ => return None,
+            };
+            total += number.parse::<i64>().ok()?.checked_mul(unit)?;
+            number.clear();
+        }
+        (number.is_empty() && total > 0).then(|| SignedDuration::from_secs(total))
+    }
+}
+
+/// What people read first: where the Task is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Phase {
+    /// Not launched yet; a condition may say what it waits for.
+    #[default]
+    Pending,
+    /// Waits for its turn.
+    Queued,
+    /// Its Pod has been launched.
+    Running,
+    /// The agent ended well, or the user stopped it.
+    Completed,
+    /// It ended otherwise; the conditions say why.
+    Failed,
+}
+
+impl Phase {
+    /// Whether the Task is over: such a Task never changes again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    /// The word as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Queued => "Queued",
+            Self::Running => "Running",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// What the operator knows of a Task. Conditions are the truth; `phase` is derived from them and never goes back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// `metadata.generation` that this status was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Pending, Queued, Running, Completed or Failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Reason of the condition that decided the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+    /// Message of the condition that decided the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub message: Option<String>,
+    /// The Agent that the Task runs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_ref: Option<AgentReference>,
+    /// Name of the Task's Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub pod_name: Option<String>,
+    /// Namespace of the Task's Pod: the Agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub pod_namespace: Option<String>,
+    /// UID of the one Pod that may run for this Task; never changes once set.
+    #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pod_uid: Option<String>,
+    /// When the Pod was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the Task ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// From start to end, as in `1m30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub duration: Option<String>,
+    /// Place in the Agent's queue, 1 = next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<i64>,
+    /// The plugins that made the Pod, by the digest of their bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub plugins: Vec<UsedPlugin>,
+    /// What the agent said at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<TaskResult>,
+    /// What the agent's model calls took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Accepted, Contexts, Queued, Ready, Started, Succeeded, Stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// An Agent by name and namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct AgentReference {
+    /// Name of the Agent.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Namespace of the Agent.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+}
+
+/// A plugin that a Task was made with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsedPlugin {
+    /// The context type, or the name of the command builder.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 253))]
+    pub type_: String,
+    /// `sha256:` and the digest of the component.
+    #[schemars(length(max = 128))]
+    pub digest: String,
+}
+
+/// What the agent said at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskResult {
+    /// The agent's last words, at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub summary: Option<String>,
+    /// The agent's own error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_schema_allows_them() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("2h30m", Some(9000)),
+            ("1m", Some(60)),
+            ("0s", None),
+            ("5", None),
+            ("1d", None),
+        ] {
+            let spec = TaskSpec { timeout: Some(text.into()), ..TaskSpec::default() };
+            assert_eq!(spec.timeout().map(|d| d.as_secs()), seconds, "{text}");
+        }
+    }
+}
