@@ -116,7 +116,7 @@ program_into() {
 # one call for all: another selection of packages would select other features and compile everything twice
 build_programs() {
   programs=$(mktemp)
-  trap 'rm -f "$programs"' EXIT
+  at_exit rm -f "$programs"
   say "cargo: building kubeopencode and model-stub"
   (cd "$repo" && cargo build --workspace --bin kubeopencode --bin model-stub --message-format=json-render-diagnostics) >"$programs" ||
     die "cargo build failed; its lines above say why"

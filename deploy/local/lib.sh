@@ -26,6 +26,17 @@ die_with_log() {
   die "$@"
 }
 
+# at_exit COMMAND...: run it when the script ends, the last one named first
+exit_actions=()
+at_exit() { exit_actions=("$(printf '%q ' "$@")" "${exit_actions[@]}"); }
+run_exit_actions() {
+  local code=$? action
+  exit_code=$code
+  for action in "${exit_actions[@]}"; do eval "$action" || true; done
+  exit "$code"
+}
+trap run_exit_actions EXIT
+
 # wait_until SECONDS COMMAND...: true as soon as the command succeeds
 wait_until() {
   local deadline=$((SECONDS + $1))

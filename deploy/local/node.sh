@@ -22,7 +22,7 @@ node_up() {
   start kubelet "$tools/kubelet" --config kubelet.yaml --kubeconfig pki/kubelet.kubeconfig \
     --hostname-override="$node_name" --node-ip="$node_ip" --root-dir="$state/kubelet" --cert-dir="$state/kubelet/pki"
   start kube-proxy "$tools/kube-proxy" --kubeconfig pki/proxy.kubeconfig --hostname-override="$node_name" \
-    --cluster-cidr="$pod_net.0/24" --conntrack-max-per-core=0 \
+    --cluster-cidr="$pod_net.0/24" --conntrack-max-per-core=0 --iptables-localhost-nodeports=false \
     --metrics-bind-address="127.0.0.1:$proxy_metrics_port" --healthz-bind-address="127.0.0.1:$proxy_health_port"
   ready kubelet 90 kubectl get node "$node_name"
   kubectl wait --for=condition=Ready "node/$node_name" --timeout=120s >/dev/null ||
@@ -149,6 +149,8 @@ enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false
 evictionHard: {nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%", memory.available: "100Mi"}
+# kube-proxy makes what Services need; these would only be left behind
+makeIPTablesUtilChains: false
 # a test cluster: many short Pods, whose images nobody could pull again
 maxPods: 200
 imageGCHighThresholdPercent: 100

@@ -1,0 +1,21 @@
+# Thin on purpose: each target is one script that also runs by hand.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test bench images
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: ## a Task with the real agent on a real cluster, brought up here unless KUBECONFIG or DEMO_CONTEXT names one
+	@deploy/local/demo.sh up
+
+demo-down: ## remove all that the demo made
+	@deploy/local/demo.sh down
+
+test: ## format, lints, licences, unit tests, tests on a real API server, e2e on a real cluster
+	@deploy/local/test.sh
+
+bench: ## latency, throughput, writes and memory on a real API server
+	@deploy/local/with-control-plane.sh bench cargo bench --locked -p kubeopencode-tests
+
+images: ## the container images, without Docker; prints where they are
+	@deploy/images/build.sh

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# The whole way on a real cluster: a Task runs the real OpenCode, with context, against a stand-in for a model.
+#
+#   demo.sh up     a cluster when none is given, images, chart, examples/quickstart, and a look at what happened
+#   demo.sh down   remove all of it
+#
+# Env: KUBECONFIG, DEMO_CONTEXT: use that cluster and build none (images: kind, k3d and minikube load them,
+# for other clusters set REGISTRY, see install.sh).
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+. "$here/steps.sh"
+. "$here/install.sh"
+me=demo
+namespace=kubeopencode-quickstart
+task=hello
+
+up() {
+  need jq:jq
+  choose_cluster
+  if [ "$own" ]; then
+    step "a Kubernetes cluster on this machine (none was given by KUBECONFIG or DEMO_CONTEXT)" connect
+  else
+    step "your cluster: ${DEMO_CONTEXT:-the current context of $KUBECONFIG}" connect
+  fi
+  step "images, without Docker" build_images
+  step "load the images into the cluster" load_images
+  step "install the chart with helm into namespace $system_namespace" install_chart
+  step "a stand-in for the model in namespace $namespace" start_model_stub "$namespace"
+  step "apply examples/quickstart: an Agent and a Task" apply_example
+  step "wait for the Task" wait_for_task
+  step "what the agent said (kubectl logs $task-pod)" show_log
+  step "what the model received" show_received
+  summary
+  next_steps
+}
+
+apply_example() {
+  received_before=$(what_model_received "$namespace" | jq length)
+  # an earlier run's Task goes first: a Task runs once and is never changed
+  kubectl --namespace "$namespace" delete task "$task" --ignore-not-found --timeout=60s >/dev/null ||
+    die "the Task of an earlier run cannot be deleted" "see: kubectl --namespace $system_namespace logs deployment/$release"
+  kubectl --namespace "$namespace" apply -f "$repo/examples/quickstart/agent.yaml" >&2
+  if pushed; then
+    kubectl --namespace "$namespace" patch agent default --type merge --patch \
+      "{\"spec\": {\"agentImage\": \"$(reference agent-opencode)\", \"executorImage\": \"$(reference agent-devbox)\"}}" >&2
+  fi
+  kubectl --namespace "$namespace" apply -f "$repo/examples/quickstart/task.yaml" >&2
+}
+
+wait_for_task() {
+  local phase reason last="" started=$SECONDS watch
+  while IFS='|' read -r phase reason; do
+    [ "$phase$reason" = "$last" ] || echo "    after $((SECONDS - started)) s: ${phase:-not seen yet}${reason:+ ($reason)}" >&2
+    last=$phase$reason
+    case $phase in Completed | Failed) break ;; esac
+  done < <(exec timeout 300 "$tools/kubectl" "${cluster_flags[@]}" --namespace "$namespace" get task "$task" --watch \
+    -o jsonpath='{.status.phase}|{.status.reason}{"\n"}')
+  watch=$!
+  kill "$watch" 2>/dev/null || true
+  [ "${phase:-}" != Completed ] || return 0
+  local log=$cache/logs/demo-task.log
+  {
+    kubectl --namespace "$namespace" get task "$task" -o jsonpath='{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}'
+    kubectl --namespace "$namespace" get pods,events --sort-by=.metadata.creationTimestamp
+    kubectl --namespace "$namespace" logs "$task-pod" --all-containers --tail=50
+    kubectl --namespace "$system_namespace" logs "deployment/$release" --tail=50
+  } >"$log" 2>&1 || true
+  die_with_log "$log" "the Task did not complete: it is ${phase:-nothing} after $((SECONDS - started)) s" "see $log"
+}
+
+show_log() { kubectl --namespace "$namespace" logs "$task-pod" --container agent | sed 's/^/    | /' >&2; }
+
+# The proof that prompt and context arrived: their own words, in the requests of this run.
+show_received() {
+  local received words
+  received=$(what_model_received "$namespace" | jq -r --argjson before "$received_before" '.[$before:][] | .messages[] | .content | if type == "string" then . else map(.text? // "") | join("\n") end')
+  while IFS='|' read -r what words; do
+    grep -qF -- "$words" <<<"$received" || die "the model never saw $what: \"$words\"" "see: kubectl --namespace $namespace logs deployment/model-stub"
+    printf '    %-34s %s\n' "$what:" "$(grep -F -m 1 -- "$words" <<<"$received" | cut -c1-110)" >&2
+  done <<'WORDS'
+the Task's prompt|Say in one sentence what this team cares about.
+the Task's Text context|This project turns Kubernetes Tasks into runs of a coding agent.
+the Agent's ConfigMap, naming.md|Functions are named after what they return
+the Agent's ConfigMap, reviews.md|Every change is read by somebody who did not write it.
+WORDS
+}
+
+next_steps() {
+  [ -z "$own" ] || echo "  export KUBECONFIG=$own_kubeconfig" >&2
+  cat >&2 <<TEXT
+  kubectl --namespace $namespace get tasks,agents,pods
+  kubectl --namespace $namespace get task $task -o yaml
+  kubectl --namespace $namespace logs deployment/model-stub    # every request, a line each
+  edit examples/quickstart/task.yaml and run 'make demo' again: the cluster stays, it takes seconds
+  make demo-down                                               # removes everything
+TEXT
+}
+
+down() {
+  choose_cluster
+  if [ "$own" ]; then
+    "$here/cluster.sh" down
+    return
+  fi
+  connect
+  say "removing the example and the operator from the cluster of context $target_context"
+  kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s >&2
+  # with crds.keep=false, as the demo installs it, the definitions go with the release
+  helm uninstall "$release" --namespace "$system_namespace" --ignore-not-found --wait --timeout 5m >&2
+  kubectl delete namespace "$system_namespace" --ignore-not-found --timeout=120s >&2
+}
+
+case ${1:-} in
+  up | down) "$1" ;;
+  *) die "usage: demo.sh up|down" ;;
+esac

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands.
+#
+#   test.sh            all steps
+#   test.sh STEP...    only these: lint licences unit apiserver e2e
+#
+# apiserver runs on a control plane of its own, e2e on the full local cluster. Both are taken down afterwards unless
+# they ran before. What they are built from is kept in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode, so that a second run
+# is fast.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+. "$here/steps.sh"
+. "$here/install.sh"
+me=test
+cargo_deny_version=0.20.2
+
+main() {
+  local wanted=" ${*:-lint licences unit apiserver e2e} "
+  cd "$repo"
+  need jq:jq cc:gcc
+  if asked lint; then
+    step "format" check_format
+    step "lints: the host" cargo clippy --workspace --all-targets --locked -- -D warnings
+    step "lints: the guests" lint_guests
+    step "lints: the chart" lint_chart
+  fi
+  if asked licences; then
+    step "cargo-deny $cargo_deny_version" install_cargo_deny
+    step "licences, sources, bans" cargo_deny check bans licenses sources
+    step "advisories" check_advisories
+  fi
+  if asked unit; then
+    step "unit tests: the host" cargo test --workspace --exclude kubeopencode-tests --locked
+    step "unit tests: the guests" test_guests
+  fi
+  if asked apiserver; then
+    step "tests on a real API server" "$here/with-control-plane.sh" tests cargo test --locked -p kubeopencode-tests --lib --bins --test apiserver
+  fi
+  if asked e2e; then
+    step "the local cluster" e2e_cluster
+    step "images" build_images
+    step "load the images" load_images
+    step "install the chart" install_chart
+    step "a stand-in for the model" start_model_stub kubeopencode-e2e
+    step "tests on the whole cluster" e2e_tests
+  fi
+  summary
+}
+
+asked() { [[ $wanted == *" $1 "* ]]; }
+
+check_format() {
+  cargo fmt --all --check || die "the host's code is not formatted" "cargo fmt --all"
+  (cd plugins && cargo fmt --all --check) || die "the guests' code is not formatted" "cd plugins && cargo fmt --all"
+}
+
+# Guests are for wasm32 alone, and clippy of their tests for this machine.
+lint_guests() {
+  (cd plugins && cargo clippy --workspace --locked --target wasm32-wasip2 -- -D warnings)
+}
+test_guests() { (cd plugins && cargo test --workspace --locked); }
+
+lint_chart() {
+  tools=$("$here/tools.sh" clients)
+  "$tools/helm" lint --strict deploy/chart
+}
+
+install_cargo_deny() {
+  local root=$cache/cargo-deny-$cargo_deny_version log=$cache/logs/cargo-deny.log toolchain
+  [ ! -x "$root/bin/cargo-deny" ] || return 0
+  toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+  say "compiling cargo-deny (some minutes, once per machine; log: $log)"
+  # outside the checkout, whose flags are not meant for it
+  (cd / && unset CARGO_TARGET_DIR && RUSTUP_TOOLCHAIN=$toolchain cargo install --locked --quiet cargo-deny --version "$cargo_deny_version" --root "$root") >"$log" 2>&1 ||
+    die_with_log "$log" "cargo could not install cargo-deny $cargo_deny_version" "see $log"
+}
+cargo_deny() {
+  "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked "$@"
+  "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked --manifest-path plugins/Cargo.toml "$@" --config "$repo/deny.toml"
+}
+check_advisories() {
+  local log=$cache/logs/advisories.log
+  if timeout 60 "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" fetch db >"$log" 2>&1 </dev/null; then
+    cargo_deny check advisories
+  else
+    say "NOT CHECKED: the advisory database cannot be reached from this machine (log: $log)"
+  fi
+}
+
+e2e_cluster() {
+  own=true
+  # what ran before stays
+  "$here/cluster.sh" kubeconfig >/dev/null 2>&1 || at_exit "$here/cluster.sh" down
+  connect
+}
+
+e2e_tests() {
+  KUBEOPENCODE_E2E_KUBECONFIG=$own_kubeconfig KUBEOPENCODE_E2E_AUDIT_LOG=$(dirname "$own_kubeconfig")/logs/audit.log \
+    KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e cargo test --locked -p kubeopencode-tests --test e2e
+}
+
+main "$@"
