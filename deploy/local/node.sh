@@ -221,10 +221,22 @@ node_down() {
   find /sys/fs/cgroup -mindepth 2 -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
   if [ -f "$state/node-address" ]; then
     "$tools/kube-proxy" --cleanup >"$state/logs/kube-proxy-cleanup.log" 2>&1 || true
+    remove_empty_firewall
     rules remove
     ip address del "$node_ip/32" dev lo 2>/dev/null || true
     rm -f "$state/node-address"
   fi
+}
+
+# kube-proxy's own --cleanup leaves this chain, which is empty in a cluster without ports on localhost.
+remove_empty_firewall() {
+  local tool
+  for tool in iptables ip6tables; do
+    [ "$($tool -S KUBE-FIREWALL 2>/dev/null)" = "-N KUBE-FIREWALL" ] || continue
+    $tool -D INPUT -j KUBE-FIREWALL || true
+    $tool -D OUTPUT -j KUBE-FIREWALL || true
+    $tool -X KUBE-FIREWALL || true
+  done 2>/dev/null
 }
 
 # The namespaces of our Pods, found by the processes that live in them: other people's stay.
