@@ -3,7 +3,7 @@
 .PHONY: help demo demo-down test bench images
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a Task with the real agent on a real cluster, brought up here unless KUBECONFIG or DEMO_CONTEXT names one
 	@deploy/local/demo.sh up

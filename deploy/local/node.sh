@@ -35,7 +35,7 @@ node_up() {
 check_machine() {
   local other
   [ "$(id -u)" = 0 ] || die "a node needs root: containers, cgroups, iptables" "run as root, or give your own cluster by KUBECONFIG"
-  need containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins iptables:iptables \
+  need containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins iptables:iptables pgrep:procps \
     conntrack:conntrack ip:iproute2 busybox:busybox-static cc:gcc /usr/include/stdio.h:libc6-dev
   # containerd and the kubelet make unix sockets under it, whose names end at 107 characters
   [ ${#state} -le 60 ] || die "the path $state is too long for unix sockets" "set XDG_CACHE_HOME to a shorter path"
@@ -143,6 +143,7 @@ containerRuntimeEndpoint: unix://$(socket)
 clusterDNS: [$service_net.10]
 clusterDomain: cluster.local
 resolvConf: $resolv
+podLogsDir: $state/pod-logs
 cgroupDriver: cgroupfs
 cgroupRoot: /$cgroup
 enforceNodeAllocatable: []
@@ -214,10 +215,12 @@ node_down() {
     for container in $(ctr container list -q); do
       ctr task rm --force "$container" || true
       ctr container rm "$container" || true
+      rm -f /var/lib/cni/results/*-"$container"-*
     done >/dev/null 2>&1
   fi
   stop containerd
   unmount_below "$state"
+  find /var/log/containers -lname "$state/pod-logs/*" -delete 2>/dev/null || true
   find /sys/fs/cgroup -mindepth 2 -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
   if [ -f "$state/node-address" ]; then
     "$tools/kube-proxy" --cleanup >"$state/logs/kube-proxy-cleanup.log" 2>&1 || true
