@@ -1,1 +1,25 @@
-//! What runs inside the Pod: context-init and the result reader
+//! What runs inside a Task's Pod: `context-init` writes the files, `agent-run` runs the agent's program and reads
+//! its result.
+//!
+//! May touch: the Pod's files, the processes they start. Must not touch: Kubernetes. No tool prints a credential,
+//! and every failure ends as one line on stderr that a user can act on, since kubelet shows just that.
+
+pub mod agent_run;
+pub mod context_init;
+mod error;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use error::Error;
+
+/// Runs the tool that the first argument names, to its end; none when it names no tool of the Pod.
+/// To be called first thing in `main`: the tools want a process with one thread and untouched signals.
+pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut args = args.into_iter();
+    match args.next()?.to_str()? {
+        "context-init" => Some(context_init::main()),
+        "agent-run" => Some(agent_run::main(args)),
+        _ => None,
+    }
+}

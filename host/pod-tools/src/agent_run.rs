@@ -1,0 +1,140 @@
+//! `agent-run`: the agent container's process. Runs the agent's program once, keeps its log readable, reads outcome,
+//! last words and usage out of its output, and leaves them as the container's termination message.
+//!
+//! It stands in the tools directory, beside its settings (`result-reader.json`) and the mark of its first start
+//! (`.started`): kubelet may start a container a second time where it lost its own record, and an agent runs at
+//! most once.
+//!
+//! The exit code is the program's (128 + n for signal n), or 1 where the program exited 0 although it reported an
+//! error. `reading` holds all that is decided, `lines` cuts output into lines, `child` deals with processes.
+
+mod child;
+mod cost;
+mod lines;
+mod reading;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use kubeopencode_api::report::{AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings};
+
+use crate::Error;
+use crate::error::io_reason;
+use child::Ended;
+use lines::Lines;
+use reading::{Printed, Reading};
+
+const SETTINGS: &str = "result-reader.json";
+const STARTED: &str = ".started";
+/// Where kubelet looks for the message, unless a Pod says otherwise; ours does not.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Puts the message elsewhere where nobody mounts a termination log: a container by hand, a test.
+const TERMINATION_LOG_ENV: &str = "KUBEOPENCODE_TERMINATION_LOG";
+
+/// Runs the program named by `args`, the arguments after `agent-run`: `-- PROGRAM [ARGUMENT…]`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut limit = MESSAGE_BYTES;
+    let (report, code) = tools_dir().and_then(|dir| once(&dir, args, &mut limit)).unwrap_or_else(|e| {
+        eprintln!("agent-run: {e}");
+        (AgentReport { error: Some(e.to_string()), ..AgentReport::new(Outcome::Failed) }, 1)
+    });
+    let path = env::var_os(TERMINATION_LOG_ENV).unwrap_or_else(|| TERMINATION_LOG.into());
+    if let Err(e) = fs::write(&path, report.to_message(limit)) {
+        // the exit code still tells success from failure
+        eprintln!("agent-run: cannot write {}: {}", path.display(), io_reason(&e));
+    }
+    ExitCode::from(code)
+}
+
+/// The directory that this program was copied to.
+fn tools_dir() -> Result<PathBuf, Error> {
+    let program = env::current_exe().map_err(|e| Error::Agent(format!("cannot find myself: {e}")))?;
+    Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+fn once(
+    dir: &Path,
+    args: impl IntoIterator<Item = OsString>,
+    limit: &mut usize,
+) -> Result<(AgentReport, u8), Error> {
+    if !mark_start(&dir.join(STARTED))? {
+        eprintln!(
+            "agent-run: this container was started a second time; an agent runs at most once, so nothing ran"
+        );
+        return Ok((AgentReport::new(Outcome::Restarted), 1));
+    }
+    let settings = settings(&dir.join(SETTINGS))?;
+    *limit = settings.message_bytes;
+    let mut args = args.into_iter().skip_while(|arg| arg == "--");
+    let program = args
+        .next()
+        .ok_or_else(|| Error::Agent("nothing to run; usage: agent-run -- PROGRAM [ARGUMENT...]".into()))?;
+    let mut command = Command::new(program);
+    command.args(args);
+    Ok(run(command, &settings))
+}
+
+/// True for the first start. The mark is on disk before anything runs, so that it outlives a crash of the node.
+fn mark_start(path: &Path) -> Result<bool, Error> {
+    match File::create_new(path) {
+        Ok(file) => file.sync_all().map(|()| true).map_err(|e| Error::write(path, io_reason(&e))),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::write(path, io_reason(&e))),
+    }
+}
+
+fn settings(path: &Path) -> Result<ReaderSettings, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let broken = |e: String| Error::Agent(format!("{}: {e}", path.display()));
+    let settings: ReaderSettings = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+    if let Some(reader) = &settings.reader {
+        reader.check().map_err(|e| broken(e.to_string()))?;
+    }
+    Ok(settings)
+}
+
+fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
+    let mut reading = Reading::new(settings);
+    let ended = match &settings.reader {
+        None => child::run(&mut command, None),
+        Some(reader) => {
+            command.args(&reader.args).stdout(Stdio::piped());
+            let mut lines = Lines::default();
+            let mut out = Output(io::stdout());
+            let ended = child::run(
+                &mut command,
+                Some(&mut |bytes| lines.push(bytes, |line| out.line(&mut reading, line))),
+            );
+            lines.finish(|line| out.line(&mut reading, line));
+            ended
+        }
+    };
+    match ended {
+        Ok(Ended { code }) => reading.report(code),
+        Err(e) => {
+            let program = command.get_program().display();
+            let problem = format!("cannot run {program}: {}", io_reason(&e));
+            eprintln!("agent-run: {problem}");
+            reading.not_run(problem, &e)
+        }
+    }
+}
+
+/// The container's log. When nobody takes it any more the program still runs to its end.
+struct Output(io::Stdout);
+
+impl Output {
+    fn line(&mut self, reading: &mut Reading, line: lines::Line) {
+        let mut log = self.0.lock();
+        match reading.line(line) {
+            Printed::AsIs(bytes) => log.write_all(bytes),
+            Printed::Text(text) => writeln!(log, "{text}"),
+            Printed::Nothing => Ok(()),
+        }
+        .ok();
+    }
+}

@@ -1,0 +1,272 @@
+//! From the environment to the list of what is to be written. Pure but for reading the environment.
+
+use std::env;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// Readable by all; outside the workspace nobody else has business writing.
+const FILE_MODE: u32 = 0o644;
+/// The executor runs as whatever uid its image says and edits what lies in its workspace.
+const WORKSPACE_FILE_MODE: u32 = 0o666;
+const PROGRAM_MODE: u32 = 0o755;
+
+/// The program that the agent's container runs as, beside the agent's own in the tools directory.
+const PROGRAM: &str = "kubeopencode";
+
+/// What contract.md section 4 gives to `context-init`.
+pub(super) struct Environment {
+    pub(super) workspace_dir: PathBuf,
+    config_map_path: Option<PathBuf>,
+    tools_dir: Option<PathBuf>,
+    files: Vec<FileMapping>,
+    directories: Vec<DirMapping>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FileMapping {
+    key: Option<String>,
+    /// in place of `key`: the content is cut over several keys
+    parts: Option<Vec<String>>,
+    target_path: String,
+    file_mode: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DirMapping {
+    source_path: PathBuf,
+    target_path: String,
+    file_mode: Option<u32>,
+}
+
+/// One thing to write.
+#[derive(Debug, PartialEq)]
+pub(super) struct Operation {
+    /// Names it in messages.
+    pub(super) entry: String,
+    pub(super) content: Content,
+    pub(super) place: Place,
+    /// Relative to its place.
+    pub(super) path: PathBuf,
+    /// Permissions of the files written.
+    pub(super) mode: u32,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Content {
+    /// One file: these, one after the other.
+    File(Vec<PathBuf>),
+    /// One file for each key in this ConfigMap volume.
+    Directory(PathBuf),
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Place {
+    Workspace,
+    Filesystem,
+}
+
+impl Environment {
+    pub(super) fn of_process() -> Result<Self, Error> {
+        let get = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let path = |name| get(name).map(PathBuf::from);
+        Ok(Environment {
+            workspace_dir: path("WORKSPACE_DIR").ok_or(Error::EnvMissing("WORKSPACE_DIR"))?,
+            config_map_path: path("CONFIGMAP_PATH"),
+            tools_dir: path("TOOLS_DIR"),
+            files: json("FILE_MAPPINGS")?,
+            directories: json("DIR_MAPPINGS")?,
+        })
+    }
+
+    /// What is to be written, in order.
+    pub(super) fn operations(&self) -> Result<Vec<Operation>, Error> {
+        let program = self.tools_dir.as_ref().map(|dir| self.program(dir));
+        let files = self.files.iter().map(|mapping| self.file(mapping));
+        let directories = self.directories.iter().map(|mapping| self.directory(mapping));
+        program.into_iter().chain(files).chain(directories).collect()
+    }
+
+    fn program(&self, tools_dir: &Path) -> Result<Operation, Error> {
+        let target = tools_dir.join(PROGRAM).to_string_lossy().into_owned();
+        let content = Content::File(vec!["/proc/self/exe".into()]);
+        self.operation("TOOLS_DIR", format!("program -> {target}"), content, &target, Some(PROGRAM_MODE))
+    }
+
+    fn file(&self, mapping: &FileMapping) -> Result<Operation, Error> {
+        let keys = match (&mapping.key, &mapping.parts) {
+            (Some(key), None) => std::slice::from_ref(key),
+            (None, Some(parts)) if !parts.is_empty() => parts.as_slice(),
+            _ => {
+                let reason = format!("the entry for {} needs one of key and parts", mapping.target_path);
+                return Err(Error::Env { name: "FILE_MAPPINGS", reason });
+            }
+        };
+        if let Some(key) = keys.iter().find(|key| !is_name(key)) {
+            let reason = format!("{key:?}, for {}, is no key of a ConfigMap", mapping.target_path);
+            return Err(Error::Env { name: "FILE_MAPPINGS", reason });
+        }
+        let dir = self.config_map_path.as_ref().ok_or(Error::EnvMissing("CONFIGMAP_PATH"))?;
+        let content = Content::File(keys.iter().map(|key| dir.join(key)).collect());
+        let entry = format!("key {} -> {}", keys.join(" + "), mapping.target_path);
+        self.operation("FILE_MAPPINGS", entry, content, &mapping.target_path, mapping.file_mode)
+    }
+
+    fn directory(&self, mapping: &DirMapping) -> Result<Operation, Error> {
+        let content = Content::Directory(mapping.source_path.clone());
+        let entry = format!("directory {} -> {}", mapping.source_path.display(), mapping.target_path);
+        self.operation("DIR_MAPPINGS", entry, content, &mapping.target_path, mapping.file_mode)
+    }
+
+    fn operation(
+        &self,
+        name: &'static str,
+        entry: String,
+        content: Content,
+        target: &str,
+        mode: Option<u32>,
+    ) -> Result<Operation, Error> {
+        let refuse = |reason| Err(Error::Env { name, reason });
+        let Some(target) = normal(target) else {
+            return refuse(format!("target path {target:?} must be absolute, without \"..\""));
+        };
+        if let Some(mode) = mode.filter(|mode| *mode > 0o777) {
+            return refuse(format!(
+                "fileMode of {} is {mode:#o}, at most 0o777 is allowed",
+                target.display()
+            ));
+        }
+        let (place, path, default) = match target.strip_prefix(&self.workspace_dir) {
+            Ok(below) => (Place::Workspace, below, WORKSPACE_FILE_MODE),
+            Err(_) => (Place::Filesystem, target.strip_prefix("/").unwrap_or(&target), FILE_MODE),
+        };
+        if path.as_os_str().is_empty() && matches!(content, Content::File(_)) {
+            return refuse(format!("{} is a directory, no place for a file", target.display()));
+        }
+        Ok(Operation { entry, content, place, path: path.to_owned(), mode: mode.unwrap_or(default) })
+    }
+}
+
+fn json<T: DeserializeOwned>(name: &'static str) -> Result<Vec<T>, Error> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            serde_json::from_str(&text).map_err(|e| Error::Env { name, reason: e.to_string() })
+        }
+        Ok(_) | Err(env::VarError::NotPresent) => Ok(Vec::new()),
+        Err(e) => Err(Error::Env { name, reason: e.to_string() }),
+    }
+}
+
+fn is_name(key: &str) -> bool {
+    !key.is_empty() && !key.starts_with("..") && key != "." && !key.contains(['/', '\0'])
+}
+
+/// The path without `.` and doubled slashes; none when it is relative or has `..`.
+fn normal(path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let fine =
+        |part: &Component| matches!(part, Component::RootDir | Component::Normal(_) | Component::CurDir);
+    (path.is_absolute() && path.components().all(|part| fine(&part))).then(|| path.components().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn environment(files: serde_json::Value, directories: serde_json::Value) -> Environment {
+        Environment {
+            workspace_dir: "/workspace".into(),
+            config_map_path: Some("/configmap-files".into()),
+            tools_dir: None,
+            files: serde_json::from_value(files).unwrap(),
+            directories: serde_json::from_value(directories).unwrap(),
+        }
+    }
+
+    fn only(environment: &Environment) -> Operation {
+        let mut operations = environment.operations().unwrap();
+        assert_eq!(operations.len(), 1);
+        operations.remove(0)
+    }
+
+    fn refused(target: &str, more: serde_json::Value) -> String {
+        let mut mapping = json!({"key": "k", "targetPath": target});
+        mapping.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        environment(json!([mapping]), json!([])).operations().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_workspace_file_is_writable_for_any_uid() {
+        let task = json!([{"key": "workspace-task.md", "targetPath": "/workspace//./task.md"}]);
+        let expected = Operation {
+            entry: "key workspace-task.md -> /workspace//./task.md".into(),
+            content: Content::File(vec!["/configmap-files/workspace-task.md".into()]),
+            place: Place::Workspace,
+            path: "task.md".into(),
+            mode: 0o666,
+        };
+        assert_eq!(only(&environment(task, json!([]))), expected);
+    }
+
+    #[test]
+    fn other_files_are_0644_and_a_file_mode_holds_everywhere() {
+        for (target, mode, place, expected) in [
+            ("/tools/opencode.json", None, Place::Filesystem, 0o644),
+            ("/workspace-two/a", None, Place::Filesystem, 0o644),
+            ("/workspace/run.sh", Some(0o755), Place::Workspace, 0o755),
+            ("/etc/app/key", Some(0), Place::Filesystem, 0),
+        ] {
+            let files = json!([{"key": "k", "targetPath": target, "fileMode": mode}]);
+            let operation = only(&environment(files, json!([])));
+            assert_eq!((operation.place, operation.mode), (place, expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn parts_keep_their_order_and_directories_may_be_the_workspace_itself() {
+        let files = json!([{"parts": ["k-0", "k-1"], "targetPath": "/workspace/big"}]);
+        assert_eq!(
+            only(&environment(files, json!([]))).content,
+            Content::File(vec!["/configmap-files/k-0".into(), "/configmap-files/k-1".into()])
+        );
+        let dirs = json!([{"sourcePath": "/configmap-dir-0", "targetPath": "/workspace"}]);
+        let operation = only(&environment(json!([]), dirs));
+        assert_eq!(operation.content, Content::Directory("/configmap-dir-0".into()));
+        assert_eq!(operation.path, PathBuf::new());
+    }
+
+    #[test]
+    fn the_program_comes_first() {
+        let environment = Environment {
+            tools_dir: Some("/tools".into()),
+            ..environment(json!([{"key": "k", "targetPath": "/workspace/a"}]), json!([]))
+        };
+        let first = environment.operations().unwrap().remove(0);
+        assert_eq!(first.content, Content::File(vec!["/proc/self/exe".into()]));
+        assert_eq!((first.path, first.mode), ("tools/kubeopencode".into(), 0o755));
+    }
+
+    #[test]
+    fn broken_mappings_are_refused_by_name() {
+        for (target, more, words) in [
+            ("task.md", json!({}), "FILE_MAPPINGS: target path \"task.md\" must be absolute"),
+            ("/workspace/../etc/passwd", json!({}), "must be absolute, without \"..\""),
+            ("/workspace", json!({}), "/workspace is a directory"),
+            ("/workspace/a", json!({"fileMode": 0o1777}), "fileMode of /workspace/a is 0o1777"),
+            ("/workspace/a", json!({"key": null}), "the entry for /workspace/a needs one of key and parts"),
+            ("/workspace/a", json!({"parts": ["x"]}), "needs one of key and parts"),
+            ("/workspace/a", json!({"key": "../x"}), "\"../x\", for /workspace/a, is no key of a ConfigMap"),
+            ("/workspace/a", json!({"key": "a/x"}), "is no key of a ConfigMap"),
+        ] {
+            let message = refused(target, more);
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A directory that looks like the agent's container to `agent-run`: the program in its tools directory beside its
+//! settings, an agent, a termination log.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use tempfile::TempDir;
+
+/// The settings for the real OpenCode.
+pub(crate) const OPENCODE: &str = r#"{"reader":{"format":"json-lines","args":["--format","json"],"rules":[
+    {"when":{"/type":"step_start"}},
+    {"when":{"/type":"text"},"print":"/part/text","summary":"/part/text"},
+    {"when":{"/type":"error"},"error":["/error/data/message","/error/name"]},
+    {"when":{"/type":"step_finish"},"usage":{"inputTokens":"/part/tokens/input","outputTokens":"/part/tokens/output",
+     "reasoningTokens":"/part/tokens/reasoning","cacheReadTokens":"/part/tokens/cache/read","costUSD":"/part/cost"}}
+    ]},"summary":true}"#;
+
+pub(crate) struct Container {
+    dir: TempDir,
+    pub(crate) termination_log: PathBuf,
+}
+
+/// What is left of a container.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) message: String,
+}
+
+impl Container {
+    /// `agent` is a shell script, the body of the program.
+    pub(crate) fn new(settings: &str, agent: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::copy(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"), path("kubeopencode")).unwrap();
+        fs::write(path("result-reader.json"), settings).unwrap();
+        fs::write(path("agent"), format!("#!/bin/sh\n{agent}\n")).unwrap();
+        fs::set_permissions(path("agent"), PermissionsExt::from_mode(0o755)).unwrap();
+        let termination_log = path("termination-log");
+        Container { dir, termination_log }
+    }
+
+    fn command(&self, program: &str, first_process: bool) -> Command {
+        let mut command = Command::new(if first_process { "unshare" } else { "sh" });
+        if first_process {
+            command.args(["--pid", "--fork", "--mount-proc", "sh"]);
+        }
+        // as the operator's default command
+        command.args(["-c", &format!("exec ./kubeopencode agent-run -- {program} run")]);
+        command
+            .current_dir(self.dir.path())
+            .env("KUBEOPENCODE_TERMINATION_LOG", &self.termination_log)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn start(&self, stdin: Stdio) -> Child {
+        self.start_program("./agent", stdin)
+    }
+
+    pub(crate) fn start_program(&self, program: &str, stdin: Stdio) -> Child {
+        self.command(program, false).stdin(stdin).spawn().unwrap()
+    }
+
+    /// In a PID namespace of its own.
+    pub(crate) fn start_as_first_process(&self) -> Child {
+        self.command("./agent", true).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    pub(crate) fn finish(&self, process: Child) -> Ended {
+        self.finish_bytes(process).0
+    }
+
+    fn finish_bytes(&self, process: Child) -> (Ended, Vec<u8>) {
+        let output = process.wait_with_output().unwrap();
+        let ended = Ended {
+            code: output.status.code().expect("agent-run itself is not killed"),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            message: fs::read_to_string(&self.termination_log).unwrap_or_default(),
+        };
+        (ended, output.stdout)
+    }
+
+    pub(crate) fn run(&self, prompt: &str) -> Ended {
+        self.run_bytes(prompt).0
+    }
+
+    pub(crate) fn run_bytes(&self, prompt: &str) -> (Ended, Vec<u8>) {
+        let mut process = self.start(Stdio::piped());
+        let mut stdin = process.stdin.take().unwrap();
+        thread::scope(|scope| {
+            // an agent that does not read its prompt is none of our concern
+            scope.spawn(move || stdin.write_all(prompt.as_bytes()).ok());
+            self.finish_bytes(process)
+        })
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap()
+    }
+}
+
+/// What kubelet does to end a container.
+pub(crate) fn terminate(process: &Child) {
+    send("-TERM", &process.id().to_string());
+}
+
+/// Ends what an agent left behind.
+pub(crate) fn kill(pid: &str) {
+    send("-KILL", pid);
+}
+
+fn send(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+}

@@ -1,0 +1,243 @@
+//! `context-init` as a process, on real directories laid out as kubelet lays them out.
+
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+struct Pod {
+    dir: TempDir,
+    files: String,
+    directories: String,
+    tools: bool,
+}
+
+impl Pod {
+    /// A workspace, and ConfigMap volumes with these keys.
+    fn new(keys: &[(&str, &[u8])]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["workspace", "tools", "outside"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let pod = Pod { dir, files: "[]".into(), directories: "[]".into(), tools: false };
+        pod.config_map("configmap-files", keys);
+        pod
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// The files in `..2026_01_01`, `..data` a link to it, and a link for each key.
+    fn config_map(&self, at: &str, keys: &[(&str, &[u8])]) {
+        let data = self.path(at).join("..2026_01_01");
+        fs::create_dir_all(&data).unwrap();
+        symlink("..2026_01_01", self.path(at).join("..data")).unwrap();
+        for (key, value) in keys {
+            fs::write(data.join(key), value).unwrap();
+            symlink(format!("..data/{key}"), self.path(at).join(key)).unwrap();
+        }
+    }
+
+    /// Mappings as the operator writes them, `@` standing for the test's directory.
+    fn files(mut self, json: &str) -> Self {
+        self.files = json.replace('@', self.dir.path().to_str().unwrap());
+        self
+    }
+
+    fn directories(mut self, json: &str) -> Self {
+        self.directories = json.replace('@', self.dir.path().to_str().unwrap());
+        self
+    }
+
+    fn run(&self) -> Output {
+        let mut command = Command::new("sh");
+        command
+            // a umask that would spoil every mode
+            .args(["-c", "umask 077; exec \"$0\" context-init", env!("CARGO_BIN_EXE_kubeopencode-pod-tools")])
+            .env_clear()
+            .env("WORKSPACE_DIR", self.path("workspace"))
+            .env("CONFIGMAP_PATH", self.path("configmap-files"))
+            .env("FILE_MAPPINGS", &self.files)
+            .env("DIR_MAPPINGS", &self.directories);
+        if self.tools {
+            command.env("TOOLS_DIR", self.path("tools"));
+        }
+        command.output().unwrap()
+    }
+
+    fn succeeds(&self) {
+        let output = self.run();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty());
+    }
+
+    /// The one line that a user sees.
+    fn fails(&self) -> String {
+        let output = self.run();
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        message.replace(self.dir.path().to_str().unwrap(), "@")
+    }
+
+    fn content(&self, below: &str) -> String {
+        fs::read_to_string(self.path(below)).unwrap()
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn writes_the_prompt_the_context_and_files_anywhere_in_the_workspace() {
+    let pod = Pod::new(&[("task", b"Fix it\n"), ("context", b"<context>"), ("script", b"#!/bin/sh")]).files(
+        r#"[{"key":"task","targetPath":"@/workspace/task.md"},
+            {"key":"context","targetPath":"@/workspace/.kubeopencode/context.md"},
+            {"key":"script","targetPath":"@/workspace/a/b/run.sh","fileMode":493},
+            {"key":"script","targetPath":"@/outside/etc/app.sh"}]"#,
+    );
+    pod.succeeds();
+    assert_eq!(pod.content("workspace/task.md"), "Fix it\n");
+    assert_eq!(pod.content("workspace/.kubeopencode/context.md"), "<context>");
+    for (path, expected) in [
+        ("workspace/task.md", 0o666),
+        ("workspace/.kubeopencode", 0o777),
+        ("workspace/.kubeopencode/context.md", 0o666),
+        ("workspace/a/b", 0o777),
+        ("workspace/a/b/run.sh", 0o755),
+        ("outside/etc", 0o755),
+        ("outside/etc/app.sh", 0o644),
+    ] {
+        assert_eq!(mode(&pod.path(path)), expected, "{path}");
+    }
+}
+
+#[test]
+fn runs_twice_and_repairs_what_lies_there() {
+    let pod = Pod::new(&[("task", b"Fix it")])
+        .files(r#"[{"key":"task","targetPath":"@/workspace/task.md","fileMode":256}]"#);
+    pod.succeeds();
+    fs::remove_file(pod.path("workspace/task.md")).unwrap();
+    fs::write(pod.path("workspace/task.md"), "half of").unwrap();
+    fs::write(pod.path("workspace/.kubeopencode-context-init"), "left by a killed run").unwrap();
+    pod.succeeds();
+    assert_eq!(pod.content("workspace/task.md"), "Fix it");
+    assert_eq!(mode(&pod.path("workspace/task.md")), 0o400);
+    assert_eq!(fs::read_dir(pod.path("workspace")).unwrap().count(), 1);
+}
+
+#[test]
+fn joins_the_parts_of_a_big_file() {
+    let (first, second) = (vec![b'a'; 900_000], vec![b'b'; 700_000]);
+    let pod = Pod::new(&[("big-0", &first), ("big-1", &second)])
+        .files(r#"[{"parts":["big-0","big-1"],"targetPath":"@/workspace/big"}]"#);
+    pod.succeeds();
+    assert_eq!(fs::read(pod.path("workspace/big")).unwrap(), [first, second].concat());
+}
+
+#[test]
+fn copies_a_config_map_as_a_directory_without_kubelets_own_entries() {
+    let pod = Pod::new(&[]).directories(
+        r#"[{"sourcePath":"@/configmap-dir-0","targetPath":"@/workspace/guides","fileMode":384}]"#,
+    );
+    pod.config_map("configmap-dir-0", &[("one.md", b"1"), (".two", b"2")]);
+    pod.succeeds();
+    let mut names: Vec<_> =
+        fs::read_dir(pod.path("workspace/guides")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".two", "one.md"]);
+    assert_eq!(pod.content("workspace/guides/one.md"), "1");
+    assert_eq!(mode(&pod.path("workspace/guides")), 0o777);
+    assert_eq!(mode(&pod.path("workspace/guides/one.md")), 0o600);
+}
+
+#[test]
+fn an_empty_optional_config_map_is_an_empty_directory() {
+    let pod = Pod::new(&[])
+        .directories(r#"[{"sourcePath":"@/configmap-dir-0","targetPath":"@/workspace/guides"}]"#);
+    fs::create_dir(pod.path("configmap-dir-0")).unwrap();
+    pod.succeeds();
+    assert_eq!(fs::read_dir(pod.path("workspace/guides")).unwrap().count(), 0);
+}
+
+#[test]
+fn copies_itself_for_the_agents_container() {
+    let mut pod = Pod::new(&[]);
+    pod.tools = true;
+    pod.succeeds();
+    let copy = pod.path("tools/kubeopencode");
+    assert_eq!(mode(&copy), 0o755);
+    assert!(fs::read(&copy).unwrap() == fs::read(env!("CARGO_BIN_EXE_kubeopencode-pod-tools")).unwrap());
+    // also while the copy runs
+    pod.succeeds();
+}
+
+#[test]
+fn a_link_at_the_target_is_replaced_and_what_it_led_to_stays() {
+    let pod =
+        Pod::new(&[("task", b"Fix it")]).files(r#"[{"key":"task","targetPath":"@/workspace/task.md"}]"#);
+    fs::write(pod.path("outside/victim"), "untouched").unwrap();
+    symlink(pod.path("outside/victim"), pod.path("workspace/task.md")).unwrap();
+    pod.succeeds();
+    assert_eq!(pod.content("outside/victim"), "untouched");
+    assert_eq!(pod.content("workspace/task.md"), "Fix it");
+    assert!(fs::symlink_metadata(pod.path("workspace/task.md")).unwrap().is_file());
+}
+
+#[test]
+fn a_link_on_the_way_is_refused_wherever_it_leads() {
+    for leads_to in ["@/outside", "../outside", "real", "missing"] {
+        let pod = Pod::new(&[("task", b"Fix it")])
+            .files(r#"[{"key":"task","targetPath":"@/workspace/repo/docs/a.md"}]"#);
+        fs::create_dir_all(pod.path("workspace/repo/real")).unwrap();
+        let leads_to = leads_to.replace('@', pod.dir.path().to_str().unwrap());
+        symlink(&leads_to, pod.path("workspace/repo/docs")).unwrap();
+        assert_eq!(
+            pod.fails(),
+            "context-init: key task -> @/workspace/repo/docs/a.md: cannot write @/workspace/repo/docs: \
+             a symbolic link is in the way; a directory is needed there\n"
+        );
+        assert_eq!(fs::read_dir(pod.path("outside")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_link_in_place_of_the_temporary_file_is_not_followed() {
+    let pod =
+        Pod::new(&[("task", b"Fix it")]).files(r#"[{"key":"task","targetPath":"@/workspace/task.md"}]"#);
+    fs::write(pod.path("outside/victim"), "untouched").unwrap();
+    symlink(pod.path("outside/victim"), pod.path("workspace/.kubeopencode-context-init")).unwrap();
+    pod.succeeds();
+    assert_eq!(pod.content("outside/victim"), "untouched");
+}
+
+#[test]
+fn says_what_is_missing_or_in_the_way() {
+    let missing = Pod::new(&[]).files(r#"[{"key":"guide.md","targetPath":"@/workspace/guide.md"}]"#);
+    assert_eq!(
+        missing.fails(),
+        "context-init: key guide.md -> @/workspace/guide.md: cannot read @/configmap-files/guide.md: \
+         No such file or directory\n"
+    );
+    let file = Pod::new(&[("k", b"")]).files(r#"[{"key":"k","targetPath":"@/workspace/README/a.md"}]"#);
+    fs::write(file.path("workspace/README"), "").unwrap();
+    assert!(
+        file.fails().ends_with(
+            "cannot write @/workspace/README: a file is in the way; a directory is needed there\n"
+        )
+    );
+    let directory = Pod::new(&[("k", b"")]).files(r#"[{"key":"k","targetPath":"@/workspace/src"}]"#);
+    fs::create_dir(directory.path("workspace/src")).unwrap();
+    assert!(directory.fails().ends_with("cannot write @/workspace/src: Is a directory\n"));
+    assert_eq!(fs::read_dir(directory.path("workspace")).unwrap().count(), 1, "nothing half done is left");
+    let broken = Pod::new(&[]).files("[{");
+    assert!(
+        broken.fails().starts_with("context-init: environment variable FILE_MAPPINGS: EOF while parsing")
+    );
+}
