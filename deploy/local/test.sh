@@ -26,7 +26,7 @@ main() {
   fi
   if asked licences; then
     step "cargo-deny $cargo_deny_version" install_cargo_deny
-    step "licences, sources, bans" cargo_deny check bans licenses sources
+    step "licences, sources, bans" cargo_deny bans licenses sources
     step "advisories" check_advisories
   fi
   if asked unit; then
@@ -74,14 +74,17 @@ install_cargo_deny() {
   (cd / && unset CARGO_TARGET_DIR && RUSTUP_TOOLCHAIN=$toolchain cargo install --locked --quiet cargo-deny --version "$cargo_deny_version" --root "$root") >"$log" 2>&1 ||
     die_with_log "$log" "cargo could not install cargo-deny $cargo_deny_version" "see $log"
 }
+# both workspaces, by the one deny.toml of the repository
 cargo_deny() {
-  "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked "$@"
-  "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked --manifest-path plugins/Cargo.toml "$@" --config "$repo/deny.toml"
+  local manifest
+  for manifest in Cargo.toml plugins/Cargo.toml; do
+    "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked --manifest-path "$manifest" check "$@"
+  done
 }
 check_advisories() {
   local log=$cache/logs/advisories.log
   if timeout 60 "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" fetch db >"$log" 2>&1 </dev/null; then
-    cargo_deny check advisories
+    cargo_deny advisories
   else
     say "NOT CHECKED: the advisory database cannot be reached from this machine (log: $log)"
   fi
