@@ -1,0 +1,200 @@
+//! The Pod and the ConfigMaps of a Task: the last pure stage.
+//!
+//! `layout` decides what goes where and how it gets there, `claims` whether that can be, `store` what lies in which
+//! ConfigMap; `init`, `agent` and `volumes` write it down as a Pod. Names and digest are put in here, last.
+//!
+//! May touch: checked input. Must not touch: specs, plans, a client.
+
+mod agent;
+mod claims;
+mod context_file;
+mod init;
+mod layout;
+mod mounts;
+mod reader;
+mod roots;
+mod store;
+mod volumes;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSchedulingGate, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::literals::{
+    AGENT_NAME_ANNOTATION, APP, APP_LABEL, GROUP, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
+    TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
+};
+use kubeopencode_api::names::{Naming, TaskNames, hex, label_value};
+use kubeopencode_api::plugin::{CommandPlan, Severity};
+use sha2::{Digest, Sha256};
+
+use crate::evaluated::Evaluated;
+use crate::{Refusal, Resolved};
+use layout::Layout;
+use store::Data;
+
+/// What is to be made for a Task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionPlan {
+    /// The Pod, held back by its scheduling gate.
+    pub pod: Pod,
+    /// The ConfigMaps that it mounts.
+    pub config_maps: Vec<ConfigMap>,
+    /// `sha256:` and the digest of all of them, the same under either naming; they carry it as an annotation.
+    pub digest: String,
+    /// What the user should know although all went well: messages of the Contexts condition.
+    pub notices: Vec<(Reason, String)>,
+}
+
+/// Makes Pod and ConfigMaps. The command is the builder's, as it answered.
+///
+/// # Errors
+/// Contexts that cannot be there together or are too much, and builders that ask for what they must not have.
+pub fn build(
+    resolved: &Resolved,
+    contexts: &[Evaluated],
+    command: &CommandPlan,
+    naming: Naming,
+) -> Result<ExecutionPlan, Refusal> {
+    let layout = Layout::new(resolved, contexts, command)?;
+    // the same plan under another name is the same plan
+    let (mut pod, mut config_maps) = objects(&layout, &resolved.names(Naming::Plain));
+    let digest = digest(&pod, &config_maps)?;
+    if naming != Naming::Plain {
+        (pod, config_maps) = objects(&layout, &resolved.names(naming));
+    }
+    for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain([&mut pod.metadata]) {
+        metadata.annotations.get_or_insert_default().insert(PLAN_ANNOTATION.to_owned(), digest.clone());
+    }
+    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(resolved, contexts, command) })
+}
+
+fn objects(layout: &Layout<'_>, names: &TaskNames<'_>) -> (Pod, Vec<ConfigMap>) {
+    let maps = layout.config_maps().enumerate();
+    (pod(layout, names), maps.map(|(i, data)| config_map(layout.resolved, names.context(i), data)).collect())
+}
+
+fn pod(layout: &Layout<'_>, names: &TaskNames<'_>) -> Pod {
+    let resolved = layout.resolved;
+    let given = &resolved.pod.spec;
+    let scheduling = given.scheduling.clone().unwrap_or_default();
+    let mut labels = given.labels.clone();
+    labels.extend(labels_of(resolved));
+    if resolved.is_cross_namespace() {
+        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), resolved.task.namespace.clone());
+    }
+    let annotations = [
+        (TASK_NAME_ANNOTATION.to_owned(), resolved.task.name.clone()),
+        (AGENT_NAME_ANNOTATION.to_owned(), resolved.agent.name.clone()),
+    ];
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(names.pod()),
+            labels: Some(labels),
+            annotations: Some(annotations.into()),
+            ..metadata(resolved)
+        },
+        spec: Some(PodSpec {
+            restart_policy: Some("Never".to_owned()),
+            service_account_name: Some(resolved.service_account.clone()),
+            scheduling_gates: Some(vec![PodSchedulingGate { name: LAUNCH_GATE.to_owned() }]),
+            security_context: Some(resolved.pod.pod_security_context()),
+            runtime_class_name: given.runtime_class_name.clone(),
+            image_pull_secrets: some(given.image_pull_secrets.clone()),
+            node_selector: (!scheduling.node_selector.is_empty()).then_some(scheduling.node_selector),
+            tolerations: some(scheduling.tolerations),
+            affinity: scheduling.affinity,
+            init_containers: some(init::containers(layout)),
+            containers: vec![agent::container(layout)],
+            volumes: some(volumes::volumes(layout, names)),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn config_map(resolved: &Resolved, name: String, content: &Data) -> ConfigMap {
+    let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
+    for (key, value) in content {
+        match text(value) {
+            Some(text) => {
+                data.insert(key.clone(), text.to_owned());
+            }
+            None => {
+                binary.insert(key.clone(), ByteString(value.clone()));
+            }
+        }
+    }
+    let mut labels = labels_of(resolved);
+    labels.insert(TASK_NAMESPACE_LABEL.to_owned(), resolved.task.namespace.clone());
+    ConfigMap {
+        metadata: ObjectMeta { name: Some(name), labels: Some(labels), ..metadata(resolved) },
+        data: (!data.is_empty()).then_some(data),
+        binary_data: (!binary.is_empty()).then_some(binary),
+        immutable: Some(true),
+    }
+}
+
+/// Bytes that a request can carry as text. Control characters grow sixfold in JSON, so they go the binary way.
+fn text(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let plain = |c: char| !c.is_ascii_control() || matches!(c, '\n' | '\r' | '\t');
+    text.chars().all(plain).then_some(text)
+}
+
+fn labels_of(resolved: &Resolved) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (APP_LABEL.to_owned(), APP.to_owned()),
+        (TASK_LABEL.to_owned(), label_value(&resolved.task.name)),
+        (TASK_UID_LABEL.to_owned(), resolved.uid.0.clone()),
+    ])
+}
+
+/// Namespace and, where it can be, the owner. Across namespaces there is none: the Task's finalizer cleans up.
+fn metadata(resolved: &Resolved) -> ObjectMeta {
+    let owner = OwnerReference {
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: "Task".to_owned(),
+        name: resolved.task.name.clone(),
+        uid: resolved.uid.0.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    ObjectMeta {
+        namespace: Some(resolved.pod_namespace().to_owned()),
+        owner_references: (!resolved.is_cross_namespace()).then(|| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// JSON with sorted keys is the same for the same objects.
+fn digest(pod: &Pod, config_maps: &[ConfigMap]) -> Result<String, Refusal> {
+    let value = serde_json::to_value((pod, config_maps))
+        .map_err(|e| Refusal::invalid_config(format!("the Pod cannot be written as JSON: {e}")))?;
+    Ok(format!("sha256:{}", hex(&Sha256::digest(value.to_string()))))
+}
+
+fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &CommandPlan) -> Vec<(Reason, String)> {
+    let skipped = resolved.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
+    let evaluated = contexts.iter().flat_map(|context| context.notices.clone());
+    let ignored = &resolved.pod.ignored_labels;
+    let labels = (!ignored.is_empty()).then(|| {
+        let message = format!(
+            "spec.podSpec.labels of Agent {}: {} ignored, these keys are KubeOpenCode's own",
+            resolved.agent,
+            ignored.join(", ")
+        );
+        (Reason::LabelsIgnored, message)
+    });
+    let warnings = command.diagnostics.iter().filter(|remark| remark.severity == Severity::Warning);
+    let warnings = warnings.map(|remark| {
+        (Reason::Resolved, format!("command builder \"{}\": {}", resolved.builder, remark.message))
+    });
+    skipped.chain(evaluated).chain(labels).chain(warnings).collect()
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}

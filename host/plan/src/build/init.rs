@@ -1,0 +1,204 @@
+//! The init containers, in the order of the contract.
+//!
+//! May touch: the layout. Must not touch: what the programs in them do.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
+use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, TOOLS_DIR};
+use kubeopencode_api::plugin::{RunInit, Tools};
+
+use super::agent::{PULL_POLICY, base_env, env_var, secret_var, var};
+use super::layout::{Layout, dir_path};
+use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
+use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};
+use super::some;
+use super::volumes::{URL_FILE, dir_volume};
+use crate::evaluated::{Download, Evaluated, GitClone};
+
+const PROGRAM: &str = "/kubeopencode";
+const GIT_ROOT: &str = "/git";
+const CONFIG_MAP_PATH: &str = "/configmap-files";
+/// Where `url-fetch` puts a file that is mounted elsewhere in the agent's container.
+const URL_ROOT: &str = "/url-content";
+
+/// All of them.
+pub(super) fn containers(layout: &Layout<'_>) -> Vec<Container> {
+    let mut containers = Vec::new();
+    if let Tools::InitContainer(image) = &layout.command.tools {
+        containers.push(opencode_init(layout, image.as_deref()));
+    }
+    containers.extend(
+        clones(layout.contexts).enumerate().map(|(i, (context, clone))| git_init(layout, i, context, clone)),
+    );
+    containers.extend(
+        downloads(layout.contexts)
+            .enumerate()
+            .map(|(i, (context, download))| url_fetch(layout, i, context, download)),
+    );
+    let inits = layout.contexts.iter().flat_map(|context| &context.inits);
+    containers.extend(inits.enumerate().map(|(i, init)| plugin_init(layout, i, init)));
+    if layout.needs_context_init() {
+        containers.push(context_init(layout));
+    }
+    containers
+}
+
+/// Brings the agent's program; the image knows how.
+fn opencode_init(layout: &Layout<'_>, builders_image: Option<&str>) -> Container {
+    let agents = layout.resolved.images.agent.as_deref();
+    Container {
+        name: "opencode-init".to_owned(),
+        image: Some(agents.or(builders_image).unwrap_or(DEFAULT_AGENT_IMAGE).to_owned()),
+        image_pull_policy: Some(PULL_POLICY.to_owned()),
+        env: Some(vec![var("TOOLS_DIR", TOOLS_DIR)]),
+        volume_mounts: Some(vec![mount(TOOLS, TOOLS_DIR)]),
+        ..base(layout)
+    }
+}
+
+fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone) -> Container {
+    let mut env = vec![
+        var("GIT_REPO", &clone.repository),
+        var("GIT_REF", &clone.reference),
+        var("GIT_DEPTH", &clone.depth.to_string()),
+        var("GIT_ROOT", GIT_ROOT),
+        var("GIT_LINK", GIT_LINK),
+        flag("GIT_OPTIONAL", context.item.optional),
+    ];
+    if clone.submodules {
+        env.push(flag("GIT_SUBMODULES", true));
+    }
+    if !clone.sub_path.is_empty() {
+        // kubelet would make an empty directory of a path that is not there
+        env.push(var("GIT_PATH", &clone.sub_path));
+    }
+    if let Some(secret) = &clone.credentials {
+        for (name, key) in [
+            ("GIT_USERNAME", "username"),
+            ("GIT_PASSWORD", "password"),
+            ("GIT_SSH_KEY", "ssh-privatekey"),
+            ("GIT_SSH_KNOWN_HOSTS", "ssh-known-hosts"),
+        ] {
+            env.push(secret_var(name, secret, key, true));
+        }
+    }
+    system(layout, format!("git-init-{i}"), "git-init", env, vec![mount(git_volume(i), GIT_ROOT)])
+}
+
+fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Download) -> Container {
+    let within = layout.roots.hold(&download.path);
+    let target = match within {
+        true => download.path.as_str().to_owned(),
+        false => format!("{URL_ROOT}/{URL_FILE}"),
+    };
+    let headers: BTreeMap<_, _> = download.headers.iter().cloned().collect();
+    let mut env = vec![
+        var("URL_SOURCE", &download.url),
+        var("URL_TARGET", &target),
+        // texts can always be written
+        var("URL_HEADERS", &serde_json::to_string(&headers).unwrap_or_default()),
+        var("URL_TIMEOUT", &download.timeout_seconds.to_string()),
+        flag("URL_INSECURE", download.insecure),
+        flag("URL_OPTIONAL", context.item.optional),
+    ];
+    if let Some(digest) = &download.sha256 {
+        env.push(var("URL_SHA256", digest));
+    }
+    if download.unpack {
+        env.push(flag("URL_UNPACK", true));
+    }
+    if let Some(mode) = download.mode {
+        env.push(var("URL_FILE_MODE", &mode.to_string()));
+    }
+    if let Some(secret) = &download.credentials {
+        for (name, key) in [
+            ("URL_AUTH_TOKEN", "token"),
+            ("URL_AUTH_USERNAME", "username"),
+            ("URL_AUTH_PASSWORD", "password"),
+        ] {
+            env.push(secret_var(name, secret, key, true));
+        }
+        if !download.hosts.is_empty() {
+            env.push(var("URL_AUTH_HOSTS", &serde_json::to_string(&download.hosts).unwrap_or_default()));
+        }
+    }
+    let mut mounts: Vec<VolumeMount> = layout.roots.mounts().collect();
+    if !within {
+        mounts.push(mount(url_volume(i), URL_ROOT));
+    }
+    system(layout, format!("url-fetch-{i}"), "url-fetch", env, mounts)
+}
+
+fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
+    let mut env = base_env(layout);
+    env.retain(|variable| init.env.iter().all(|own| own.name != variable.name));
+    env.extend(init.env.iter().map(env_var));
+    Container {
+        name: format!("plugin-init-{i}"),
+        image: Some(init.image.clone()),
+        image_pull_policy: Some(PULL_POLICY.to_owned()),
+        command: some(init.command.clone()),
+        args: some(init.args.clone()),
+        env: Some(env),
+        working_dir: Some(layout.resolved.workspace.as_str().to_owned()),
+        volume_mounts: Some(layout.roots.mounts().collect()),
+        ..base(layout)
+    }
+}
+
+fn context_init(layout: &Layout<'_>) -> Container {
+    let mut env = vec![
+        var("WORKSPACE_DIR", layout.resolved.workspace.as_str()),
+        var("CONFIGMAP_PATH", CONFIG_MAP_PATH),
+        var("FILE_MAPPINGS", &layout.file_mappings),
+        var("DIR_MAPPINGS", &layout.dir_mappings),
+    ];
+    if layout.has_reader {
+        env.push(var("TOOLS_DIR", TOOLS_DIR));
+    }
+    let mut mounts = Vec::new();
+    if !layout.file_maps().is_empty() {
+        mounts.push(read_only(CONTEXT_FILES, CONFIG_MAP_PATH));
+    }
+    for (i, _) in layout.directories.iter().enumerate().filter(|(_, placed)| placed.written) {
+        mounts.push(read_only(dir_volume(i), dir_path(i)));
+    }
+    mounts.extend(layout.roots.mounts());
+    if layout.writes_tools() {
+        mounts.push(mount(TOOLS, TOOLS_DIR));
+    }
+    system(layout, "context-init".to_owned(), "context-init", env, mounts)
+}
+
+/// A container of the system image.
+fn system(
+    layout: &Layout<'_>,
+    name: String,
+    subcommand: &str,
+    env: Vec<EnvVar>,
+    mounts: Vec<VolumeMount>,
+) -> Container {
+    Container {
+        name,
+        image: Some(layout.resolved.system_image.clone()),
+        image_pull_policy: Some(layout.resolved.system_image_pull_policy.as_str().to_owned()),
+        command: Some(vec![PROGRAM.to_owned(), subcommand.to_owned()]),
+        env: Some(env),
+        volume_mounts: Some(mounts),
+        ..base(layout)
+    }
+}
+
+/// What all of them have. A failed one tells its exit code and last lines without anybody reading logs.
+fn base(layout: &Layout<'_>) -> Container {
+    Container {
+        security_context: Some(layout.resolved.pod.security_context()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+fn flag(name: &str, value: bool) -> EnvVar {
+    var(name, if value { "true" } else { "false" })
+}

@@ -1,0 +1,174 @@
+//! The Pod's volumes, and where the agent's container sees them.
+//!
+//! May touch: the layout. Must not touch: what lies in a volume.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource,
+    SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
+};
+use kubeopencode_api::literals::TOOLS_DIR;
+use kubeopencode_api::names::TaskNames;
+
+use super::layout::{How, Layout, Source};
+use super::mounts::{CONTEXT_FILES, TOOLS, WORKSPACE, mount, part, read_only};
+use super::roots::{clones, downloads, git_volume, url_volume};
+use super::store::Data;
+
+/// Name of a single file in the volume of a download.
+pub(super) const URL_FILE: &str = "content";
+
+/// The volumes, in the order of the contract.
+pub(super) fn volumes(layout: &Layout<'_>, names: &TaskNames<'_>) -> Vec<Volume> {
+    let mut volumes = vec![empty(TOOLS)];
+    if layout.roots.use_volume(WORKSPACE) {
+        volumes.push(empty(WORKSPACE));
+    }
+    for (i, credential) in layout.resolved.credentials.iter().enumerate() {
+        if let Some(mount) = &credential.mount {
+            volumes.push(secret(
+                credential_volume(i),
+                &credential.secret,
+                mount.key.as_deref(),
+                Some(mount.mode),
+                None,
+            ));
+        }
+    }
+    volumes.extend(context_files(layout, names));
+    for (i, placed) in layout.directories.iter().enumerate() {
+        let (name, mode) = (dir_volume(i), placed.directory.mode);
+        // the mode of what is copied is context-init's business
+        let mode = mode.filter(|_| !placed.written).map(bits);
+        let (config_map, optional) = match &placed.source {
+            Source::Named(config_map) => (config_map.clone(), placed.optional.then_some(true)),
+            Source::Own(i) => (names.context(*i), None),
+            Source::Empty => {
+                volumes.push(empty(name));
+                continue;
+            }
+        };
+        let source = ConfigMapVolumeSource { name: config_map, default_mode: mode, optional, items: None };
+        volumes.push(Volume { name, config_map: Some(source), ..Volume::default() });
+    }
+    volumes.extend((0..clones(layout.contexts).count()).map(|i| empty(git_volume(i))));
+    for (i, (_, download)) in downloads(layout.contexts).enumerate() {
+        if !layout.roots.hold(&download.path) || layout.roots.use_volume(&url_volume(i)) {
+            volumes.push(empty(url_volume(i)));
+        }
+    }
+    for (i, file) in layout.contexts.iter().flat_map(|context| &context.secret_files).enumerate() {
+        let (name, key) = (secret_volume(i), Some(file.secret.key.as_str()));
+        volumes.push(secret(name, &file.secret.name, key, file.mode, file.secret.optional.then_some(true)));
+    }
+    volumes.extend(layout.resolved.pod.spec.volumes.iter().cloned());
+    volumes
+}
+
+/// What the agent's container mounts.
+pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
+    let mut mounts = vec![mount(TOOLS, TOOLS_DIR)];
+    mounts.extend(layout.roots.mounts());
+    for (i, credential) in layout.resolved.credentials.iter().enumerate() {
+        if let Some(target) = &credential.mount {
+            let mount = read_only(credential_volume(i), target.path.as_str());
+            mounts.push(match &target.key {
+                Some(key) => part(key, mount),
+                None => mount,
+            });
+        }
+    }
+    for file in &layout.files {
+        match (file.how, file.keys.as_slice()) {
+            (How::Mounted, [key]) => mounts.push(part(key, read_only(CONTEXT_FILES, file.path.as_str()))),
+            (How::Joined, _) => mounts.push(part(file.joined_at(), read_only(TOOLS, file.path.as_str()))),
+            _ => {}
+        }
+    }
+    for (i, placed) in layout.directories.iter().enumerate().filter(|(_, placed)| !placed.written) {
+        mounts.push(read_only(dir_volume(i), placed.directory.path.as_str()));
+    }
+    for (i, (_, download)) in downloads(layout.contexts).enumerate() {
+        if !layout.roots.hold(&download.path) {
+            mounts.push(part(URL_FILE, read_only(url_volume(i), download.path.as_str())));
+        }
+    }
+    for (i, file) in layout.contexts.iter().flat_map(|context| &context.secret_files).enumerate() {
+        mounts.push(part(&file.secret.key, read_only(secret_volume(i), file.path.as_str())));
+    }
+    mounts.extend(layout.resolved.pod.spec.volume_mounts.iter().cloned());
+    mounts
+}
+
+/// Volume of the `i`-th directory.
+pub(super) fn dir_volume(i: usize) -> String {
+    format!("dir-mount-{i}")
+}
+
+fn credential_volume(i: usize) -> String {
+    format!("credential-{i}")
+}
+
+fn secret_volume(i: usize) -> String {
+    format!("secret-file-{i}")
+}
+
+/// The volume of the plan's files: one ConfigMap as it is, several projected into one directory.
+fn context_files(layout: &Layout<'_>, names: &TaskNames<'_>) -> Option<Volume> {
+    let maps = layout.file_maps();
+    // keys are listed only where a mode must be given: a list shows nothing but what is in it
+    let modes =
+        layout.files.iter().filter(|file| file.how == How::Mounted && file.mode.is_some()).count() > 0;
+    let items = |map: &Data| modes.then(|| map.keys().map(|key| item(layout, key)).collect::<Vec<_>>());
+    let mut volume = Volume { name: CONTEXT_FILES.to_owned(), ..Volume::default() };
+    match maps {
+        [] => return None,
+        [map] => {
+            volume.config_map = Some(ConfigMapVolumeSource {
+                name: names.context(0),
+                items: items(map),
+                ..ConfigMapVolumeSource::default()
+            });
+        }
+        maps => {
+            let sources = maps.iter().enumerate().map(|(i, map)| VolumeProjection {
+                config_map: Some(ConfigMapProjection {
+                    name: names.context(i),
+                    items: items(map),
+                    optional: None,
+                }),
+                ..VolumeProjection::default()
+            });
+            volume.projected =
+                Some(ProjectedVolumeSource { sources: Some(sources.collect()), default_mode: None });
+        }
+    }
+    Some(volume)
+}
+
+fn item(layout: &Layout<'_>, key: &str) -> KeyToPath {
+    let file = layout.files.iter().find(|file| file.how == How::Mounted && file.keys == [key]);
+    KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: file.and_then(|file| file.mode).map(bits) }
+}
+
+fn secret(
+    name: String,
+    secret: &str,
+    key: Option<&str>,
+    mode: Option<u32>,
+    optional: Option<bool>,
+) -> Volume {
+    let items = key.map(|key| vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]);
+    let secret_name = Some(secret.to_owned());
+    let source = SecretVolumeSource { secret_name, items, default_mode: mode.map(bits), optional };
+    Volume { name, secret: Some(source), ..Volume::default() }
+}
+
+fn empty(name: impl Into<String>) -> Volume {
+    let empty_dir = Some(EmptyDirVolumeSource::default());
+    Volume { name: name.into(), empty_dir, ..Volume::default() }
+}
+
+/// Permission bits are at most 0777.
+fn bits(mode: u32) -> i32 {
+    i32::try_from(mode & 0o777).unwrap_or_default()
+}

@@ -1,0 +1,174 @@
+//! What a context item came to: its plugin's plan, checked. Only `validate` makes one that holds anything.
+//!
+//! May touch: these types. Must not touch: where in the Pod a thing ends up, which `build` decides.
+
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::plugin::{Entry, EnvVar, RunInit, SecretKey};
+
+use crate::item::Item;
+use crate::object_name::is_key;
+use crate::paths::AbsPath;
+use crate::{Refusal, Resolved};
+
+/// A context item's plan, checked.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    pub(crate) item: Item,
+    /// for the context file
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) files: Vec<TargetFile>,
+    pub(crate) directories: Vec<Directory>,
+    pub(crate) secret_files: Vec<SecretTarget>,
+    pub(crate) clones: Vec<GitClone>,
+    pub(crate) downloads: Vec<Download>,
+    pub(crate) inits: Vec<RunInit>,
+    pub(crate) env: Vec<EnvVar>,
+    pub(crate) notices: Vec<(Reason, String)>,
+}
+
+/// A part of the context file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Piece {
+    Text(String),
+    File { name: String, text: String },
+}
+
+/// A file with its bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TargetFile {
+    pub(crate) path: AbsPath,
+    pub(crate) content: Vec<u8>,
+    pub(crate) mode: Option<u32>,
+}
+
+/// A ConfigMap as a directory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Directory {
+    pub(crate) path: AbsPath,
+    pub(crate) mode: Option<u32>,
+    pub(crate) config_map: String,
+    pub(crate) optional: bool,
+    /// its entries, where it cannot be mounted by name
+    pub(crate) embedded: Option<Vec<Entry>>,
+}
+
+/// A Secret's key as a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SecretTarget {
+    pub(crate) secret: SecretKey,
+    pub(crate) path: AbsPath,
+    pub(crate) mode: Option<u32>,
+}
+
+/// A clone of a repository.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GitClone {
+    pub(crate) repository: String,
+    pub(crate) reference: String,
+    pub(crate) sub_path: String,
+    pub(crate) depth: u32,
+    pub(crate) submodules: bool,
+    pub(crate) credentials: Option<String>,
+    pub(crate) path: AbsPath,
+}
+
+/// A download.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Download {
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) sha256: Option<String>,
+    pub(crate) insecure: bool,
+    pub(crate) unpack: bool,
+    pub(crate) timeout_seconds: u32,
+    pub(crate) credentials: Option<String>,
+    /// globs of the hosts that the credentials may go to; empty: any
+    pub(crate) hosts: Vec<String>,
+    pub(crate) path: AbsPath,
+    pub(crate) mode: Option<u32>,
+}
+
+/// A ConfigMap that must be read and given back with [`Evaluated::embed`], because the Pod runs in another namespace
+/// and cannot mount it by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embed {
+    /// Name of the ConfigMap, in the item's namespace.
+    pub name: String,
+    /// A missing ConfigMap is no error: give back no entries.
+    pub optional: bool,
+}
+
+impl Evaluated {
+    /// An item that holds nothing.
+    pub(crate) fn empty(item: &Item) -> Self {
+        Self {
+            item: item.clone(),
+            pieces: Vec::new(),
+            files: Vec::new(),
+            directories: Vec::new(),
+            secret_files: Vec::new(),
+            clones: Vec::new(),
+            downloads: Vec::new(),
+            inits: Vec::new(),
+            env: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// An optional item that is left out, and why.
+    pub fn skipped(item: &Item, why: impl Into<String>) -> Self {
+        let mut this = Self::empty(item);
+        this.notices.push((Reason::OptionalSkipped, why.into()));
+        this
+    }
+
+    /// The ConfigMaps that must be read, in the item's namespace, before a Pod can be built.
+    pub fn embeds(&self, resolved: &Resolved) -> Vec<Embed> {
+        if self.item.namespace == resolved.pod_namespace() {
+            return Vec::new();
+        }
+        self.directories
+            .iter()
+            .filter(|directory| directory.embedded.is_none())
+            .map(|directory| Embed { name: directory.config_map.clone(), optional: directory.optional })
+            .collect()
+    }
+
+    /// Gives back what was read.
+    ///
+    /// # Errors
+    /// When an entry's key is none that Kubernetes knows.
+    pub fn embed(&mut self, embed: &Embed, entries: Vec<Entry>) -> Result<(), Refusal> {
+        if let Some(entry) = entries.iter().find(|entry| !is_key(&entry.key)) {
+            let (key, name) = (&entry.key, &embed.name);
+            return Err(self
+                .item
+                .refused(format!("ConfigMap {name} has the key \"{key}\", which no ConfigMap may")));
+        }
+        for directory in &mut self.directories {
+            if directory.config_map == embed.name && directory.embedded.is_none() {
+                directory.embedded = Some(entries.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it adds to the context file.
+    pub(crate) fn has_context_text(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Whether the file may be there in the end: a clone, an archive or a ConfigMap in the workspace's own place may
+    /// hold it, what they hold is not known here.
+    pub(crate) fn may_hold(&self, file: &AbsPath, workspace: &AbsPath) -> bool {
+        let files = self.files.iter().map(|f| &f.path).chain(self.secret_files.iter().map(|f| &f.path));
+        let others = self
+            .directories
+            .iter()
+            .map(|d| &d.path)
+            .chain(self.clones.iter().map(|c| &c.path))
+            .chain(self.downloads.iter().map(|d| &d.path));
+        files.into_iter().any(|path| path == file)
+            || others.into_iter().any(|path| path == file || path == workspace)
+    }
+}

@@ -1,0 +1,50 @@
+//! Which images the Pod's containers run.
+//!
+//! May touch: the Agent's image fields.
+
+use kubeopencode_api::agent::AgentSpec;
+use kubeopencode_api::literals::DEFAULT_EXECUTOR_IMAGE;
+
+/// The images that the Agent decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Images {
+    /// Brings the agent's program; `None`: the builder's choice, else the default.
+    pub(crate) agent: Option<String>,
+    /// Runs it.
+    pub(crate) executor: String,
+}
+
+impl Images {
+    /// `agentImage` alone is the executor image: so it was before there were two.
+    pub(crate) fn new(spec: &AgentSpec) -> Self {
+        let set = |image: &Option<String>| image.clone().filter(|image| !image.is_empty());
+        match (set(&spec.agent_image), set(&spec.executor_image)) {
+            (Some(agent), None) => Self { agent: None, executor: agent },
+            (agent, executor) => {
+                Self { agent, executor: executor.unwrap_or_else(|| DEFAULT_EXECUTOR_IMAGE.to_owned()) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_image_alone_is_the_executor() {
+        let images = |agent: Option<&str>, executor: Option<&str>| {
+            let spec = AgentSpec {
+                agent_image: agent.map(Into::into),
+                executor_image: executor.map(Into::into),
+                ..AgentSpec::default()
+            };
+            let images = Images::new(&spec);
+            (images.agent, images.executor)
+        };
+        assert_eq!(images(None, None), (None, DEFAULT_EXECUTOR_IMAGE.into()));
+        assert_eq!(images(Some("a"), None), (None, "a".into()));
+        assert_eq!(images(None, Some("e")), (None, "e".into()));
+        assert_eq!(images(Some("a"), Some("e")), (Some("a".into()), "e".into()));
+    }
+}

@@ -1,0 +1,151 @@
+//! KubeOpenCodeConfig, resolved: what holds for one Task, field by field.
+//!
+//! May touch: the specs of the three configs that may apply. Must not touch: where they are read.
+
+use jiff::SignedDuration;
+use kubeopencode_api::config::{Cleanup, KubeOpenCodeConfigSpec, PullPolicy, StopPolicy, TaskSecretRefs};
+use kubeopencode_api::literals::DEFAULT_SYSTEM_IMAGE;
+
+const DEFAULT_GRACE_SECONDS: i32 = 5;
+const DEFAULT_START_TIMEOUT_SECONDS: i32 = 3600;
+
+/// What holds for one Task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    system_image: String,
+    system_image_pull_policy: PullPolicy,
+    cleanup: Cleanup,
+    grace: SignedDuration,
+    start_timeout: Option<SignedDuration>,
+    stop_policy: StopPolicy,
+    result_summary: bool,
+    task_secret_refs: TaskSecretRefs,
+}
+
+impl Settings {
+    /// The system image from the namespace where the Pod runs, else from the operator's; everything else from the
+    /// Task's namespace, else from the operator's; each field for itself.
+    pub fn resolve(
+        task_ns: Option<&KubeOpenCodeConfigSpec>,
+        pod_ns: Option<&KubeOpenCodeConfigSpec>,
+        operator_ns: Option<&KubeOpenCodeConfigSpec>,
+    ) -> Self {
+        let pod = Layers([pod_ns, operator_ns]);
+        let task = Layers([task_ns, operator_ns]);
+        let image = |spec: &KubeOpenCodeConfigSpec| spec.system_image.clone();
+        let cleanup = |spec: &KubeOpenCodeConfigSpec| spec.cleanup.clone();
+        let seconds = |value: i32| SignedDuration::from_secs(i64::from(value.max(0)));
+        let start_timeout =
+            task.first(|spec| spec.start_timeout_seconds).unwrap_or(DEFAULT_START_TIMEOUT_SECONDS);
+        Self {
+            system_image: pod
+                .first(|spec| image(spec)?.image.filter(|image| !image.is_empty()))
+                .unwrap_or_else(|| DEFAULT_SYSTEM_IMAGE.to_owned()),
+            system_image_pull_policy: pod.first(|spec| image(spec)?.image_pull_policy).unwrap_or_default(),
+            cleanup: Cleanup {
+                ttl_seconds_after_finished: task.first(|spec| cleanup(spec)?.ttl_seconds_after_finished),
+                max_retained_tasks: task.first(|spec| cleanup(spec)?.max_retained_tasks),
+            },
+            grace: seconds(task.first(|spec| spec.dependency_grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS)),
+            start_timeout: (start_timeout > 0).then(|| seconds(start_timeout)),
+            stop_policy: task.first(|spec| spec.stop_policy).unwrap_or_default(),
+            result_summary: task.first(|spec| spec.result_summary).unwrap_or(true),
+            task_secret_refs: task.first(|spec| spec.task_secret_refs).unwrap_or_default(),
+        }
+    }
+
+    /// Image of the init containers.
+    pub fn system_image(&self) -> &str {
+        &self.system_image
+    }
+
+    /// When that image is pulled.
+    pub fn system_image_pull_policy(&self) -> PullPolicy {
+        self.system_image_pull_policy
+    }
+
+    /// When finished Tasks are deleted; a field that is not set never deletes one.
+    pub fn cleanup(&self) -> &Cleanup {
+        &self.cleanup
+    }
+
+    /// How long a Task waits for something that is missing.
+    pub fn grace(&self) -> SignedDuration {
+        self.grace
+    }
+
+    /// After how long a Pod that has not started fails its Task; `None`: never.
+    pub fn start_timeout(&self) -> Option<SignedDuration> {
+        self.start_timeout
+    }
+
+    /// What stopping a Task does with its Pod.
+    pub fn stop_policy(&self) -> StopPolicy {
+        self.stop_policy
+    }
+
+    /// Whether the agent's last words are kept in the Task's status.
+    pub fn result_summary(&self) -> bool {
+        self.result_summary
+    }
+
+    /// Whether the contexts of Tasks may name Secrets.
+    pub fn task_secret_refs(&self) -> TaskSecretRefs {
+        self.task_secret_refs
+    }
+}
+
+/// Configs, the first one that sets a field wins.
+struct Layers<'a>([Option<&'a KubeOpenCodeConfigSpec>; 2]);
+
+impl Layers<'_> {
+    fn first<T>(&self, field: impl Fn(&KubeOpenCodeConfigSpec) -> Option<T>) -> Option<T> {
+        self.0.into_iter().flatten().find_map(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> KubeOpenCodeConfigSpec {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn without_any_config_the_defaults_hold() {
+        let settings = Settings::resolve(None, None, None);
+        assert_eq!(settings.system_image(), "quay.io/kubeopencode/kubeopencode:latest");
+        assert_eq!(settings.system_image_pull_policy(), PullPolicy::IfNotPresent);
+        assert_eq!(settings.grace(), SignedDuration::from_secs(5));
+        assert_eq!(settings.start_timeout(), Some(SignedDuration::from_secs(3600)));
+        assert_eq!(settings.stop_policy(), StopPolicy::DeletePod);
+        assert!(settings.result_summary());
+        assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Allow);
+        assert_eq!(settings.cleanup(), &Cleanup::default());
+    }
+
+    #[test]
+    fn each_field_comes_from_its_own_place() {
+        let task = config(
+            r#"{"systemImage": {"image": "task/ignored"}, "dependencyGraceSeconds": 0,
+                "cleanup": {"ttlSecondsAfterFinished": 60}}"#,
+        );
+        let pod = config(r#"{"systemImage": {"imagePullPolicy": "Always"}, "stopPolicy": "KeepPod"}"#);
+        let operator = config(
+            r#"{"systemImage": {"image": "op/image", "imagePullPolicy": "Never"}, "startTimeoutSeconds": 0,
+                "dependencyGraceSeconds": 9, "cleanup": {"ttlSecondsAfterFinished": 5, "maxRetainedTasks": 7},
+                "taskSecretRefs": "Deny", "resultSummary": false}"#,
+        );
+        let settings = Settings::resolve(Some(&task), Some(&pod), Some(&operator));
+        assert_eq!(settings.system_image(), "op/image");
+        assert_eq!(settings.system_image_pull_policy(), PullPolicy::Always);
+        assert_eq!(settings.stop_policy(), StopPolicy::DeletePod, "not from the Pod's namespace");
+        assert_eq!(settings.grace(), SignedDuration::ZERO);
+        assert_eq!(settings.start_timeout(), None);
+        assert_eq!(settings.cleanup().ttl_seconds_after_finished, Some(60));
+        assert_eq!(settings.cleanup().max_retained_tasks, Some(7));
+        assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Deny);
+        assert!(!settings.result_summary());
+    }
+}

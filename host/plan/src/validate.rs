@@ -1,0 +1,263 @@
+//! The PlanValidator: the one place that decides whether a plugin's plan may become part of a Pod, for built-in and
+//! custom types alike.
+//!
+//! May touch: plan, item and grant. Must not touch: the Pod.
+
+mod address;
+mod env;
+mod secrets;
+
+use std::collections::BTreeSet;
+
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::plugin::{
+    Action, Capability, ConfigMapMount, Diagnostic, GitFetch, Plan, RunInit, SecretFile, Severity, UrlFetch,
+};
+
+use crate::evaluated::{Directory, Download, Evaluated, GitClone, Piece, SecretTarget, TargetFile};
+use crate::item::Item;
+use crate::object_name::is_object_name;
+use crate::paths::AbsPath;
+use crate::resolved::namespaces::matches;
+use crate::{Granted, Refusal, Resolved};
+
+/// Code of the remark that a plugin makes when it leaves an optional thing out.
+const SKIPPED: &str = "OptionalSkipped";
+
+/// Checks a plugin's plan and lays it out by kind.
+///
+/// # Errors
+/// The first action that the plugin must not ask for, as `PluginError`, or as `ContextError` for a built-in type,
+/// whose plugin only repeats what the user wrote.
+pub fn validate(
+    resolved: &Resolved,
+    item: &Item,
+    granted: &Granted,
+    plan: Plan,
+) -> Result<Evaluated, Refusal> {
+    if let Some(extension) = plan.extensions.first() {
+        return Err(unknown(item, &extension.kind));
+    }
+    let mut validator =
+        Validator { resolved, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
+    for action in plan.actions {
+        validator.action(action)?;
+    }
+    validator.out.notices.extend(plan.diagnostics.into_iter().filter_map(|remark| notice(item, remark)));
+    Ok(validator.out)
+}
+
+struct Validator<'a> {
+    resolved: &'a Resolved,
+    item: &'a Item,
+    granted: &'a Granted,
+    out: Evaluated,
+    /// where something goes already
+    taken: BTreeSet<AbsPath>,
+}
+
+impl Validator<'_> {
+    fn action(&mut self, action: Action) -> Result<(), Refusal> {
+        match action {
+            Action::Inline(text) => match self.item.mount_path().cloned() {
+                Some(path) => self.file(path, text.into_bytes(), self.item.file_mode)?,
+                None => self.out.pieces.push(Piece::Text(text)),
+            },
+            Action::InlineFile { name, text } => {
+                if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+                    return Err(self.refuse(format!("\"{name}\" cannot be the name of a file")));
+                }
+                match self.item.mount_path().map(|dir| dir.join(&name)) {
+                    Some(path) => self.file(path, text.into_bytes(), self.item.file_mode)?,
+                    None => self.out.pieces.push(Piece::File { name, text }),
+                }
+            }
+            Action::InlineSecret(secret) => {
+                // joining a Secret into the context file happens in the Pod, see `mount-secret` for a file of its own
+                let Some(path) = self.item.mount_path().cloned() else {
+                    return Err(self.refuse(
+                        "the value of a Secret cannot be part of the context file: set mountPath to get it as a file",
+                    ));
+                };
+                self.secret_file(SecretFile {
+                    secret,
+                    path: path.as_str().to_owned(),
+                    mode: self.item.file_mode,
+                })?;
+            }
+            Action::WriteFile(file) => {
+                let path = self.path(&file.path)?;
+                self.file(path, file.content, file.mode)?;
+            }
+            Action::MountConfigMap(mount) => self.config_map(mount)?,
+            Action::MountSecret(secret) => self.secret_file(secret)?,
+            Action::FetchGit(git) => self.git(git)?,
+            Action::FetchUrl(url) => self.url(url)?,
+            Action::RunInit(init) => self.init(init)?,
+            Action::SetEnv(variable) => {
+                self.need(Capability::Env, "set-env")?;
+                self.check_env(&variable)?;
+                self.out.env.push(variable);
+            }
+            Action::Extended(extension) => return Err(unknown(self.item, &extension.kind)),
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: AbsPath, content: Vec<u8>, mode: Option<u32>) -> Result<(), Refusal> {
+        self.take(&path)?;
+        self.out.files.push(TargetFile { path, content, mode: masked(mode) });
+        Ok(())
+    }
+
+    fn config_map(&mut self, mount: ConfigMapMount) -> Result<(), Refusal> {
+        let path = self.path(&mount.path)?;
+        if !is_object_name(&mount.name) {
+            return Err(self.refuse(format!("\"{}\" cannot be the name of a ConfigMap", mount.name)));
+        }
+        self.take(&path)?;
+        let mode = masked(mount.mode);
+        let directory =
+            Directory { path, mode, config_map: mount.name, optional: mount.optional, embedded: None };
+        self.out.directories.push(directory);
+        Ok(())
+    }
+
+    fn secret_file(&mut self, file: SecretFile) -> Result<(), Refusal> {
+        self.need(Capability::Secret, "a Secret")?;
+        self.check_secret_key(&file.secret)?;
+        let path = self.path(&file.path)?;
+        self.take(&path)?;
+        self.out.secret_files.push(SecretTarget { secret: file.secret, path, mode: masked(file.mode) });
+        Ok(())
+    }
+
+    fn git(&mut self, git: GitFetch) -> Result<(), Refusal> {
+        self.need(Capability::Git, "fetch-git")?;
+        let address = address::repository(&git.repository).map_err(|e| self.refuse(e))?;
+        address::reference(&git.r#ref).map_err(|e| self.refuse(e))?;
+        let sub_path = address::sub_path(&git.sub_path).map_err(|e| self.refuse(e))?;
+        if let Some(secret) = &git.credentials {
+            self.check_credentials(secret, &address.host)?;
+        }
+        self.warn(address.warning);
+        let path = self.path(&git.path)?;
+        self.take(&path)?;
+        self.out.clones.push(GitClone {
+            repository: git.repository,
+            reference: git.r#ref,
+            sub_path,
+            depth: git.depth,
+            submodules: git.submodules,
+            credentials: git.credentials,
+            path,
+        });
+        Ok(())
+    }
+
+    fn url(&mut self, url: UrlFetch) -> Result<(), Refusal> {
+        self.need(Capability::Url, "fetch-url")?;
+        let address = address::url(&url.url).map_err(|e| self.refuse(e))?;
+        address::headers(&url.headers).map_err(|e| self.refuse(e))?;
+        if let Some(digest) = url.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
+            return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
+        }
+        let hosts = match &url.credentials {
+            Some(secret) => self.check_credentials(secret, &address.host)?,
+            None => Vec::new(),
+        };
+        let path = self.path(&url.path)?;
+        self.take(&path)?;
+        self.out.downloads.push(Download {
+            url: url.url,
+            headers: url.headers,
+            sha256: url.sha256.map(|digest| digest.to_ascii_lowercase()),
+            insecure: url.insecure_skip_tls_verify,
+            unpack: url.unpack,
+            timeout_seconds: url.timeout_seconds,
+            credentials: url.credentials,
+            hosts,
+            path,
+            mode: masked(url.mode),
+        });
+        Ok(())
+    }
+
+    fn init(&mut self, init: RunInit) -> Result<(), Refusal> {
+        self.need(Capability::InitContainer, "run-init")?;
+        let granted = self.granted.images.iter().any(|glob| matches(glob, &init.image) == Ok(true));
+        if !granted {
+            return Err(self.refuse(format!("run-init of image \"{}\", which no grant allows", init.image)));
+        }
+        for variable in &init.env {
+            self.check_env_secret(variable)?;
+        }
+        self.out.inits.push(init);
+        Ok(())
+    }
+
+    /// A path that the plan may write to: in the workspace, or where the item's own mountPath leads.
+    fn path(&self, written: &str) -> Result<AbsPath, Refusal> {
+        let workspace = &self.resolved.workspace;
+        let path = AbsPath::parse(written, Some(workspace))
+            .map_err(|problem| self.refuse(format!("path \"{written}\" {problem}")))?;
+        if let Some(reserved) = path.touches_reserved() {
+            return Err(self.refuse(format!("path \"{written}\" reaches into {reserved}, which is reserved")));
+        }
+        let own = self.item.mount_path().is_some_and(|own| path.is_within(own));
+        if !own && !path.is_within(workspace) {
+            return Err(self.refuse(format!(
+                "path \"{written}\" lies neither in the workspace {workspace} nor under the item's mountPath"
+            )));
+        }
+        Ok(path)
+    }
+
+    fn take(&mut self, path: &AbsPath) -> Result<(), Refusal> {
+        if !self.taken.insert(path.clone()) {
+            return Err(self.refuse(format!("two parts of the plan go to {path}")));
+        }
+        Ok(())
+    }
+
+    fn need(&self, capability: Capability, what: &str) -> Result<(), Refusal> {
+        if self.granted.has(capability) {
+            return Ok(());
+        }
+        Err(self.refuse(format!(
+            "it asks for {what}, which needs the capability \"{}\": grant it in the Plugin",
+            capability.as_str()
+        )))
+    }
+
+    fn warn(&mut self, warning: Option<String>) {
+        self.out.notices.extend(warning.map(|text| (Reason::Resolved, format!("{}: {text}", self.item))));
+    }
+
+    fn refuse(&self, problem: impl std::fmt::Display) -> Refusal {
+        self.item.plan_refused(problem)
+    }
+}
+
+fn unknown(item: &Item, kind: &str) -> Refusal {
+    item.plan_refused(format!(
+        "it asks for \"{kind}\", which this version does not know: upgrade KubeOpenCode"
+    ))
+}
+
+fn notice(item: &Item, remark: Diagnostic) -> Option<(Reason, String)> {
+    let reason = match (remark.code.as_str(), remark.severity) {
+        (SKIPPED, _) => Reason::OptionalSkipped,
+        (_, Severity::Warning) => Reason::Resolved,
+        (_, Severity::Info) => return None,
+    };
+    Some((reason, format!("{item}: {}", remark.message)))
+}
+
+fn masked(mode: Option<u32>) -> Option<u32> {
+    mode.map(|mode| mode & 0o777)
+}
+
+fn is_sha256(digest: &str) -> bool {
+    digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+}

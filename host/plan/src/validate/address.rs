@@ -1,0 +1,180 @@
+//! Where Git and URL contexts may be fetched from: schemes, hosts, and words that must not look like an option.
+//!
+//! May touch: text. Must not touch: the network.
+
+use http::Uri;
+
+/// An address that may be fetched.
+pub(super) struct Address {
+    /// Its host, in lower case.
+    pub(super) host: String,
+    /// What the user should know about it.
+    pub(super) warning: Option<String>,
+}
+
+/// A repository: `https://`, `http://`, `ssh://` or `user@host:path`.
+pub(super) fn repository(repository: &str) -> Result<Address, String> {
+    plain("repository", repository)?;
+    if let Some((scheme, _)) = repository.split_once("://") {
+        if !matches!(scheme, "https" | "http" | "ssh") {
+            return Err(format!(
+                "repository \"{repository}\" has the scheme {scheme}: use https://, ssh:// or user@host:path"
+            ));
+        }
+        return Ok(Address {
+            host: host("repository", repository)?,
+            warning: unencrypted(scheme, repository),
+        });
+    }
+    let host = repository
+        .split_once(':')
+        .and_then(|(left, path)| Some((left.split_once('@')?, path)))
+        .filter(|((user, host), path)| {
+            is_word(user) && is_word(host) && !path.is_empty() && !path.starts_with('-')
+        })
+        .map(|((_, host), _)| host.to_ascii_lowercase())
+        .ok_or_else(|| {
+            format!("repository \"{repository}\" is no address: use https://, ssh:// or user@host:path")
+        })?;
+    Ok(Address { host, warning: None })
+}
+
+/// A URL, `https://` or `http://`.
+pub(super) fn url(url: &str) -> Result<Address, String> {
+    plain("URL", url)?;
+    match url.split_once("://") {
+        Some((scheme @ ("https" | "http"), _)) => {
+            Ok(Address { host: host("URL", url)?, warning: unencrypted(scheme, url) })
+        }
+        _ => Err(format!("URL \"{url}\" is neither https:// nor http://")),
+    }
+}
+
+/// A branch, tag or commit.
+pub(super) fn reference(reference: &str) -> Result<(), String> {
+    plain("ref", reference)?;
+    if reference.contains(char::is_whitespace) {
+        return Err(format!("ref \"{reference}\" holds a space"));
+    }
+    Ok(())
+}
+
+/// A path inside a repository, normalised; empty: all of it.
+pub(super) fn sub_path(path: &str) -> Result<String, String> {
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    plain("path", path)?;
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                return Err(format!("path \"{path}\" holds \"..\": write it from the top of the repository"));
+            }
+            ".git" => return Err(format!("path \"{path}\" leads into .git")),
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
+}
+
+/// Request headers that are one line each.
+pub(super) fn headers(headers: &[(String, String)]) -> Result<(), String> {
+    for (name, value) in headers {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(format!("\"{name}\" cannot be the name of a header"));
+        }
+        if http::HeaderValue::from_str(value).is_err() {
+            return Err(format!("the value of header {name} holds a character that no header may"));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that a program could take for an option, and no control characters.
+fn plain(what: &str, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err(format!("{what} is empty"));
+    }
+    if text.starts_with('-') {
+        return Err(format!("{what} \"{text}\" begins with \"-\""));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!("{what} holds a control character"));
+    }
+    Ok(())
+}
+
+fn host(what: &str, address: &str) -> Result<String, String> {
+    let uri: Uri = address.parse().map_err(|e| format!("{what} \"{address}\" is no address: {e}"))?;
+    let host = uri.host().filter(|host| !host.is_empty() && !host.starts_with('-'));
+    // a user that begins with "-" would reach ssh as an option
+    let user_is_fine = uri.authority().is_some_and(|authority| !authority.as_str().starts_with('-'));
+    host.filter(|_| user_is_fine)
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| format!("{what} \"{address}\" names no host"))
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}
+
+fn unencrypted(scheme: &str, address: &str) -> Option<String> {
+    (scheme == "http").then(|| format!("{address} is fetched without encryption: use https://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_https_ssh_or_user_at_host() {
+        for (address, host) in [
+            ("https://github.com/org/repo", "github.com"),
+            ("https://user:token@Git.example:8443/org/repo.git", "git.example"),
+            ("ssh://git@github.com/org/repo", "github.com"),
+            ("git@github.com:org/repo.git", "github.com"),
+        ] {
+            let found = repository(address).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!((found.host.as_str(), found.warning), (host, None), "{address}");
+        }
+        assert!(repository("http://git/x").unwrap().warning.is_some());
+        for address in [
+            "",
+            "--upload-pack=x",
+            "file:///etc",
+            "ext::sh -c x",
+            "/srv/repo",
+            "git@-oProxyCommand=x:y",
+            "ssh://-oProxyCommand=x/y",
+            "https:///x",
+            "a@b:-x",
+            "https://a\n/b",
+        ] {
+            assert!(repository(address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn urls_are_http_or_https() {
+        assert_eq!(url("https://a.example/x?y#z").unwrap().host, "a.example");
+        for address in ["ftp://a/b", "https://", "a", "file:///etc/passwd", "https://a b/"] {
+            assert!(url(address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn refs_sub_paths_and_headers_are_plain() {
+        assert!(reference("main").is_ok() && reference("-x").is_err() && reference("a b").is_err());
+        assert_eq!(sub_path("/guides//a/").unwrap(), "guides/a");
+        for path in ["../x", "a/../../b", "-x", ".git/config"] {
+            assert!(sub_path(path).is_err(), "{path}");
+        }
+        let header = |name: &str, value: &str| headers(&[(name.to_owned(), value.to_owned())]);
+        assert!(header("X-Api", "v").is_ok());
+        assert!(header("X Api", "v").is_err() && header("X-Api", "v\r\nY: z").is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! Which environment variables a context's plugin may set.
+//!
+//! May touch: names and grants.
+
+use kubeopencode_api::plugin::{EnvSource, EnvVar};
+
+use super::Validator;
+use crate::Refusal;
+use crate::resolved::credentials::is_env_name;
+use crate::resolved::namespaces::matches;
+
+/// Never a plugin's, whatever is granted: they decide which programs run, or are the host's own.
+const RESERVED: [&str; 7] = ["PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "NODE_OPTIONS", "WORKSPACE_DIR"];
+const RESERVED_PREFIXES: [&str; 5] = ["LD_", "GIT_", "KUBERNETES_", "OPENCODE_", "TASK_"];
+const RESERVED_SUFFIX: &str = "_PROXY";
+
+impl Validator<'_> {
+    pub(super) fn check_env(&self, variable: &EnvVar) -> Result<(), Refusal> {
+        let name = variable.name.as_str();
+        if !is_env_name(name) {
+            return Err(self.refuse(format!("\"{name}\" cannot be the name of an environment variable")));
+        }
+        if is_reserved(name) {
+            return Err(self.refuse(format!("environment variable {name} is reserved")));
+        }
+        if !self.granted.env.iter().any(|glob| matches(glob, name) == Ok(true)) {
+            return Err(
+                self.refuse(format!("environment variable {name} is not granted: grant it in the Plugin"))
+            );
+        }
+        self.check_env_secret(variable)
+    }
+
+    pub(super) fn check_env_secret(&self, variable: &EnvVar) -> Result<(), Refusal> {
+        match &variable.source {
+            EnvSource::Value(_) => Ok(()),
+            EnvSource::Secret(secret) => {
+                self.need(kubeopencode_api::plugin::Capability::Secret, "a Secret")?;
+                self.check_secret_key(secret)
+            }
+        }
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    // programs read the proxy variables in either case
+    let name = name.to_ascii_uppercase();
+    RESERVED.contains(&name.as_str())
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with(RESERVED_SUFFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reserved;
+
+    #[test]
+    fn what_decides_which_program_runs_is_reserved() {
+        for name in ["PATH", "LD_PRELOAD", "https_proxy", "NO_PROXY", "GIT_SSH_COMMAND", "TASK_NAME", "Home"]
+        {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["JIRA_URL", "TASKS", "PROXY", "GITHUB_TOKEN"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Which Secrets a plan may use: those that the item itself names, or that a grant does, and then only towards that
+//! grant's hosts.
+//!
+//! May touch: names. Must not touch: a Secret.
+
+use kubeopencode_api::config::TaskSecretRefs;
+use kubeopencode_api::plugin::{Capability, Origin, SecretKey};
+
+use super::Validator;
+use crate::Refusal;
+use crate::object_name::{is_key, is_object_name};
+use crate::resolved::namespaces::matches;
+
+impl Validator<'_> {
+    /// A key that becomes a file or a variable: it has no host that it would go to, so the item itself must name it.
+    pub(super) fn check_secret_key(&self, secret: &SecretKey) -> Result<(), Refusal> {
+        if !is_key(&secret.key) {
+            return Err(self.refuse(format!("\"{}\" cannot be a key of a Secret", secret.key)));
+        }
+        if self.is_named(&secret.name)? {
+            return Ok(());
+        }
+        Err(self.refuse(format!("Secret {} is not named by the item", secret.name)))
+    }
+
+    /// Credentials for a host: the hosts that they may go to, none for any.
+    pub(super) fn check_credentials(&self, secret: &str, host: &str) -> Result<Vec<String>, Refusal> {
+        self.need(Capability::Secret, "a Secret")?;
+        if self.is_named(secret)? {
+            return Ok(Vec::new());
+        }
+        let Some(grant) = self.granted.secrets.iter().find(|grant| grant.name == secret) else {
+            return Err(self.refuse(format!("Secret {secret} is neither named by the item nor granted")));
+        };
+        if grant.hosts.iter().any(|glob| matches(glob, host) == Ok(true)) {
+            return Ok(grant.hosts.clone());
+        }
+        Err(self.refuse(format!(
+            "Secret {secret} must not go to {host}: its grant names [{}]",
+            grant.hosts.join(", ")
+        )))
+    }
+
+    /// Whether the item itself names the Secret, and may.
+    fn is_named(&self, secret: &str) -> Result<bool, Refusal> {
+        if !is_object_name(secret) {
+            return Err(self.refuse(format!("\"{secret}\" cannot be the name of a Secret")));
+        }
+        let payload = &self.item.payload;
+        let fields = self.granted.secret_fields.iter().filter_map(|field| payload.pointer(field));
+        if !fields.into_iter().any(|named| named == secret) {
+            return Ok(false);
+        }
+        if self.item.origin != Origin::Agent && self.item.namespace != self.resolved.pod_namespace() {
+            return Err(self.item.refused(format!(
+                "Secret {secret} of namespace \"{}\" is out of reach: the Pod runs in \"{}\"; let the Agent hold it",
+                self.item.namespace,
+                self.resolved.pod_namespace()
+            )));
+        }
+        if self.item.origin != Origin::Agent && self.resolved.task_secret_refs == TaskSecretRefs::Deny {
+            return Err(self.item.refused(format!(
+                "Secret {secret}: contexts of Tasks may not name Secrets here (taskSecretRefs: Deny in \
+                 KubeOpenCodeConfig); let the Agent hold it"
+            )));
+        }
+        Ok(true)
+    }
+}
