@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench images
+.PHONY: help demo demo-down test bench images crds
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,3 +19,7 @@ bench: ## latency, throughput, writes and memory on a real API server
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh
+
+crds: ## write the chart's CustomResourceDefinitions anew, after a change of host/api
+	@mkdir -p deploy/chart/files/crds
+	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.yaml

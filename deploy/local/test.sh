@@ -63,6 +63,8 @@ test_guests() { (cd plugins && cargo test --workspace --locked); }
 lint_chart() {
   tools=$("$here/tools.sh" clients)
   "$tools/helm" lint --strict deploy/chart
+  cargo run --locked --bin kubeopencode -- crds | diff deploy/chart/files/crds/definitions.yaml - ||
+    die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }
 
 install_cargo_deny() {
