@@ -65,7 +65,7 @@ main() {
 locked() {
   mkdir -p "$clusters"
   exec 9>"$clusters/.$cluster.lock"
-  flock 9
+  flock -n 9 || { say "$cluster: waiting for another up or down of it" && flock 9; }
   "$1"
 }
 

@@ -221,7 +221,7 @@ node_down() {
   stop containerd
   unmount_below "$state"
   find /var/log/containers -lname "$state/pod-logs/*" -delete 2>/dev/null || true
-  find /sys/fs/cgroup -mindepth 2 -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
+  find /sys/fs/cgroup -depth -type d \( -path "*/$cgroup" -o -path "*/$cgroup/*" \) -exec rmdir {} + 2>/dev/null || true
   if [ -f "$state/node-address" ]; then
     "$tools/kube-proxy" --cleanup >"$state/logs/kube-proxy-cleanup.log" 2>&1 || true
     remove_empty_firewall
