@@ -22,19 +22,14 @@ use std::process::{Command, ExitCode, Stdio};
 
 use kubeopencode_api::report::{AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings};
 
-use crate::Error;
 use crate::error::io_reason;
+use crate::{Error, termination};
 use child::Ended;
 use lines::Lines;
 use reading::{Printed, Reading};
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
-/// Where kubelet looks for the message, unless a Pod says otherwise; ours does not.
-const TERMINATION_LOG: &str = "/dev/termination-log";
-/// Puts the message elsewhere where nobody mounts a termination log: a container by hand, a test.
-const TERMINATION_LOG_ENV: &str = "KUBEOPENCODE_TERMINATION_LOG";
-
 /// Runs the program named by `args`, the arguments after `agent-run`: `-- PROGRAM [ARGUMENT…]`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut limit = MESSAGE_BYTES;
@@ -42,17 +37,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("agent-run: {e}");
         (AgentReport { error: Some(e.to_string()), ..AgentReport::new(Outcome::Failed) }, 1)
     });
-    let path = env::var_os(TERMINATION_LOG_ENV).unwrap_or_else(|| TERMINATION_LOG.into());
-    if let Err(e) = fs::write(&path, report.to_message(limit)) {
+    if let Err(e) = termination::leave(&report.to_message(limit)) {
         // the exit code still tells success from failure
-        eprintln!("agent-run: cannot write {}: {}", path.display(), io_reason(&e));
+        eprintln!("agent-run: {e}");
     }
     ExitCode::from(code)
 }
 
 /// The directory that this program was copied to.
 fn tools_dir() -> Result<PathBuf, Error> {
-    let program = env::current_exe().map_err(|e| Error::Agent(format!("cannot find myself: {e}")))?;
+    let program = env::current_exe().map_err(|e| Error::Failed(format!("cannot find myself: {e}")))?;
     Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
@@ -72,7 +66,7 @@ fn once(
     let mut args = args.into_iter().skip_while(|arg| arg == "--");
     let program = args
         .next()
-        .ok_or_else(|| Error::Agent("nothing to run; usage: agent-run -- PROGRAM [ARGUMENT...]".into()))?;
+        .ok_or_else(|| Error::Failed("nothing to run; usage: agent-run -- PROGRAM [ARGUMENT...]".into()))?;
     let mut command = Command::new(program);
     command.args(args);
     Ok(run(command, &settings))
@@ -89,7 +83,7 @@ fn mark_start(path: &Path) -> Result<bool, Error> {
 
 fn settings(path: &Path) -> Result<ReaderSettings, Error> {
     let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let broken = |e: String| Error::Agent(format!("{}: {e}", path.display()));
+    let broken = |e: String| Error::Failed(format!("{}: {e}", path.display()));
     let settings: ReaderSettings = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
     if let Some(reader) = &settings.reader {
         reader.check().map_err(|e| broken(e.to_string()))?;

@@ -13,23 +13,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::Error;
-use mapping::{Content, Environment, Operation, Place};
+use crate::environment::Environment;
+use crate::exit;
+use mapping::{Content, Operation, Place, Settings};
 use root::Root;
 
 /// Runs `context-init` with the environment of contract.md section 4.
 pub fn main() -> ExitCode {
-    match Environment::of_process().and_then(|environment| run(&environment)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("context-init: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::of("context-init", Ok(false), || run(&Settings::of(&Environment::of_process())?))
 }
 
-fn run(environment: &Environment) -> Result<(), Error> {
-    let operations = environment.operations()?;
-    let workspace = Root::workspace(&environment.workspace_dir)?;
+fn run(settings: &Settings) -> Result<(), Error> {
+    let operations = settings.operations()?;
+    let workspace = Root::workspace(&settings.workspace_dir)?;
     let filesystem = Root::filesystem()?;
     for operation in &operations {
         let root = match operation.place {

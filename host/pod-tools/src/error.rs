@@ -42,9 +42,9 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
-    /// The result reader's settings or its own start are broken.
+    /// Anything else, said in full.
     #[error("{0}")]
-    Agent(String),
+    Failed(String),
 }
 
 impl Error {

@@ -1,12 +1,18 @@
-//! What runs inside a Task's Pod: `context-init` writes the files, `agent-run` runs the agent's program and reads
-//! its result.
+//! What runs inside a Task's Pod: `git-init` clones, `context-init` writes the files, `agent-run` runs the agent's
+//! program and reads its result.
 //!
-//! May touch: the Pod's files, the processes they start. Must not touch: Kubernetes. No tool prints a credential,
-//! and every failure ends as one line on stderr that a user can act on, since kubelet shows just that.
+//! May touch: the Pod's files, the addresses that a Task names, the processes they start. Must not touch:
+//! Kubernetes. No tool prints a credential, and every failure ends as one line on stderr that a user can act on,
+//! since kubelet shows just that.
 
 pub mod agent_run;
 pub mod context_init;
+mod environment;
 mod error;
+mod exit;
+pub mod git_init;
+mod redact;
+mod termination;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,8 +24,9 @@ pub use error::Error;
 pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter();
     match args.next()?.to_str()? {
-        "context-init" => Some(context_init::main()),
         "agent-run" => Some(agent_run::main(args)),
+        "context-init" => Some(context_init::main()),
+        "git-init" => Some(git_init::main()),
         _ => None,
     }
 }

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     kubeopencode_pod_tools::dispatch(std::env::args_os().skip(1)).unwrap_or_else(|| {
-        eprintln!("usage: kubeopencode-pod-tools context-init | agent-run -- PROGRAM [ARGUMENT...]");
+        eprintln!(
+            "usage: kubeopencode-pod-tools git-init | context-init | agent-run -- PROGRAM [ARGUMENT...]"
+        );
         ExitCode::from(2)
     })
 }

@@ -1,12 +1,11 @@
-//! From the environment to the list of what is to be written. Pure but for reading the environment.
+//! From the environment to the list of what is to be written. Pure.
 
-use std::env;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::environment::Environment;
 
 /// Readable by all; outside the workspace nobody else has business writing.
 const FILE_MODE: u32 = 0o644;
@@ -18,7 +17,7 @@ const PROGRAM_MODE: u32 = 0o755;
 const PROGRAM: &str = "kubeopencode";
 
 /// What contract.md section 4 gives to `context-init`.
-pub(super) struct Environment {
+pub(super) struct Settings {
     pub(super) workspace_dir: PathBuf,
     config_map_path: Option<PathBuf>,
     tools_dir: Option<PathBuf>,
@@ -71,16 +70,14 @@ pub(super) enum Place {
     Filesystem,
 }
 
-impl Environment {
-    pub(super) fn of_process() -> Result<Self, Error> {
-        let get = |name| env::var_os(name).filter(|value| !value.is_empty());
-        let path = |name| get(name).map(PathBuf::from);
-        Ok(Environment {
-            workspace_dir: path("WORKSPACE_DIR").ok_or(Error::EnvMissing("WORKSPACE_DIR"))?,
-            config_map_path: path("CONFIGMAP_PATH"),
-            tools_dir: path("TOOLS_DIR"),
-            files: json("FILE_MAPPINGS")?,
-            directories: json("DIR_MAPPINGS")?,
+impl Settings {
+    pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
+        Ok(Settings {
+            workspace_dir: environment.path("WORKSPACE_DIR").ok_or(Error::EnvMissing("WORKSPACE_DIR"))?,
+            config_map_path: environment.path("CONFIGMAP_PATH"),
+            tools_dir: environment.path("TOOLS_DIR"),
+            files: environment.json("FILE_MAPPINGS")?,
+            directories: environment.json("DIR_MAPPINGS")?,
         })
     }
 
@@ -152,16 +149,6 @@ impl Environment {
     }
 }
 
-fn json<T: DeserializeOwned>(name: &'static str) -> Result<Vec<T>, Error> {
-    match env::var(name) {
-        Ok(text) if !text.is_empty() => {
-            serde_json::from_str(&text).map_err(|e| Error::Env { name, reason: e.to_string() })
-        }
-        Ok(_) | Err(env::VarError::NotPresent) => Ok(Vec::new()),
-        Err(e) => Err(Error::Env { name, reason: e.to_string() }),
-    }
-}
-
 fn is_name(key: &str) -> bool {
     !key.is_empty() && !key.starts_with("..") && key != "." && !key.contains(['/', '\0'])
 }
@@ -180,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn environment(files: serde_json::Value, directories: serde_json::Value) -> Environment {
-        Environment {
+    fn settings(files: serde_json::Value, directories: serde_json::Value) -> Settings {
+        Settings {
             workspace_dir: "/workspace".into(),
             config_map_path: Some("/configmap-files".into()),
             tools_dir: None,
@@ -190,8 +177,8 @@ mod tests {
         }
     }
 
-    fn only(environment: &Environment) -> Operation {
-        let mut operations = environment.operations().unwrap();
+    fn only(settings: &Settings) -> Operation {
+        let mut operations = settings.operations().unwrap();
         assert_eq!(operations.len(), 1);
         operations.remove(0)
     }
@@ -199,7 +186,7 @@ mod tests {
     fn refused(target: &str, more: serde_json::Value) -> String {
         let mut mapping = json!({"key": "k", "targetPath": target});
         mapping.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        environment(json!([mapping]), json!([])).operations().unwrap_err().to_string()
+        settings(json!([mapping]), json!([])).operations().unwrap_err().to_string()
     }
 
     #[test]
@@ -212,7 +199,7 @@ mod tests {
             path: "task.md".into(),
             mode: 0o666,
         };
-        assert_eq!(only(&environment(task, json!([]))), expected);
+        assert_eq!(only(&settings(task, json!([]))), expected);
     }
 
     #[test]
@@ -224,7 +211,7 @@ mod tests {
             ("/etc/app/key", Some(0), Place::Filesystem, 0),
         ] {
             let files = json!([{"key": "k", "targetPath": target, "fileMode": mode}]);
-            let operation = only(&environment(files, json!([])));
+            let operation = only(&settings(files, json!([])));
             assert_eq!((operation.place, operation.mode), (place, expected), "{target}");
         }
     }
@@ -233,22 +220,22 @@ mod tests {
     fn parts_keep_their_order_and_directories_may_be_the_workspace_itself() {
         let files = json!([{"parts": ["k-0", "k-1"], "targetPath": "/workspace/big"}]);
         assert_eq!(
-            only(&environment(files, json!([]))).content,
+            only(&settings(files, json!([]))).content,
             Content::File(vec!["/configmap-files/k-0".into(), "/configmap-files/k-1".into()])
         );
         let dirs = json!([{"sourcePath": "/configmap-dir-0", "targetPath": "/workspace"}]);
-        let operation = only(&environment(json!([]), dirs));
+        let operation = only(&settings(json!([]), dirs));
         assert_eq!(operation.content, Content::Directory("/configmap-dir-0".into()));
         assert_eq!(operation.path, PathBuf::new());
     }
 
     #[test]
     fn the_program_comes_first() {
-        let environment = Environment {
+        let settings = Settings {
             tools_dir: Some("/tools".into()),
-            ..environment(json!([{"key": "k", "targetPath": "/workspace/a"}]), json!([]))
+            ..settings(json!([{"key": "k", "targetPath": "/workspace/a"}]), json!([]))
         };
-        let first = environment.operations().unwrap().remove(0);
+        let first = settings.operations().unwrap().remove(0);
         assert_eq!(first.content, Content::File(vec!["/proc/self/exe".into()]));
         assert_eq!((first.path, first.mode), ("tools/kubeopencode".into(), 0o755));
     }

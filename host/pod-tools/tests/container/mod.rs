@@ -42,6 +42,7 @@ impl Container {
         fs::write(path("agent"), format!("#!/bin/sh\n{agent}\n")).unwrap();
         fs::set_permissions(path("agent"), PermissionsExt::from_mode(0o755)).unwrap();
         let termination_log = path("termination-log");
+        fs::write(&termination_log, "").unwrap();
         Container { dir, termination_log }
     }
 

@@ -1,0 +1,44 @@
+//! `git-init`: clones a repository into a volume of its own.
+//!
+//! `settings` reads the environment and `repository` the address (both pure), `access` prepares credentials, `git`
+//! runs the image's `git` (whose own configuration is honoured), `clone` does the steps. A clone appears as a whole
+//! or not at all, and one that is there is kept, so it may run twice.
+//!
+//! Credentials go to the repository's own host only, never to a submodule's or a redirect's, never into the clone,
+//! a command line or a message.
+
+mod access;
+mod clone;
+mod git;
+mod repository;
+mod settings;
+mod tree;
+
+use std::process::ExitCode;
+
+use crate::Error;
+use crate::environment::Environment;
+use crate::exit;
+use settings::Settings;
+
+/// Runs `git-init` with the environment of contract.md section 4.
+pub fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    exit::of("git-init", environment.flag("GIT_OPTIONAL"), || run(&environment))
+}
+
+fn run(environment: &Environment) -> Result<(), Error> {
+    let settings = Settings::of(environment)?;
+    if settings.repository.plain_http {
+        eprintln!(
+            "git-init: warning: {} is fetched over http, which anybody on the way can read and change",
+            settings.repository
+        );
+    }
+    let done = clone::run(&settings);
+    if done.is_err() && environment.flag("GIT_OPTIONAL")? {
+        // kubelet would make the mount's directory as root's
+        clone::leave_empty(&settings)?;
+    }
+    done
+}

@@ -1,0 +1,188 @@
+//! The steps from a repository to a directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::access::Access;
+use super::git::{Failure, Git};
+use super::settings::{Revision, Settings};
+use super::tree;
+use crate::Error;
+use crate::error::io_reason;
+use crate::redact::Redactor;
+
+/// A server may be restarting or busy; with the pauses between the tries, three reach over three seconds.
+const TRIES: u32 = 3;
+/// A commit's name may be cut short to this many digits.
+const SHORT_COMMIT: std::ops::RangeInclusive<usize> = 7..=39;
+
+/// Clones, unless the clone is there.
+pub(super) fn run(settings: &Settings) -> Result<(), Error> {
+    let target = settings.root.join(&settings.link);
+    if holds_something(&target) {
+        eprintln!("git-init: {} is there already", target.display());
+        return Ok(());
+    }
+    let draft = draft_of(&target);
+    let failed = |reason: String| {
+        let (repository, revision) = (&settings.repository, settings.revision.as_str());
+        Error::Failed(format!("cannot clone {repository} at {revision:?}: {reason}"))
+    };
+    fetch(settings, &draft).map_err(failed)?;
+    if let Some(sub_path) = &settings.sub_path
+        && !draft.join(sub_path).exists()
+    {
+        return Err(failed(format!("the repository has no path {:?}", sub_path.display().to_string())));
+    }
+    tree::open_to_all(&draft).map_err(|e| Error::write(&draft, io_reason(&e)))?;
+    put(&draft, &target).map_err(|e| Error::write(&target, io_reason(&e)))
+}
+
+/// An empty directory in the place of a clone that is not needed.
+pub(super) fn leave_empty(settings: &Settings) -> Result<(), Error> {
+    let target = settings.root.join(&settings.link);
+    let dir = target.join(settings.sub_path.as_deref().unwrap_or(Path::new("")));
+    fs::create_dir_all(&dir)
+        .and_then(|()| tree::open_to_all(&target))
+        .map_err(|e| Error::write(dir, io_reason(&e)))
+}
+
+fn holds_something(dir: &Path) -> bool {
+    dir.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn draft_of(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.partial"))
+}
+
+fn put(draft: &Path, target: &Path) -> io::Result<()> {
+    match fs::remove_dir(target) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::rename(draft, target)
+}
+
+fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
+    let access = Access::prepare(settings).map_err(|e| e.to_string())?;
+    let secrets = settings.login.iter().map(|login| login.password.as_str());
+    let redactor = Redactor::new(secrets);
+    let clone = Clone { settings, draft, git: Git { access: &access, redactor: &redactor } };
+    let mut pause = Duration::from_secs(1);
+    for left in (0..TRIES).rev() {
+        clear(draft).map_err(|e| format!("cannot empty {}: {}", draft.display(), io_reason(&e)))?;
+        match clone.attempt() {
+            Ok(()) => return Ok(()),
+            Err(failure) if left == 0 || failure.is_permanent() => return Err(failure.reason()),
+            Err(failure) => eprintln!("git-init: {}; trying again in {pause:?}", failure.reason()),
+        }
+        thread::sleep(pause);
+        pause *= 2;
+    }
+    Err("no try was made".into())
+}
+
+fn clear(draft: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(draft) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => fs::create_dir_all(draft),
+    }
+}
+
+struct Clone<'a> {
+    settings: &'a Settings,
+    /// Empty.
+    draft: &'a Path,
+    git: Git<'a>,
+}
+
+impl Clone<'_> {
+    fn attempt(&self) -> Result<(), Failure> {
+        match &self.settings.revision {
+            Revision::Head => self.clone(&[])?,
+            Revision::Name(name) => self.by_name(name)?,
+            Revision::Reference(reference) => self.by_reference(reference)?,
+            Revision::Commit(commit) => self.by_commit(commit)?,
+        }
+        if self.settings.submodules {
+            let depth = self.depth();
+            let mut args = vec!["submodule", "--quiet", "update", "--init", "--recursive"];
+            args.extend(depth.as_deref());
+            self.git(&args)?;
+        }
+        Ok(())
+    }
+
+    fn git(&self, args: &[&str]) -> Result<(), Failure> {
+        self.git.run(self.draft, args).map(drop)
+    }
+
+    fn depth(&self) -> Option<String> {
+        (self.settings.depth > 0).then(|| format!("--depth={}", self.settings.depth))
+    }
+
+    fn clone(&self, how: &[&str]) -> Result<(), Failure> {
+        let depth = self.depth();
+        let mut args = vec!["clone", "--quiet"];
+        args.extend(depth.as_deref());
+        args.extend(how);
+        args.extend(["--", &self.settings.repository.address, "."]);
+        self.git(&args)
+    }
+
+    /// A branch is checked out as such, so that the agent can commit to it.
+    fn by_name(&self, name: &str) -> Result<(), Failure> {
+        let branch = format!("--branch={name}");
+        match self.clone(&[&branch]) {
+            Err(failure) if is_short_commit(name) && failure.said.contains("Remote branch") => {
+                self.out_of_all(name).map_err(|_| failure)
+            }
+            done => done,
+        }
+    }
+
+    fn by_reference(&self, reference: &str) -> Result<(), Failure> {
+        self.fetch(reference)?;
+        self.git(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])
+    }
+
+    /// Most servers give out a commit by its name; from others everything is fetched to find it.
+    fn by_commit(&self, commit: &str) -> Result<(), Failure> {
+        if self.settings.depth > 0 && self.fetch(commit).is_ok() {
+            return self.git(&["checkout", "--quiet", "--detach", commit]);
+        }
+        self.out_of_all(commit)
+    }
+
+    fn fetch(&self, what: &str) -> Result<(), Failure> {
+        let depth = self.depth();
+        self.git(&["init", "--quiet"])?;
+        // a failed fetch of a commit may have left its own
+        if self.git(&["remote", "get-url", "origin"]).is_err() {
+            self.git(&["remote", "add", "origin", &self.settings.repository.address])?;
+        }
+        let mut args = vec!["fetch", "--quiet"];
+        args.extend(depth.as_deref());
+        args.extend(["origin", what]);
+        self.git(&args)
+    }
+
+    fn out_of_all(&self, commit: &str) -> Result<(), Failure> {
+        let emptied = clear(self.draft).map_err(|e| Failure { said: io_reason(&e) });
+        emptied?;
+        self.git(&["clone", "--quiet", "--no-checkout", "--", &self.settings.repository.address, "."])?;
+        let name = format!("{commit}^{{commit}}");
+        let found =
+            self.git.run(self.draft, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name]);
+        let found = found.map_err(|_| Failure { said: format!("fatal: commit {commit} not found") })?;
+        self.git(&["checkout", "--quiet", "--detach", found.trim()])
+    }
+}
+
+fn is_short_commit(name: &str) -> bool {
+    SHORT_COMMIT.contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit())
+}

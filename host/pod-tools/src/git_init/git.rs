@@ -1,0 +1,148 @@
+//! Runs `git` and makes of what it says a reason that a user can act on.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::access::Access;
+use crate::error::io_reason;
+use crate::redact::Redactor;
+
+/// A hostile server may talk for ever.
+const MOST_OUTPUT: u64 = 64 << 10;
+const MOST_REASON: usize = 600;
+
+/// Failures that another try does not mend, and what to do about them. The first that git's words hold counts.
+const PERMANENT: [(&str, &str); 13] = [
+    ("fatal: commit ", "no branch or tag of the repository holds this commit"),
+    (
+        "could not read Username",
+        "the server asks for credentials: name a Secret with the keys username and password in secretRef",
+    ),
+    ("Authentication failed", "the server refuses the Secret's username and password"),
+    ("error: 403", "the Secret's user may not read this repository"),
+    ("Load key", "the Secret's ssh-privatekey is no private key without a passphrase"),
+    (
+        "Permission denied (",
+        "the server refuses the key: secretRef needs a Secret with the key ssh-privatekey",
+    ),
+    ("Host key verification failed", "the server's key is not among the Secret's ssh-known-hosts"),
+    (
+        "No user exists for uid",
+        "ssh needs a user in /etc/passwd: run the Pod as a user that the system image has",
+    ),
+    ("not allowed", "submodules and redirects must have https, http or ssh addresses, as the repository"),
+    ("certificate", "the image must trust the server's authority (git's http.sslCAInfo)"),
+    ("Remote branch", "the repository has no branch or tag of this name"),
+    ("couldn't find remote ref", "the repository has no such reference"),
+    ("not found", "no such repository, or it is private: then secretRef is needed"),
+];
+
+/// `git` with its environment.
+pub(super) struct Git<'a> {
+    pub(super) access: &'a Access,
+    pub(super) redactor: &'a Redactor,
+}
+
+/// What git said when it failed, without credentials.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) said: String,
+}
+
+impl Git<'_> {
+    /// Runs to the end; gives what it printed.
+    pub(super) fn run(&self, dir: &Path, args: &[&str]) -> Result<String, Failure> {
+        self.spawn(dir, args).map_err(|said| Failure { said: self.redactor.clean(&said) })
+    }
+
+    fn spawn(&self, dir: &Path, args: &[&str]) -> Result<String, String> {
+        let no_git = |e: io::Error| format!("cannot run git: {}", io_reason(&e));
+        let mut child = Command::new("git")
+            .args(args)
+            .current_dir(dir)
+            .envs(self.access.environment.iter().map(|(name, value)| (name, value)))
+            // these hold the Secret; the helper has its own copy
+            .env_remove("GIT_PASSWORD")
+            .env_remove("GIT_SSH_KEY")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(no_git)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (printed, said) = std::thread::scope(|scope| {
+            let printed = scope.spawn(|| bounded(stdout));
+            let said = bounded(stderr);
+            (printed.join().unwrap_or_default(), said)
+        });
+        if child.wait().map_err(no_git)?.success() { Ok(printed) } else { Err(said) }
+    }
+}
+
+impl Failure {
+    pub(super) fn is_permanent(&self) -> bool {
+        self.remedy().is_some()
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        PERMANENT.iter().find(|(words, _)| self.said.contains(words)).map(|(_, remedy)| *remedy)
+    }
+
+    /// One line: git's own reasons, and the remedy where it is known.
+    pub(super) fn reason(&self) -> String {
+        let is_reason = |line: &&str| {
+            ["fatal: ", "error: ", "remote: ", "ssh: ", "ERROR: "].iter().any(|p| line.starts_with(p))
+        };
+        let lines: Vec<&str> = self.said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let mut reasons: Vec<&str> = lines.iter().copied().filter(is_reason).collect();
+        if reasons.is_empty() {
+            reasons = lines;
+        }
+        let said = reasons.join("; ");
+        let said = kubeopencode_api::report::cut(&said, MOST_REASON);
+        match self.remedy() {
+            Some(remedy) => format!("{remedy} ({said})"),
+            None if said.is_empty() => "git failed without a word".into(),
+            None => said.to_owned(),
+        }
+    }
+}
+
+/// The beginning of a stream, read to its end so that its writer does not hang.
+fn bounded(stream: Option<impl Read>) -> String {
+    let Some(mut stream) = stream else { return String::new() };
+    let mut kept = Vec::new();
+    // what cannot be read is not said
+    stream.by_ref().take(MOST_OUTPUT).read_to_end(&mut kept).ok();
+    io::copy(&mut stream, &mut io::sink()).ok();
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(said: &str) -> String {
+        Failure { said: said.into() }.reason()
+    }
+
+    #[test]
+    fn a_reason_is_one_line_with_a_remedy() {
+        assert_eq!(
+            reason(
+                "Cloning into 'x'...\nfatal: could not read Username for 'https://h': terminal prompts disabled\n"
+            ),
+            "the server asks for credentials: name a Secret with the keys username and password in secretRef \
+             (fatal: could not read Username for 'https://h': terminal prompts disabled)"
+        );
+        assert_eq!(
+            reason(
+                "ssh: connect to host h port 22: Connection refused\nfatal: Could not read from remote repository.\n\nPlease make sure\n"
+            ),
+            "ssh: connect to host h port 22: Connection refused; fatal: Could not read from remote repository."
+        );
+        assert_eq!(reason("odd words\n"), "odd words");
+        assert_eq!(reason(""), "git failed without a word");
+    }
+}

@@ -1,0 +1,186 @@
+//! What `git-init` is told. Pure.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::repository::Repository;
+use crate::Error;
+use crate::environment::Environment;
+
+/// Everything one clone needs.
+pub(super) struct Settings {
+    pub(super) repository: Repository,
+    pub(super) revision: Revision,
+    /// Number of commits; 0 for all.
+    pub(super) depth: u32,
+    pub(super) submodules: bool,
+    /// The volume.
+    pub(super) root: PathBuf,
+    /// The clone's directory in it.
+    pub(super) link: PathBuf,
+    /// Must exist in the clone, since kubelet would make an empty directory of what is not there.
+    pub(super) sub_path: Option<PathBuf>,
+    pub(super) login: Option<Login>,
+    pub(super) ssh_key: Option<String>,
+    pub(super) known_hosts: Option<String>,
+}
+
+/// For http(s).
+pub(super) struct Login {
+    pub(super) username: String,
+    pub(super) password: String,
+}
+
+/// What to check out.
+#[derive(Debug, PartialEq)]
+pub(super) enum Revision {
+    /// The repository's default branch.
+    Head,
+    /// A branch or tag, or a commit's name cut short.
+    Name(String),
+    /// `refs/…`, none of them a branch or tag.
+    Reference(String),
+    /// A commit's full name.
+    Commit(String),
+}
+
+impl Settings {
+    pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
+        let repository = Repository::parse(&environment.required("GIT_REPO")?)?;
+        let (username, password) = (environment.secret("GIT_USERNAME")?, environment.secret("GIT_PASSWORD")?);
+        let login = match (username, password) {
+            (None, None) => {
+                repository.userinfo.clone().map(|(username, password)| Login { username, password })
+            }
+            // tokens come without a user, and servers take any
+            (username, password) => Some(Login {
+                username: username.unwrap_or_else(|| "git".into()),
+                password: password.unwrap_or_default(),
+            }),
+        };
+        if let Some(login) = &login
+            && (login.username.contains('\n') || login.password.contains(['\n', '\0']))
+        {
+            let reason = "username and password have one line each".to_owned();
+            return Err(Error::Env { name: "GIT_PASSWORD", reason });
+        }
+        Ok(Settings {
+            repository,
+            revision: Revision::parse(&environment.text("GIT_REF")?.unwrap_or_default())?,
+            depth: environment.number("GIT_DEPTH", 1)?,
+            submodules: environment.flag("GIT_SUBMODULES")?,
+            root: environment.path("GIT_ROOT").ok_or(Error::EnvMissing("GIT_ROOT"))?,
+            link: inside("GIT_LINK", &environment.required("GIT_LINK")?)?,
+            sub_path: environment.text("GIT_PATH")?.map(|path| inside("GIT_PATH", &path)).transpose()?,
+            login,
+            ssh_key: environment.secret("GIT_SSH_KEY")?,
+            known_hosts: environment.secret("GIT_SSH_KNOWN_HOSTS")?,
+        })
+    }
+}
+
+impl Revision {
+    fn parse(text: &str) -> Result<Self, Error> {
+        if text.starts_with('-')
+            || text.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c))
+            || text.contains("..")
+        {
+            let reason = format!("{text:?} is no branch, tag or commit");
+            return Err(Error::Env { name: "GIT_REF", reason });
+        }
+        let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+        Ok(match text {
+            "" | "HEAD" => Revision::Head,
+            _ if hex && (text.len() == 40 || text.len() == 64) => Revision::Commit(text.to_ascii_lowercase()),
+            _ => match text.strip_prefix("refs/heads/").or(text.strip_prefix("refs/tags/")) {
+                Some(name) => Revision::Name(name.into()),
+                None if text.starts_with("refs/") => Revision::Reference(text.into()),
+                None => Revision::Name(text.into()),
+            },
+        })
+    }
+
+    /// As the user wrote it, more or less.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Revision::Head => "HEAD",
+            Revision::Name(name) | Revision::Reference(name) | Revision::Commit(name) => name,
+        }
+    }
+}
+
+/// A relative path that stays where it starts.
+fn inside(name: &'static str, text: &str) -> Result<PathBuf, Error> {
+    let path: PathBuf = Path::new(text).components().filter(|part| *part != Component::CurDir).collect();
+    let fine =
+        !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)));
+    fine.then_some(path).ok_or_else(|| {
+        let reason = format!("{text:?} must be a relative path without \"..\"");
+        Error::Env { name, reason }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHERE: [(&str, &str); 3] =
+        [("GIT_REPO", "https://h/x"), ("GIT_ROOT", "/git"), ("GIT_LINK", "repo")];
+
+    fn with(more: &[(&str, &str)]) -> Result<Settings, Error> {
+        Settings::of(&Environment::of(&[&WHERE, more].concat()))
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = with(&[]).unwrap();
+        assert_eq!(settings.revision, Revision::Head);
+        assert_eq!((settings.depth, settings.submodules), (1, false));
+        assert!(settings.login.is_none() && settings.sub_path.is_none());
+    }
+
+    #[test]
+    fn a_revision_is_a_branch_a_tag_a_commit_or_any_reference() {
+        let sha = "AB".repeat(20);
+        for (text, expected) in [
+            ("HEAD", Revision::Head),
+            ("feature/x", Revision::Name("feature/x".into())),
+            ("refs/heads/feature/x", Revision::Name("feature/x".into())),
+            ("refs/tags/v1", Revision::Name("v1".into())),
+            ("refs/pull/7/head", Revision::Reference("refs/pull/7/head".into())),
+            ("abc1234", Revision::Name("abc1234".into())),
+            (&sha, Revision::Commit("ab".repeat(20))),
+        ] {
+            assert_eq!(with(&[("GIT_REF", text)]).unwrap().revision, expected);
+        }
+    }
+
+    #[test]
+    fn a_token_alone_is_a_password() {
+        let login = with(&[("GIT_PASSWORD", "token\n")]).unwrap().login.unwrap();
+        assert_eq!((login.username.as_str(), login.password.as_str()), ("git", "token"));
+    }
+
+    #[test]
+    fn the_secret_comes_before_the_address() {
+        let of = |more: &[(&str, &str)]| {
+            with(&[&[("GIT_REPO", "https://u:p@h/x")], more].concat()).unwrap().login.unwrap()
+        };
+        assert_eq!(of(&[]).password, "p");
+        assert_eq!(of(&[("GIT_PASSWORD", "token")]).password, "token");
+    }
+
+    #[test]
+    fn what_could_be_taken_for_something_else_is_refused() {
+        for (name, value, words) in [
+            ("GIT_REF", "--upload-pack=x", "GIT_REF: \"--upload-pack=x\" is no branch, tag or commit"),
+            ("GIT_REF", "a b", "is no branch, tag or commit"),
+            ("GIT_REF", "a..b", "is no branch, tag or commit"),
+            ("GIT_LINK", "../repo", "GIT_LINK: \"../repo\" must be a relative path"),
+            ("GIT_PATH", "/etc", "GIT_PATH: \"/etc\" must be a relative path"),
+            ("GIT_PASSWORD", "a\nhost=evil", "GIT_PASSWORD: username and password have one line each"),
+        ] {
+            let message = with(&[(name, value)]).err().unwrap().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

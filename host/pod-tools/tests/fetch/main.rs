@@ -1,0 +1,10 @@
+//! The tools that fetch, as processes, against real servers on this machine: a TLS web server, `git http-backend`
+//! behind it, sshd.
+
+#![cfg(test)]
+
+mod git;
+mod git_server;
+mod ssh;
+mod tool;
+mod web;

@@ -1,0 +1,111 @@
+//! A tool as kubelet starts it: nothing but its own environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A container's file system, as far as the tools see it.
+pub(crate) struct Pod {
+    dir: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What is left of a container.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stderr: String,
+    /// What the operator reads of a container that exited 0.
+    pub(crate) message: String,
+}
+
+impl Pod {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["git", "workspace", "home"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs::write(dir.path().join("termination-log"), "").unwrap();
+        let mut pod = Pod { dir, environment: Vec::new() };
+        pod.set("PATH", &std::env::var("PATH").unwrap());
+        for (name, file) in [
+            ("HOME", "home"),
+            ("GIT_ROOT", "git"),
+            ("WORKSPACE_DIR", "workspace"),
+            ("KUBEOPENCODE_TERMINATION_LOG", "termination-log"),
+        ] {
+            let path = pod.path(file);
+            pod.set(name, path.to_str().unwrap());
+        }
+        pod.set("GIT_LINK", "repo");
+        pod
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    pub(crate) fn with(mut self, environment: &[(&str, &str)]) -> Self {
+        environment.iter().for_each(|(name, value)| self.set(name, value));
+        self
+    }
+
+    /// The image's own trust, in git's way and in everybody's.
+    pub(crate) fn trusting(mut self, authority: &Path) -> Self {
+        let authority = authority.to_str().unwrap();
+        fs::write(self.path("home/.gitconfig"), format!("[http]\n\tsslCAInfo = {authority}\n")).unwrap();
+        self.set("SSL_CERT_FILE", authority);
+        self
+    }
+
+    pub(crate) fn run(&self, tool: &str) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"))
+            .arg(tool)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code().unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            message: self.read("termination-log"),
+        }
+    }
+
+    pub(crate) fn succeeds(&self, tool: &str) -> String {
+        let ended = self.run(tool);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stderr
+    }
+
+    /// The last line, which is what a user sees first.
+    pub(crate) fn fails(&self, tool: &str) -> String {
+        let ended = self.run(tool);
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        ended.stderr.lines().last().unwrap().replace(self.dir.path().to_str().unwrap(), "@")
+    }
+
+    pub(crate) fn read(&self, below: &str) -> String {
+        fs::read_to_string(self.path(below)).unwrap()
+    }
+
+    pub(crate) fn mode(&self, below: &str) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        fs::symlink_metadata(self.path(below)).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// Names in a directory, sorted.
+    pub(crate) fn list(&self, below: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(below)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
