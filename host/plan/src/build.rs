@@ -1,13 +1,14 @@
 //! The Pod and the ConfigMaps of a Task: the last pure stage.
 //!
 //! `layout` decides what goes where and how it gets there, `claims` whether that can be, `store` what lies in which
-//! ConfigMap; `init`, `agent` and `volumes` write it down as a Pod. Names and digest are put in here, last.
+//! ConfigMap; `init`, `agent`, `env` and `volumes` write it down as a Pod. Names and digest are put in here, last.
 //!
 //! May touch: checked input. Must not touch: specs, plans, a client.
 
 mod agent;
 mod claims;
 mod context_file;
+mod env;
 mod init;
 mod layout;
 mod mounts;

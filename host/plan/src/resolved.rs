@@ -75,9 +75,10 @@ impl Resolved {
         namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &task_key.namespace)?;
         let holder = format!("Agent {agent_key}");
         let workspace = workspace(agent.spec.workspace_dir(), &holder)?;
+        let builder = builder(agent.spec.command_builder(), &holder)?;
         let mut this = Self {
             prompt: task.spec.description.clone().filter(|text| !text.trim().is_empty()),
-            builder: agent.spec.command_builder().to_owned(),
+            builder,
             argv: agent.spec.command.clone(),
             config: agent_config::read(agent.spec.config.as_ref(), &holder)?,
             images: Images::new(&agent.spec),
@@ -254,6 +255,16 @@ fn key(namespace: Option<&str>, name: Option<&str>, kind: &str) -> Result<Object
         (Some(namespace), Some(name)) => Ok(ObjectKey::new(namespace, name)),
         _ => Err(Refusal::invalid_config(format!("{kind}: metadata.name or metadata.namespace is missing"))),
     }
+}
+
+fn builder(name: &str, holder: &str) -> Result<String, Refusal> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 63 && name.chars().all(word) {
+        return Ok(name.to_owned());
+    }
+    Err(Refusal::invalid_config(format!(
+        "{holder}: spec.commandBuilder \"{name}\" cannot be the name of a plugin: use letters, digits and -"
+    )))
 }
 
 fn workspace(written: &str, holder: &str) -> Result<AbsPath, Refusal> {

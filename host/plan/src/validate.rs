@@ -140,7 +140,8 @@ impl Validator<'_> {
         if let Some(secret) = &git.credentials {
             self.check_credentials(secret, &address.host)?;
         }
-        self.warn(address.warning);
+        let warning = address.warning.map(|text| (Reason::Resolved, format!("{}: {text}", self.item)));
+        self.out.notices.extend(warning);
         let path = self.path(&git.path)?;
         self.take(&path)?;
         self.out.clones.push(GitClone {
@@ -157,13 +158,13 @@ impl Validator<'_> {
 
     fn url(&mut self, url: UrlFetch) -> Result<(), Refusal> {
         self.need(Capability::Url, "fetch-url")?;
-        let address = address::url(&url.url).map_err(|e| self.refuse(e))?;
+        let host = address::url(&url.url).map_err(|e| self.refuse(e))?;
         address::headers(&url.headers).map_err(|e| self.refuse(e))?;
         if let Some(digest) = url.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
             return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
         }
         let hosts = match &url.credentials {
-            Some(secret) => self.check_credentials(secret, &address.host)?,
+            Some(secret) => self.check_credentials(secret, &host)?,
             None => Vec::new(),
         };
         let path = self.path(&url.path)?;
@@ -228,10 +229,6 @@ impl Validator<'_> {
             "it asks for {what}, which needs the capability \"{}\": grant it in the Plugin",
             capability.as_str()
         )))
-    }
-
-    fn warn(&mut self, warning: Option<String>) {
-        self.out.notices.extend(warning.map(|text| (Reason::Resolved, format!("{}: {text}", self.item))));
     }
 
     fn refuse(&self, problem: impl std::fmt::Display) -> Refusal {

@@ -4,12 +4,17 @@
 
 use std::collections::HashMap;
 
-use crate::Refusal;
+use kubeopencode_api::literals::TOOLS_DIR;
+
+use super::layout::{File, is_written};
+use super::roots::Roots;
+use crate::evaluated::Evaluated;
 use crate::paths::AbsPath;
+use crate::{Refusal, Resolved};
 
 /// What is at a path, as far as it matters for what may lie below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// Nothing lies below a file.
     File,
     /// A directory that init containers write to.
@@ -23,20 +28,27 @@ pub(super) enum Kind {
 /// One use of a path.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub(super) path: AbsPath,
-    pub(super) kind: Kind,
+    path: AbsPath,
+    kind: Kind,
     /// who uses it, in the user's words
-    pub(super) by: String,
+    by: String,
     /// an init container writes it, it is no mount of its own
-    pub(super) written: bool,
+    written: bool,
     /// the Agent's own configuration, no context
-    pub(super) config: bool,
+    config: bool,
 }
 
 /// Refuses two uses of one path, and uses below what cannot hold them.
 pub(super) fn check(claims: &[Claim]) -> Result<(), Refusal> {
     let mut at: HashMap<&str, &Claim> = HashMap::with_capacity(claims.len());
     for claim in claims {
+        // the API server itself refuses the Agent's own mounts
+        if !claim.written && claim.kind != Kind::Foreign && !claim.path.is_mountable() {
+            return Err(Refusal::context(format!(
+                "{}: path {} holds \":\", which no mount path may: choose another",
+                claim.by, claim.path
+            )));
+        }
         if let Some(other) = at.insert(claim.path.as_str(), claim) {
             return Err(conflict(&claim.path, other, claim));
         }
@@ -69,6 +81,88 @@ fn conflict(path: &AbsPath, one: &Claim, other: &Claim) -> Refusal {
         true => Refusal::invalid_config(message),
         false => Refusal::context(message),
     }
+}
+
+/// Every use of a path.
+pub(super) fn all(
+    resolved: &Resolved,
+    contexts: &[Evaluated],
+    files: &[File<'_>],
+    roots: &Roots,
+) -> Vec<Claim> {
+    let agent = &resolved.agent;
+    let own = |path: &AbsPath, by: String| Claim {
+        path: path.clone(),
+        kind: Kind::Open,
+        by,
+        written: true,
+        config: true,
+    };
+    let mut claims = Vec::new();
+    for file in files {
+        let written = is_written(&file.path, roots);
+        let (path, by) = (file.path.clone(), file.by.clone());
+        claims.push(Claim { path, kind: Kind::File, by, written, config: file.config });
+    }
+    for context in contexts {
+        claims.extend(context_claims(context, roots));
+    }
+    for credential in &resolved.credentials {
+        if let Some(mount) = &credential.mount {
+            let kind = if mount.key.is_some() { Kind::File } else { Kind::Sealed };
+            let (path, by) = (mount.path.clone(), credential.described.clone());
+            claims.push(Claim { path, kind, by, written: false, config: true });
+        }
+    }
+    for (path, by) in &resolved.pod.mount_paths {
+        let (path, by) = (path.clone(), by.clone());
+        claims.push(Claim { path, kind: Kind::Foreign, by, written: false, config: true });
+    }
+    // a directory of a context may be the workspace; nothing else may
+    let is_workspace = |claim: &Claim| claim.path == resolved.workspace && claim.kind == Kind::Open;
+    if !claims.iter().any(is_workspace) {
+        claims.push(own(&resolved.workspace, format!("spec.workspaceDir of Agent {agent}")));
+    }
+    if let Ok(tools) = AbsPath::parse(TOOLS_DIR, None) {
+        claims.push(own(&tools, "the agent's tools".to_owned()));
+    }
+    claims
+}
+
+/// What a context claims beyond its files.
+fn context_claims(context: &Evaluated, roots: &Roots) -> Vec<Claim> {
+    let by = context.item.to_string();
+    let claim = |path: &AbsPath, kind, written| Claim {
+        path: path.clone(),
+        kind,
+        by: by.clone(),
+        written,
+        config: false,
+    };
+    let mut claims = Vec::new();
+    for directory in &context.directories {
+        let written = roots.hold(&directory.path);
+        let kind = if written { Kind::Open } else { Kind::Sealed };
+        claims.push(claim(&directory.path, kind, written));
+    }
+    for secret in &context.secret_files {
+        claims.push(claim(&secret.path, Kind::File, false));
+    }
+    for clone in &context.clones {
+        claims.push(claim(&clone.path, Kind::Open, false));
+    }
+    for download in &context.downloads {
+        let kind = if download.unpack { Kind::Open } else { Kind::File };
+        claims.push(claim(&download.path, kind, roots.hold(&download.path)));
+    }
+    // what a context writes below its mountPath makes that directory its own
+    if let Some(own) = context.item.mount_path() {
+        let below = context.files.iter().any(|file| file.path.is_within(own) && &file.path != own);
+        if below && claims.iter().all(|claim| &claim.path != own) {
+            claims.push(claim(own, Kind::Open, roots.hold(own)));
+        }
+    }
+    claims
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, TOOLS_DIR};
 use kubeopencode_api::plugin::{RunInit, Tools};
 
-use super::agent::{PULL_POLICY, base_env, env_var, secret_var, var};
+use super::agent::PULL_POLICY;
+use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
 use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};
@@ -131,7 +132,7 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
 }
 
 fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
-    let mut env = base_env(layout);
+    let mut env = base_env(layout.resolved);
     env.retain(|variable| init.env.iter().all(|own| own.name != variable.name));
     env.extend(init.env.iter().map(env_var));
     Container {

@@ -4,20 +4,24 @@
 //! May touch: checked input, paths, bytes. Must not touch: Kubernetes types other than mounts.
 
 mod files;
+mod mappings;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::EnvVar;
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::plugin::{CommandPlan, Entry};
 
-use super::claims::{self, Claim, Kind};
+use super::claims;
+use super::env::agent_env;
 use super::roots::{Roots, clones, downloads};
 use super::store::{Data, Store};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
 use crate::{Refusal, Resolved};
-use files::File;
-pub(super) use files::git_config_path;
+pub(super) use files::{File, git_config_path};
+pub(super) use mappings::dir_path;
+use mappings::{dir_mappings, file_mappings};
 
 /// Most bytes of text and files of a Task.
 const MAX_TOTAL: usize = 4 << 20;
@@ -33,6 +37,8 @@ pub(super) struct Layout<'a> {
     pub(super) roots: Roots,
     pub(super) files: Vec<PlacedFile>,
     pub(super) directories: Vec<PlacedDirectory<'a>>,
+    /// the agent's environment
+    pub(super) env: Vec<EnvVar>,
     /// the agent's program runs under the result reader
     pub(super) has_reader: bool,
     pub(super) file_mappings: String,
@@ -89,7 +95,7 @@ impl<'a> Layout<'a> {
     ) -> Result<Self, Refusal> {
         let roots = Roots::new(&resolved.workspace, contexts);
         let files = files::files(resolved, contexts, command)?;
-        claims::check(&all_claims(resolved, contexts, &files, &roots))?;
+        claims::check(&claims::all(resolved, contexts, &files, &roots))?;
         let written: usize = files.iter().map(|file| file.content.len()).sum();
         let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.as_ref())).collect();
         let Store { mut maps, keys } = Store::pack(&contents);
@@ -122,6 +128,7 @@ impl<'a> Layout<'a> {
             roots,
             files,
             directories,
+            env: agent_env(resolved, contexts, command)?,
             has_reader,
             file_mappings,
             dir_mappings,
@@ -175,7 +182,7 @@ impl PlacedFile {
 }
 
 /// Whether `context-init` can write there so that the agent sees it.
-fn is_written(path: &AbsPath, roots: &Roots) -> bool {
+pub(super) fn is_written(path: &AbsPath, roots: &Roots) -> bool {
     roots.hold(path) || is_tool(path)
 }
 
@@ -224,132 +231,6 @@ fn directories<'a>(
 
 fn data(entries: &[Entry]) -> Data {
     entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect::<BTreeMap<_, _>>()
-}
-
-fn all_claims(resolved: &Resolved, contexts: &[Evaluated], files: &[File<'_>], roots: &Roots) -> Vec<Claim> {
-    let agent = &resolved.agent;
-    let own = |path: &AbsPath, by: String| Claim {
-        path: path.clone(),
-        kind: Kind::Open,
-        by,
-        written: true,
-        config: true,
-    };
-    let mut claims = Vec::new();
-    for file in files {
-        let written = is_written(&file.path, roots);
-        let (path, by) = (file.path.clone(), file.by.clone());
-        claims.push(Claim { path, kind: Kind::File, by, written, config: file.config });
-    }
-    for context in contexts {
-        claims.extend(context_claims(context, roots));
-    }
-    for credential in &resolved.credentials {
-        if let Some(mount) = &credential.mount {
-            let kind = if mount.key.is_some() { Kind::File } else { Kind::Sealed };
-            let (path, by) = (mount.path.clone(), credential.described.clone());
-            claims.push(Claim { path, kind, by, written: false, config: true });
-        }
-    }
-    for (path, by) in &resolved.pod.mount_paths {
-        let (path, by) = (path.clone(), by.clone());
-        claims.push(Claim { path, kind: Kind::Foreign, by, written: false, config: true });
-    }
-    // a directory of a context may be the workspace; nothing else may
-    let is_workspace = |claim: &Claim| claim.path == resolved.workspace && claim.kind == Kind::Open;
-    if !claims.iter().any(is_workspace) {
-        claims.push(own(&resolved.workspace, format!("spec.workspaceDir of Agent {agent}")));
-    }
-    if let Ok(tools) = AbsPath::parse(TOOLS_DIR, None) {
-        claims.push(own(&tools, "the agent's tools".to_owned()));
-    }
-    claims
-}
-
-/// What a context claims beyond its files.
-fn context_claims(context: &Evaluated, roots: &Roots) -> Vec<Claim> {
-    let by = context.item.to_string();
-    let claim = |path: &AbsPath, kind, written| Claim {
-        path: path.clone(),
-        kind,
-        by: by.clone(),
-        written,
-        config: false,
-    };
-    let mut claims = Vec::new();
-    for directory in &context.directories {
-        let written = roots.hold(&directory.path);
-        let kind = if written { Kind::Open } else { Kind::Sealed };
-        claims.push(claim(&directory.path, kind, written));
-    }
-    for secret in &context.secret_files {
-        claims.push(claim(&secret.path, Kind::File, false));
-    }
-    for clone in &context.clones {
-        claims.push(claim(&clone.path, Kind::Open, false));
-    }
-    for download in &context.downloads {
-        let kind = if download.unpack { Kind::Open } else { Kind::File };
-        claims.push(claim(&download.path, kind, roots.hold(&download.path)));
-    }
-    // what a context writes below its mountPath makes that directory its own
-    if let Some(own) = context.item.mount_path() {
-        let below = context.files.iter().any(|file| file.path.is_within(own) && &file.path != own);
-        if below && claims.iter().all(|claim| &claim.path != own) {
-            claims.push(claim(own, Kind::Open, roots.hold(own)));
-        }
-    }
-    claims
-}
-
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Mapping<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_path: Option<String>,
-    target_path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_mode: Option<u32>,
-}
-
-fn file_mappings(files: &[PlacedFile]) -> String {
-    let mappings = files.iter().filter(|file| file.how != How::Mounted).map(|file| Mapping {
-        key: file.keys.first().filter(|_| file.keys.len() == 1).map(String::as_str),
-        parts: (file.keys.len() > 1).then_some(file.keys.as_slice()),
-        source_path: None,
-        target_path: match file.how {
-            How::Joined => format!("{TOOLS_DIR}/{}", file.joined_at()),
-            How::Written | How::Mounted => file.path.as_str().to_owned(),
-        },
-        file_mode: file.mode,
-    });
-    json(mappings.collect())
-}
-
-fn dir_mappings(directories: &[PlacedDirectory<'_>]) -> String {
-    let mappings =
-        directories.iter().enumerate().filter(|(_, placed)| placed.written).map(|(i, placed)| Mapping {
-            key: None,
-            parts: None,
-            source_path: Some(dir_path(i)),
-            target_path: placed.directory.path.as_str().to_owned(),
-            file_mode: placed.directory.mode,
-        });
-    json(mappings.collect())
-}
-
-/// Where `context-init` finds the `i`-th directory.
-pub(super) fn dir_path(i: usize) -> String {
-    format!("/configmap-dir-{i}")
-}
-
-fn json(mappings: Vec<Mapping<'_>>) -> String {
-    // texts and numbers can always be written
-    serde_json::to_string(&mappings).unwrap_or_default()
 }
 
 /// The containers that the Pod has besides `context-init` and `agent`.

@@ -4,7 +4,7 @@
 
 use http::Uri;
 
-/// An address that may be fetched.
+/// A repository that may be cloned.
 pub(super) struct Address {
     /// Its host, in lower case.
     pub(super) host: String,
@@ -39,13 +39,11 @@ pub(super) fn repository(repository: &str) -> Result<Address, String> {
     Ok(Address { host, warning: None })
 }
 
-/// A URL, `https://` or `http://`.
-pub(super) fn url(url: &str) -> Result<Address, String> {
+/// A URL, `https://` or `http://`; its host, in lower case.
+pub(super) fn url(url: &str) -> Result<String, String> {
     plain("URL", url)?;
     match url.split_once("://") {
-        Some((scheme @ ("https" | "http"), _)) => {
-            Ok(Address { host: host("URL", url)?, warning: unencrypted(scheme, url) })
-        }
+        Some(("https" | "http", _)) => host("URL", url),
         _ => Err(format!("URL \"{url}\" is neither https:// nor http://")),
     }
 }
@@ -160,7 +158,7 @@ mod tests {
 
     #[test]
     fn urls_are_http_or_https() {
-        assert_eq!(url("https://a.example/x?y#z").unwrap().host, "a.example");
+        assert_eq!(url("http://A.example:80/x?y#z").unwrap(), "a.example");
         for address in ["ftp://a/b", "https://", "a", "file:///etc/passwd", "https://a b/"] {
             assert!(url(address).is_err(), "{address}");
         }

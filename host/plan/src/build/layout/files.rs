@@ -22,14 +22,14 @@ const GIT_CONFIG_MODE: u32 = 0o666;
 const GIT_CONFIG_NAME: &str = ".gitconfig";
 
 /// A file and its bytes.
-pub(super) struct File<'a> {
-    pub(super) path: AbsPath,
-    pub(super) content: Cow<'a, [u8]>,
-    pub(super) mode: Option<u32>,
+pub(in crate::build) struct File<'a> {
+    pub(in crate::build) path: AbsPath,
+    pub(in crate::build) content: Cow<'a, [u8]>,
+    pub(in crate::build) mode: Option<u32>,
     /// who wants it, in the user's words
-    pub(super) by: String,
+    pub(in crate::build) by: String,
     /// part of the Agent's configuration, no context
-    pub(super) config: bool,
+    pub(in crate::build) config: bool,
 }
 
 /// The path of Git's own configuration.

@@ -1,0 +1,134 @@
+//! Environment variables: the agent's in the order of the contract, and all of them as Kubernetes wants them.
+//!
+//! May touch: checked input. Must not touch: which names a plugin may use, which `validate` decides.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
+use kubeopencode_api::plugin::{self, CommandPlan, EnvSource};
+
+use super::layout::git_config_path;
+use super::roots::clones;
+use crate::evaluated::Evaluated;
+use crate::resolved::credentials::Env;
+use crate::{Refusal, Resolved};
+
+/// The agent's environment. Nobody may set what somebody else has set, but the Agent's podSpec has the last word.
+pub(super) fn agent_env(
+    resolved: &Resolved,
+    contexts: &[Evaluated],
+    command: &CommandPlan,
+) -> Result<Vec<EnvVar>, Refusal> {
+    let mut env = Environment::default();
+    for variable in base_env(resolved) {
+        env.add(variable, "KubeOpenCode").map_err(Refusal::invalid_config)?;
+    }
+    let builder = format!("command builder \"{}\"", resolved.builder);
+    for variable in &command.env {
+        if let EnvSource::Secret(secret) = &variable.source {
+            let problem =
+                format!("it asks for Secret {}: list it in spec.credentials of the Agent", secret.name);
+            return Err(Refusal::builder(&resolved.builder, problem));
+        }
+        env.add(env_var(variable), &builder).map_err(|e| Refusal::builder(&resolved.builder, e))?;
+    }
+    for credential in &resolved.credentials {
+        if let Some(Env::Key { name, key }) = &credential.env {
+            let variable = secret_var(name, &credential.secret, key, false);
+            env.add(variable, &credential.described).map_err(Refusal::invalid_config)?;
+        }
+    }
+    if clones(contexts).next().is_some() {
+        env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode")
+            .map_err(Refusal::invalid_config)?;
+    }
+    let last = &resolved.pod.spec.env;
+    for context in contexts {
+        for variable in &context.env {
+            if last.iter().any(|own| own.name == variable.name) {
+                let problem = format!("environment variable {} is set by the Agent already", variable.name);
+                return Err(context.item.plan_refused(problem));
+            }
+            let by = context.item.to_string();
+            env.add(env_var(variable), &by).map_err(|e| context.item.plan_refused(e))?;
+        }
+    }
+    let mut env = env.variables;
+    env.retain(|variable| last.iter().all(|own| own.name != variable.name));
+    env.extend(last.iter().cloned());
+    Ok(env)
+}
+
+/// Variables and who set them.
+#[derive(Default)]
+struct Environment {
+    variables: Vec<EnvVar>,
+    by: HashMap<String, String>,
+}
+
+impl Environment {
+    fn add(&mut self, variable: EnvVar, by: &str) -> Result<(), String> {
+        if let Some(other) = self.by.insert(variable.name.clone(), by.to_owned()) {
+            return Err(format!(
+                "environment variable {} is set by both {other} and {by}: change one of them",
+                variable.name
+            ));
+        }
+        self.variables.push(variable);
+        Ok(())
+    }
+}
+
+/// What the host itself sets.
+pub(super) fn base_env(resolved: &Resolved) -> Vec<EnvVar> {
+    vec![
+        var("HOME", "/tmp"),
+        var("SHELL", "/bin/bash"),
+        var("TASK_NAME", &resolved.task.name),
+        var("TASK_NAMESPACE", &resolved.task.namespace),
+        var("WORKSPACE_DIR", resolved.workspace.as_str()),
+    ]
+}
+
+/// A plugin's variable.
+pub(super) fn env_var(variable: &plugin::EnvVar) -> EnvVar {
+    match &variable.source {
+        EnvSource::Value(value) => var(&variable.name, value),
+        EnvSource::Secret(secret) => secret_var(&variable.name, &secret.name, &secret.key, secret.optional),
+    }
+}
+
+/// A variable with exactly this value.
+pub(super) fn var(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(verbatim(value)), value_from: None }
+}
+
+/// A variable from a key of a Secret.
+pub(super) fn secret_var(name: &str, secret: &str, key: &str, optional: bool) -> EnvVar {
+    let (secret, key) = (secret.to_owned(), key.to_owned());
+    let selector = SecretKeySelector { name: secret, key, optional: optional.then_some(true) };
+    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
+/// Kubelet expands `$(NAME)` in values and commands and reads `$$` as `$`: what must stay as it is doubles its `$`.
+pub(super) fn verbatim(text: &str) -> String {
+    match text.contains("$(") || text.contains("$$") {
+        true => text.replace('$', "$$"),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verbatim;
+
+    #[test]
+    fn values_survive_kubelets_expansion() {
+        for (written, in_pod) in
+            [("a $HOME b", "a $HOME b"), ("$(HOME)", "$$(HOME)"), ("$$x", "$$$$x"), ("$x $(y)", "$$x $$(y)")]
+        {
+            assert_eq!(verbatim(written), in_pod);
+        }
+    }
+}
