@@ -24,6 +24,12 @@ use crate::{Granted, Refusal, Resolved};
 /// Code of the remark that a plugin makes when it leaves an optional thing out.
 const SKIPPED: &str = "OptionalSkipped";
 
+/// Most volumes and containers that one item may ask for.
+const MAX_VOLUMES: usize = 16;
+
+/// Most environment variables that one item may ask for.
+const MAX_ENV: usize = 64;
+
 /// Checks a plugin's plan and lays it out by kind.
 ///
 /// # Errors
@@ -38,6 +44,7 @@ pub fn validate(
     if let Some(extension) = plan.extensions.first() {
         return Err(unknown(item, &extension.kind));
     }
+    check_number(item, &plan.actions)?;
     let mut validator =
         Validator { resolved, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
     for action in plan.actions {
@@ -234,6 +241,24 @@ impl Validator<'_> {
     fn refuse(&self, problem: impl std::fmt::Display) -> Refusal {
         self.item.plan_refused(problem)
     }
+}
+
+fn check_number(item: &Item, actions: &[Action]) -> Result<(), Refusal> {
+    let (mut volumes, mut env) = (0, 0);
+    for action in actions {
+        match action {
+            Action::Inline(_) | Action::InlineFile { .. } | Action::WriteFile(_) => {}
+            Action::SetEnv(_) => env += 1,
+            _ => volumes += 1,
+        }
+    }
+    if volumes > MAX_VOLUMES || env > MAX_ENV {
+        return Err(item.plan_refused(format!(
+            "it asks for {volumes} volumes and containers and {env} environment variables, at most {MAX_VOLUMES} and \
+             {MAX_ENV} are allowed"
+        )));
+    }
+    Ok(())
 }
 
 fn unknown(item: &Item, kind: &str) -> Refusal {

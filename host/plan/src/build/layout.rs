@@ -26,8 +26,9 @@ use mappings::{dir_mappings, file_mappings};
 /// Most bytes of text and files of a Task.
 const MAX_TOTAL: usize = 4 << 20;
 
-/// Most bytes of `FILE_MAPPINGS` and `DIR_MAPPINGS`: the kernel takes no environment string over 128 KiB.
-const MAX_MAPPINGS: usize = 100_000;
+/// Most bytes of `FILE_MAPPINGS` and `DIR_MAPPINGS`: the kernel takes no environment string over 128 KiB. Checked before
+/// anything is done with the paths, so that a plugin with 100,000 files costs nothing.
+const MAX_MAPPINGS: usize = 125_000;
 
 /// Everything about the Pod but names.
 pub(super) struct Layout<'a> {
@@ -95,10 +96,11 @@ impl<'a> Layout<'a> {
     ) -> Result<Self, Refusal> {
         let roots = Roots::new(&resolved.workspace, contexts);
         let files = files::files(resolved, contexts, command)?;
+        check_number(resolved, contexts, &files)?;
         claims::check(&claims::all(resolved, contexts, &files, &roots))?;
         let written: usize = files.iter().map(|file| file.content.len()).sum();
         let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.as_ref())).collect();
-        let Store { mut maps, keys } = Store::pack(&contents);
+        let Store { mut maps, keys, .. } = Store::pack(&contents);
         let file_maps = maps.len();
         let files: Vec<_> =
             files.into_iter().zip(keys).map(|(file, keys)| PlacedFile::new(file, keys, &roots)).collect();
@@ -113,13 +115,6 @@ impl<'a> Layout<'a> {
             )));
         }
         let (file_mappings, dir_mappings) = (file_mappings(&files), dir_mappings(&directories));
-        if file_mappings.len().max(dir_mappings.len()) > MAX_MAPPINGS {
-            return Err(Refusal::context(format!(
-                "Task {} has {} files, too many for one Pod: put them into ConfigMaps or a repository",
-                resolved.task,
-                files.len()
-            )));
-        }
         let has_reader = files::has_reader(resolved, command);
         Ok(Self {
             resolved,
@@ -179,6 +174,20 @@ impl PlacedFile {
     pub(super) fn joined_at(&self) -> String {
         format!(".files/{}", self.keys.join("+"))
     }
+}
+
+fn check_number(resolved: &Resolved, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Refusal> {
+    let directories = || contexts.iter().flat_map(|context| &context.directories);
+    let paths = files.iter().map(|file| &file.path).chain(directories().map(|directory| &directory.path));
+    // a key is hardly longer than its path, and JSON doubles a path at most
+    if paths.map(|path| 3 * path.as_str().len() + 70).sum::<usize>() <= MAX_MAPPINGS {
+        return Ok(());
+    }
+    Err(Refusal::context(format!(
+        "Task {} has {} files, too many for one Pod: put them into ConfigMaps, an archive or a repository",
+        resolved.task,
+        files.len() + directories().count()
+    )))
 }
 
 /// Whether `context-init` can write there so that the agent sees it.

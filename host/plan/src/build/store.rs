@@ -27,6 +27,8 @@ pub(super) struct Store {
     pub(super) maps: Vec<Data>,
     /// one for each file: the key of all of it, or the keys of its parts in their order
     pub(super) keys: Vec<Vec<String>>,
+    /// bytes in the last map
+    used: usize,
 }
 
 impl Store {
@@ -52,13 +54,14 @@ impl Store {
     }
 
     fn put(&mut self, key: String, content: Vec<u8>) {
-        let used = |map: &Data| map.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        let fits = self.maps.last().is_some_and(|map| used(map) + key.len() + content.len() <= MAX_BYTES);
-        if !fits {
+        let bytes = key.len() + content.len();
+        if self.maps.is_empty() || self.used + bytes > MAX_BYTES {
             self.maps.push(Data::new());
+            self.used = 0;
         }
         if let Some(map) = self.maps.last_mut() {
             map.insert(key, content);
+            self.used += bytes;
         }
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn repository(repository: &str) -> Result<Address, String> {
     if let Some((scheme, _)) = repository.split_once("://") {
         if !matches!(scheme, "https" | "http" | "ssh") {
             return Err(format!(
-                "repository \"{repository}\" has the scheme {scheme}: use https://, ssh:// or user@host:path"
+                "repository \"{}\" has the scheme {scheme}: use https://, ssh:// or user@host:path",
+                shown(repository)
             ));
         }
         return Ok(Address {
@@ -34,7 +35,10 @@ pub(super) fn repository(repository: &str) -> Result<Address, String> {
         })
         .map(|((_, host), _)| host.to_ascii_lowercase())
         .ok_or_else(|| {
-            format!("repository \"{repository}\" is no address: use https://, ssh:// or user@host:path")
+            format!(
+                "repository \"{}\" is no address: use https://, ssh:// or user@host:path",
+                shown(repository)
+            )
         })?;
     Ok(Address { host, warning: None })
 }
@@ -44,7 +48,7 @@ pub(super) fn url(url: &str) -> Result<String, String> {
     plain("URL", url)?;
     match url.split_once("://") {
         Some(("https" | "http", _)) => host("URL", url),
-        _ => Err(format!("URL \"{url}\" is neither https:// nor http://")),
+        _ => Err(format!("URL \"{}\" is neither https:// nor http://", shown(url))),
     }
 }
 
@@ -96,7 +100,7 @@ fn plain(what: &str, text: &str) -> Result<(), String> {
         return Err(format!("{what} is empty"));
     }
     if text.starts_with('-') {
-        return Err(format!("{what} \"{text}\" begins with \"-\""));
+        return Err(format!("{what} \"{}\" begins with \"-\"", shown(text)));
     }
     if text.chars().any(char::is_control) {
         return Err(format!("{what} holds a control character"));
@@ -105,13 +109,24 @@ fn plain(what: &str, text: &str) -> Result<(), String> {
 }
 
 fn host(what: &str, address: &str) -> Result<String, String> {
-    let uri: Uri = address.parse().map_err(|e| format!("{what} \"{address}\" is no address: {e}"))?;
+    let uri: Uri =
+        address.parse().map_err(|e| format!("{what} \"{}\" is no address: {e}", shown(address)))?;
     let host = uri.host().filter(|host| !host.is_empty() && !host.starts_with('-'));
     // a user that begins with "-" would reach ssh as an option
     let user_is_fine = uri.authority().is_some_and(|authority| !authority.as_str().starts_with('-'));
     host.filter(|_| user_is_fine)
         .map(str::to_ascii_lowercase)
-        .ok_or_else(|| format!("{what} \"{address}\" names no host"))
+        .ok_or_else(|| format!("{what} \"{}\" names no host", shown(address)))
+}
+
+/// The address as it may be shown: a password or token in front of the host is nobody's business.
+fn shown(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => address.to_owned(),
+    }
 }
 
 fn is_word(text: &str) -> bool {
@@ -121,7 +136,7 @@ fn is_word(text: &str) -> bool {
 }
 
 fn unencrypted(scheme: &str, address: &str) -> Option<String> {
-    (scheme == "http").then(|| format!("{address} is fetched without encryption: use https://"))
+    (scheme == "http").then(|| format!("{} is fetched without encryption: use https://", shown(address)))
 }
 
 #[cfg(test)]
@@ -139,7 +154,8 @@ mod tests {
             let found = repository(address).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!((found.host.as_str(), found.warning), (host, None), "{address}");
         }
-        assert!(repository("http://git/x").unwrap().warning.is_some());
+        let warning = repository("http://user:token@git/x").unwrap().warning.unwrap();
+        assert_eq!(warning, "http://***@git/x is fetched without encryption: use https://");
         for address in [
             "",
             "--upload-pack=x",

@@ -38,8 +38,8 @@ impl Given {
             .filter(|document| !document.is_null())
             .collect();
         let of = |kind: &'static str| documents.iter().filter(move |d| d["kind"] == kind).cloned();
-        let configs = of("KubeOpenCodeConfig").map(|config| typed::<KubeOpenCodeConfig>(config));
-        let config_maps = of("ConfigMap").map(|map| typed::<ConfigMap>(map));
+        let configs = of("KubeOpenCodeConfig").map(typed::<KubeOpenCodeConfig>);
+        let config_maps = of("ConfigMap").map(typed::<ConfigMap>);
         Self {
             task: of("Task").map(typed).next().unwrap(),
             agent: of("Agent").map(typed).next().unwrap(),

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Container};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
 use kubeopencode_api::names::Naming;
-use kubeopencode_api::plugin::{Action, Capability, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch};
+use kubeopencode_api::plugin::{
+    Action, Capability, ConfigMapMount, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch,
+};
 use kubeopencode_plan::{ExecutionPlan, Granted, Item, SecretGrant};
 use serde_json::{Value, json};
 
 use crate::build::Given;
 use crate::guests;
+
+type PlanFor = fn(&Item) -> Plan;
 
 const TASK: &str = include_str!("fixtures/quickstart.yaml");
 
@@ -103,6 +107,41 @@ fn too_much_is_refused() {
 }
 
 #[test]
+fn a_plugin_that_asks_for_very_much_is_refused_at_once() {
+    let mut given = given(json!([{"type": "Custom", "mountPath": "dir"}]));
+    let plugins: [(PlanFor, &str); 2] = [
+        (
+            |_| {
+                let file =
+                    |i| File { path: format!("dir/{}{i}", "d/".repeat(400)), content: vec![], mode: None };
+                Plan { actions: (0..50_000).map(|i| Action::WriteFile(file(i))).collect(), ..Plan::default() }
+            },
+            "too many for one Pod",
+        ),
+        (
+            |_| {
+                let mount = |i| ConfigMapMount {
+                    name: format!("m{i}"),
+                    optional: true,
+                    path: format!("dir/{i}"),
+                    mode: None,
+                };
+                Plan {
+                    actions: (0..17).map(|i| Action::MountConfigMap(mount(i))).collect(),
+                    ..Plan::default()
+                }
+            },
+            "it asks for 17 volumes and containers",
+        ),
+    ];
+    for (plugin, words) in plugins {
+        given.plugin = Some((plugin, Granted::none()));
+        let refusal = given.plan().unwrap_err();
+        assert!(refusal.message.contains(words), "{refusal}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_stay_what_they_are() {
     let mut given = given(json!([{"type": "Custom", "mountPath": "dir"}]));
     given.plugin = Some((
@@ -163,7 +202,7 @@ fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
         let (name, image) = ("x".into(), image.into());
         only(Action::RunInit(RunInit { name, image, command: vec![], args: vec![], env: vec![] }))
     }
-    type Case = (fn(&Item) -> Plan, fn() -> Granted, Result<(), &'static str>);
+    type Case = (PlanFor, fn() -> Granted, Result<(), &'static str>);
     let none_: fn() -> Granted = none;
     let all_: fn() -> Granted = all;
     let cases: [Case; 17] = [

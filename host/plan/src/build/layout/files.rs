@@ -113,7 +113,8 @@ fn tools<'a>(
     for file in &command.files {
         let path = AbsPath::parse(&file.path, Some(&resolved.workspace))
             .map_err(|problem| Refusal::builder(builder, format!("path \"{}\" {problem}", file.path)))?;
-        if !path.is_within(&resolved.workspace) && !(path.is_within(&tools) && path != tools) {
+        let in_tools = path.is_within(&tools) && path != tools;
+        if !in_tools && !path.is_within(&resolved.workspace) {
             let problem = format!("path \"{path}\" lies neither in the workspace nor in {TOOLS_DIR}");
             return Err(Refusal::builder(builder, problem));
         }
