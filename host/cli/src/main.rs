@@ -4,12 +4,57 @@
 //! a process with one thread and untouched signals, and they start in every Task.
 
 use std::env;
+use std::io::Write;
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::error::CliError;
+
+mod args;
+mod controller;
+mod error;
+
 fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|command| command == "compile-worker") {
+        return kubeopencode_plugin_host::compile_worker_main();
+    }
     if let Some(code) = kubeopencode_pod_tools::dispatch(env::args_os().skip(1)) {
         return code;
     }
-    eprintln!("usage: kubeopencode context-init | agent-run -- PROGRAM [ARGUMENT...]");
-    ExitCode::from(2)
+    let done = match Args::parse().command {
+        Command::Controller(flags) => controller::main(flags),
+        Command::Crds => crds(),
+        Command::ReleaseFinalizers => release_finalizers(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kubeopencode: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crds() -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    for crd in kubeopencode_api::crd::all()? {
+        writeln!(out, "---\n{}", serde_norway::to_string(&crd)?.trim_end())?;
+    }
+    Ok(())
+}
+
+fn release_finalizers() -> Result<(), CliError> {
+    let released = runtime()?.block_on(async {
+        let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
+        let client = kubeopencode_operator::client(config)?;
+        Ok::<_, CliError>(kubeopencode_operator::uninstall::release_finalizers(&client).await?)
+    })?;
+    println!("released {released} Tasks");
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

@@ -1,0 +1,89 @@
+//! The command line of what platform teams call: the operator, its definitions, its removal.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Runs coding agents on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "kubeopencode", version, about)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the operator
+    Controller(Controller),
+    /// Print the CustomResourceDefinitions as YAML
+    Crds,
+    /// Take the operator's finalizers off all Tasks, as before it is uninstalled
+    ReleaseFinalizers,
+}
+
+/// Flags of `kubeopencode controller`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Controller {
+    /// Address of /metrics; 0 turns it off
+    #[arg(long, default_value = ":8080", value_parser = address)]
+    pub(crate) metrics_bind_address: Address,
+    /// Address of /healthz and /readyz; 0 turns it off
+    #[arg(long, default_value = ":8081", value_parser = address)]
+    pub(crate) health_probe_bind_address: Address,
+    /// Work only while holding the lease "kubeopencode.io" in the operator's namespace
+    #[arg(long)]
+    pub(crate) leader_elect: bool,
+    /// Folder for compiled plugins
+    #[arg(long, default_value = "/var/cache/kubeopencode")]
+    pub(crate) plugin_cache_dir: PathBuf,
+    /// Namespace of the operator
+    #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Name of this operator among several
+    #[arg(long, env = "POD_NAME")]
+    pub(crate) identity: Option<String>,
+}
+
+/// Where to listen; `None`: nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) Option<SocketAddr>);
+
+/// Reads an address as Go programs do: `:8080` is every interface, `0` is none.
+fn address(text: &str) -> Result<Address, String> {
+    if text == "0" {
+        return Ok(Address(None));
+    }
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    let wrong = |_| format!("\"{text}\" is no address; write :PORT, IP:PORT, or 0 to turn it off");
+    full.parse().map(|address| Address(Some(address))).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_in_go() {
+        assert_eq!(address("0"), Ok(Address(None)));
+        assert_eq!(address(":8080").unwrap().0.unwrap().to_string(), "[::]:8080");
+        assert_eq!(address("127.0.0.1:1").unwrap().0.unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(
+            address("8080").unwrap_err(),
+            "\"8080\" is no address; write :PORT, IP:PORT, or 0 to turn it off"
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let Command::Controller(flags) = Args::parse_from(["kubeopencode", "controller"]).command else {
+            panic!()
+        };
+        assert_eq!(flags.metrics_bind_address.0.unwrap().port(), 8080);
+        assert_eq!(flags.health_probe_bind_address.0.unwrap().port(), 8081);
+        assert!(!flags.leader_elect);
+    }
+}

@@ -1,0 +1,29 @@
+//! What ends a command, in the words that stand on stderr.
+
+use kubeopencode_operator::RunError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// No cluster is configured.
+    #[error("no cluster: {0}; run inside a Pod, or set KUBECONFIG")]
+    Cluster(String),
+    /// The plugin host did not start.
+    #[error("plugins: {0}")]
+    Plugins(String),
+    /// The API server said no.
+    #[error("Kubernetes: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// The operator stopped.
+    #[error(transparent)]
+    Operator(#[from] RunError),
+    /// YAML that cannot be written.
+    #[error("writing YAML: {0}")]
+    Yaml(#[from] serde_norway::Error),
+    /// A schema that cannot be made.
+    #[error("making the CustomResourceDefinitions: {0}")]
+    Schema(#[from] serde_json::Error),
+    /// The machine said no.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}

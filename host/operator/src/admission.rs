@@ -1,0 +1,320 @@
+//! Slots and starts of limited Agents: the thin edge around `ledger`.
+//!
+//! The ledger in memory orders and wakes, `Agent.status` on the API server arbitrates. One look at a time for each
+//! Agent; whoever looks admits everybody who fits, in one PATCH with the resourceVersion that it decided on.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::agent::{Agent, AgentStatus, TaskStart};
+use kubeopencode_api::literals::TASK_UID_LABEL;
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::Task;
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::answers::{is_conflict, is_not_found};
+use crate::caches::Caches;
+use crate::ledger::{Blocked, Leaving, Verdict, Waiting, admit, worth_writing};
+use crate::metrics::Metrics;
+use crate::view::PodView;
+
+/// Tries to write one Agent's status before the next reconcile gets its turn.
+const TRIES: usize = 8;
+
+/// What a Task is told that asks for a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may start: its entry stands in `Agent.status.admitted`.
+    Admitted,
+    /// It waits.
+    Queued {
+        /// For what.
+        blocked: Blocked,
+        /// Its place in the queue, 1 = next.
+        position: i64,
+    },
+}
+
+/// Slots and starts of limited Agents.
+pub struct Admission {
+    client: Client,
+    caches: Arc<Caches>,
+    metrics: Arc<Metrics>,
+    /// Tasks to look at again.
+    tasks: UnboundedSender<ObjectKey>,
+    /// Agents to look at again, now or later.
+    agents: UnboundedSender<ObjectKey>,
+    queues: Mutex<HashMap<ObjectKey, Arc<Queue>>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The newest Agent that an answer showed; held while its ledger is settled.
+    latest: tokio::sync::Mutex<Option<Agent>>,
+    waiting: Mutex<Line>,
+}
+
+/// Who waits, and which place each was told.
+#[derive(Debug, Default)]
+struct Line {
+    order: BTreeSet<Waiting>,
+    told: HashMap<TaskUid, i64>,
+    wake: Option<Timestamp>,
+}
+
+impl Admission {
+    /// The ledgers, empty; `tasks` and `agents` get whom to look at again.
+    pub fn new(
+        client: Client,
+        caches: Arc<Caches>,
+        metrics: Arc<Metrics>,
+        tasks: UnboundedSender<ObjectKey>,
+        agents: UnboundedSender<ObjectKey>,
+    ) -> Self {
+        Self { client, caches, metrics, tasks, agents, queues: Mutex::default() }
+    }
+
+    /// A Task that was queued before the operator started keeps its place.
+    pub fn remember(&self, agent: &ObjectKey, waiting: Waiting) {
+        lock(&self.queue(agent).waiting).order.insert(waiting);
+    }
+
+    /// Asks for a start.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or others write the Agent's status faster than we do.
+    pub async fn request(&self, agent: &Agent, waiting: Waiting) -> Result<Turn, kube::Error> {
+        let key = key_of(agent);
+        let queue = self.queue(&key);
+        let uid = waiting.uid.clone();
+        lock(&queue.waiting).order.insert(waiting.clone());
+        let mut latest = queue.latest.lock().await;
+        let (verdict, holds) =
+            self.settle(&key, &queue, &mut latest, &Leaving::default(), Some(&uid)).await?;
+        if holds {
+            self.leave(&key, &uid);
+            return Ok(Turn::Admitted);
+        }
+        let mut line = lock(&queue.waiting);
+        let position = i64::try_from(line.order.range(..=&waiting).count()).unwrap_or(i64::MAX);
+        if worth_writing(line.told.get(&uid).copied(), position) {
+            line.told.insert(uid, position);
+        }
+        let blocked = verdict.blocked.unwrap_or_else(|| Blocked {
+            reason: kubeopencode_api::condition::Reason::AgentAtCapacity,
+            message: format!("Waiting for agent \"{}\" capacity (max: 0)", key.name),
+        });
+        Ok(Turn::Queued { blocked, position })
+    }
+
+    /// The Task did not start after all: its slot and its start go back.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn withdraw(&self, agent: &ObjectKey, uid: &TaskUid) -> Result<(), kube::Error> {
+        self.leave(agent, uid);
+        let queue = self.queue(agent);
+        let mut latest = queue.latest.lock().await;
+        let leaving = Leaving { withdrawn: [uid.0.clone()].into(), ..Leaving::default() };
+        self.settle(agent, &queue, &mut latest, &leaving, None).await.map(|_| ())
+    }
+
+    /// The Task waits for no start (any more).
+    pub fn leave(&self, agent: &ObjectKey, uid: &TaskUid) {
+        let Some(queue) = lock(&self.queues).get(agent).cloned() else { return };
+        let mut line = lock(&queue.waiting);
+        line.order.retain(|waiting| waiting.uid != *uid);
+        line.told.remove(uid);
+    }
+
+    /// Takes in what changed: frees slots, lets the next ones start.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn pump(&self, agent: &ObjectKey) -> Result<(), kube::Error> {
+        let queue = self.queue(agent);
+        let mut latest = queue.latest.lock().await;
+        lock(&queue.waiting).wake = None;
+        self.settle(agent, &queue, &mut latest, &Leaving::default(), None).await.map(|_| ())
+    }
+
+    /// Whether the Agent's ledger has an entry of this Task, as far as the cache shows.
+    pub fn holds(&self, agent: &ObjectKey, uid: &TaskUid) -> bool {
+        self.caches.agent(agent).and_then(|agent| agent.status.as_ref().map(|s| has(s, uid))).unwrap_or(false)
+    }
+
+    /// Everybody who waits for this Agent.
+    pub fn waiting(&self, agent: &ObjectKey) -> Vec<ObjectKey> {
+        let queue = self.queue(agent);
+        let line = lock(&queue.waiting);
+        line.order.iter().map(|w| ObjectKey::new(w.namespace.clone(), w.name.clone())).collect()
+    }
+
+    fn queue(&self, agent: &ObjectKey) -> Arc<Queue> {
+        Arc::clone(lock(&self.queues).entry(agent.clone()).or_default())
+    }
+
+    /// Brings the Agent's status up to date. Also says whether `asking` holds a slot afterwards.
+    async fn settle(
+        &self,
+        key: &ObjectKey,
+        queue: &Queue,
+        latest: &mut Option<Agent>,
+        leaving: &Leaving,
+        asking: Option<&TaskUid>,
+    ) -> Result<(Verdict, bool), kube::Error> {
+        let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
+        let mut last_error = None;
+        for _ in 0..TRIES {
+            let Some(agent) = newest(latest.take(), self.caches.agent(key)) else {
+                return Ok((Verdict::nothing(), false));
+            };
+            let status = agent.status.clone().unwrap_or_default();
+            let mut leaving = leaving.clone();
+            for entry in &status.admitted {
+                if self.is_over(entry).await? {
+                    leaving.released.insert(entry.task_uid.clone());
+                }
+            }
+            let now = Timestamp::now();
+            let verdict = admit(&key.name, &agent.spec, &status, &leaving, &lock(&queue.waiting).order, now);
+            if !verdict.changed {
+                let holds = asking.is_some_and(|uid| has(&status, uid));
+                *latest = Some(agent);
+                self.tell(key, queue, latest.as_ref(), &verdict, asking);
+                return Ok((verdict, holds));
+            }
+            let patch = json!({
+                "metadata": {"resourceVersion": agent.resource_version()},
+                "status": {"admitted": verdict.admitted, "taskStartHistory": verdict.history},
+            });
+            match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(written) => {
+                    let holds =
+                        asking.is_some_and(|uid| written.status.as_ref().is_some_and(|s| has(s, uid)));
+                    *latest = Some(written);
+                    self.tell(key, queue, latest.as_ref(), &verdict, asking);
+                    return Ok((verdict, holds));
+                }
+                Err(error) if is_conflict(&error) => {
+                    *latest = Some(api.get(&key.name).await?);
+                    last_error = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last_error
+            .unwrap_or_else(|| kube::Error::Service("the Agent's status could not be written".into())))
+    }
+
+    /// Wakes whom the verdict concerns.
+    fn tell(
+        &self,
+        key: &ObjectKey,
+        queue: &Queue,
+        agent: Option<&Agent>,
+        verdict: &Verdict,
+        asking: Option<&TaskUid>,
+    ) {
+        let mut line = lock(&queue.waiting);
+        let mut woken = Vec::new();
+        line.order.retain(|waiting| {
+            let admitted = verdict.newly.contains(&waiting.uid);
+            if admitted {
+                woken.push((
+                    waiting.uid.clone(),
+                    ObjectKey::new(waiting.namespace.clone(), waiting.name.clone()),
+                ));
+            }
+            !admitted
+        });
+        for (uid, _) in &woken {
+            line.told.remove(uid);
+        }
+        if !woken.is_empty() {
+            let moved = line.order.iter().zip(1_i64..).filter(|(waiting, position)| {
+                line.told.get(&waiting.uid).is_some_and(|told| worth_writing(Some(*told), *position))
+            });
+            let moved: Vec<_> = moved
+                .map(|(w, _)| (w.uid.clone(), ObjectKey::new(w.namespace.clone(), w.name.clone())))
+                .collect();
+            woken.extend(moved);
+        }
+        for (_, task) in woken.into_iter().filter(|(uid, _)| Some(uid) != asking) {
+            let _ = self.tasks.send(task);
+        }
+        self.metrics.agent(key, agent.and_then(|agent| agent.spec.capacity()), line.order.len());
+        if let Some(wake) = verdict.wake.filter(|wake| line.wake.is_none_or(|known| *wake < known)) {
+            line.wake = Some(wake);
+            let (agents, key) = (self.agents.clone(), key.clone());
+            let pause = wake.duration_since(Timestamp::now()).try_into().unwrap_or_default();
+            tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                let _ = agents.send(key);
+            });
+        }
+    }
+
+    /// Whether an entry may go: its Task is terminal or gone, and no Pod of it is live. The cache may be behind, so
+    /// what it does not show is asked for; what it shows as terminal stays terminal.
+    async fn is_over(&self, entry: &TaskStart) -> Result<bool, kube::Error> {
+        let (uid, key) =
+            (TaskUid(entry.task_uid.clone()), ObjectKey::new(&entry.task_namespace, &entry.task_name));
+        let cached = self.caches.task(&key, |task| {
+            let phase = task.status.as_ref().and_then(|s| s.phase);
+            let same = task.metadata.uid.as_deref() == Some(&uid.0);
+            same.then(|| phase.is_some_and(|phase| phase.is_terminal()))
+        });
+        let task_is_over = match cached.flatten() {
+            Some(is_terminal) => is_terminal,
+            None => self.is_gone(&key, &uid).await?,
+        };
+        if !task_is_over {
+            return Ok(false);
+        }
+        let pods = self.caches.pods.of(&uid);
+        if !pods.is_empty() {
+            return Ok(pods.iter().all(|pod| pod.is_over()));
+        }
+        let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
+        let live = Api::<PodView>::all(self.client.clone()).list(&selector).await?;
+        Ok(live.items.iter().all(PodView::is_over))
+    }
+
+    async fn is_gone(&self, key: &ObjectKey, uid: &TaskUid) -> Result<bool, kube::Error> {
+        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).get_metadata(&key.name).await {
+            Ok(task) => Ok(task.metadata.uid.as_deref() != Some(&uid.0)),
+            Err(error) if is_not_found(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Namespace and name of an Agent.
+pub fn key_of(agent: &Agent) -> ObjectKey {
+    ObjectKey::new(agent.namespace().unwrap_or_default(), agent.name_any())
+}
+
+fn has(status: &AgentStatus, uid: &TaskUid) -> bool {
+    status.admitted.iter().any(|entry| entry.task_uid == uid.0)
+}
+
+/// The newer of what our own answers showed and what the cache shows. Another UID: the cache's.
+fn newest(ours: Option<Agent>, cached: Option<Agent>) -> Option<Agent> {
+    let version = |agent: &Agent| agent.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+    let cached = cached?;
+    match ours {
+        Some(ours) if ours.metadata.uid == cached.metadata.uid && version(&ours) >= version(&cached) => {
+            Some(ours)
+        }
+        _ => Some(cached),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! What an answer of the API server to a write means for the launch. Pure.
+
+use std::time::Duration;
+
+use kube::Error;
+use kube::core::Status;
+use kubeopencode_api::condition::Reason;
+
+/// How long a refusal that may be a passing one (a Role in upgrade looks the same) is retried.
+pub const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a failed create means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// 409: something of this name is there; look and decide.
+    Exists,
+    /// The object as it is will never be taken.
+    Invalid(String),
+    /// The namespace's ResourceQuota has no room.
+    NoRoom(String),
+    /// The namespace is being deleted.
+    Terminating(String),
+    /// The Pod's ServiceAccount does not exist (yet).
+    NoServiceAccount(String),
+    /// Refused for now, perhaps for good.
+    Refused(String),
+    /// Nobody knows whether it was done: look before deciding.
+    Unknown,
+}
+
+/// Reads the answer to a create.
+pub fn denied(error: &Error) -> Denied {
+    let Error::Api(status) = error else { return Denied::Unknown };
+    let message = status.message.clone();
+    match status.code {
+        409 if is_terminating(status) => Denied::Terminating(message),
+        409 => Denied::Exists,
+        422 => Denied::Invalid(message),
+        403 if message.contains("exceeded quota") => Denied::NoRoom(message),
+        403 if is_terminating(status) => Denied::Terminating(message),
+        403 if message.contains("error looking up service account") => Denied::NoServiceAccount(message),
+        404 => Denied::Terminating(message),
+        400 | 403 | 413 => Denied::Refused(message),
+        _ => Denied::Unknown,
+    }
+}
+
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        || status.message.contains("because it is being terminated")
+}
+
+/// Whether the API server said that there is no such object.
+pub fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// Whether the object changed since it was read, or a precondition did not hold.
+pub fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409)
+}
+
+/// Whether the object is not the one that the write was meant for, or the API server's rules forbid the write.
+pub fn is_invalid(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 422)
+}
+
+/// The label of `kubeopencode_reconcile_errors_total`.
+pub fn label(error: &Error) -> &'static str {
+    match error {
+        Error::Api(status) => match status.code {
+            403 => "forbidden",
+            404 => "not_found",
+            409 => "conflict",
+            422 => "invalid",
+            429 => "too_many_requests",
+            500..=599 => "server_error",
+            _ => "api",
+        },
+        _ => "connection",
+    }
+}
+
+/// Reason and patience of a refusal that is retried.
+pub fn refusal_reason(object: &str) -> Reason {
+    if object == "Pod" { Reason::PodCreationError } else { Reason::ConfigMapCreationError }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: u16, message: &str) -> Error {
+        Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() }))
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        for (code, message, expected) in [
+            (409, "pods \"fix-pod\" already exists", Denied::Exists),
+            (422, "Pod \"fix-pod\" is invalid: spec", Denied::Invalid("Pod \"fix-pod\" is invalid: spec".into())),
+            (
+                403,
+                "pods \"fix-pod\" is forbidden: exceeded quota: small, requested: pods=1",
+                Denied::NoRoom("pods \"fix-pod\" is forbidden: exceeded quota: small, requested: pods=1".into()),
+            ),
+            (
+                403,
+                "unable to create new content in namespace team because it is being terminated",
+                Denied::Terminating("unable to create new content in namespace team because it is being terminated".into()),
+            ),
+            (
+                403,
+                "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found",
+                Denied::NoServiceAccount(
+                    "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found".into(),
+                ),
+            ),
+            (403, "cannot create resource", Denied::Refused("cannot create resource".into())),
+            (413, "too large", Denied::Refused("too large".into())),
+            (429, "later", Denied::Unknown),
+            (503, "down", Denied::Unknown),
+        ] {
+            assert_eq!(denied(&api(code, message)), expected, "{code} {message}");
+        }
+        let lost = Error::Service("connection reset".into());
+        assert_eq!(denied(&lost), Denied::Unknown);
+    }
+}

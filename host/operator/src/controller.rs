@@ -1,0 +1,351 @@
+//! The watches, and who is looked at when: streams in, looks out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::store::Writer as StoreWriter;
+use kube::runtime::reflector::{ObjectRef, reflector};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource, ResourceExt};
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::literals::{APP, APP_LABEL};
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_plan::agent_key;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::backoff::Failures;
+use crate::caches::{Caches, GuardedTask};
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::pods::{Pods, Touched};
+use crate::reconcile::{Operator, ReconcileError, waiting};
+use crate::sweep;
+use crate::view::PodView;
+use crate::writer::Writer;
+use crate::{Options, Ready};
+
+/// Looks at Tasks at once. Unbounded, a burst of 1,000 would open 1,000 connections.
+const CONCURRENCY: u16 = 64;
+/// Longest pause before a failed look is repeated.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Agents whose ledger is looked at without a cause, in case one was missed.
+const LEDGER_ROUND: Duration = Duration::from_secs(60);
+
+/// Whom to look at, from everybody who knows.
+struct Wakes {
+    tasks: UnboundedSender<ObjectKey>,
+    agents: UnboundedSender<ObjectKey>,
+}
+
+/// Runs the controllers until `shutdown`; looks under way are finished.
+pub(crate) async fn run(
+    client: Client,
+    options: &Options,
+    ready: &Ready,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let (tasks_reader, tasks_writer) = store::<GuardedTask>();
+    let (agents_reader, agents_writer) = store::<DeserializeGuard<Agent>>();
+    let (configs_reader, configs_writer) = store::<DeserializeGuard<KubeOpenCodeConfig>>();
+    let caches = Arc::new(Caches {
+        tasks: tasks_reader.clone(),
+        agents: agents_reader,
+        configs: configs_reader,
+        pods: Pods::default(),
+        operator_namespace: options.namespace.clone(),
+    });
+    let (task_wakes, woken_tasks) = unbounded_channel();
+    let (agent_wakes, woken_agents) = unbounded_channel();
+    let (events, send_events) = Events::new(client.clone(), &options.identity);
+    let operator = Arc::new(Operator {
+        client: client.clone(),
+        host: Arc::clone(&options.host),
+        caches: Arc::clone(&caches),
+        writer: Writer::new(client.clone(), events, Arc::clone(&metrics)),
+        admission: Admission::new(
+            client.clone(),
+            Arc::clone(&caches),
+            Arc::clone(&metrics),
+            task_wakes.clone(),
+            agent_wakes.clone(),
+        ),
+        metrics,
+        agents: agent_wakes.clone(),
+        failures: Failures::default(),
+    });
+    let wakes = Arc::new(Wakes { tasks: task_wakes, agents: agent_wakes });
+
+    // everything that decides needs Pods, Agents and settings first; the Tasks come last
+    let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
+    let pods = watch_pods(&client, Arc::clone(&operator), Arc::clone(&wakes), pods_listed);
+    let agents = watch_agents(&client, agents_writer, Arc::clone(&operator), Arc::clone(&wakes));
+    let configs = watch_configs(&client, configs_writer, Arc::clone(&operator), Arc::clone(&wakes));
+    let ledgers = pump_ledgers(Arc::clone(&operator), woken_agents);
+    let background = async {
+        futures::join!(pods, agents, configs, ledgers, send_events);
+    };
+    let work = async {
+        let mut pods_known = pods_known;
+        let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
+        let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
+        ready.set();
+        let tasks = watch_tasks(&client, tasks_writer, Arc::clone(&operator));
+        let sweeps = sweep::run(Arc::clone(&operator), tasks_reader.clone());
+        let controller = Controller::for_stream(tasks, tasks_reader)
+            .with_config(Config::default().concurrency(CONCURRENCY))
+            .reconcile_on(refs(woken_tasks))
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(look, error_policy, Arc::clone(&operator))
+            .for_each(|_| futures::future::ready(()));
+        tokio::select! {
+            () = controller => {}
+            () = sweeps => {}
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = background => tracing::error!("a watch ended"),
+    }
+}
+
+fn store<K>() -> (kube::runtime::reflector::Store<K>, StoreWriter<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let writer = StoreWriter::default();
+    (writer.as_reader(), writer)
+}
+
+fn refs(wakes: UnboundedReceiver<ObjectKey>) -> impl Stream<Item = ObjectRef<GuardedTask>> {
+    futures::stream::unfold(wakes, |mut wakes| async move {
+        let key = wakes.recv().await?;
+        Some((ObjectRef::new(&key.name).within(&key.namespace), wakes))
+    })
+}
+
+async fn look(task: Arc<GuardedTask>, operator: Arc<Operator>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let looked = operator.reconcile(&task).await;
+    operator.metrics.reconciled(started.elapsed().as_secs_f64());
+    if looked.is_ok() {
+        operator.failures.forget(&uid_of(task.as_ref()));
+    }
+    looked
+}
+
+fn error_policy(task: Arc<GuardedTask>, error: &ReconcileError, operator: Arc<Operator>) -> Action {
+    operator.metrics.failed(error.label());
+    let pause = operator.failures.next(&uid_of(task.as_ref())).min(MAX_PAUSE);
+    tracing::warn!(task = %task.name_any(), namespace = ?task.namespace(), %error, ?pause, "a look at a Task failed and is repeated");
+    Action::requeue(pause)
+}
+
+fn uid_of(task: &GuardedTask) -> TaskUid {
+    TaskUid(task.uid().unwrap_or_default())
+}
+
+/// Tasks, slim: once launched or over, nobody needs their contexts any more.
+fn watch_tasks(
+    client: &Client,
+    writer: StoreWriter<GuardedTask>,
+    operator: Arc<Operator>,
+) -> impl Stream<Item = Result<GuardedTask, watcher::Error>> + use<> {
+    let all = Api::<GuardedTask>::all(client.clone());
+    let slim = watcher(all, watcher::Config::default()).default_backoff().modify(|guarded| {
+        guarded.meta_mut().managed_fields = None;
+        if let Ok(task) = &mut guarded.0 {
+            let status = task.status.as_ref();
+            let needs_no_spec =
+                status.is_some_and(|s| s.pod_uid.is_some() || s.phase.is_some_and(Phase::is_terminal));
+            if needs_no_spec {
+                task.spec.description = None;
+                task.spec.contexts = Vec::new();
+            }
+        }
+    });
+    let mut listed = Listed::default();
+    let heard = reflector(writer, slim).inspect_ok(move |event| listed.task_event(&operator, event));
+    heard.touched_objects()
+}
+
+/// What the first list of Tasks is for: those that are queued already keep their place.
+#[derive(Default)]
+struct Listed {
+    tasks: Vec<(ObjectKey, crate::ledger::Waiting)>,
+}
+
+impl Listed {
+    fn task_event(&mut self, operator: &Arc<Operator>, event: &Event<GuardedTask>) {
+        match event {
+            Event::Init => self.tasks.clear(),
+            Event::InitApply(guarded) => {
+                let Ok(task) = &guarded.0 else { return };
+                let queued = task.status.as_ref().and_then(|s| s.phase) == Some(Phase::Queued);
+                if let Some(agent) = agent_key(task).ok().filter(|_| queued) {
+                    self.tasks.push((agent, waiting(task, &uid_of(guarded))));
+                }
+            }
+            Event::InitDone => {
+                operator.writer.tasks.forget_all();
+                for (agent, waiting) in self.tasks.drain(..) {
+                    operator.admission.remember(&agent, waiting);
+                }
+            }
+            Event::Apply(_) => {}
+            Event::Delete(guarded) => operator.task_is_gone(guarded),
+        }
+    }
+}
+
+async fn watch_pods(
+    client: &Client,
+    operator: Arc<Operator>,
+    wakes: Arc<Wakes>,
+    listed: tokio::sync::watch::Sender<bool>,
+) {
+    let selector = watcher::Config::default().labels(&format!("{APP_LABEL}={APP}"));
+    let stream =
+        watcher(Api::<PodView>::all(client.clone()), selector).default_backoff().modify(PodView::slim);
+    each(stream, "Pods", |event| {
+        if let Event::Delete(pod) = &event {
+            operator.writer.pods.forget(pod.uid());
+        }
+        match operator.caches.pods.apply(&event) {
+            Touched::Nobody => {}
+            Touched::Task(key) => drop(wakes.tasks.send(key)),
+            Touched::Everybody => {
+                operator.writer.pods.forget_all();
+                listed.send_replace(true);
+                // a Running Task whose Pod vanished while nobody watched must find that out
+                let running =
+                    |task: &Task| task.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running));
+                for guarded in operator.caches.tasks.state() {
+                    if guarded.0.as_ref().is_ok_and(running) {
+                        let key = ObjectKey::new(guarded.namespace().unwrap_or_default(), guarded.name_any());
+                        drop(wakes.tasks.send(key));
+                    }
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn watch_agents(
+    client: &Client,
+    writer: StoreWriter<DeserializeGuard<Agent>>,
+    operator: Arc<Operator>,
+    wakes: Arc<Wakes>,
+) {
+    let all = Api::<DeserializeGuard<Agent>>::all(client.clone());
+    let slim = watcher(all, watcher::Config::default())
+        .default_backoff()
+        .modify(|agent| agent.meta_mut().managed_fields = None);
+    let mut generations = std::collections::HashMap::<ObjectKey, Option<i64>>::new();
+    each(reflector(writer, slim), "Agents", |event| {
+        let (agent, gone) = match &event {
+            Event::Apply(agent) | Event::InitApply(agent) => (agent, false),
+            Event::Delete(agent) => (agent, true),
+            Event::Init | Event::InitDone => return,
+        };
+        let key = ObjectKey::new(agent.namespace().unwrap_or_default(), agent.name_any());
+        let generation = agent.meta().generation;
+        // its own ledger's writes change nothing for those who wait
+        let changed = generations.insert(key.clone(), generation) != Some(generation);
+        if gone {
+            generations.remove(&key);
+        }
+        if changed || gone {
+            operator.agent_changed(&key, |task| drop(wakes.tasks.send(task)));
+            drop(wakes.agents.send(key));
+        }
+    })
+    .await;
+}
+
+async fn watch_configs(
+    client: &Client,
+    writer: StoreWriter<DeserializeGuard<KubeOpenCodeConfig>>,
+    operator: Arc<Operator>,
+    wakes: Arc<Wakes>,
+) {
+    let all = Api::<DeserializeGuard<KubeOpenCodeConfig>>::all(client.clone());
+    let slim = watcher(all, watcher::Config::default())
+        .default_backoff()
+        .modify(|config| config.meta_mut().managed_fields = None);
+    each(reflector(writer, slim), "KubeOpenCodeConfigs", |event| {
+        // deadlines move with the settings: everybody who is not over looks again
+        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+            for guarded in operator.caches.tasks.state() {
+                let over =
+                    |task: &Task| task.status.as_ref().and_then(|s| s.phase).is_some_and(Phase::is_terminal);
+                if !guarded.0.as_ref().is_ok_and(over) {
+                    drop(
+                        wakes.tasks.send(ObjectKey::new(
+                            guarded.namespace().unwrap_or_default(),
+                            guarded.name_any(),
+                        )),
+                    );
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Hands over each event; errors are told and the watch goes on, with growing pauses.
+async fn each<K>(
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+    what: &'static str,
+    mut hear: impl FnMut(Event<K>) + Send,
+) {
+    futures::pin_mut!(stream);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => hear(event),
+            Err(error) => tracing::warn!(%error, "the watch of {what} broke and starts anew"),
+        }
+    }
+}
+
+/// Settles the ledgers of Agents that somebody named, one after the other for each Agent, and all of them now and then.
+async fn pump_ledgers(operator: Arc<Operator>, mut woken: UnboundedReceiver<ObjectKey>) {
+    let mut round = tokio::time::interval(LEDGER_ROUND);
+    loop {
+        let mut keys = std::collections::BTreeSet::new();
+        tokio::select! {
+            key = woken.recv() => match key {
+                Some(key) => drop(keys.insert(key)),
+                None => return,
+            },
+            _ = round.tick() => keys.extend(operator.limited_agents()),
+        }
+        while let Ok(key) = woken.try_recv() {
+            keys.insert(key);
+        }
+        let pumps = futures::stream::iter(keys).for_each_concurrent(8, |key| {
+            let operator = Arc::clone(&operator);
+            async move {
+                if let Err(error) = operator.admission.pump(&key).await {
+                    tracing::warn!(agent = %key, %error, "the Agent's ledger could not be written and is tried again");
+                    let agents = operator.agents.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        let _ = agents.send(key);
+                    });
+                }
+            }
+        });
+        pumps.await;
+    }
+}

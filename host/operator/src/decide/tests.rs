@@ -1,0 +1,254 @@
+//! The launch protocol's decisions, one row each.
+
+use super::*;
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_000_000;
+
+struct Case {
+    task: Value,
+    pods: Vec<Value>,
+    last: Option<Value>,
+    stop_policy: StopPolicy,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            task: task(json!({}), json!({})),
+            pods: vec![],
+            last: None,
+            stop_policy: StopPolicy::DeletePod,
+        }
+    }
+}
+
+fn task(metadata: Value, status: Value) -> Value {
+    let mut task = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Task",
+        "metadata": {"name": "fix", "namespace": "team", "uid": "task"}, "spec": {"timeout": "1h"}, "status": status});
+    for (key, value) in metadata.as_object().unwrap() {
+        task["metadata"][key] = value.clone();
+    }
+    task
+}
+
+fn running() -> Value {
+    json!({"phase": "Running", "podUID": "a", "startTime": time(NOW - 60)})
+}
+
+fn pod(uid: &str, gated: bool, phase: &str) -> Value {
+    let gates = if gated {
+        json!([{"name": "kubeopencode.io/launch"}, {"name": "kueue.x-k8s.io/admission"}])
+    } else {
+        json!([])
+    };
+    json!({"metadata": {"name": "fix-pod", "uid": uid}, "spec": {"schedulingGates": gates}, "status": {"phase": phase}})
+}
+
+fn time(second: i64) -> String {
+    Timestamp::from_second(second).unwrap().to_string()
+}
+
+fn run(case: &Case) -> Step {
+    let task: Task = serde_json::from_value(case.task.clone()).unwrap();
+    let view = |pod: &Value| serde_json::from_value::<PodView>(pod.clone()).unwrap();
+    let pods: Vec<_> = case.pods.iter().map(|pod| Arc::new(view(pod))).collect();
+    let last = case.last.as_ref().map(view);
+    let rules = Rules {
+        stop_policy: case.stop_policy,
+        start_timeout: Some(SignedDuration::from_secs(600)),
+        result_summary: true,
+    };
+    decide(&Known {
+        task: &task,
+        pods: &pods,
+        last: last.as_ref(),
+        rules,
+        now: Timestamp::from_second(NOW).unwrap(),
+    })
+}
+
+/// The step in a word, with the UIDs of the Pods that it names.
+fn word(step: &Step) -> String {
+    let uids =
+        |doomed: &[Doomed]| doomed.iter().map(|d| d.pod.uid().to_owned()).collect::<Vec<_>>().join(",");
+    match step {
+        Step::Delete(doomed) => format!("Delete {}", uids(doomed)),
+        Step::Finish { end: End::Stopped, delete } => format!("Finish Stopped {}", uids(delete)),
+        Step::Finish { end: End::Pod(ending), delete } => {
+            format!("Finish {} {}", ending.reason, uids(delete))
+        }
+        Step::Record(pod) => format!("Record {}", pod.uid()),
+        Step::Open(pod) => format!("Open {}", pod.uid()),
+        Step::Halt(pod) => format!("Halt {}", pod.uid()),
+        Step::Report(trouble, _) => format!("Report {:?}", trouble.as_ref().map(|t| t.reason)),
+        Step::Wait(at) => {
+            format!("Wait {}", at.map_or_else(|| "-".into(), |t| (t.as_second() - NOW).to_string()))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_new_task_is_launched_and_its_gated_pods_are_left_to_the_launch() {
+    assert_eq!(word(&run(&Case::default())), "Launch");
+    assert_eq!(word(&run(&Case { pods: vec![pod("a", true, "Pending")], ..Case::default() })), "Launch");
+}
+
+#[test]
+fn an_unrecorded_pod_without_our_gate_is_recorded_and_never_joined_by_a_second() {
+    let case = Case { pods: vec![pod("a", true, "Pending"), pod("b", false, "Running")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Record b");
+}
+
+#[test]
+fn the_recorded_pod_loses_its_gate_and_every_other_gated_one_goes_first() {
+    let case =
+        Case { task: task(json!({}), running()), pods: vec![pod("a", true, "Pending")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Open a");
+    let case = Case { pods: vec![pod("a", true, "Pending"), pod("b", true, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Delete b");
+}
+
+#[test]
+fn a_pod_that_is_not_in_the_cache_is_asked_for_unless_its_last_state_is_known() {
+    let case = Case { task: task(json!({}), running()), ..Case::default() };
+    assert_eq!(word(&run(&case)), "Verify");
+    let case = Case { last: Some(pod("a", false, "Succeeded")), ..case };
+    assert_eq!(word(&run(&case)), "Finish Completed ");
+}
+
+#[test]
+fn the_end_of_the_pod_is_the_end_of_the_task() {
+    let case = Case {
+        task: task(json!({}), running()),
+        pods: vec![pod("a", false, "Succeeded")],
+        ..Case::default()
+    };
+    assert_eq!(word(&run(&case)), "Finish Completed ");
+    let case = Case { pods: vec![pod("a", false, "Failed")], ..case };
+    assert_eq!(word(&run(&case)), "Finish PodFailed ");
+}
+
+#[test]
+fn nothing_is_written_when_containers_start_and_the_next_deadline_is_kept() {
+    let mut started = pod("a", false, "Running");
+    started["status"]["containerStatuses"] = json!([{"name": "agent", "state": {"running": {}}, "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
+    let case = Case { task: task(json!({}), running()), pods: vec![started], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Wait 3540", "spec.timeout");
+    let case = Case { pods: vec![pod("a", false, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Wait 540", "startTimeoutSeconds comes first");
+}
+
+#[test]
+fn trouble_is_reported_once_and_taken_back() {
+    let mut stuck = pod("a", false, "Pending");
+    stuck["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]);
+    let case = Case { task: task(json!({}), running()), pods: vec![stuck.clone()], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Report Some(Unschedulable)");
+    let mut said = running();
+    said["conditions"] = json!([{"type": "Started", "status": "False", "reason": "Unschedulable", "message": "",
+        "lastTransitionTime": time(NOW)}]);
+    let case = Case { task: task(json!({}), said), ..case };
+    assert_eq!(word(&run(&case)), "Wait 540");
+    let case = Case { pods: vec![pod("a", false, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Report None");
+}
+
+#[test]
+fn what_never_starts_and_what_runs_too_long_ends() {
+    let mut status = running();
+    status["startTime"] = json!(time(NOW - 601));
+    let case = Case {
+        task: task(json!({}), status.clone()),
+        pods: vec![pod("a", false, "Pending")],
+        ..Case::default()
+    };
+    assert_eq!(word(&run(&case)), "Finish StartTimeout a");
+    status["startTime"] = json!(time(NOW - 3601));
+    let case =
+        Case { task: task(json!({}), status), pods: vec![pod("a", false, "Running")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Finish Timeout a");
+    let case = Case { pods: vec![pod("a", false, "Succeeded")], ..case };
+    assert_eq!(word(&run(&case)), "Finish Completed ", "it ended in time, only the operator was late");
+}
+
+#[test]
+fn stop_works_in_every_phase() {
+    let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
+    let case = Case { task: task(stopped.clone(), json!({})), ..Case::default() };
+    assert_eq!(word(&run(&case)), "Finish Stopped ");
+    let case = Case { pods: vec![pod("a", true, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Finish Stopped a", "a gated Pod goes first");
+    let case =
+        Case { task: task(stopped.clone(), running()), pods: vec![pod("a", false, "Running")], ..case };
+    assert_eq!(word(&run(&case)), "Finish Stopped a");
+    let case = Case { pods: vec![pod("a", false, "Succeeded")], ..case };
+    assert_eq!(word(&run(&case)), "Finish Stopped ", "an ended Pod keeps its logs");
+}
+
+#[test]
+fn keep_pod_halts_a_started_pod_and_deletes_one_that_has_not_started() {
+    let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
+    let mut started = pod("a", false, "Running");
+    started["status"]["containerStatuses"] = json!([{"name": "agent", "state": {"running": {}}, "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
+    let case = Case {
+        task: task(stopped, running()),
+        pods: vec![started],
+        stop_policy: StopPolicy::KeepPod,
+        ..Case::default()
+    };
+    assert_eq!(word(&run(&case)), "Halt a");
+    let case = Case { pods: vec![pod("a", false, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Finish Stopped a");
+}
+
+#[test]
+fn a_kept_pod_is_halted_even_if_the_operator_died_between_the_two_writes() {
+    let mut stopped = running();
+    stopped["phase"] = json!("Completed");
+    stopped["conditions"] = json!([{"type": "Stopped", "status": "True", "reason": "UserStopped", "message": "",
+        "lastTransitionTime": time(NOW)}]);
+    let mut halted = pod("a", false, "Running");
+    halted["spec"]["activeDeadlineSeconds"] = json!(1);
+    let case = Case {
+        task: task(json!({}), stopped),
+        pods: vec![halted],
+        stop_policy: StopPolicy::KeepPod,
+        ..Case::default()
+    };
+    assert_eq!(word(&run(&case)), "LetGo");
+    let case = Case { pods: vec![pod("a", false, "Running")], ..case };
+    assert_eq!(word(&run(&case)), "Halt a");
+}
+
+#[test]
+fn a_terminal_task_keeps_its_ended_pod_and_nothing_else() {
+    let over = json!({"phase": "Failed", "podUID": "a", "startTime": time(NOW - 60)});
+    let case = Case { task: task(json!({}), over), pods: vec![pod("a", false, "Failed")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "LetGo");
+    let case = Case { pods: vec![pod("a", false, "Running"), pod("b", true, "Pending")], ..case };
+    assert_eq!(word(&run(&case)), "Delete a,b");
+}
+
+#[test]
+fn a_deleted_task_goes_after_its_pods_and_does_not_wait_for_ever() {
+    let deleted = json!({"deletionTimestamp": time(NOW), "finalizers": ["kubeopencode.io/task-cleanup"]});
+    let case =
+        Case { task: task(deleted, running()), pods: vec![pod("a", false, "Running")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Delete a");
+    let mut ending = pod("a", false, "Running");
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW + 30));
+    let case = Case { pods: vec![ending.clone()], ..case };
+    assert_eq!(word(&run(&case)), "Wait 90");
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 61));
+    let case = Case { pods: vec![ending], ..case };
+    assert_eq!(word(&run(&case)), "Abandon");
+    let case = Case { pods: vec![], ..case };
+    assert_eq!(word(&run(&case)), "Release");
+    let case = Case {
+        task: task(json!({"deletionTimestamp": time(NOW), "finalizers": ["other/one"]}), json!({})),
+        ..case
+    };
+    assert_eq!(word(&run(&case)), "Wait -", "the finalizers of others are theirs");
+}

@@ -1,0 +1,303 @@
+//! Everything that a Task's Pod is made from: Agent, settings, evaluated contexts, the agent's command.
+//!
+//! The only stage that reads the API for input. What leaves it is validated and typed.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::condition::{ConditionType, Reason};
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::plugin::{
+    CommandPlan, Entry, ErrorKind, Input, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError,
+    Required, Requirement, Resolved as Answer, grow_needs,
+};
+use kubeopencode_api::task::{Task, UsedPlugin};
+use kubeopencode_plan::{Evaluated, Granted, Item, Refusal, Resolved, Settings};
+use kubeopencode_plugin_host::{CallError, Plugin, PluginHost};
+
+/// Reads ConfigMaps by name.
+pub trait ConfigMaps: Send + Sync {
+    /// The ConfigMap, or `None` where there is none.
+    fn get(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<ConfigMap>, kube::Error>> + Send;
+}
+
+/// What a Task's Pod is planned from.
+#[derive(Debug)]
+pub struct Gathered {
+    /// Task, Agent and settings, validated.
+    pub resolved: Resolved,
+    /// The contexts, Agent's first.
+    pub contexts: Vec<Evaluated>,
+    /// How the agent is run.
+    pub command: CommandPlan,
+    /// The plugins that were asked.
+    pub plugins: Vec<UsedPlugin>,
+}
+
+/// Why there is nothing to plan from.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The Task can never run as it is.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Something is missing that may still come; what it means when it does not.
+    #[error("{0}")]
+    Missing(Refusal),
+    /// The API server did not answer.
+    #[error("reading a ConfigMap: {0}")]
+    Api(#[from] kube::Error),
+}
+
+/// A plugin's answer that is no plan.
+enum Unplanned {
+    Refused(Refusal),
+    Missing(Refusal),
+    Api(kube::Error),
+}
+
+impl From<Unplanned> for GatherError {
+    fn from(unplanned: Unplanned) -> Self {
+        match unplanned {
+            Unplanned::Refused(refusal) => Self::Refused(refusal),
+            Unplanned::Missing(refusal) => Self::Missing(refusal),
+            Unplanned::Api(error) => Self::Api(error),
+        }
+    }
+}
+
+/// What the Agent being missing means after the grace.
+pub fn no_agent(agent: &ObjectKey) -> Refusal {
+    Refusal {
+        condition: ConditionType::Accepted,
+        reason: Reason::AgentError,
+        message: format!("agent \"{}\" not found in namespace \"{}\"", agent.name, agent.namespace),
+    }
+}
+
+/// Evaluates a Task's contexts and asks for its command.
+///
+/// # Errors
+/// See [`GatherError`].
+pub async fn gather(
+    host: &PluginHost,
+    reads: &impl ConfigMaps,
+    task: &Task,
+    agent: &Agent,
+    settings: &Settings,
+) -> Result<Gathered, GatherError> {
+    let resolved = Resolved::new(task, agent, settings).map_err(GatherError::Refused)?;
+    let mut known = Known { reads, read: HashMap::new() };
+    let (mut contexts, mut plugins) = (Vec::with_capacity(resolved.items().len()), Vec::<UsedPlugin>::new());
+    for item in resolved.items() {
+        let context = match evaluate(host, &mut known, &resolved, item, &mut plugins).await {
+            Ok(context) => context,
+            Err(Unplanned::Refused(refusal) | Unplanned::Missing(refusal)) if item.optional => {
+                Evaluated::skipped(item, refusal.message)
+            }
+            Err(unplanned) => return Err(unplanned.into()),
+        };
+        contexts.push(context);
+    }
+    let command = command(host, &resolved, agent, &contexts, &mut plugins).await?;
+    Ok(Gathered { resolved, contexts, command, plugins })
+}
+
+/// The ConfigMaps that this Task's evaluation has read: each once.
+struct Known<'a, R> {
+    reads: &'a R,
+    read: HashMap<ObjectKey, Option<ConfigMap>>,
+}
+
+impl<R: ConfigMaps> Known<'_, R> {
+    async fn get(&mut self, key: &ObjectKey) -> Result<Option<&ConfigMap>, kube::Error> {
+        if !self.read.contains_key(key) {
+            let answer = self.reads.get(key).await?;
+            self.read.insert(key.clone(), answer);
+        }
+        Ok(self.read.get(key).and_then(Option::as_ref))
+    }
+}
+
+async fn evaluate(
+    host: &PluginHost,
+    known: &mut Known<'_, impl ConfigMaps>,
+    resolved: &Resolved,
+    item: &Item,
+    plugins: &mut Vec<UsedPlugin>,
+) -> Result<Evaluated, Unplanned> {
+    let Some(plugin) = host.context_type(&item.type_) else {
+        let message = format!("{}: no plugin for context type \"{}\"", item.field, item.type_);
+        return Err(Unplanned::Missing(refusal(Reason::PluginError, message)));
+    };
+    used(plugins, &item.type_, &plugin);
+    if let Err(error) = plugin.check_payload(&item.payload) {
+        return Err(Unplanned::Refused(refusal(Reason::ContextError, format!("{}: {error}", item.field))));
+    }
+    let (mut inputs, mut needs, mut bytes) = (Vec::new(), Vec::<Required>::new(), 0);
+    for _ in 0..=MAX_ROUNDS {
+        let request = resolved.evaluate_request(item, std::mem::take(&mut inputs));
+        let outcome = call(&plugin, move |plugin| plugin.evaluate(&request)).await;
+        match outcome.map_err(|error| unplanned(item, error))? {
+            Outcome::Ready(plan) => {
+                let evaluated =
+                    kubeopencode_plan::validate(resolved, item, &Granted::builtin(&item.type_), plan)
+                        .map_err(Unplanned::Refused)?;
+                return embed(known, resolved, item, evaluated).await;
+            }
+            Outcome::Needs(now) => {
+                grow_needs(&needs, &now).map_err(|error| broken(item, &error.to_string()))?;
+                if now.len() > MAX_READS {
+                    return Err(broken(item, &format!("asks for more than {MAX_READS} reads")));
+                }
+                needs = now;
+                bytes = 0;
+                for required in &needs {
+                    let value = read(known, item, required).await?;
+                    bytes += size(&value);
+                    inputs.push(Input { id: required.id.clone(), value });
+                }
+                if bytes > MAX_INPUT_BYTES {
+                    let message = format!(
+                        "{}: its ConfigMaps have {bytes} bytes, {MAX_INPUT_BYTES} at most",
+                        item.field
+                    );
+                    return Err(Unplanned::Refused(refusal(Reason::ContextError, message)));
+                }
+            }
+        }
+    }
+    Err(broken(item, &format!("asks for more after {MAX_ROUNDS} rounds")))
+}
+
+/// A ConfigMap that cannot be mounted by name, because the Pod runs in another namespace, is copied.
+async fn embed(
+    known: &mut Known<'_, impl ConfigMaps>,
+    resolved: &Resolved,
+    item: &Item,
+    mut evaluated: Evaluated,
+) -> Result<Evaluated, Unplanned> {
+    for mount in evaluated.embeds(resolved) {
+        let key = ObjectKey::new(item.namespace.clone(), mount.name.clone());
+        match known.get(&key).await.map_err(Unplanned::Api)? {
+            Some(map) => evaluated.embed(&mount, entries(map)).map_err(Unplanned::Refused)?,
+            None if mount.optional => evaluated.embed(&mount, Vec::new()).map_err(Unplanned::Refused)?,
+            None => {
+                let message = format!("{}: ConfigMap {} not found", item.field, mount.name);
+                return Err(Unplanned::Missing(refusal(Reason::ContextError, message)));
+            }
+        }
+    }
+    Ok(evaluated)
+}
+
+async fn read(
+    known: &mut Known<'_, impl ConfigMaps>,
+    item: &Item,
+    required: &Required,
+) -> Result<Answer, Unplanned> {
+    match &required.what {
+        Requirement::ConfigMap(name) => {
+            let key = ObjectKey::new(item.namespace.clone(), name.clone());
+            let map = known.get(&key).await.map_err(Unplanned::Api)?;
+            Ok(map.map_or(Answer::Missing, |map| Answer::ConfigMap(entries(map))))
+        }
+        Requirement::Extended(extension) => {
+            Err(broken(item, &format!("asks for \"{}\", which is unknown", extension.kind)))
+        }
+    }
+}
+
+fn entries(map: &ConfigMap) -> Vec<Entry> {
+    let text = map.data.iter().flatten().map(|(key, value)| (key, value.clone().into_bytes()));
+    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key, value.0.clone()));
+    let mut entries: Vec<_> =
+        text.chain(binary).map(|(key, value)| Entry { key: key.clone(), value }).collect();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    entries
+}
+
+fn size(value: &Answer) -> usize {
+    match value {
+        Answer::ConfigMap(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum(),
+        Answer::Missing | Answer::Extended(_) => 0,
+    }
+}
+
+async fn command(
+    host: &PluginHost,
+    resolved: &Resolved,
+    agent: &Agent,
+    contexts: &[Evaluated],
+    plugins: &mut Vec<UsedPlugin>,
+) -> Result<CommandPlan, GatherError> {
+    let name = agent.spec.command_builder();
+    let Some(builder) = host.command_builder(name) else {
+        return Err(GatherError::Missing(Refusal {
+            condition: ConditionType::Accepted,
+            reason: Reason::PluginError,
+            message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
+        }));
+    };
+    used(plugins, name, &builder);
+    let request = resolved.build_request(contexts);
+    let refuse = |error: CallError| {
+        let reason = match &error {
+            CallError::Plugin(PluginError {
+                kind: ErrorKind::InvalidConfig | ErrorKind::Unsatisfied,
+                ..
+            }) => Reason::InvalidConfig,
+            _ => Reason::PluginError,
+        };
+        let message = match error {
+            CallError::Plugin(own) => own.message,
+            other => format!("command builder \"{name}\": {other}"),
+        };
+        GatherError::Refused(Refusal { condition: ConditionType::Accepted, reason, message })
+    };
+    call(&builder, move |builder| builder.build(&request)).await.map_err(refuse)
+}
+
+/// Calls a plugin on a thread that may block: a bad one takes seconds until its epoch ends.
+async fn call<T: Send + 'static>(
+    plugin: &Arc<Plugin>,
+    f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
+    let plugin = Arc::clone(plugin);
+    tokio::task::spawn_blocking(move || f(&plugin)).await.unwrap_or_else(|error| {
+        Err(CallError::Trap { reason: format!("the thread of the call ended: {error}"), words: None })
+    })
+}
+
+fn used(plugins: &mut Vec<UsedPlugin>, type_: &str, plugin: &Plugin) {
+    if plugins.iter().all(|known| known.type_ != type_) {
+        plugins.push(UsedPlugin { type_: type_.to_owned(), digest: plugin.digest().to_owned() });
+    }
+}
+
+fn unplanned(item: &Item, error: CallError) -> Unplanned {
+    let CallError::Plugin(PluginError { kind, message, field }) = &error else {
+        return broken(item, &error.to_string());
+    };
+    let place = field
+        .as_deref()
+        .map(|field| format!("{}{}", item.field, field.replace('/', ".")))
+        .unwrap_or_else(|| item.field.clone());
+    let message = format!("{place}: {message}");
+    match kind {
+        ErrorKind::InvalidConfig => Unplanned::Refused(refusal(Reason::ContextError, message)),
+        ErrorKind::Unsatisfied => Unplanned::Missing(refusal(Reason::ContextError, message)),
+        ErrorKind::Unsupported | ErrorKind::Internal => broken(item, &message),
+    }
+}
+
+fn broken(item: &Item, what: &str) -> Unplanned {
+    let message = format!("{}: plugin for context type \"{}\": {what}", item.field, item.type_);
+    Unplanned::Refused(refusal(Reason::PluginError, message))
+}
+
+fn refusal(reason: Reason, message: String) -> Refusal {
+    Refusal { condition: ConditionType::Contexts, reason, message }
+}

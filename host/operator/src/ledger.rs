@@ -1,0 +1,319 @@
+//! Who may start next on a limited Agent. Pure: from the Agent's status and the waiting Tasks to the new status.
+//!
+//! The API server arbitrates (the new status is written with the Agent's resourceVersion), so two operators can never
+//! admit more Tasks than fit: each decides on the very revision that its write replaces.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::names::TaskUid;
+
+/// A Task that waits for its turn. The order of the fields is the order of arrival.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// `metadata.creationTimestamp`
+    pub created: Timestamp,
+    /// Namespace of the Task.
+    pub namespace: String,
+    /// Name of the Task.
+    pub name: String,
+    /// UID of the Task.
+    pub uid: TaskUid,
+}
+
+/// What stands in the way of the first Task that was not admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// `AgentAtCapacity` or `QuotaExceeded`; capacity comes first when both block.
+    pub reason: Reason,
+    /// The words for the user.
+    pub message: String,
+}
+
+/// The next state of an Agent's ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// New `status.admitted`.
+    pub admitted: Vec<TaskStart>,
+    /// New `status.taskStartHistory`.
+    pub history: Vec<TaskStart>,
+    /// Tasks that were not admitted before and are now.
+    pub newly: Vec<TaskUid>,
+    /// Why the rest waits.
+    pub blocked: Option<Blocked>,
+    /// When the quota lets the next one start, if only the quota blocks.
+    pub wake: Option<Timestamp>,
+    /// Whether anything has to be written.
+    pub changed: bool,
+}
+
+impl Verdict {
+    /// Nobody is let in, nothing is written: the Agent is gone.
+    pub fn nothing() -> Self {
+        Self { admitted: vec![], history: vec![], newly: vec![], blocked: None, wake: None, changed: false }
+    }
+}
+
+/// UIDs of Tasks whose entries may go.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving {
+    /// They are over: the slot is free, the start still counts.
+    pub released: HashSet<String>,
+    /// They did not start after all: neither counts.
+    pub withdrawn: HashSet<String>,
+}
+
+/// Lets Tasks start, in order of arrival, as far as capacity and quota allow; `waiting` must be in that order.
+pub fn admit<'a>(
+    agent: &str,
+    spec: &AgentSpec,
+    status: &AgentStatus,
+    leaving: &Leaving,
+    waiting: impl IntoIterator<Item = &'a Waiting>,
+    now: Timestamp,
+) -> Verdict {
+    let Leaving { released, withdrawn } = leaving;
+    let stays = |e: &&TaskStart| !released.contains(&e.task_uid) && !withdrawn.contains(&e.task_uid);
+    let mut admitted: Vec<_> = status.admitted.iter().filter(stays).cloned().collect();
+    let window = spec.quota.as_ref().map(|quota| SignedDuration::from_secs(quota.window_seconds.into()));
+    let counts = |entry: &&TaskStart| {
+        let in_window = |window| entry.start_time.0.checked_add(window).is_ok_and(|end| end > now);
+        !withdrawn.contains(&entry.task_uid) && window.is_some_and(in_window)
+    };
+    let mut history: Vec<_> = status.task_start_history.iter().filter(counts).cloned().collect();
+    let pruned = history.len() != status.task_start_history.len();
+    let mut holders: HashSet<String> = admitted.iter().map(|entry| entry.task_uid.clone()).collect();
+    let (mut newly, mut blocked, mut wake) = (Vec::new(), None, None);
+
+    for task in waiting {
+        if holders.contains(&task.uid.0) {
+            continue;
+        }
+        if let Some(max) = spec.capacity().filter(|max| admitted.len() >= *max) {
+            let message = format!("Waiting for agent \"{agent}\" capacity (max: {max})");
+            blocked = Some(Blocked { reason: Reason::AgentAtCapacity, message });
+            break;
+        }
+        if let Some(quota) =
+            spec.quota.as_ref().filter(|quota| history.len() >= usize_of(quota.max_task_starts))
+        {
+            let message = format!(
+                "Waiting for agent \"{agent}\" quota (max: {} per {}s)",
+                quota.max_task_starts, quota.window_seconds
+            );
+            blocked = Some(Blocked { reason: Reason::QuotaExceeded, message });
+            // the quota may have been lowered: so many starts must leave the window before one fits again
+            let excess = history.len() - usize_of(quota.max_task_starts);
+            let mut starts: Vec<_> = history.iter().map(|entry| entry.start_time.0).collect();
+            starts.sort_unstable();
+            wake = starts.get(excess).and_then(|start| start.checked_add(window?).ok());
+            break;
+        }
+        let entry = TaskStart {
+            task_uid: task.uid.0.clone(),
+            task_namespace: task.namespace.clone(),
+            task_name: task.name.clone(),
+            start_time: Time(now),
+        };
+        holders.insert(entry.task_uid.clone());
+        newly.push(task.uid.clone());
+        if spec.quota.is_some() {
+            history.push(entry.clone());
+        }
+        admitted.push(entry);
+    }
+    let changed = !newly.is_empty() || pruned || admitted.len() != status.admitted.len();
+    Verdict { admitted, history, newly, blocked, wake, changed }
+}
+
+/// Whether a new place in the queue is worth a write: on entry, near the front, and when it has halved.
+pub fn worth_writing(written: Option<i64>, position: i64) -> bool {
+    match written {
+        None => true,
+        Some(written) => written != position && (position <= 3 || position * 2 <= written),
+    }
+}
+
+fn usize_of(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kubeopencode_api::agent::Quota;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn waiting(names: &[&str]) -> Vec<Waiting> {
+        let task = |name: &&str| Waiting {
+            created: at(0),
+            namespace: "team".into(),
+            name: (*name).into(),
+            uid: TaskUid(format!("uid-{name}")),
+        };
+        names.iter().map(task).collect()
+    }
+
+    fn spec(capacity: i32, quota: Option<(i32, i32)>) -> AgentSpec {
+        AgentSpec {
+            max_concurrent_tasks: Some(capacity),
+            quota: quota.map(|(max_task_starts, window_seconds)| Quota { max_task_starts, window_seconds }),
+            ..AgentSpec::default()
+        }
+    }
+
+    fn status(verdict: &Verdict) -> AgentStatus {
+        AgentStatus {
+            admitted: verdict.admitted.clone(),
+            task_start_history: verdict.history.clone(),
+            ..AgentStatus::default()
+        }
+    }
+
+    fn released(uids: &[&str]) -> Leaving {
+        Leaving { released: uids.iter().map(|uid| (*uid).to_owned()).collect(), ..Leaving::default() }
+    }
+
+    fn names(uids: &[TaskUid]) -> Vec<&str> {
+        uids.iter().map(|uid| uid.0.trim_start_matches("uid-")).collect()
+    }
+
+    #[test]
+    fn one_write_admits_as_many_as_fit_in_order() {
+        let verdict = admit(
+            "a",
+            &spec(2, None),
+            &AgentStatus::default(),
+            &Leaving::default(),
+            &waiting(&["x", "y", "z"]),
+            at(0),
+        );
+        assert_eq!(names(&verdict.newly), ["x", "y"]);
+        assert_eq!(verdict.blocked.unwrap().message, "Waiting for agent \"a\" capacity (max: 2)");
+        assert!(verdict.history.is_empty(), "no quota, no history");
+    }
+
+    #[test]
+    fn an_entry_counts_once_and_a_release_makes_room() {
+        let full =
+            admit("a", &spec(1, None), &AgentStatus::default(), &Leaving::default(), &waiting(&["x"]), at(0));
+        let again = admit("a", &spec(1, None), &status(&full), &Leaving::default(), &waiting(&["x"]), at(1));
+        assert!(!again.changed && again.blocked.is_none(), "a restart finds its own entry");
+        let released = released(&["uid-x"]);
+        let next = admit("a", &spec(1, None), &status(&full), &released, &waiting(&["y"]), at(1));
+        assert_eq!((names(&next.newly), next.admitted.len()), (vec!["y"], 1));
+    }
+
+    #[test]
+    fn the_quota_counts_starts_in_its_window_and_says_when_it_opens() {
+        let quota = spec(0, Some((2, 60)));
+        let first = admit(
+            "a",
+            &quota,
+            &AgentStatus::default(),
+            &Leaving::default(),
+            &waiting(&["x", "y", "z"]),
+            at(100),
+        );
+        assert_eq!(names(&first.newly), ["x", "y"]);
+        assert_eq!(first.blocked.as_ref().unwrap().message, "Waiting for agent \"a\" quota (max: 2 per 60s)");
+        assert_eq!(first.wake, Some(at(160)));
+        let released = released(&["uid-x", "uid-y"]);
+        let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(159));
+        assert!(early.newly.is_empty() && early.history.len() == 2, "a release gives no start back");
+        let later = admit("a", &quota, &status(&early), &Leaving::default(), &waiting(&["z"]), at(160));
+        assert_eq!((names(&later.newly), later.history.len()), (vec!["z"], 1), "old starts are pruned");
+    }
+
+    #[test]
+    fn capacity_is_named_before_quota() {
+        let both = spec(1, Some((1, 60)));
+        let first =
+            admit("a", &both, &AgentStatus::default(), &Leaving::default(), &waiting(&["x", "y"]), at(0));
+        assert_eq!(first.blocked.unwrap().reason, Reason::AgentAtCapacity);
+    }
+
+    #[test]
+    fn a_lowered_limit_takes_nothing_away_and_lets_nobody_in() {
+        let four = admit(
+            "a",
+            &spec(4, None),
+            &AgentStatus::default(),
+            &Leaving::default(),
+            &waiting(&["1", "2", "3", "4"]),
+            at(0),
+        );
+        let lowered =
+            admit("a", &spec(2, None), &status(&four), &released(&["uid-1"]), &waiting(&["5"]), at(1));
+        assert_eq!((lowered.admitted.len(), lowered.newly.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_start_that_did_not_happen_counts_nowhere() {
+        let quota = spec(1, Some((1, 60)));
+        let first = admit("a", &quota, &AgentStatus::default(), &Leaving::default(), &waiting(&["x"]), at(0));
+        let withdrawn = Leaving { withdrawn: HashSet::from(["uid-x".to_owned()]), ..Leaving::default() };
+        let next = admit("a", &quota, &status(&first), &withdrawn, &waiting(&["y"]), at(1));
+        assert_eq!(names(&next.newly), ["y"]);
+    }
+
+    #[test]
+    fn arrival_is_by_time_then_namespace_then_name() {
+        let mut tasks = waiting(&["b", "a"]);
+        tasks[0].created = at(-1);
+        tasks.sort();
+        assert_eq!(tasks[0].name, "b");
+        assert!(waiting(&["a"]) < waiting(&["b"]));
+    }
+
+    #[test]
+    fn few_places_are_worth_a_write() {
+        assert!(worth_writing(None, 40));
+        assert!(!worth_writing(Some(40), 39));
+        assert!(worth_writing(Some(40), 20));
+        assert!(worth_writing(Some(4), 3) && worth_writing(Some(3), 2));
+        assert!(!worth_writing(Some(2), 2));
+    }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever arrives, ends, is forgotten by a restart or changes its limit: never more than the limit in force
+        /// is admitted, nobody overtakes, and the quota holds in every window.
+        #[test]
+        fn the_limits_hold_over_any_history(steps in prop::collection::vec((0..4_u8, 1..5_i32, 1..40_i64), 1..60)) {
+            let (mut state, mut queue, mut clock, mut made) = (AgentStatus::default(), Vec::<Waiting>::new(), 0, 0);
+            let mut starts: Vec<i64> = Vec::new();
+            let mut capacity = 2;
+            for (kind, number, passes) in steps {
+                clock += passes;
+                let mut leaving = Leaving::default();
+                match kind {
+                    0 => for _ in 0..number {
+                        made += 1;
+                        queue.push(Waiting { created: at(clock), namespace: "n".into(), name: format!("{made:04}"), uid: TaskUid(format!("u{made:04}")) });
+                    },
+                    1 => leaving.released.extend(state.admitted.iter().take(1).map(|e| e.task_uid.clone())),
+                    2 => capacity = number,
+                    _ => {}
+                }
+                let before = state.admitted.len() - leaving.released.len();
+                let verdict = admit("a", &spec(capacity, Some((3, 60))), &state, &leaving, &queue, at(clock));
+                prop_assert!(verdict.admitted.len() <= before.max(usize_of(capacity)));
+                let expected: Vec<_> = queue.iter().take(verdict.newly.len()).map(|w| w.uid.clone()).collect();
+                prop_assert_eq!(&verdict.newly, &expected, "in order");
+                starts.extend(verdict.newly.iter().map(|_| clock));
+                let in_window = starts.iter().filter(|s| **s + 60 > clock).count();
+                prop_assert!(in_window <= 3);
+                queue.retain(|w| !verdict.newly.contains(&w.uid));
+                state = status(&verdict);
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! From a Pod to what its Task says. Pure.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus};
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::literals::AGENT_CONTAINER;
+use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
+use kubeopencode_api::task::TaskResult;
+
+use crate::view::PodView;
+
+/// Longest part of a container's words in a message, in bytes.
+const WORDS: usize = 1024;
+
+/// What a launched Pod tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// It goes on; `Some` where it does not get on.
+    Going {
+        /// Why it does not get on.
+        trouble: Option<Trouble>,
+        /// Whether the agent's container has ever started.
+        started: bool,
+    },
+    /// It is over.
+    Ended(Ending),
+}
+
+/// Why a Pod does not get on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Reason of the condition `Started`.
+    pub reason: Reason,
+    /// Its message.
+    pub message: String,
+}
+
+/// How a Task ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// Whether it counts as success.
+    pub succeeded: bool,
+    /// Reason of the condition `Succeeded`.
+    pub reason: Reason,
+    /// Its message.
+    pub message: String,
+    /// The agent's last words and error.
+    pub result: Option<TaskResult>,
+    /// The agent's tokens and costs.
+    pub usage: Option<Usage>,
+}
+
+impl Ending {
+    /// A failure without a report.
+    pub fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self { succeeded: false, reason, message: message.into(), result: None, usage: None }
+    }
+}
+
+/// Reads a Pod. `keep_summary`: whether the agent's last words may enter the status.
+pub fn observe(pod: &PodView, keep_summary: bool) -> Seen {
+    match pod.status.phase.as_deref() {
+        Some("Succeeded") => Seen::Ended(ended_well(pod, keep_summary)),
+        Some("Failed") => Seen::Ended(failed(pod, keep_summary)),
+        _ => Seen::Going { trouble: trouble(pod), started: has_started(pod) },
+    }
+}
+
+fn ended_well(pod: &PodView, keep_summary: bool) -> Ending {
+    let report = report(pod);
+    let ending = Ending {
+        succeeded: true,
+        reason: Reason::Completed,
+        message: "The agent ended successfully".to_owned(),
+        result: None,
+        usage: None,
+    };
+    match report {
+        Some(report) => with_report(ending, report, keep_summary),
+        None => ending,
+    }
+}
+
+fn failed(pod: &PodView, keep_summary: bool) -> Ending {
+    let status = &pod.status;
+    let reason = status.reason.as_deref().unwrap_or_default();
+    let words = status.message.as_deref().unwrap_or_default();
+    if reason == "Evicted" {
+        return Ending::failed(Reason::Evicted, format!("Pod \"{}\" was evicted: {words}", name(pod)));
+    }
+    let init = status
+        .init_container_statuses
+        .iter()
+        .find_map(|s| Some((s, terminated(s).filter(|t| t.exit_code != 0)?)));
+    if let Some((init, end)) = init {
+        let reason = if is_oom(end) { Reason::OOMKilled } else { Reason::InitContainerFailed };
+        return Ending::failed(reason, format!("init container \"{}\" {}", init.name, how(end)));
+    }
+    let agent = status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER);
+    let Some(end) = agent.and_then(terminated) else {
+        let why = [reason, words].into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(": ");
+        let why = if why.is_empty() { "without a reason".to_owned() } else { why };
+        return Ending::failed(
+            Reason::PodFailed,
+            format!("Pod \"{}\" failed before the agent ran: {why}", name(pod)),
+        );
+    };
+    if is_oom(end) {
+        return Ending::failed(
+            Reason::OOMKilled,
+            "container \"agent\" was out of memory; raise podSpec.resources.limits.memory of the Agent",
+        );
+    }
+    let report = end.message.as_deref().and_then(AgentReport::parse);
+    let ending = Ending::failed(
+        Reason::PodFailed,
+        format!("container \"{AGENT_CONTAINER}\" {}", how_without_words(end)),
+    );
+    match report {
+        Some(report) => with_report(ending, report, keep_summary),
+        None => Ending { message: format!("container \"{AGENT_CONTAINER}\" {}", how(end)), ..ending },
+    }
+}
+
+/// The report decides over the exit code: it says whose fault it was.
+fn with_report(mut ending: Ending, report: AgentReport, keep_summary: bool) -> Ending {
+    match report.outcome {
+        Outcome::AgentError => {
+            let error = report.error.as_deref().unwrap_or("no message");
+            ending.succeeded = false;
+            ending.reason = Reason::AgentReportedError;
+            ending.message = format!("the agent reported an error: {}", cut(error, WORDS));
+        }
+        Outcome::Restarted => {
+            ending.succeeded = false;
+            ending.reason = Reason::AgentRestarted;
+            "the kubelet started the agent a second time; the result reader refused it"
+                .clone_into(&mut ending.message);
+        }
+        Outcome::Completed | Outcome::Failed => {}
+    }
+    let summary = report.summary.filter(|_| keep_summary);
+    if summary.is_some() || report.error.is_some() {
+        ending.result = Some(TaskResult { summary, error: report.error });
+    }
+    ending.usage = report.usage;
+    ending
+}
+
+fn report(pod: &PodView) -> Option<AgentReport> {
+    let agent = pod.status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER)?;
+    AgentReport::parse(terminated(agent)?.message.as_deref()?)
+}
+
+fn trouble(pod: &PodView) -> Option<Trouble> {
+    let unscheduled = pod.status.conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    if let Some(condition) = unscheduled.filter(|c| c.reason.as_deref() == Some("Unschedulable")) {
+        let words = condition.message.as_deref().unwrap_or("no node takes the Pod");
+        return Some(Trouble { reason: Reason::Unschedulable, message: words.to_owned() });
+    }
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    statuses.filter_map(waiting_trouble).next()
+}
+
+fn waiting_trouble(status: &ContainerStatus) -> Option<Trouble> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let word = waiting.reason.as_deref()?;
+    let reason = match word {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => Reason::ImagePullFailed,
+        "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError"
+        | "PreCreateHookError"
+        | "PostStartHookError" => Reason::ContainerConfigError,
+        _ => return None,
+    };
+    let words = waiting.message.as_deref().unwrap_or_default();
+    let message = format!("container \"{}\": {word}: {}", status.name, cut(words, WORDS));
+    Some(Trouble { reason, message })
+}
+
+fn has_started(pod: &PodView) -> bool {
+    let agent = pod.status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER);
+    agent
+        .and_then(|s| s.state.as_ref())
+        .is_some_and(|s: &ContainerState| s.running.is_some() || s.terminated.is_some())
+}
+
+fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    status.state.as_ref()?.terminated.as_ref()
+}
+
+fn is_oom(end: &ContainerStateTerminated) -> bool {
+    end.reason.as_deref() == Some("OOMKilled")
+}
+
+fn how(end: &ContainerStateTerminated) -> String {
+    let words = end.message.as_deref().unwrap_or_default().trim();
+    match words {
+        "" => how_without_words(end),
+        words => format!("{}: {}", how_without_words(end), cut(words, WORDS)),
+    }
+}
+
+fn how_without_words(end: &ContainerStateTerminated) -> String {
+    match end.reason.as_deref() {
+        None | Some("Error" | "Completed") => format!("exited with code {}", end.exit_code),
+        Some(reason) => format!("exited with code {} ({reason})", end.exit_code),
+    }
+}
+
+fn name(pod: &PodView) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(status: Value) -> PodView {
+        serde_json::from_value(json!({"metadata": {"name": "fix-pod"}, "status": status})).unwrap()
+    }
+
+    fn status(name: &str, state: Value) -> Value {
+        json!({"name": name, "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0})
+    }
+
+    fn ended(status: Value) -> Ending {
+        match observe(&pod(status), true) {
+            Seen::Ended(ending) => ending,
+            going => panic!("{going:?}"),
+        }
+    }
+
+    #[test]
+    fn a_clean_exit_completes_and_the_summary_is_kept_only_where_it_may_be() {
+        let report = r#"{"outcome":"completed","summary":"Opened PR 7","usage":{"inputTokens":12}}"#;
+        let over = json!({"phase": "Succeeded", "containerStatuses": [
+            status("agent", json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report}}))]});
+        let ending = ended(over.clone());
+        assert!(ending.succeeded);
+        assert_eq!(ending.result.unwrap().summary.as_deref(), Some("Opened PR 7"));
+        assert_eq!(ending.usage.unwrap().input_tokens, Some(12));
+        let Seen::Ended(ending) = observe(&pod(over), false) else { panic!("it is over") };
+        assert_eq!(ending.result, None);
+    }
+
+    #[test]
+    fn failures_say_who_failed_and_how() {
+        for (given, reason, words) in [
+            (
+                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 3, "reason": "Error", "message": "no key"}}))]}),
+                Reason::PodFailed,
+                "container \"agent\" exited with code 3: no key",
+            ),
+            (
+                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))]}),
+                Reason::OOMKilled,
+                "raise podSpec.resources.limits.memory",
+            ),
+            (
+                json!({"phase": "Failed", "initContainerStatuses": [status("context-init", json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "no space left\n"}}))]}),
+                Reason::InitContainerFailed,
+                "init container \"context-init\" exited with code 1: no space left",
+            ),
+            (
+                json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
+                Reason::Evicted,
+                "low on resource",
+            ),
+            (
+                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 1, "reason": "Error",
+                    "message": r#"{"outcome":"agent-error","error":"model not found"}"#}}))]}),
+                Reason::AgentReportedError,
+                "the agent reported an error: model not found",
+            ),
+            (
+                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 1, "reason": "Error",
+                    "message": r#"{"outcome":"restarted"}"#}}))]}),
+                Reason::AgentRestarted,
+                "a second time",
+            ),
+            (
+                json!({"phase": "Failed", "reason": "NodeAffinity", "message": "no match"}),
+                Reason::PodFailed,
+                "NodeAffinity: no match",
+            ),
+        ] {
+            let ending = ended(given);
+            assert!(!ending.succeeded);
+            assert_eq!(ending.reason, reason);
+            assert!(ending.message.contains(words), "{}", ending.message);
+        }
+    }
+
+    #[test]
+    fn trouble_is_named_while_the_pod_waits() {
+        for (given, reason, words) in [
+            (
+                json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
+                Reason::Unschedulable,
+                "0/1 nodes",
+            ),
+            (
+                json!({"phase": "Pending", "initContainerStatuses": [status("opencode-init", json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}))]}),
+                Reason::ImagePullFailed,
+                "container \"opencode-init\": ImagePullBackOff: Back-off",
+            ),
+            (
+                json!({"phase": "Pending", "containerStatuses": [status("agent", json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}))]}),
+                Reason::ContainerConfigError,
+                "secret \"x\" not found",
+            ),
+        ] {
+            let Seen::Going { trouble: Some(trouble), started: false } = observe(&pod(given), true) else {
+                panic!("{words}")
+            };
+            assert_eq!(trouble.reason, reason);
+            assert!(trouble.message.contains(words), "{}", trouble.message);
+        }
+        let quiet =
+            json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
+        assert_eq!(observe(&pod(quiet), true), Seen::Going { trouble: None, started: true });
+    }
+}

@@ -1,0 +1,67 @@
+//! Deleting Pods and ConfigMaps of Tasks, never more than what was seen: every delete carries the UID.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, DeleteParams, Preconditions};
+use kube::{Client, ResourceExt};
+
+use crate::answers::{is_conflict, is_not_found};
+use crate::decide::Doomed;
+use crate::view::PodView;
+
+/// What became of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// The object is no longer there.
+    Gone,
+    /// It ends, in its own time.
+    Going,
+    /// It is not what it was: look again.
+    Changed,
+}
+
+/// Deletes a Pod. A gated one exactly as it was seen and at once: nothing runs in it, and should its gate have been
+/// opened meanwhile, the delete is refused. Any other one gracefully.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_pod(client: &Client, doomed: &Doomed) -> Result<Removal, kube::Error> {
+    let pod = &doomed.pod;
+    let api =
+        Api::<PodView>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let preconditions = Preconditions {
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone().filter(|_| doomed.gated),
+    };
+    let grace_period_seconds = doomed.gated.then_some(0);
+    let params =
+        DeleteParams { preconditions: Some(preconditions), grace_period_seconds, ..DeleteParams::default() };
+    match api.delete(&pod.name_any(), &params).await {
+        Ok(either) => Ok(either.left().map_or(Removal::Gone, |left| {
+            // the answer shows the Pod as it was last, also when nothing is left to wait for
+            if doomed.gated && left.finalizers().is_empty() { Removal::Gone } else { Removal::Going }
+        })),
+        Err(error) if is_not_found(&error) => Ok(Removal::Gone),
+        Err(error) if is_conflict(&error) => Ok(Removal::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a ConfigMap exactly as it was seen.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_config_map(client: &Client, map: &ConfigMap) -> Result<Removal, kube::Error> {
+    let api =
+        Api::<ConfigMap>::namespaced(client.clone(), map.metadata.namespace.as_deref().unwrap_or_default());
+    let preconditions = Preconditions {
+        uid: map.metadata.uid.clone(),
+        resource_version: map.metadata.resource_version.clone(),
+    };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&map.name_any(), &params).await {
+        Ok(_) => Ok(Removal::Gone),
+        Err(error) if is_not_found(&error) => Ok(Removal::Gone),
+        Err(error) if is_conflict(&error) => Ok(Removal::Changed),
+        Err(error) => Err(error),
+    }
+}

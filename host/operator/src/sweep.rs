@@ -1,0 +1,76 @@
+//! Pods whose Task is gone: found at the start, every ten minutes, and when a Task vanishes without its finalizer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::reflector::Store;
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::{Phase, Task};
+
+use crate::answers::is_not_found;
+use crate::caches::GuardedTask;
+use crate::decide::Doomed;
+use crate::reconcile::Operator;
+use crate::remove::remove_pod;
+
+const ROUND: Duration = Duration::from_secs(600);
+const COUNT_ROUND: Duration = Duration::from_secs(15);
+
+/// Sweeps until it is dropped.
+pub(crate) async fn run(operator: Arc<Operator>, tasks: Store<GuardedTask>) {
+    if tasks.wait_until_ready().await.is_err() {
+        return;
+    }
+    let (mut rounds, mut counts) = (tokio::time::interval(ROUND), tokio::time::interval(COUNT_ROUND));
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {
+                for (uid, key) in operator.caches.pods.tasks() {
+                    if let Err(error) = one(&operator, &uid, &key).await {
+                        tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+                    }
+                }
+            }
+            _ = counts.tick() => count(&operator, &tasks),
+        }
+    }
+}
+
+/// Deletes the Pods of a Task if the API server knows no such Task.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn one(operator: &Operator, uid: &TaskUid, key: &ObjectKey) -> Result<(), kube::Error> {
+    let known = operator.caches.task(key, |task| task.metadata.uid.as_deref() == Some(&uid.0));
+    if known == Some(true) {
+        return Ok(());
+    }
+    let live = Api::<Task>::namespaced(operator.client.clone(), &key.namespace).get_metadata(&key.name).await;
+    match live {
+        Ok(task) if task.uid().as_deref() == Some(&uid.0) => return Ok(()),
+        Ok(_) => {}
+        Err(error) if is_not_found(&error) => {}
+        Err(error) => return Err(error),
+    }
+    for pod in operator.caches.pods.of(uid) {
+        tracing::info!(pod = %pod.name_any(), namespace = ?pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
+        remove_pod(&operator.client, &Doomed { gated: pod.is_gated(), pod }).await?;
+    }
+    Ok(())
+}
+
+fn count(operator: &Operator, tasks: &Store<GuardedTask>) {
+    let phases = [Phase::Pending, Phase::Queued, Phase::Running, Phase::Completed, Phase::Failed];
+    let mut counts = [0_i64; 5];
+    for guarded in tasks.state() {
+        let phase = guarded.0.as_ref().ok().and_then(|task| task.status.as_ref()?.phase).unwrap_or_default();
+        if let Some(count) = phases.iter().position(|known| *known == phase).and_then(|i| counts.get_mut(i)) {
+            *count += 1;
+        }
+    }
+    for (phase, count) in phases.into_iter().zip(counts) {
+        operator.metrics.tasks(phase, count);
+    }
+}

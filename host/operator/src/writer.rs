@@ -1,0 +1,107 @@
+//! The only place that writes Tasks: their status, and the metadata that the launch and the end need.
+//!
+//! Every write carries the resourceVersion that it was decided on, and is remembered until the cache shows it. The
+//! phases that a write brings about are counted and told as Events here, so that nobody else has to think of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::task::{Phase, Task, TaskStatus};
+use serde_json::Value;
+
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::status;
+use crate::view::PodView;
+use crate::written::Written;
+
+/// Writes Tasks.
+pub struct Writer {
+    client: Client,
+    events: Events,
+    metrics: Arc<Metrics>,
+    /// Own writes of Tasks that the cache does not show yet.
+    pub tasks: Written,
+    /// Own writes of Pods that the cache does not show yet.
+    pub pods: Written,
+}
+
+impl Writer {
+    /// A writer with this client.
+    pub fn new(client: Client, events: Events, metrics: Arc<Metrics>) -> Self {
+        Self { client, events, metrics, tasks: Written::default(), pods: Written::default() }
+    }
+
+    /// Writes a status, unless it says what stands there already.
+    ///
+    /// # Errors
+    /// 409 when the Task is not what the decision was made on; 422 when the API server's own rules forbid it.
+    pub async fn write(&self, task: &Task, new: &TaskStatus) -> Result<Task, kube::Error> {
+        if task.status.as_ref() == Some(new) {
+            return Ok(task.clone());
+        }
+        let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
+        let written = self
+            .api(task)
+            .patch_status(&task.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        self.tasks.record(
+            written.metadata.uid.as_deref().unwrap_or_default(),
+            written.metadata.resource_version.as_deref(),
+        );
+        self.tell(task, new);
+        Ok(written)
+    }
+
+    /// Writes metadata; the patch carries the resourceVersion.
+    ///
+    /// # Errors
+    /// 409 when the Task changed meanwhile.
+    pub async fn patch_metadata(&self, task: &Task, patch: &Value) -> Result<Task, kube::Error> {
+        let written =
+            self.api(task).patch(&task.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.tasks.record(
+            written.metadata.uid.as_deref().unwrap_or_default(),
+            written.metadata.resource_version.as_deref(),
+        );
+        Ok(written)
+    }
+
+    /// A Pod was made or its gate was opened by us.
+    pub fn made_pod(&self, pod: &PodView) {
+        self.pods.record(pod.uid(), pod.metadata.resource_version.as_deref());
+    }
+
+    /// Something about a Task that people should know and that its status does not say.
+    pub fn warn(&self, task: &Task, reason: &str, note: String) {
+        self.events.warning(task, reason, note);
+    }
+
+    fn api(&self, task: &Task) -> Api<Task> {
+        Api::namespaced(self.client.clone(), task.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    fn tell(&self, task: &Task, new: &TaskStatus) {
+        let before = task.status.as_ref().and_then(|s| s.phase).unwrap_or_default();
+        let Some(phase) = new.phase.filter(|phase| *phase != before) else { return };
+        let namespace = task.namespace().unwrap_or_default();
+        self.metrics.phase(&namespace, phase);
+        let created = task.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        match (phase, created, new.start_time.as_ref().map(|t| t.0)) {
+            (Phase::Running, Some(created), Some(started)) => {
+                self.metrics.launched(before == Phase::Queued, seconds(created, started));
+            }
+            (Phase::Completed | Phase::Failed, _, Some(started)) => {
+                self.metrics.ended(seconds(started, Timestamp::now()));
+            }
+            _ => {}
+        }
+        self.events.phase(task, new);
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
