@@ -15,7 +15,9 @@ use kubeopencode_api::plugin::{
     Required, Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::{Task, UsedPlugin};
-use kubeopencode_plan::{Evaluated, Granted, Item, Refusal, Resolved, Settings};
+use kubeopencode_plan::{
+    Evaluated, Granted, Item, Refusal, Resolved, Settings, is_built_in, is_object_name, validate,
+};
 use kubeopencode_plugin_host::{CallError, Plugin, PluginHost};
 
 /// Reads ConfigMaps by name.
@@ -65,15 +67,6 @@ impl From<Unplanned> for GatherError {
             Unplanned::Missing(refusal) => Self::Missing(refusal),
             Unplanned::Api(error) => Self::Api(error),
         }
-    }
-}
-
-/// What the Agent being missing means after the grace.
-pub fn no_agent(agent: &ObjectKey) -> Refusal {
-    Refusal {
-        condition: ConditionType::Accepted,
-        reason: Reason::AgentError,
-        message: format!("agent \"{}\" not found in namespace \"{}\"", agent.name, agent.namespace),
     }
 }
 
@@ -129,22 +122,21 @@ async fn evaluate(
     plugins: &mut Vec<UsedPlugin>,
 ) -> Result<Evaluated, Unplanned> {
     let Some(plugin) = host.context_type(&item.type_) else {
-        let message = format!("{}: no plugin for context type \"{}\"", item.field, item.type_);
-        return Err(Unplanned::Missing(refusal(Reason::PluginError, message)));
+        return Err(Unplanned::Missing(item.no_plugin()));
     };
     used(plugins, &item.type_, &plugin);
     if let Err(error) = plugin.check_payload(&item.payload) {
-        return Err(Unplanned::Refused(refusal(Reason::ContextError, format!("{}: {error}", item.field))));
+        return Err(Unplanned::Refused(item.refused(error)));
     }
-    let (mut inputs, mut needs, mut bytes) = (Vec::new(), Vec::<Required>::new(), 0);
+    let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
     for _ in 0..=MAX_ROUNDS {
         let request = resolved.evaluate_request(item, std::mem::take(&mut inputs));
         let outcome = call(&plugin, move |plugin| plugin.evaluate(&request)).await;
         match outcome.map_err(|error| unplanned(item, error))? {
             Outcome::Ready(plan) => {
-                let evaluated =
-                    kubeopencode_plan::validate(resolved, item, &Granted::builtin(&item.type_), plan)
-                        .map_err(Unplanned::Refused)?;
+                let granted =
+                    if is_built_in(&item.type_) { Granted::builtin(&item.type_) } else { Granted::none() };
+                let evaluated = validate(resolved, item, &granted, plan).map_err(Unplanned::Refused)?;
                 return embed(known, resolved, item, evaluated).await;
             }
             Outcome::Needs(now) => {
@@ -153,18 +145,15 @@ async fn evaluate(
                     return Err(broken(item, &format!("asks for more than {MAX_READS} reads")));
                 }
                 needs = now;
-                bytes = 0;
+                let mut bytes = 0;
                 for required in &needs {
                     let value = read(known, item, required).await?;
                     bytes += size(&value);
                     inputs.push(Input { id: required.id.clone(), value });
                 }
                 if bytes > MAX_INPUT_BYTES {
-                    let message = format!(
-                        "{}: its ConfigMaps have {bytes} bytes, {MAX_INPUT_BYTES} at most",
-                        item.field
-                    );
-                    return Err(Unplanned::Refused(refusal(Reason::ContextError, message)));
+                    let problem = format!("its ConfigMaps have {bytes} bytes, {MAX_INPUT_BYTES} at most");
+                    return Err(Unplanned::Refused(item.refused(problem)));
                 }
             }
         }
@@ -185,8 +174,8 @@ async fn embed(
             Some(map) => evaluated.embed(&mount, entries(map)).map_err(Unplanned::Refused)?,
             None if mount.optional => evaluated.embed(&mount, Vec::new()).map_err(Unplanned::Refused)?,
             None => {
-                let message = format!("{}: ConfigMap {} not found", item.field, mount.name);
-                return Err(Unplanned::Missing(refusal(Reason::ContextError, message)));
+                let problem = format!("ConfigMap {} not found", mount.name);
+                return Err(Unplanned::Missing(item.refused(problem)));
             }
         }
     }
@@ -199,6 +188,9 @@ async fn read(
     required: &Required,
 ) -> Result<Answer, Unplanned> {
     match &required.what {
+        Requirement::ConfigMap(name) if !is_object_name(name) => {
+            Err(Unplanned::Refused(item.refused(format!("\"{name}\" is no name of a ConfigMap"))))
+        }
         Requirement::ConfigMap(name) => {
             let key = ObjectKey::new(item.namespace.clone(), name.clone());
             let map = known.get(&key).await.map_err(Unplanned::Api)?;
@@ -281,23 +273,17 @@ fn unplanned(item: &Item, error: CallError) -> Unplanned {
     let CallError::Plugin(PluginError { kind, message, field }) = &error else {
         return broken(item, &error.to_string());
     };
-    let place = field
-        .as_deref()
-        .map(|field| format!("{}{}", item.field, field.replace('/', ".")))
-        .unwrap_or_else(|| item.field.clone());
-    let message = format!("{place}: {message}");
+    let problem = match field.as_deref().filter(|field| !field.is_empty()) {
+        Some(field) => format!("{}: {message}", field.trim_start_matches('/').replace('/', ".")),
+        None => message.clone(),
+    };
     match kind {
-        ErrorKind::InvalidConfig => Unplanned::Refused(refusal(Reason::ContextError, message)),
-        ErrorKind::Unsatisfied => Unplanned::Missing(refusal(Reason::ContextError, message)),
-        ErrorKind::Unsupported | ErrorKind::Internal => broken(item, &message),
+        ErrorKind::InvalidConfig => Unplanned::Refused(item.refused(problem)),
+        ErrorKind::Unsatisfied => Unplanned::Missing(item.refused(problem)),
+        ErrorKind::Unsupported | ErrorKind::Internal => broken(item, &problem),
     }
 }
 
 fn broken(item: &Item, what: &str) -> Unplanned {
-    let message = format!("{}: plugin for context type \"{}\": {what}", item.field, item.type_);
-    Unplanned::Refused(refusal(Reason::PluginError, message))
-}
-
-fn refusal(reason: Reason, message: String) -> Refusal {
-    Refusal { condition: ConditionType::Contexts, reason, message }
+    Unplanned::Refused(Refusal::plugin(format!("{item}: plugin \"{}\": {what}", item.type_)))
 }

@@ -22,7 +22,7 @@ use crate::answers::{Denied, REFUSAL_PATIENCE, is_conflict, is_invalid, is_not_f
 use crate::backoff::Failures;
 use crate::caches::{Caches, GuardedTask};
 use crate::decide::{Doomed, End, HALT_SECONDS, Known, Rules, Step, decide};
-use crate::gather::{ConfigMaps, GatherError, gather, no_agent};
+use crate::gather::{ConfigMaps, GatherError, gather};
 use crate::launch::{LaunchError, Launcher, open_gate};
 use crate::ledger::{Blocked, Waiting};
 use crate::metrics::Metrics;
@@ -349,9 +349,9 @@ impl Operator {
             let missing = match self.caches.broken_agent(&agent_key) {
                 Some(error) => Refusal {
                     message: format!("agent \"{}\" cannot be read: {error}", agent_key.name),
-                    ..no_agent(&agent_key)
+                    ..Refusal::agent_not_found(&agent_key)
                 },
-                None => no_agent(&agent_key),
+                None => Refusal::agent_not_found(&agent_key),
             };
             return self.missing(case, &agent_key, &missing).await;
         };
