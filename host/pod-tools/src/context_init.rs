@@ -1,11 +1,10 @@
 //! `context-init`: writes the Task's files into the workspace, last of all init containers, so that a file may lie
 //! inside a clone.
 //!
-//! `mapping` says what is to be written (pure), `root` writes it (never through a symbolic link). It may run twice:
-//! every file is replaced as a whole. Any error ends it with exit code 1 and one line on stderr.
+//! `mapping` says what is to be written (pure), the crate's `root` writes it (never through a symbolic link). It may
+//! run twice: every file is replaced as a whole. Any error ends it with exit code 1 and one line on stderr.
 
 mod mapping;
-mod root;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,8 +14,8 @@ use std::process::ExitCode;
 use crate::Error;
 use crate::environment::Environment;
 use crate::exit;
+use crate::root::Root;
 use mapping::{Content, Operation, Place, Settings};
-use root::Root;
 
 /// Runs `context-init` with the environment of contract.md section 4.
 pub fn main() -> ExitCode {
@@ -26,11 +25,12 @@ pub fn main() -> ExitCode {
 fn run(settings: &Settings) -> Result<(), Error> {
     let operations = settings.operations()?;
     let workspace = Root::workspace(&settings.workspace_dir)?;
-    let filesystem = Root::filesystem()?;
+    let (tools, elsewhere) = (Root::filesystem(false)?, Root::filesystem(true)?);
     for operation in &operations {
         let root = match operation.place {
             Place::Workspace => &workspace,
-            Place::Filesystem => &filesystem,
+            Place::Tools => &tools,
+            Place::Elsewhere => &elsewhere,
         };
         perform(operation, root).map_err(|e| e.at(&operation.entry))?;
     }

@@ -1,5 +1,5 @@
-//! What runs inside a Task's Pod: `git-init` clones, `context-init` writes the files, `agent-run` runs the agent's
-//! program and reads its result.
+//! What runs inside a Task's Pod: `git-init` clones, `url-fetch` downloads, `context-init` writes the files,
+//! `server-wait` waits for a server, `agent-run` runs the agent's program and reads its result.
 //!
 //! May touch: the Pod's files, the addresses that a Task names, the processes they start. Must not touch:
 //! Kubernetes. No tool prints a credential, and every failure ends as one line on stderr that a user can act on,
@@ -12,7 +12,11 @@ mod error;
 mod exit;
 pub mod git_init;
 mod redact;
+mod root;
+pub mod server_wait;
 mod termination;
+pub mod url_fetch;
+mod web;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +31,8 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         "agent-run" => Some(agent_run::main(args)),
         "context-init" => Some(context_init::main()),
         "git-init" => Some(git_init::main()),
+        "server-wait" => Some(server_wait::main()),
+        "url-fetch" => Some(url_fetch::main()),
         _ => None,
     }
 }

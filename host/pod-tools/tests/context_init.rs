@@ -96,12 +96,15 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn writes_the_prompt_the_context_and_files_anywhere_in_the_workspace() {
-    let pod = Pod::new(&[("task", b"Fix it\n"), ("context", b"<context>"), ("script", b"#!/bin/sh")]).files(
-        r#"[{"key":"task","targetPath":"@/workspace/task.md"},
+    let mut pod = Pod::new(&[("task", b"Fix it\n"), ("context", b"<context>"), ("script", b"#!/bin/sh")])
+        .files(
+            r#"[{"key":"task","targetPath":"@/workspace/task.md"},
             {"key":"context","targetPath":"@/workspace/.kubeopencode/context.md"},
             {"key":"script","targetPath":"@/workspace/a/b/run.sh","fileMode":493},
-            {"key":"script","targetPath":"@/outside/etc/app.sh"}]"#,
-    );
+            {"key":"script","targetPath":"@/outside/clone/app.sh"},
+            {"key":"script","targetPath":"@/tools/etc/config"}]"#,
+        );
+    pod.tools = true;
     pod.succeeds();
     assert_eq!(pod.content("workspace/task.md"), "Fix it\n");
     assert_eq!(pod.content("workspace/.kubeopencode/context.md"), "<context>");
@@ -111,8 +114,10 @@ fn writes_the_prompt_the_context_and_files_anywhere_in_the_workspace() {
         ("workspace/.kubeopencode/context.md", 0o666),
         ("workspace/a/b", 0o777),
         ("workspace/a/b/run.sh", 0o755),
-        ("outside/etc", 0o755),
-        ("outside/etc/app.sh", 0o644),
+        ("outside/clone", 0o777),
+        ("outside/clone/app.sh", 0o666),
+        ("tools/etc", 0o755),
+        ("tools/etc/config", 0o644),
     ] {
         assert_eq!(mode(&pod.path(path)), expected, "{path}");
     }
@@ -125,7 +130,7 @@ fn runs_twice_and_repairs_what_lies_there() {
     pod.succeeds();
     fs::remove_file(pod.path("workspace/task.md")).unwrap();
     fs::write(pod.path("workspace/task.md"), "half of").unwrap();
-    fs::write(pod.path("workspace/.kubeopencode-context-init"), "left by a killed run").unwrap();
+    fs::write(pod.path("workspace/.kubeopencode-new"), "left by a killed run").unwrap();
     pod.succeeds();
     assert_eq!(pod.content("workspace/task.md"), "Fix it");
     assert_eq!(mode(&pod.path("workspace/task.md")), 0o400);
@@ -212,7 +217,7 @@ fn a_link_in_place_of_the_temporary_file_is_not_followed() {
     let pod =
         Pod::new(&[("task", b"Fix it")]).files(r#"[{"key":"task","targetPath":"@/workspace/task.md"}]"#);
     fs::write(pod.path("outside/victim"), "untouched").unwrap();
-    symlink(pod.path("outside/victim"), pod.path("workspace/.kubeopencode-context-init")).unwrap();
+    symlink(pod.path("outside/victim"), pod.path("workspace/.kubeopencode-new")).unwrap();
     pod.succeeds();
     assert_eq!(pod.content("outside/victim"), "untouched");
 }

@@ -2,15 +2,16 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use kubeopencode_api::literals::TOOLS_DIR;
 use serde::Deserialize;
 
 use crate::Error;
 use crate::environment::Environment;
 
-/// Readable by all; outside the workspace nobody else has business writing.
-const FILE_MODE: u32 = 0o644;
-/// The executor runs as whatever uid its image says and edits what lies in its workspace.
-const WORKSPACE_FILE_MODE: u32 = 0o666;
+/// The executor runs as whatever uid its image says and edits what lies in its workspace and its clones.
+const FILE_MODE: u32 = 0o666;
+/// Of the tools, programs and configuration, it only reads.
+const TOOLS_FILE_MODE: u32 = 0o644;
 const PROGRAM_MODE: u32 = 0o755;
 
 /// The program that the agent's container runs as, beside the agent's own in the tools directory.
@@ -50,7 +51,7 @@ pub(super) struct Operation {
     pub(super) entry: String,
     pub(super) content: Content,
     pub(super) place: Place,
-    /// Relative to its place.
+    /// Below the workspace, or from the top of the file system.
     pub(super) path: PathBuf,
     /// Permissions of the files written.
     pub(super) mode: u32,
@@ -67,7 +68,10 @@ pub(super) enum Content {
 #[derive(Debug, PartialEq)]
 pub(super) enum Place {
     Workspace,
-    Filesystem,
+    /// An absolute path in the tools directory.
+    Tools,
+    /// An absolute path in a clone or an unpacked archive.
+    Elsewhere,
 }
 
 impl Settings {
@@ -138,9 +142,12 @@ impl Settings {
                 target.display()
             ));
         }
+        let from_top = target.strip_prefix("/").unwrap_or(&target);
+        let tools = self.tools_dir.as_deref().unwrap_or(Path::new(TOOLS_DIR));
         let (place, path, default) = match target.strip_prefix(&self.workspace_dir) {
-            Ok(below) => (Place::Workspace, below, WORKSPACE_FILE_MODE),
-            Err(_) => (Place::Filesystem, target.strip_prefix("/").unwrap_or(&target), FILE_MODE),
+            Ok(below) => (Place::Workspace, below, FILE_MODE),
+            Err(_) if target.starts_with(tools) => (Place::Tools, from_top, TOOLS_FILE_MODE),
+            Err(_) => (Place::Elsewhere, from_top, FILE_MODE),
         };
         if path.as_os_str().is_empty() && matches!(content, Content::File(_)) {
             return refuse(format!("{} is a directory, no place for a file", target.display()));
@@ -203,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_0644_and_a_file_mode_holds_everywhere() {
+    fn tools_are_0644_and_a_file_mode_holds_everywhere() {
         for (target, mode, place, expected) in [
-            ("/tools/opencode.json", None, Place::Filesystem, 0o644),
-            ("/workspace-two/a", None, Place::Filesystem, 0o644),
+            ("/tools/opencode.json", None, Place::Tools, 0o644),
+            ("/workspace-two/a", None, Place::Elsewhere, 0o666),
             ("/workspace/run.sh", Some(0o755), Place::Workspace, 0o755),
-            ("/etc/app/key", Some(0), Place::Filesystem, 0),
+            ("/etc/app/key", Some(0), Place::Elsewhere, 0),
         ] {
             let files = json!([{"key": "k", "targetPath": target, "fileMode": mode}]);
             let operation = only(&settings(files, json!([])));

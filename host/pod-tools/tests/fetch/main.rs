@@ -3,8 +3,11 @@
 
 #![cfg(test)]
 
+mod archive;
 mod git;
 mod git_server;
+mod server;
 mod ssh;
 mod tool;
+mod url;
 mod web;

@@ -1,0 +1,233 @@
+//! Writes files below a directory and never through a symbolic link: a hostile clone may hold one where the prompt
+//! or a context file goes. What is written lies at exactly the path that the Task names.
+//!
+//! Each path is walked one component at a time with `O_NOFOLLOW`, which holds on every kernel and sandbox (gVisor
+//! has no `openat2`). A file is written under another name and renamed into place, so that a link or an older file
+//! at the target is replaced, and a reader never sees half of it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::error::io_reason;
+
+const TEMPORARY: &str = ".kubeopencode-new";
+/// What lies there belongs to another context, or to the archive itself.
+const OCCUPIED: &str = "something else lies there already; choose another mountPath";
+const SETGID: Mode = Mode::SGID;
+const OPEN_TO_ALL: Mode = Mode::from_raw_mode(0o777);
+
+/// A directory to write below.
+pub(crate) struct Root {
+    path: PathBuf,
+    fd: OwnedFd,
+    /// Permissions of the directories made on the way.
+    dir_mode: Mode,
+}
+
+impl Root {
+    /// The workspace: a volume, whose own path may lead through links of the image. The executor may run as any
+    /// uid, so directories are open to all.
+    pub(crate) fn workspace(path: &Path) -> Result<Self, Error> {
+        Root::open(path, OPEN_TO_ALL)
+    }
+
+    /// Everything; paths must not lead through any link. Directories made on the way are open to all, or to their
+    /// owner alone.
+    pub(crate) fn filesystem(open_to_all: bool) -> Result<Self, Error> {
+        Root::open(Path::new("/"), if open_to_all { OPEN_TO_ALL } else { Mode::from_raw_mode(0o755) })
+    }
+
+    fn open(path: &Path, dir_mode: Mode) -> Result<Self, Error> {
+        let fd =
+            rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|e| Error::Read { path: path.to_owned(), source: e.into() })?;
+        Ok(Root { path: path.to_owned(), fd, dir_mode })
+    }
+
+    /// Makes the directory `below` and its parents; those that exist stay as they are.
+    pub(crate) fn make_dir(&self, below: &Path) -> Result<(), Error> {
+        self.walk(below).map(drop)
+    }
+
+    /// Writes or replaces the file `below`, making its parents. The mode is exact, whatever the umask.
+    pub(crate) fn write(&self, below: &Path, mode: u32, content: &mut dyn Read) -> Result<(), Error> {
+        let mut draft = self.draft(below)?;
+        io::copy(content, &mut draft.file).map_err(|e| Error::write(&draft.target, io_reason(&e)))?;
+        draft.replace(mode)
+    }
+
+    /// Begins a file that will lie at `below`, making its parents.
+    pub(crate) fn draft(&self, below: &Path) -> Result<Draft, Error> {
+        let target = self.path.join(below);
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(Error::write(target, "it is a directory"));
+        };
+        let dir = self.walk(parent)?;
+        match begin(&dir) {
+            Ok(file) => Ok(Draft { name: name.to_owned(), file, target, dir }),
+            Err(e) => Err(Error::write(target, io_reason(&e.into()))),
+        }
+    }
+
+    /// A file without a name in the directory `below`, which is made.
+    pub(crate) fn scratch(&self, below: &Path) -> Result<File, Error> {
+        let dir = self.walk(below)?;
+        let made = begin(&dir).and_then(|file| {
+            rustix::fs::unlinkat(&dir, TEMPORARY, AtFlags::empty())?;
+            Ok(file)
+        });
+        made.map_err(|e| Error::write(self.path.join(below), io_reason(&e.into())))
+    }
+
+    /// Makes a symbolic link at `below`; one that leads to the same place may be there.
+    pub(crate) fn link(&self, below: &Path, leads_to: &Path) -> Result<(), Error> {
+        let refuse = |e: Errno| Error::write(self.path.join(below), io_reason(&e.into()));
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(refuse(Errno::ISDIR));
+        };
+        let dir = self.walk(parent)?;
+        match rustix::fs::symlinkat(leads_to, &dir, name) {
+            Err(Errno::EXIST) => match rustix::fs::readlinkat(&dir, name, Vec::new()) {
+                Ok(there) if there.as_bytes() == leads_to.as_os_str().as_bytes() => Ok(()),
+                _ => Err(Error::write(self.path.join(below), OCCUPIED)),
+            },
+            made => made.map_err(refuse),
+        }
+    }
+
+    /// Makes `below` another name of the file `there`.
+    pub(crate) fn hard_link(&self, below: &Path, there: &Path) -> Result<(), Error> {
+        let refuse = |e: Errno| {
+            let reason = if e == Errno::EXIST { OCCUPIED.to_owned() } else { io_reason(&e.into()) };
+            Error::write(self.path.join(below), reason)
+        };
+        let (Some(old_parent), Some(old)) = (there.parent(), there.file_name()) else {
+            return Err(refuse(Errno::ISDIR));
+        };
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(refuse(Errno::ISDIR));
+        };
+        let (from, to) = (self.walk(old_parent)?, self.walk(parent)?);
+        rustix::fs::linkat(&from, old, &to, name, AtFlags::empty()).map_err(refuse)
+    }
+
+    fn walk(&self, below: &Path) -> Result<OwnedFd, Error> {
+        let mut path = self.path.clone();
+        let mut dir = self.fd.try_clone().map_err(|e| Error::write(&path, io_reason(&e)))?;
+        for name in below {
+            path.push(name);
+            dir = self.enter(&dir, name).map_err(|e| {
+                let reason = match in_the_way(&dir, name) {
+                    Some(what) => format!("{what} is in the way; a directory is needed there"),
+                    None => io_reason(&e.into()),
+                };
+                Error::write(&path, reason)
+            })?;
+        }
+        Ok(dir)
+    }
+
+    fn enter(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(dir, name, flags | OFlags::PATH, Mode::empty());
+        match open() {
+            Err(Errno::NOENT) => {}
+            found => return found,
+        }
+        rustix::fs::mkdirat(dir, name, Mode::RWXU)?;
+        let made = rustix::fs::openat(dir, name, flags | OFlags::RDONLY, Mode::empty())?;
+        // a volume with an fsGroup hands its group down through this bit
+        let inherited = Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) & SETGID;
+        rustix::fs::fchmod(&made, self.dir_mode | inherited)?;
+        Ok(made)
+    }
+}
+
+fn begin(dir: &OwnedFd) -> rustix::io::Result<File> {
+    // an earlier run may have been killed half way
+    match rustix::fs::unlinkat(dir, TEMPORARY, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e),
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(dir, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// A file under a temporary name, gone unless it is put in its place.
+pub(crate) struct Draft {
+    dir: OwnedFd,
+    name: OsString,
+    /// For messages.
+    target: PathBuf,
+    /// To be filled.
+    pub(crate) file: File,
+}
+
+impl Draft {
+    /// Puts the file in its place, whatever lies there.
+    pub(crate) fn replace(self, mode: u32) -> Result<(), Error> {
+        let placed = rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
+            .and_then(|()| rustix::fs::renameat(&self.dir, TEMPORARY, &self.dir, &self.name));
+        placed.map_err(|e| Error::write(&self.target, io_reason(&e.into())))
+    }
+
+    /// Puts the file in its place, where nothing may lie but a file with the same content: of an earlier run.
+    pub(crate) fn place(mut self, mode: u32) -> Result<(), Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.dir, &self.name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => self.replace(mode),
+            Ok(there) => match same(&mut File::from(there), &mut self.file) {
+                Ok(true) => self.replace(mode),
+                Ok(false) => Err(Error::write(&self.target, OCCUPIED)),
+                Err(e) => Err(Error::write(&self.target, io_reason(&e))),
+            },
+            Err(Errno::LOOP) => Err(Error::write(&self.target, OCCUPIED)),
+            Err(e) => Err(Error::write(&self.target, io_reason(&e.into()))),
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // once it is in its place there is nothing under this name
+        rustix::fs::unlinkat(&self.dir, TEMPORARY, AtFlags::empty()).ok();
+    }
+}
+
+fn same(there: &mut File, new: &mut File) -> io::Result<bool> {
+    let meta = there.metadata()?;
+    if !meta.is_file() || meta.len() != new.metadata()?.len() {
+        return Ok(false);
+    }
+    new.rewind()?;
+    let (mut there, mut new) = (BufReader::new(there), BufReader::new(new));
+    loop {
+        let (one, other) = (there.fill_buf()?, new.fill_buf()?);
+        let common = one.len().min(other.len());
+        if common == 0 {
+            return Ok(one.len() == other.len());
+        }
+        if one[..common] != other[..common] {
+            return Ok(false);
+        }
+        there.consume(common);
+        new.consume(common);
+    }
+}
+
+fn in_the_way(dir: &OwnedFd, name: &OsStr) -> Option<&'static str> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => Some("a symbolic link"),
+        FileType::Directory => None,
+        _ => Some("a file"),
+    }
+}

@@ -1,0 +1,194 @@
+//! Gets the bytes: tries, redirects, limits, checksum.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::settings::{Credentials, Settings, is_web};
+use crate::Error;
+use crate::error::io_reason;
+use crate::redact::shown;
+use crate::web;
+
+/// contract.md section 7.
+const MOST_BYTES: u64 = 100 << 20;
+const TRIES: u32 = 3;
+const MOST_REDIRECTS: u32 = 10;
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Why a try failed.
+struct Failure {
+    reason: String,
+    /// Another try may do better.
+    passing: bool,
+}
+
+impl Failure {
+    fn lasting(reason: impl Into<String>) -> Self {
+        Failure { reason: reason.into(), passing: false }
+    }
+}
+
+/// Downloads into an empty file.
+pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
+    let failed =
+        |reason: String| Error::Failed(format!("cannot fetch {}: {reason}", shown(&settings.source)));
+    let client = web::client(settings.timeout)
+        .redirect(Policy::none())
+        .tls_danger_accept_invalid_certs(settings.insecure)
+        .build()
+        .map_err(|e| failed(broken(settings, &e).reason))?;
+    let mut pause = Duration::from_secs(1);
+    for left in (0..TRIES).rev() {
+        match attempt(settings, &client, file) {
+            Ok(()) => return Ok(()),
+            Err(failure) if left == 0 || !failure.passing => return Err(failed(failure.reason)),
+            Err(failure) => eprintln!("url-fetch: {}; trying again in {pause:?}", failed(failure.reason)),
+        }
+        thread::sleep(pause);
+        pause *= 2;
+    }
+    Err(failed("no try was made".into()))
+}
+
+fn attempt(settings: &Settings, client: &Client, file: &mut File) -> Result<(), Failure> {
+    let deadline = Instant::now() + settings.timeout;
+    let response = follow(settings, client, deadline)?;
+    let status = response.status();
+    if !status.is_success() {
+        let passing = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        return Err(Failure { reason: answered(settings, status), passing });
+    }
+    let digest = receive(settings, response, file, deadline)?;
+    match &settings.sha256 {
+        Some(expected) if *expected != digest => {
+            Err(Failure::lasting(format!("its SHA-256 is {digest}, not {expected} as sha256 says")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first answer that is no redirect.
+fn follow(settings: &Settings, client: &Client, deadline: Instant) -> Result<Response, Failure> {
+    let mut url = settings.source.clone();
+    for _ in 0..=MOST_REDIRECTS {
+        let mut request = client.get(url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
+        if url.origin() == settings.source.origin() {
+            request = request.headers(settings.headers.clone());
+            request = match &settings.credentials {
+                Some(Credentials::Token(token)) => request.bearer_auth(token),
+                Some(Credentials::Login { username, password }) => {
+                    request.basic_auth(username, Some(password))
+                }
+                None => request,
+            };
+        }
+        let response = request.send().map_err(|e| broken(settings, &e))?;
+        let Some(next) = redirect(&url, &response)? else { return Ok(response) };
+        url = next;
+    }
+    Err(Failure::lasting(format!("it redirects more than {MOST_REDIRECTS} times")))
+}
+
+fn redirect(from: &Url, response: &Response) -> Result<Option<Url>, Failure> {
+    let moved = [
+        StatusCode::MOVED_PERMANENTLY,
+        StatusCode::FOUND,
+        StatusCode::SEE_OTHER,
+        StatusCode::TEMPORARY_REDIRECT,
+        StatusCode::PERMANENT_REDIRECT,
+    ];
+    let Some(location) = response.headers().get(LOCATION).filter(|_| moved.contains(&response.status()))
+    else {
+        return Ok(None);
+    };
+    let next = location.to_str().ok().and_then(|location| from.join(location).ok());
+    match next {
+        Some(next) if is_web(&next) => Ok(Some(next)),
+        _ => Err(Failure::lasting("it redirects to something that is no https or http address")),
+    }
+}
+
+/// Writes the body; gives its digest.
+fn receive(
+    settings: &Settings,
+    mut response: Response,
+    file: &mut File,
+    deadline: Instant,
+) -> Result<String, Failure> {
+    let too_large = || Failure::lasting(format!("it is larger than {} MiB", MOST_BYTES >> 20));
+    if response.content_length().is_some_and(|length| length > MOST_BYTES) {
+        return Err(too_large());
+    }
+    let disk = |e| Failure::lasting(format!("cannot keep it: {}", io_reason(&e)));
+    file.set_len(0).and_then(|()| file.rewind()).map_err(disk)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut received = 0;
+    loop {
+        let read = match response.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) => return Err(Failure { reason: interrupted(settings, &e), passing: true }),
+        };
+        received += read as u64;
+        if received > MOST_BYTES {
+            return Err(too_large());
+        }
+        // one that drips keeps every single read short
+        if Instant::now() > deadline {
+            return Err(Failure { reason: slow(settings), passing: true });
+        }
+        digest.update(&buffer[..read]);
+        file.write_all(&buffer[..read]).map_err(disk)?;
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn answered(settings: &Settings, status: StatusCode) -> String {
+    let given = settings.credentials.is_some();
+    let remedy = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if given => "; it refuses the Secret's credentials",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "; name a Secret with the key token, or username and password, in secretRef"
+        }
+        _ => "",
+    };
+    format!("the server answered {status}{remedy}")
+}
+
+fn slow(settings: &Settings) -> String {
+    format!("it took longer than {} s; url.timeout may allow more", settings.timeout.as_secs())
+}
+
+fn broken(settings: &Settings, error: &reqwest::Error) -> Failure {
+    if error.is_timeout() {
+        return Failure { reason: slow(settings), passing: true };
+    }
+    let reason = web::reason(error);
+    if reason.contains("certificate") {
+        let remedy =
+            "the image must trust the server's authority (SSL_CERT_FILE), or set insecureSkipTLSVerify";
+        return Failure::lasting(format!("{reason}; {remedy}"));
+    }
+    Failure { reason, passing: true }
+}
+
+fn interrupted(settings: &Settings, error: &std::io::Error) -> String {
+    let web = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
+    match web {
+        Some(e) if e.is_timeout() => slow(settings),
+        Some(e) => format!("the transfer broke off: {}", web::reason(e)),
+        None if error.kind() == std::io::ErrorKind::TimedOut => slow(settings),
+        None => format!("the transfer broke off: {}", io_reason(error)),
+    }
+}
