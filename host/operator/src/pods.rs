@@ -94,6 +94,11 @@ impl Pods {
         self.write().last.remove(task);
     }
 
+    /// Only these Tasks may still read a last state.
+    pub fn forget_all_but(&self, known: impl Fn(&TaskUid) -> bool) {
+        self.write().last.retain(|task, _| known(task));
+    }
+
     /// The Tasks that have Pods, with the Task's key.
     pub fn tasks(&self) -> Vec<(TaskUid, ObjectKey)> {
         let inner = self.read();

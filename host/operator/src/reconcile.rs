@@ -26,7 +26,7 @@ use crate::gather::{ConfigMaps, GatherError, gather};
 use crate::launch::{LaunchError, Launcher, open_gate};
 use crate::ledger::{Blocked, Waiting};
 use crate::metrics::Metrics;
-use crate::observe::Ending;
+use crate::observe::{Ending, Seen, observe};
 use crate::remove::{Removal, remove_pod};
 use crate::status::Draft;
 use crate::sweep;
@@ -268,8 +268,12 @@ impl Operator {
             (status.pod_name.as_deref().unwrap_or_default(), status.pod_uid.as_deref().unwrap_or_default());
         let namespace = status.pod_namespace.as_deref().unwrap_or_default();
         let live = Api::<PodView>::namespaced(self.client.clone(), namespace).get_opt(name).await?;
-        if live.is_some_and(|pod| pod.uid() == uid) {
-            return Ok(Action::requeue(PATIENCE));
+        if let Some(pod) = live.filter(|pod| pod.uid() == uid) {
+            // our watch does not show it (yet): somebody took its label, or it is very young
+            return match observe(&pod, case.settings.result_summary()) {
+                Seen::Going { .. } => Ok(Action::requeue(PATIENCE)),
+                Seen::Ended(ending) => self.finish(case, End::Pod(ending), &[]).await,
+            };
         }
         let message = format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known");
         let status = Draft::of(case.task, case.now).ended(&Ending::failed(Reason::PodLost, message));

@@ -1,5 +1,6 @@
 //! Pods whose Task is gone: found at the start, every ten minutes, and when a Task vanishes without its finalizer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) async fn run(operator: Arc<Operator>, tasks: Store<GuardedTask>) {
     loop {
         tokio::select! {
             _ = rounds.tick() => {
+                let known: HashSet<_> = tasks.state().iter().filter_map(|task| task.uid()).collect();
+                operator.caches.pods.forget_all_but(|uid| known.contains(&uid.0));
                 for (uid, key) in operator.caches.pods.tasks() {
                     if let Err(error) = one(&operator, &uid, &key).await {
                         tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
