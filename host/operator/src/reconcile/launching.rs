@@ -1,0 +1,187 @@
+//! The step `Launch`: gather, ask for a start, launch, and what each way of not getting there means for the Task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kubeopencode_api::condition::{ConditionType, Reason, find};
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_plan::{Refusal, agent_key};
+
+use super::{Case, Looked, Operator, SOON, waiting};
+use crate::admission::Turn;
+use crate::answers::{Denied, REFUSAL_PATIENCE};
+use crate::decide::Doomed;
+use crate::gather::{ConfigMaps, GatherError, gather};
+use crate::launch::{LaunchError, Launcher};
+use crate::ledger::Blocked;
+use crate::status::Draft;
+
+/// Until a ResourceQuota, or a namespace in deletion, is asked again.
+const LATER: Duration = Duration::from_secs(15);
+
+/// Reads ConfigMaps from the API server.
+struct Live<'a>(&'a Client);
+
+impl ConfigMaps for Live<'_> {
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, kube::Error> {
+        Api::namespaced(self.0.clone(), &key.namespace).get_opt(&key.name).await
+    }
+}
+
+impl Operator {
+    pub(super) async fn launch(&self, case: &Case<'_>) -> Looked {
+        let agent_key = match agent_key(case.task) {
+            Ok(key) => key,
+            Err(refusal) => return self.refuse(case, &refusal).await,
+        };
+        let Some(agent) = self.caches.agent(&agent_key) else {
+            let missing = match self.caches.broken_agent(&agent_key) {
+                Some(error) => Refusal {
+                    message: format!("agent \"{}\" cannot be read: {error}", agent_key.name),
+                    ..Refusal::agent_not_found(&agent_key)
+                },
+                None => Refusal::agent_not_found(&agent_key),
+            };
+            return self.missing(case, &agent_key, &missing).await;
+        };
+        let gathered = match gather(&self.host, &Live(&self.client), case.task, &agent, &case.settings).await
+        {
+            Ok(gathered) => gathered,
+            Err(GatherError::Refused(refusal)) => return self.refuse(case, &refusal).await,
+            Err(GatherError::Missing(refusal)) => return self.missing(case, &agent_key, &refusal).await,
+            Err(GatherError::Api(error)) => return Err(error.into()),
+        };
+        let limited = agent.spec.is_limited();
+        if limited {
+            match self.admission.request(&agent, waiting(case.task, &case.uid)).await? {
+                Turn::Admitted => {}
+                Turn::Queued { blocked, position } => {
+                    let status = Draft::of(case.task, case.now).queued(&agent_key, &blocked, Some(position));
+                    self.write(case.task, &status).await?;
+                    return Ok(Action::await_change());
+                }
+            }
+        }
+        let launcher = Launcher {
+            client: &self.client,
+            writer: &self.writer,
+            task: case.task,
+            uid: &case.uid,
+            pods: &case.pods,
+            agent: &agent_key,
+            limited,
+        };
+        match launcher.launch(&gathered).await {
+            Ok(()) => Ok(Action::await_change()),
+            Err(error) => self.not_launched(case, &agent_key, limited, error).await,
+        }
+    }
+
+    async fn not_launched(
+        &self,
+        case: &Case<'_>,
+        agent: &ObjectKey,
+        limited: bool,
+        error: LaunchError,
+    ) -> Looked {
+        let (kind, name, denied) = match error {
+            LaunchError::Api(error) => return Err(error.into()),
+            LaunchError::Again => return Ok(Action::requeue(SOON)),
+            LaunchError::Refused(refusal) => return self.refuse(case, &refusal).await,
+            LaunchError::PreviousPod(pod) => {
+                let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
+                let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
+                return self.step_back(case, agent, limited, &blocked).await;
+            }
+            LaunchError::Denied { kind, name, denied } => (kind, name, denied),
+        };
+        let reason = if kind == "Pod" { Reason::PodCreationError } else { Reason::ConfigMapCreationError };
+        let refusal = |words: &str| Refusal {
+            condition: ConditionType::Ready,
+            reason,
+            message: format!("{kind} \"{}/{name}\": {words}", agent.namespace),
+        };
+        match denied {
+            Denied::Exists | Denied::Unknown => Ok(Action::requeue(SOON)),
+            Denied::Invalid(words) => self.refuse(case, &refusal(&words)).await,
+            Denied::NoRoom(words) => {
+                let blocked = Blocked { reason: Reason::NamespaceQuotaExceeded, message: words };
+                self.step_back(case, agent, limited, &blocked).await
+            }
+            Denied::Terminating(_) => Ok(Action::requeue(LATER)),
+            Denied::NoServiceAccount(words) => {
+                if limited {
+                    self.admission.withdraw(agent, &case.uid).await?;
+                }
+                self.missing(case, agent, &refusal(&words)).await
+            }
+            Denied::Refused(words) => self.refused_for_now(case, &refusal(&words)).await,
+        }
+    }
+
+    /// It was let start and cannot: the slot goes back, the place in the queue stays.
+    async fn step_back(
+        &self,
+        case: &Case<'_>,
+        agent: &ObjectKey,
+        limited: bool,
+        blocked: &Blocked,
+    ) -> Looked {
+        if limited {
+            self.admission.withdraw(agent, &case.uid).await?;
+        }
+        self.write(case.task, &Draft::of(case.task, case.now).queued(agent, blocked, None)).await?;
+        Ok(Action::requeue(LATER))
+    }
+
+    /// A Role in upgrade refuses just as a missing one: it is asked again for a while.
+    async fn refused_for_now(&self, case: &Case<'_>, refusal: &Refusal) -> Looked {
+        let conditions = case.task.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let since = find(conditions, ConditionType::Ready)
+            .filter(|c| c.status == "Unknown")
+            .map(|c| c.last_transition_time.0);
+        let waited = since.map(|since| case.now.duration_since(since).unsigned_abs());
+        if waited.is_some_and(|waited| waited >= REFUSAL_PATIENCE) {
+            return self.refuse(case, refusal).await;
+        }
+        self.write(case.task, &Draft::of(case.task, case.now).held_up(refusal.reason, &refusal.message))
+            .await?;
+        Ok(Action::requeue(SOON * 5))
+    }
+
+    /// Something is missing that may still come. The grace runs from the first miss, also across restarts.
+    async fn missing(&self, case: &Case<'_>, agent: &ObjectKey, refusal: &Refusal) -> Looked {
+        self.admission.leave(agent, &case.uid);
+        let conditions = case.task.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let since = find(conditions, ConditionType::Accepted)
+            .filter(|c| c.status == "Unknown")
+            .map(|c| c.last_transition_time.0);
+        let deadline = since.unwrap_or(case.now).checked_add(case.settings.grace()).unwrap_or(case.now);
+        if case.now >= deadline {
+            return self.refuse(case, refusal).await;
+        }
+        self.write(case.task, &Draft::of(case.task, case.now).waiting(&refusal.message)).await?;
+        let left = deadline.duration_since(case.now).unsigned_abs();
+        let waited = since.map(|since| case.now.duration_since(since).unsigned_abs()).unwrap_or_default();
+        // soon after the first miss, more and more rarely later; an Agent's coming wakes at once
+        let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
+        Ok(Action::requeue(pause.min(left + Duration::from_millis(10))))
+    }
+
+    /// The Task can never run: whatever of it is gated goes first.
+    async fn refuse(&self, case: &Case<'_>, refusal: &Refusal) -> Looked {
+        let live = self.live_pods(&case.uid).await?;
+        if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
+            return self.record(case, pod).await;
+        }
+        let doomed: Vec<_> = live.into_iter().map(|pod| Doomed { pod: Arc::new(pod), gated: true }).collect();
+        if !self.delete(&doomed).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.conclude(case, &Draft::of(case.task, case.now).refused(refusal)).await
+    }
+}
