@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::report::cut;
 use crate::task::Phase;
 
 /// Declares an enum whose variants are the words that users see.
@@ -176,7 +177,7 @@ pub fn set(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let message = truncate(message, MAX_MESSAGE).to_owned();
+    let message = cut(message, MAX_MESSAGE).to_owned();
     if let Some(known) = conditions.iter_mut().find(|c| c.type_ == type_.as_str()) {
         if known.status != is.as_str() {
             known.last_transition_time = Time(now);
@@ -223,11 +224,6 @@ pub fn phase(conditions: &[Condition]) -> Phase {
     } else {
         Phase::Pending
     }
-}
-
-/// The beginning of `text` in at most `max` bytes, cut at a character.
-pub fn truncate(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }
 
 #[cfg(test)]
