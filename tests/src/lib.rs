@@ -1,1 +1,17 @@
-//! Harness for the tests on a real API server.
+//! Harness for the tests on a real API server: a stage to play scenarios on, faults to break them with, and a record
+//! to judge them by.
+//!
+//! May touch: the cluster that `make test` brought up. Must not touch: any other.
+// all of it is test code: a failure is a panic
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+pub mod audit;
+pub mod cluster;
+pub mod faults;
+pub mod invariants;
+pub mod kubelet;
+pub mod operator;
+pub mod program;
+pub mod record;
+pub mod scope;
+pub mod stage;

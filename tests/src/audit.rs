@@ -1,0 +1,116 @@
+//! The API server's audit log: who wrote what.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// The log of one API server.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    /// The operator's user name.
+    operator: &'static str,
+}
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
+
+/// A request that was answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// `create`, `update`, `patch`, `delete`, `get`, `list`, `watch`
+    pub verb: String,
+    /// When the answer was complete.
+    pub stage_timestamp: Timestamp,
+    user: User,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    response_status: Status,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: u16,
+}
+
+impl Entry {
+    /// As in `patch tasks/status 200`.
+    pub fn summary(&self) -> String {
+        let ObjectRef { resource, subresource, .. } = &self.object_ref;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        format!("{} {resource}{slash}{subresource} {}", self.verb, self.response_status.code)
+    }
+
+    /// The answer's HTTP status.
+    pub fn code(&self) -> u16 {
+        self.response_status.code
+    }
+
+    /// Name of the object.
+    pub fn name(&self) -> &str {
+        &self.object_ref.name
+    }
+}
+
+impl AuditLog {
+    /// The log in this file.
+    pub fn new(path: PathBuf, operator: &'static str) -> Self {
+        Self { path, operator }
+    }
+
+    /// The end of the log.
+    pub fn mark(&self) -> Mark {
+        Mark(std::fs::metadata(&self.path).map(|file| file.len()).unwrap_or_default())
+    }
+
+    /// The operator's writes in a namespace, oldest first, but for Events.
+    pub fn writes_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut writes = self.all_writes_since(mark, namespace);
+        writes.retain(|entry| entry.user.username == self.operator);
+        writes
+    }
+
+    /// Everybody's writes in a namespace, oldest first, but for Events.
+    pub fn all_writes_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut file = std::fs::File::open(&self.path).unwrap();
+        file.seek(SeekFrom::Start(mark.0)).unwrap();
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        let is_write = |entry: &Entry| {
+            entry.object_ref.namespace == namespace
+                && entry.object_ref.resource != "events"
+                && matches!(entry.verb.as_str(), "create" | "update" | "patch" | "delete")
+        };
+        // cheap first: other scenarios write at the same time
+        let ours = lines.filter(|line| line.contains(namespace));
+        ours.filter_map(|line| serde_json::from_str(&line).ok()).filter(is_write).collect()
+    }
+
+    /// How often each kind of write happened.
+    pub fn count(entries: &[Entry]) -> BTreeMap<String, usize> {
+        entries.iter().fold(BTreeMap::new(), |mut counts, entry| {
+            *counts.entry(entry.summary()).or_default() += 1;
+            counts
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The cluster under test: how to reach it, and what must be in it before the first test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Client, Config, ResourceExt};
+use kubeopencode_plugin_host::{HostOptions, PluginHost};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use tower::ServiceBuilder;
+
+use crate::audit::AuditLog;
+use crate::faults::{Faults, FaultyLayer};
+use crate::scope::scope;
+
+/// Who writes what tests apply.
+pub const FIELD_MANAGER: &str = "kubeopencode-tests";
+/// The node that Pods are bound to where no kubelet is.
+pub const NODE: &str = "a-node-of-the-tests";
+
+/// The operator's user name on a control plane of the tests.
+const OPERATOR: &str = "operator-under-test";
+/// The operator's user name where the chart installed it.
+const INSTALLED: &str = "system:serviceaccount:kubeopencode-system:kubeopencode";
+
+/// A cluster that `make test` brought up.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    admin: Config,
+    /// The rights of an operator that the tests start themselves.
+    operator: Option<Config>,
+    /// The API server's own record.
+    pub audit: AuditLog,
+}
+
+impl Cluster {
+    /// The control plane that the environment names, with our CustomResourceDefinitions in it. It has no nodes.
+    ///
+    /// # Panics
+    /// When the environment names none.
+    pub async fn control_plane() -> Self {
+        let [admin, operator, audit] =
+            ["KUBECONFIG", "OPERATOR_KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_TEST_{name}")));
+        let operator = Some(config(&operator).await);
+        let cluster = Self { admin: config(&admin).await, operator, audit: AuditLog::new(audit, OPERATOR) };
+        static PREPARED: OnceCell<()> = OnceCell::const_new();
+        PREPARED.get_or_init(|| async { prepare(&cluster.client()).await }).await;
+        cluster
+    }
+
+    /// The whole cluster that the environment names: real nodes, and the chart is installed.
+    ///
+    /// # Panics
+    /// When the environment names none.
+    pub async fn whole() -> Self {
+        let [admin, audit] = ["KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_E2E_{name}")));
+        Self { admin: config(&admin).await, operator: None, audit: AuditLog::new(audit, INSTALLED) }
+    }
+
+    /// A client with all rights. Belongs to the runtime that asks for it.
+    pub fn client(&self) -> Client {
+        Client::try_from(self.admin.clone()).unwrap()
+    }
+
+    /// The operator's client: it sees one namespace, as if that were all there is, and every request goes through
+    /// `faults`.
+    pub fn operator_client(&self, namespace: &str, faults: &Faults) -> Client {
+        let mut config = self.operator.clone().expect("on a whole cluster the chart's operator works");
+        config.default_retry = false;
+        let layers = ServiceBuilder::new().layer(FaultyLayer(faults.clone())).map_request(scope(namespace)).into_inner();
+        ClientBuilder::try_from(config).unwrap().with_layer(&layers).build()
+    }
+}
+
+/// A path that `make test` hands over.
+///
+/// # Panics
+/// When it is not set: a test that cannot run must not pass.
+fn from_environment(name: &str) -> PathBuf {
+    let missing = || panic!("{name} is not set: this needs a real API server. Run: make test (or make bench)");
+    std::env::var_os(name).map_or_else(missing, PathBuf::from)
+}
+
+async fn config(kubeconfig: &PathBuf) -> Config {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+}
+
+/// The definitions as the chart installs them, and a node to bind Pods to.
+async fn prepare(client: &Client) {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    for crd in kubeopencode_api::crd::all().unwrap() {
+        let name = crd.name_any();
+        definitions.patch(&name, &apply, &Patch::Apply(&crd)).await.unwrap();
+        let established = await_condition(definitions.clone(), &name, is_crd_established());
+        tokio::time::timeout(Duration::from_secs(30), established).await.expect("the API server takes the CRD").unwrap();
+    }
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+    Api::<Node>::all(client.clone()).patch(NODE, &apply, &Patch::Apply(&node)).await.unwrap();
+}
+
+/// The plugins, compiled once for all tests and runs.
+pub async fn plugin_host(worker: &str) -> Arc<PluginHost> {
+    static HOST: OnceCell<Arc<PluginHost>> = OnceCell::const_new();
+    let worker = PathBuf::from(worker);
+    let make = move || {
+        let cache_dir = worker.with_file_name("plugin-cache-of-tests");
+        Arc::new(PluginHost::new(HostOptions { cache_dir, worker }).unwrap())
+    };
+    Arc::clone(HOST.get_or_init(|| async { tokio::task::spawn_blocking(make).await.unwrap() }).await)
+}

@@ -1,0 +1,223 @@
+//! The API server's own record of what happened in a namespace: every revision of every object, from the start on.
+//!
+//! Tests wait on it and judge by it, never on the operator's word.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A kind that is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Task
+    Task,
+    /// Agent
+    Agent,
+    /// Pod
+    Pod,
+    /// ConfigMap
+    ConfigMap,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Task, Self::Agent, Self::Pod, Self::ConfigMap];
+
+    /// How the API server knows it.
+    pub fn resource(self) -> ApiResource {
+        let (group, version, kind) = match self {
+            Self::Task => ("kubeopencode.io", "v1alpha1", "Task"),
+            Self::Agent => ("kubeopencode.io", "v1alpha1", "Agent"),
+            Self::Pod => ("", "v1", "Pod"),
+            Self::ConfigMap => ("", "v1", "ConfigMap"),
+        };
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    }
+}
+
+/// One revision of one object.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// What it is.
+    pub kind: Kind,
+    /// `metadata.resourceVersion`: one order for all kinds, since one etcd keeps them all.
+    pub version: u64,
+    /// Whether this is the last state of a deleted object.
+    pub gone: bool,
+    /// The object.
+    pub object: Value,
+}
+
+impl Revision {
+    /// A string in the object, empty where there is none.
+    pub fn text(&self, pointer: &str) -> &str {
+        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// `metadata.name`
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// `metadata.uid`
+    pub fn uid(&self) -> &str {
+        self.text("/metadata/uid")
+    }
+
+    /// A label.
+    pub fn label(&self, key: &str) -> &str {
+        self.object["metadata"]["labels"][key].as_str().unwrap_or_default()
+    }
+
+    /// An annotation.
+    pub fn annotation(&self, key: &str) -> &str {
+        self.object["metadata"]["annotations"][key].as_str().unwrap_or_default()
+    }
+
+    /// Elements of a list, none where there is no list.
+    pub fn list(&self, pointer: &str) -> &[Value] {
+        self.object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a Pod still has our gate.
+    pub fn is_gated(&self) -> bool {
+        self.list("/spec/schedulingGates").iter().any(|gate| gate["name"] == "kubeopencode.io/launch")
+    }
+}
+
+/// What happened, and what is there now.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Every revision, in the order of its kind's watch.
+    pub revisions: Vec<Arc<Revision>>,
+    now: BTreeMap<(Kind, String), Arc<Revision>>,
+}
+
+impl History {
+    /// The object of this name as it is now.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Revision>> {
+        self.now.get(&(kind, name.to_owned()))
+    }
+
+    /// What is there now, by name.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Revision>> {
+        self.now.values().filter(move |revision| revision.kind == kind)
+    }
+
+    /// All revisions of one kind, oldest first.
+    pub fn revisions(&self, kind: Kind) -> impl Iterator<Item = &Arc<Revision>> {
+        self.revisions.iter().filter(move |revision| revision.kind == kind)
+    }
+
+    fn add(&mut self, revision: Revision) {
+        let (key, revision) = ((revision.kind, revision.name().to_owned()), Arc::new(revision));
+        if revision.gone {
+            self.now.remove(&key);
+        } else {
+            self.now.insert(key, Arc::clone(&revision));
+        }
+        self.revisions.push(revision);
+    }
+}
+
+/// Records a namespace until it is dropped.
+pub struct Recorder {
+    client: Client,
+    namespace: String,
+    history: Arc<Mutex<History>>,
+    changed: watch::Sender<u64>,
+    _watches: JoinSet<()>,
+}
+
+impl Recorder {
+    /// Starts to record; what happens after this call is in the record.
+    pub async fn start(client: &Client, namespace: &str) -> Self {
+        let (history, changed) = (Arc::<Mutex<History>>::default(), watch::Sender::new(0));
+        let mut watches = JoinSet::new();
+        for kind in Kind::ALL {
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource());
+            let list = api.list(&ListParams::default()).await.unwrap();
+            let version = list.metadata.resource_version.clone().unwrap_or_default();
+            for object in list.items {
+                history.lock().unwrap().add(revision(kind, object, false));
+            }
+            watches.spawn(follow(kind, api, version, Arc::clone(&history), changed.clone()));
+        }
+        Self { client: client.clone(), namespace: namespace.to_owned(), history, changed, _watches: watches }
+    }
+
+    /// The record so far.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
+    }
+
+    /// Waits until `look` finds what it looks for; `Err` after `patience`.
+    pub async fn wait<T>(&self, patience: Duration, mut look: impl FnMut(&History) -> Option<T>) -> Result<T, ()> {
+        let mut changed = self.changed.subscribe();
+        let found = async {
+            loop {
+                changed.borrow_and_update();
+                if let Some(found) = look(&self.history()) {
+                    return found;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(patience, found).await.map_err(drop)
+    }
+
+    /// Waits until the record shows everything that the API server shows.
+    pub async fn catch_up(&self) {
+        for kind in Kind::ALL {
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+            let listed = api.list(&ListParams::default()).await.unwrap().items;
+            let there: BTreeMap<String, u64> = listed.iter().map(|object| (object.name_any(), version_of(object))).collect();
+            let caught_up = |history: &History| {
+                let seen = history.all(kind).filter(|seen| !there.contains_key(seen.name())).count() == 0;
+                let newest = |(name, version): (&String, &u64)| {
+                    history.get(kind, name).is_some_and(|seen| seen.version >= *version)
+                };
+                (seen && there.iter().all(newest)).then_some(())
+            };
+            self.wait(Duration::from_secs(30), caught_up).await.expect("the watch shows what the list shows");
+        }
+    }
+}
+
+async fn follow(kind: Kind, api: Api<DynamicObject>, mut version: String, history: Arc<Mutex<History>>, changed: watch::Sender<u64>) {
+    loop {
+        let events = api.watch(&WatchParams::default(), &version).await.unwrap();
+        futures::pin_mut!(events);
+        while let Ok(Some(event)) = events.try_next().await {
+            let (object, gone) = match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
+                WatchEvent::Deleted(object) => (object, true),
+                WatchEvent::Bookmark(bookmark) => {
+                    version.clone_from(&bookmark.metadata.resource_version);
+                    continue;
+                }
+                WatchEvent::Error(error) => panic!("the record has a gap: {error:?}"),
+            };
+            version = object.resource_version().unwrap_or_default();
+            history.lock().unwrap().add(revision(kind, object, gone));
+            changed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+fn revision(kind: Kind, mut object: DynamicObject, gone: bool) -> Revision {
+    object.metadata.managed_fields = None;
+    Revision { kind, version: version_of(&object), gone, object: serde_json::to_value(object).unwrap() }
+}
+
+fn version_of(object: &DynamicObject) -> u64 {
+    object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,354 @@
+//! A stage for one scenario: a namespace of its own, a kubelet, the record, and operators that come and go.
+//!
+//! Whatever a scenario shows, at its end the record is checked against the invariants. When something fails, the
+//! stage says what was there: Tasks, Pods, Events, and what the operator wrote.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ResourceQuota};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::wait::await_condition;
+use kube::{Client, ResourceExt};
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_plugin_host::PluginHost;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::audit::{AuditLog, Entry, Mark};
+use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::faults::Faults;
+use crate::invariants::violations;
+use crate::kubelet::Kubelet;
+use crate::operator::Operator;
+use crate::record::{History, Kind, Recorder, Revision};
+
+/// How long a scenario waits for a fact before it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same with real nodes, which pull images and end Pods in their own time.
+const PATIENCE_WITH_NODES: Duration = Duration::from_secs(180);
+
+/// How long the deletion of a namespace may take, with Pods that end in their own time.
+const NAMESPACE_PATIENCE: Duration = Duration::from_secs(180);
+
+/// ServiceAccount, ConfigMap and Agent that most scenarios need.
+pub const TEAM: &str = include_str!("../fixtures/team.yaml");
+
+/// Where a scenario happens.
+pub struct Stage {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// A client with all rights.
+    pub client: Client,
+    /// Its namespace.
+    pub namespace: String,
+    /// What happened so far.
+    pub record: Recorder,
+    /// The plugins of operators that are started here.
+    host: Option<Arc<PluginHost>>,
+    mark: Mark,
+    tolerated: Mutex<Vec<&'static str>>,
+    _kubelet: Option<Kubelet>,
+}
+
+/// Plays a scenario on a stage of its own and checks the invariants afterwards. `worker` is the program that compiles
+/// plugins; without it the scenario plays on the whole cluster, with the operator that is installed there.
+///
+/// # Panics
+/// When the scenario does, or when an invariant is broken.
+pub async fn scenario(worker: Option<&str>, play: impl AsyncFnOnce(&Stage)) {
+    let (cluster, host) = match worker {
+        Some(worker) => (Cluster::control_plane().await, Some(crate::cluster::plugin_host(worker).await)),
+        None => (Cluster::whole().await, None),
+    };
+    let namespace = make_namespace(&cluster.client()).await;
+    let stage = Stage::set(&cluster, host, &namespace).await;
+    let played = AssertUnwindSafe(play(&stage)).catch_unwind().await;
+    let judged = AssertUnwindSafe(stage.judge()).catch_unwind().await;
+    if played.is_err() || !matches!(&judged, Ok(found) if found.is_empty()) {
+        eprintln!("{}", stage.describe().await);
+    }
+    stage.strike().await;
+    match (played, judged) {
+        (Ok(()), Ok(found)) => assert!(found.is_empty(), "{found:#?}"),
+        (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// A namespace with a fresh name.
+pub async fn make_namespace(client: &Client) -> String {
+    let namespace = json!({"metadata": {"generateName": "test-"}});
+    let namespace = serde_json::from_value(namespace).unwrap();
+    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap().name_any()
+}
+
+impl Stage {
+    /// Starts the record of a namespace and, where operators will be started here, a kubelet.
+    pub async fn set(cluster: &Cluster, host: Option<Arc<PluginHost>>, namespace: &str) -> Self {
+        let client = cluster.client();
+        Self {
+            record: Recorder::start(&client, namespace).await,
+            _kubelet: host.is_some().then(|| Kubelet::start(&client, namespace)),
+            mark: cluster.audit.mark(),
+            tolerated: Mutex::default(),
+            cluster: cluster.clone(),
+            namespace: namespace.to_owned(),
+            client,
+            host,
+        }
+    }
+
+    /// What of the record breaks an invariant.
+    pub async fn judge(&self) -> Vec<String> {
+        self.record.catch_up().await;
+        let mut found = violations(&self.record.history());
+        let tolerated = self.tolerated.lock().unwrap();
+        found.retain(|violation| tolerated.iter().all(|known| !violation.starts_with(known)));
+        found
+    }
+
+    /// This scenario breaks an invariant by hand: a violation that begins so is none of the operator's.
+    pub fn tolerate(&self, violation: &'static str) {
+        self.tolerated.lock().unwrap().push(violation);
+    }
+
+    /// Deletes the namespace. Where an operator is installed it lets go of the Tasks, so that the namespace can end;
+    /// elsewhere nothing may wait for one.
+    pub async fn strike(self) {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        if self.host.is_some() {
+            self.release_tasks().await;
+            let _ = namespaces.delete(&self.namespace, &DeleteParams::background()).await;
+            return;
+        }
+        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+        let gone = await_condition(namespaces, &self.namespace, |there: Option<&Namespace>| there.is_none());
+        tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
+    }
+
+    /// Deletes the namespace where no operator is (any more), and waits until it is gone.
+    pub async fn clear_away(self) {
+        self.record.catch_up().await;
+        self.release_tasks().await;
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+        let gone = await_condition(namespaces, &self.namespace, |there: Option<&Namespace>| there.is_none());
+        tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
+    }
+
+    /// Takes the finalizers off all Tasks.
+    pub async fn release_tasks(&self) {
+        let held: Vec<String> = {
+            let history = self.record.history();
+            let has_finalizer = |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(|f| f == FINALIZER);
+            history.all(Kind::Task).filter(has_finalizer).map(|task| task.name().to_owned()).collect()
+        };
+        let (tasks, patch) = (self.tasks(), json!({"metadata": {"finalizers": null}}));
+        let released = futures::stream::iter(held).for_each_concurrent(16, async |task| {
+            let _ = tasks.patch(&task, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        });
+        released.await;
+    }
+
+    /// Starts an operator.
+    pub fn operator(&self) -> Operator {
+        self.operator_with(&Faults::none())
+    }
+
+    /// Starts an operator to which things happen.
+    pub fn operator_with(&self, faults: &Faults) -> Operator {
+        let host = self.host.clone().expect("on a whole cluster the chart's operator works");
+        Operator::start(&self.cluster, &self.namespace, host, faults.clone())
+    }
+
+    /// The Tasks.
+    pub fn tasks(&self) -> Api<Task> {
+        self.api()
+    }
+
+    /// The Agents.
+    pub fn agents(&self) -> Api<Agent> {
+        self.api()
+    }
+
+    /// The Pods.
+    pub fn pods(&self) -> Api<Pod> {
+        self.api()
+    }
+
+    /// The objects of a kind.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// `kubectl apply --server-side` of YAML documents.
+    ///
+    /// # Panics
+    /// When the API server refuses one.
+    pub async fn apply(&self, yaml: &str) {
+        self.try_apply(yaml).await.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    }
+
+    /// The same, with the API server's refusal.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn try_apply(&self, yaml: &str) -> Result<(), kube::Error> {
+        for document in documents(yaml) {
+            let object: DynamicObject = serde_json::from_value(document).unwrap();
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource_of(&object));
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes Tasks `<name>-0` … from one YAML document, as fast as the API server takes them.
+    pub async fn create_tasks(&self, yaml: &str, count: usize) {
+        let api = self.tasks();
+        let made = (0..count).map(|i| {
+            let mut task: Task = serde_json::from_value(documents(yaml).remove(0)).unwrap();
+            task.metadata.name = Some(format!("{}-{i}", task.name_any()));
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &task).await.unwrap() }
+        });
+        futures::future::join_all(made).await;
+    }
+
+    /// Waits until the record shows it.
+    ///
+    /// # Panics
+    /// After some time, saying what was waited for.
+    pub async fn until<T>(&self, what: &str, look: impl FnMut(&History) -> Option<T>) -> T {
+        let patience = if self.host.is_some() { PATIENCE } else { PATIENCE_WITH_NODES };
+        let found = self.record.wait(patience, look).await;
+        found.unwrap_or_else(|()| panic!("waited {patience:?} in vain: {what}"))
+    }
+
+    /// Waits until a Task looks so.
+    pub async fn until_task(&self, name: &str, what: &str, is_so: impl Fn(&Task) -> bool) -> Task {
+        self.until(&format!("Task {name} {what}"), |history| {
+            let task = history.get(Kind::Task, name)?;
+            let task: Task = serde_json::from_value(task.object.clone()).unwrap();
+            is_so(&task).then_some(task)
+        })
+        .await
+    }
+
+    /// Waits until a Task is in a phase.
+    ///
+    /// # Panics
+    /// When it ended in another one, or after some time.
+    pub async fn phase(&self, name: &str, phase: Phase) -> Task {
+        let has_phase = |task: &Task| {
+            let now = task.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+            assert!(now == phase || !now.is_terminal(), "Task {name} is {now:?} instead of {phase:?}: {:#?}", task.status);
+            now == phase
+        };
+        self.until_task(name, &format!("is {phase:?}"), has_phase).await
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone(&self, kind: Kind, name: &str) {
+        self.until(&format!("{kind:?} {name} is gone"), |history| history.get(kind, name).is_none().then_some(())).await;
+    }
+
+    /// Waits until the API server enforces a ResourceQuota.
+    pub async fn quota_is_in_force(&self, name: &str) {
+        let counted = |quota: Option<&ResourceQuota>| {
+            quota.and_then(|quota| quota.status.as_ref()?.used.as_ref()).is_some_and(|used| !used.is_empty())
+        };
+        let enforced = await_condition(self.api::<ResourceQuota>(), name, counted);
+        tokio::time::timeout(PATIENCE, enforced).await.expect("the quota is counted").unwrap();
+    }
+
+    /// Puts `kubeopencode.io/stop: "true"` on a Task.
+    pub async fn stop_task(&self, name: &str) {
+        self.annotate(name, STOP_ANNOTATION, "true").await;
+    }
+
+    /// Puts an annotation on a Task.
+    pub async fn annotate(&self, name: &str, key: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.tasks().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// Deletes a Task as `kubectl delete --wait=false` does.
+    pub async fn delete_task(&self, name: &str) {
+        self.tasks().delete(name, &DeleteParams::background()).await.unwrap();
+    }
+
+    /// What the operator wrote since the stage was set, but for Events.
+    pub fn writes(&self) -> Vec<Entry> {
+        self.cluster.audit.writes_since(self.mark, &self.namespace)
+    }
+
+    /// Everything that explains a failure.
+    pub async fn describe(&self) -> String {
+        let mut text = format!("--- namespace {}\n", self.namespace);
+        {
+            let history = self.record.history();
+            for kind in [Kind::Task, Kind::Agent] {
+                for object in history.all(kind) {
+                    text += &format!("--- {kind:?} {}\n{}", object.name(), serde_norway::to_string(&object.object).unwrap());
+                }
+            }
+            for pod in history.all(Kind::Pod) {
+                let gate = if pod.is_gated() { " gated" } else { "" };
+                text += &format!("--- Pod {} {}{gate} {}\n", pod.name(), pod.uid(), pod.object["status"]);
+            }
+            text += "--- what happened to Tasks and Pods\n";
+            let mut revisions: Vec<_> = history.revisions.iter().filter(|r| r.kind != Kind::ConfigMap).collect();
+            revisions.sort_by_key(|revision| revision.version);
+            let start = revisions.len().saturating_sub(200);
+            for revision in &revisions[start..] {
+                text += &format!("{}\n", line(revision));
+            }
+        }
+        for event in self.api::<Event>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            let about = event.involved_object.name.unwrap_or_default();
+            text += &format!("Event {about}: {} {}\n", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        }
+        text += &format!("--- writes of the operator: {:#?}", AuditLog::count(&self.writes()));
+        text
+    }
+}
+
+/// A revision on one line.
+fn line(revision: &Revision) -> String {
+    let Revision { kind, version, gone, .. } = revision;
+    let more = match kind {
+        Kind::Pod if revision.is_gated() => "gated".to_owned(),
+        Kind::Pod => revision.text("/status/phase").to_owned(),
+        Kind::Task => {
+            let deleting = if revision.text("/metadata/deletionTimestamp").is_empty() { "" } else { " deleting" };
+            format!("{} {}{deleting}", revision.text("/status/phase"), revision.text("/status/podUID"))
+        }
+        Kind::Agent => format!("admitted {}", revision.list("/status/admitted").len()),
+        Kind::ConfigMap => String::new(),
+    };
+    let gone = if *gone { " gone" } else { "" };
+    format!("{version} {kind:?} {} {} {more}{gone}", revision.name(), revision.uid())
+}
+
+/// The documents of a YAML text as JSON.
+///
+/// # Panics
+/// When it is no YAML.
+pub fn documents(yaml: &str) -> Vec<Value> {
+    let documents = serde_norway::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
+    documents.filter(|document| !document.is_null()).collect()
+}
+
+fn resource_of(object: &DynamicObject) -> ApiResource {
+    let types = object.types.clone().expect("apiVersion and kind");
+    ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap())
+}

@@ -1,0 +1,205 @@
+//! What people do by hand: Pods deleted, names taken, gates opened, Agents changed or gone.
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::stage::{Stage, TEAM};
+use serde_json::json;
+
+use crate::{pods_of, scenario, status, words};
+
+fn task(agent_does: &str) -> String {
+    format!(
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: fix\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
+    )
+}
+
+async fn agent_runs(stage: &Stage) {
+    stage.until("the agent runs", |history| (history.get(Kind::Pod, "fix-pod")?.text("/status/phase") == "Running").then_some(())).await;
+}
+
+fn is_lost(task: &Task) {
+    let (is, reason, message) = words(task, "Succeeded");
+    assert_eq!((is, reason), ("False", "PodLost"), "{message}");
+    assert!(message.contains("fix-pod"), "{message}");
+}
+
+#[tokio::test]
+async fn a_pod_that_vanishes_is_lost_and_never_made_again() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        stage.apply(&task("run-on")).await;
+        agent_runs(stage).await;
+        stage.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
+        let task = stage.phase("fix", Phase::Failed).await;
+        is_lost(&task);
+        assert_eq!(pods_of(&stage.record.history(), &task).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_vanishes_while_no_operator_is_there_is_lost() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let operator = stage.operator();
+        stage.apply(&task("run-on")).await;
+        agent_runs(stage).await;
+        operator.crash().await;
+        stage.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
+        let _operator = stage.operator();
+        is_lost(&stage.phase("fix", Phase::Failed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_deleted_gracefully_tells_how_it_ended() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        stage.apply(&task("run-on")).await;
+        agent_runs(stage).await;
+        stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        let task = stage.phase("fix", Phase::Failed).await;
+        assert_eq!(words(&task, "Succeeded"), ("False", "PodFailed", "container \"agent\" exited with code 143"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gated_pod_that_vanishes_is_lost_too() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let no_gate_opens = |moment: &Moment<'_>| (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable);
+        let operator = stage.operator_with(&Faults::by(no_gate_opens));
+        stage.apply(&task("succeed")).await;
+        stage.phase("fix", Phase::Running).await;
+        stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        is_lost(&stage.phase("fix", Phase::Failed).await);
+        operator.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_pod_of_a_task_that_is_over_may_be_deleted() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        stage.apply(&task("succeed")).await;
+        stage.phase("fix", Phase::Completed).await;
+        stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        stage.gone(Kind::Pod, "fix-pod").await;
+        stage.apply(&task("succeed").replace("name: fix", "name: next")).await;
+        let next = stage.phase("next", Phase::Completed).await;
+        assert_eq!(status(&next).pod_name.as_deref(), Some("next-pod"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_that_others_hold_are_left_to_them() {
+    for foreign in [
+        "{apiVersion: v1, kind: Pod, metadata: {name: fix-pod}, spec: {containers: [{name: c, image: i}]}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: fix-context}, data: {a: b}}",
+    ] {
+        scenario(async |stage| {
+            stage.apply(TEAM).await;
+            stage.apply(foreign).await;
+            let _operator = stage.operator();
+            stage.apply(&task("succeed")).await;
+            let task = stage.phase("fix", Phase::Completed).await;
+            let uid8 = &task.metadata.uid.as_deref().unwrap()[..8];
+            assert_eq!(status(&task).pod_name.as_deref(), Some(format!("fix-{uid8}-pod").as_str()));
+            let history = stage.record.history();
+            assert!(history.get(Kind::ConfigMap, &format!("fix-{uid8}-context")).is_some());
+            for (kind, name) in [(Kind::Pod, "fix-pod"), (Kind::ConfigMap, "fix-context")] {
+                let ours = history.get(kind, name).is_some_and(|object| !object.label("kubeopencode.io/task-uid").is_empty());
+                assert!(!ours, "{kind:?} {name}");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_was_opened_by_hand_launches_the_task() {
+    scenario(async |stage| {
+        stage.tolerate("I1: Pod fix-pod lost its gate before it was recorded");
+        stage.apply(TEAM).await;
+        let nothing_is_recorded = Faults::by(|moment| (moment.verb == "PATCH" && moment.path.ends_with("/status")).then_some(Fault::Unavailable));
+        let operator = stage.operator_with(&nothing_is_recorded);
+        stage.apply(&task("run-on")).await;
+        stage.until("the Pod is made", |history| history.get(Kind::Pod, "fix-pod").map(drop)).await;
+        operator.crash().await;
+        let open = json!({"spec": {"schedulingGates": null}});
+        stage.pods().patch("fix-pod", &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
+        let _operator = stage.operator();
+        let task = stage.phase("fix", Phase::Running).await;
+        assert_eq!(pods_of(&stage.record.history(), &task).len(), 1);
+        stage.annotate("fix", "tests.kubeopencode.io/agent-does", "succeed").await;
+        stage.stop_task("fix").await;
+        stage.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_map_that_vanishes_before_the_launch_fails_the_task() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let no_gate_opens = |moment: &Moment<'_>| (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable);
+        let operator = stage.operator_with(&Faults::by(no_gate_opens));
+        stage.apply(&task("succeed")).await;
+        stage.phase("fix", Phase::Running).await;
+        operator.crash().await;
+        let maps = stage.api::<k8s_openapi::api::core::v1::ConfigMap>();
+        maps.delete("fix-context", &DeleteParams::default()).await.unwrap();
+        let _operator = stage.operator();
+        let task = stage.phase("fix", Phase::Failed).await;
+        assert_eq!(status(&task).reason.as_deref(), Some("ConfigMapCreationError"));
+        stage.gone(Kind::Pod, "fix-pod").await;
+        assert!(stage.record.history().revisions(Kind::Pod).all(|pod| pod.is_gated()), "nothing ever ran");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_leaves_its_running_tasks_alone() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        for name in ["first", "second"] {
+            let yaml = task("run-on").replace("name: fix", &format!("name: {name}")).replace("description: d", "description: d, agentRef: one-at-a-time");
+            stage.apply(&yaml).await;
+            stage.phase(name, if name == "first" { Phase::Running } else { Phase::Queued }).await;
+        }
+        stage.agents().delete("one-at-a-time", &DeleteParams::default()).await.unwrap();
+        let second = stage.phase("second", Phase::Failed).await;
+        assert_eq!(status(&second).reason.as_deref(), Some("AgentError"));
+        stage.stop_task("first").await;
+        stage.phase("first", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_changes_changes_nothing_for_who_runs() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        stage.apply(&task("run-on")).await;
+        agent_runs(stage).await;
+        stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {name: default}, spec: {serviceAccountName: kubeopencode-agent, executorImage: other}}").await;
+        stage.apply(&task("succeed").replace("name: fix", "name: next")).await;
+        stage.phase("next", Phase::Completed).await;
+        let history = stage.record.history();
+        let image = |pod: &str| history.get(Kind::Pod, pod).unwrap().text("/spec/containers/0/image").to_owned();
+        assert_ne!(image("fix-pod"), "other");
+        assert_eq!(image("next-pod"), "other");
+    })
+    .await;
+}

@@ -1,0 +1,186 @@
+//! Limits of an Agent: never exceeded, and nobody is passed over.
+
+use std::collections::BTreeSet;
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::record::{History, Kind};
+use kubeopencode_tests::stage::{Stage, TEAM};
+use serde_json::json;
+
+use crate::{scenario, status, words};
+
+fn agent(limits: &str) -> String {
+    format!("{{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {{name: default}}, spec: {{serviceAccountName: kubeopencode-agent, {limits}}}}}")
+}
+
+fn task(name: &str, agent_does: &str) -> String {
+    format!(
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
+    )
+}
+
+/// All Tasks have ended well.
+async fn all_complete(stage: &Stage, count: usize) {
+    stage
+        .until(&format!("{count} Tasks are Completed"), |history| {
+            let done = history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
+            (done == count).then_some(())
+        })
+        .await;
+}
+
+/// The Tasks in the order in which they were admitted; those of one write in the order of the list.
+fn admitted(history: &History) -> Vec<String> {
+    let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
+    for agent in history.revisions(Kind::Agent) {
+        for entry in agent.list("/status/admitted") {
+            if seen.insert(entry["taskUID"].as_str().unwrap().to_owned()) {
+                order.push(entry["taskName"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    order
+}
+
+#[tokio::test]
+async fn a_burst_of_fifty_on_a_limit_of_three_runs_in_order() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 3")).await;
+        stage.create_tasks(&task("burst", "succeed"), 50).await;
+        let _operator = stage.operator();
+        all_complete(stage, 50).await;
+        let history = stage.record.history();
+        let mut arrived: Vec<(String, String)> = history
+            .all(Kind::Task)
+            .map(|task| (task.text("/metadata/creationTimestamp").to_owned(), task.name().to_owned()))
+            .collect();
+        arrived.sort();
+        let arrived: Vec<String> = arrived.into_iter().map(|(_, name)| name).collect();
+        assert_eq!(admitted(&history), arrived);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_burst_that_meets_a_running_operator_completes_too() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 3")).await;
+        let _operator = stage.operator();
+        stage.create_tasks(&task("burst", "succeed"), 50).await;
+        all_complete(stage, 50).await;
+        stage
+            .until("all slots are given back", |history| {
+                history.get(Kind::Agent, "default")?.list("/status/admitted").is_empty().then_some(())
+            })
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1")).await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        for (position, name) in (1..).zip(["b", "c", "d"]) {
+            stage.apply(&task(name, "succeed")).await;
+            let queued = stage.phase(name, Phase::Queued).await;
+            assert_eq!(words(&queued, "Queued"), ("True", "AgentAtCapacity", "Waiting for agent \"default\" capacity (max: 1)"));
+            assert_eq!(status(&queued).queue_position, Some(position));
+            assert_eq!(status(&queued).agent_ref.as_ref().map(|agent| agent.name.as_str()), Some("default"));
+        }
+        stage.delete_task("b").await;
+        let moved_up = |task: &Task| task.status.as_ref().and_then(|status| status.queue_position) == Some(1);
+        stage.until_task("c", "moves up", moved_up).await;
+        stage.delete_task("a").await;
+        let done = stage.phase("d", Phase::Completed).await;
+        assert_eq!(words(&done, "Queued"), ("False", "CapacityAvailable", "Agent \"default\" capacity now available"));
+        assert_eq!(status(&done).queue_position, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_raised_limit_lets_the_next_ones_in() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1")).await;
+        let _operator = stage.operator();
+        stage.create_tasks(&task("t", "run-on"), 3).await;
+        let running = |history: &History| history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Running").count();
+        stage.until("one runs, two wait", |history| {
+            let queued = history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Queued").count();
+            (running(history) == 1 && queued == 2).then_some(())
+        })
+        .await;
+        stage.apply(&agent("maxConcurrentTasks: 3")).await;
+        stage.until("three run", |history| (running(history) == 3).then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_quota_counts_starts_and_capacity_is_named_first() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 2, windowSeconds: 60}")).await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        stage.apply(&task("b", "run-on")).await;
+        let queued = stage.phase("b", Phase::Queued).await;
+        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+        stage.stop_task("a").await;
+        stage.phase("b", Phase::Running).await;
+        stage.stop_task("b").await;
+        stage.phase("b", Phase::Completed).await;
+        stage.apply(&task("c", "succeed")).await;
+        let queued = stage.phase("c", Phase::Queued).await;
+        assert_eq!(words(&queued, "Queued"), ("True", "QuotaExceeded", "Waiting for agent \"default\" quota (max: 2 per 60s)"));
+        {
+            let history = stage.record.history();
+            let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
+            let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
+            assert_eq!(names, ["a", "b"]);
+        }
+        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 3, windowSeconds: 60}")).await;
+        stage.phase("c", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_resource_quota_gives_the_slot_to_others_and_keeps_the_place() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 5")).await;
+        stage.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {pods: 1}}}").await;
+        stage.quota_is_in_force("small").await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        stage.apply(&task("b", "succeed")).await;
+        let queued = stage.phase("b", Phase::Queued).await;
+        let (is, reason, message) = words(&queued, "Queued");
+        assert_eq!((is, reason), ("True", "NamespaceQuotaExceeded"));
+        assert!(message.contains("exceeded quota: small"), "{message}");
+        stage
+            .until("the slot of b is given up", |history| {
+                let admitted = history.get(Kind::Agent, "default")?.list("/status/admitted");
+                (admitted.len() == 1 && admitted[0]["taskName"] == "a").then_some(())
+            })
+            .await;
+        let roomy = json!({"spec": {"hard": {"pods": "5"}}});
+        let quotas = stage.api::<k8s_openapi::api::core::v1::ResourceQuota>();
+        quotas.patch("small", &PatchParams::default(), &Patch::Merge(&roomy)).await.unwrap();
+        stage.phase("b", Phase::Completed).await;
+        quotas.delete("small", &DeleteParams::default()).await.unwrap();
+    })
+    .await;
+}
