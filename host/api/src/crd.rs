@@ -1,8 +1,8 @@
 //! The CustomResourceDefinitions, generated from the types.
 //!
-//! Three things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
+//! Four things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
 //! that `has()` in a rule means what it says), the core types that are passed through to the Pod lose their
-//! descriptions (148 KB of them), and quantities may be numbers, as everywhere in Kubernetes.
+//! descriptions (148 KB of them), 32-bit numbers get their bounds, and quantities may be numbers, as everywhere in Kubernetes.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -103,6 +103,16 @@ fn finish(
 fn tidy(schema: &mut Value, name: Option<&str>, core: bool) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
+    if object.get("format").is_some_and(|format| format == "int32") {
+        // the API server does not hold a number to its format
+        object.entry("minimum").or_insert_with(|| i32::MIN.into());
+        object.entry("maximum").or_insert_with(|| i32::MAX.into());
+    }
+    if object.get("format") == Some(&json!("int32")) {
+        // the API server checks bounds, not formats: without them it takes numbers that nobody can read
+        object.entry("minimum").or_insert_with(|| json!(i32::MIN));
+        object.entry("maximum").or_insert_with(|| json!(i32::MAX));
+    }
     if core {
         object.remove("description");
     }

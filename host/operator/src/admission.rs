@@ -66,6 +66,17 @@ struct Line {
     wake: Option<Timestamp>,
 }
 
+impl Line {
+    /// Those whose place is worth telling anew.
+    fn moved(&self) -> Vec<ObjectKey> {
+        let places = self.order.iter().zip(1_i64..);
+        let moved = places.filter(|(waiting, position)| {
+            self.told.get(&waiting.uid).is_some_and(|told| worth_writing(Some(*told), *position))
+        });
+        moved.map(|(waiting, _)| ObjectKey::new(&waiting.namespace, &waiting.name)).collect()
+    }
+}
+
 impl Admission {
     /// The ledgers, empty; `tasks` and `agents` get whom to look at again.
     pub fn new(
@@ -129,6 +140,10 @@ impl Admission {
         let mut line = lock(&queue.waiting);
         line.order.retain(|waiting| waiting.uid != *uid);
         line.told.remove(uid);
+        // somebody who leaves the middle of the line moves up those behind
+        for task in line.moved() {
+            let _ = self.tasks.send(task);
+        }
     }
 
     /// Takes in what changed: frees slots, lets the next ones start.
@@ -221,7 +236,7 @@ impl Admission {
         asking: Option<&TaskUid>,
     ) {
         let mut line = lock(&queue.waiting);
-        let mut woken = Vec::new();
+        let (mut woken, mut moved) = (Vec::new(), Vec::new());
         line.order.retain(|waiting| {
             let admitted = verdict.newly.contains(&waiting.uid);
             if admitted {
@@ -236,15 +251,10 @@ impl Admission {
             line.told.remove(uid);
         }
         if !woken.is_empty() {
-            let moved = line.order.iter().zip(1_i64..).filter(|(waiting, position)| {
-                line.told.get(&waiting.uid).is_some_and(|told| worth_writing(Some(*told), *position))
-            });
-            let moved: Vec<_> = moved
-                .map(|(w, _)| (w.uid.clone(), ObjectKey::new(w.namespace.clone(), w.name.clone())))
-                .collect();
-            woken.extend(moved);
+            moved = line.moved();
         }
-        for (_, task) in woken.into_iter().filter(|(uid, _)| Some(uid) != asking) {
+        let woken = woken.into_iter().filter(|(uid, _)| Some(uid) != asking).map(|(_, task)| task);
+        for task in woken.chain(moved) {
             let _ = self.tasks.send(task);
         }
         self.metrics.agent(key, agent.and_then(|agent| agent.spec.capacity()), line.order.len());

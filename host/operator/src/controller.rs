@@ -40,6 +40,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Agents whose ledger is looked at without a cause, in case one was missed.
 const LEDGER_ROUND: Duration = Duration::from_secs(60);
 
+/// How long looks under way may take after a shutdown began; the API server may not answer any more.
+const LAST_LOOKS: Duration = Duration::from_secs(5);
+
 /// Whom to look at, from everybody who knows.
 struct Wakes {
     tasks: UnboundedSender<ObjectKey>,
@@ -112,9 +115,14 @@ pub(crate) async fn run(
             () = sweeps => {}
         }
     };
+    let patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LAST_LOOKS).await;
+    };
     tokio::select! {
         () = work => {}
         () = background => tracing::error!("a watch ended"),
+        () = patience => tracing::warn!("looks at Tasks are cut off; the next operator repeats them"),
     }
 }
 
