@@ -1,1 +1,35 @@
-//! Loads and calls WebAssembly plugins within hard limits; knows no Kubernetes
+//! Loads and calls WebAssembly plugins within hard limits.
+//!
+//! A plugin is a component of one of the worlds in `wit/`. [`PluginHost::load`] turns bytes into a [`Plugin`]:
+//! compiled by a child process with limits of its own (`compile`, `worker`), linked against nothing but a bounded
+//! `log` (`sandbox`), asked once for its descriptor, whose JSON Schema is checked before it is used (`schema`).
+//! Each call of a [`Plugin`] is a fresh instance with fuel, a clock, memory and output caps, so that no call sees
+//! another and a bad plugin fails its own calls and nothing else. Everything here blocks, and everything public is
+//! `Send + Sync`: a call takes some ten microseconds, a load up to seconds.
+//!
+//! May touch: wasmtime, the cache directory, the compile worker's process.
+//! Must not touch: Kubernetes, the network, Tasks. Knows nothing of grants: what a plan may contain is for the
+//! PlanValidator to say.
+
+mod bindings;
+mod built_in;
+mod compile;
+mod convert;
+mod descriptor;
+mod engine;
+mod error;
+mod host;
+mod limits;
+mod plugin;
+mod prescan;
+mod sandbox;
+mod schema;
+mod size;
+mod worker;
+
+pub use error::{CallError, HostError, LoadError, PayloadError};
+pub use host::{HostOptions, PluginHost};
+pub use kubeopencode_api::plugin::Kind;
+pub use limits::LimitClass;
+pub use plugin::Plugin;
+pub use worker::compile_worker_main;

@@ -1,0 +1,210 @@
+//! From bytes to compiled code: the cache, the compile worker, and the memory of what was refused.
+//!
+//! May touch: the cache directory and the worker's process. Must not touch: what the code does.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wasmparser::Parser;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::engine::compatibility;
+use crate::error::{HostError, LoadError, quote};
+use crate::limits::LimitClass;
+use crate::worker::{COMMAND, REFUSED};
+
+/// Refusals that are remembered; then the memory begins anew.
+const REFUSALS: usize = 256;
+/// Bytes of the worker's last words that are read.
+const LAST_WORDS: u64 = 8 << 10;
+
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
+
+/// Compiles components, each at most once while its file is in the cache.
+pub(crate) struct Compiler {
+    engine: Engine,
+    cache_dir: PathBuf,
+    worker: PathBuf,
+    compatibility: String,
+    /// What was refused for a reason of its own, by digest and class: a broken ConfigMap that is looked at again
+    /// and again costs one compilation.
+    refused: Mutex<HashMap<(String, LimitClass), LoadError>>,
+    /// One worker at a time: memory has to be set aside for one.
+    turn: Mutex<()>,
+}
+
+impl Compiler {
+    pub(crate) fn new(engine: &Engine, cache_dir: PathBuf, worker: PathBuf) -> Result<Self, HostError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&cache_dir)
+            .map_err(|error| HostError::Cache { path: cache_dir.clone(), error })?;
+        Ok(Self {
+            engine: engine.clone(),
+            cache_dir,
+            worker,
+            compatibility: compatibility(engine),
+            refused: Mutex::default(),
+            turn: Mutex::default(),
+        })
+    }
+
+    /// Gives the code of a component whose SHA-256 is `sha256` (hex).
+    pub(crate) fn compile(
+        &self,
+        bytes: &[u8],
+        sha256: &str,
+        class: LimitClass,
+    ) -> Result<Component, LoadError> {
+        check_header(bytes, class)?;
+        let key = (sha256.to_owned(), class);
+        if let Some(refusal) = lock(&self.refused).get(&key) {
+            return Err(refusal.clone());
+        }
+        let path = self.cache_dir.join(format!("{sha256}-{}.cwasm", self.compatibility));
+        if let Some(component) = self.cached(&path) {
+            return Ok(component);
+        }
+        let turn = lock(&self.turn);
+        // whoever had the turn before may have made it
+        if let Some(component) = self.cached(&path) {
+            return Ok(component);
+        }
+        let result = self.run_worker(bytes, &path, class);
+        drop(turn);
+        if let Err(error) = result {
+            if !matches!(error, LoadError::Host(_)) {
+                let mut refused = lock(&self.refused);
+                if refused.len() >= REFUSALS {
+                    refused.clear();
+                }
+                refused.insert(key, error.clone());
+            }
+            return Err(error);
+        }
+        self.open(&path).map_err(|error| LoadError::Host(format!("{error:#}")))
+    }
+
+    /// The file of an earlier compilation; one that does not open is removed and made again.
+    fn cached(&self, path: &Path) -> Option<Component> {
+        if !path.exists() {
+            return None;
+        }
+        match self.open(path) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), "compiled plugin in the cache does not open: {error:#}");
+                let _ = fs::remove_file(path);
+                None
+            }
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn open(&self, path: &Path) -> wasmtime::Result<Component> {
+        // SAFETY: native code is run from this file. It is in a directory that only we can write (0700), and it
+        // was put there whole, by a rename, after our own worker had made it from a component that it had
+        // validated. wasmtime checks that version, configuration and processor match.
+        unsafe { Component::deserialize_file(&self.engine, path) }
+    }
+
+    fn run_worker(&self, bytes: &[u8], path: &Path, class: LimitClass) -> Result<(), LoadError> {
+        let cache = |error| HostError::Cache { path: self.cache_dir.clone(), error };
+        // a temporary file has mode 0600; it becomes the worker's stdout
+        let file = tempfile::NamedTempFile::new_in(&self.cache_dir).map_err(cache)?;
+        let stdout = file.as_file().try_clone().map_err(cache)?;
+        let broken = |error| HostError::Worker { path: self.worker.clone(), error };
+        let child = self.spawn(class, stdout).map_err(broken)?;
+        let (status, words) = feed(child, bytes).map_err(broken)?;
+        if !status.success() {
+            return Err(self.verdict(status, &words, class));
+        }
+        file.as_file().sync_all().map_err(cache)?;
+        file.persist(path).map_err(|error| cache(error.error))?;
+        Ok(())
+    }
+
+    fn spawn(&self, class: LimitClass, stdout: File) -> io::Result<Child> {
+        Command::new(&self.worker)
+            .args([COMMAND, class.as_str()])
+            .env_clear()
+            // each further arena and thread reserves address space, which the worker's limit counts: on a node of
+            // 64 cores nothing would compile
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("RAYON_NUM_THREADS", "2")
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    fn verdict(&self, status: ExitStatus, words: &str, class: LimitClass) -> LoadError {
+        let limits = class.limits();
+        let expensive = |what| LoadError::TooExpensive { what, class: class.as_str() };
+        let memory = || expensive(format!("{} MiB of memory", limits.worker_memory >> 20));
+        let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"]
+            .iter()
+            .any(|w| words.contains(w));
+        match (status.code(), status.signal()) {
+            _ if out_of_memory => memory(),
+            (Some(code), _) if code == i32::from(REFUSED) => LoadError::Invalid(quote(words)),
+            (_, Some(SIGXCPU)) => expensive(format!("{} s of processor time", limits.worker_seconds)),
+            (_, Some(SIGXFSZ)) => expensive(format!("{} MiB of compiled code", limits.compiled >> 20)),
+            (_, Some(SIGABRT)) if words.trim().is_empty() => memory(),
+            // the kernel's own limit, for example the container's: may be different next time
+            (_, Some(SIGKILL)) => LoadError::Host("the compile worker was killed".to_owned()),
+            _ => LoadError::Host(format!("the compile worker failed ({status}): {}", quote(words))),
+        }
+    }
+}
+
+/// Writes the component to the worker, waits for its end and gives its last words.
+fn feed(mut child: Child, bytes: &[u8]) -> io::Result<(ExitStatus, String)> {
+    let mut words = Vec::new();
+    if let Some(mut stdin) = child.stdin.take() {
+        // a worker that ends early says why itself
+        let _ = stdin.write_all(bytes);
+    }
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(LAST_WORDS).read_to_end(&mut words);
+    }
+    let status = child.wait()?;
+    Ok((status, String::from_utf8_lossy(&words).into_owned()))
+}
+
+/// Tells from the first bytes what is certainly no component, so that the message can say what it is instead.
+fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
+    let limit = class.limits().component;
+    if bytes.is_empty() {
+        return Err(LoadError::Empty);
+    }
+    if bytes.len() > limit {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), limit, class: class.as_str() });
+    }
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err(LoadError::Precompiled);
+    }
+    if Parser::is_core_wasm(bytes) {
+        return Err(LoadError::CoreModule);
+    }
+    if !Parser::is_component(bytes) {
+        return Err(LoadError::NotWasm);
+    }
+    Ok(())
+}
+
+/// A panic while one of these is held leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! The engine: one configuration for the operator and for its compile worker, and the clock of running calls.
+//!
+//! May touch: wasmtime's settings and one thread. Must not touch: components.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::thread;
+
+use wasmtime::{Config, Engine};
+
+use crate::error::HostError;
+use crate::limits::{MEMORY_RESERVATION, STACK, TICK};
+
+/// Settings that decide what a component may contain, what its code checks, and whether a compiled file fits.
+///
+/// `wasm_multi_memory` stays on: with it off the compiler panics on components that bring QuickJS.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // the same end on every replica; costs some percent of speed
+        .consume_fuel(true)
+        // the backstop: host calls do not use fuel
+        .epoch_interruption(true)
+        // the same floating-point bits on every machine
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .concurrency_support(false)
+        .max_wasm_stack(STACK)
+        // the default of 4 GiB a memory would let some hundred calls at a time use up an address space
+        .memory_reservation(MEMORY_RESERVATION)
+        // backtraces walk frame pointers; nothing unwinds through a plugin
+        .native_unwind_info(false);
+    config
+}
+
+/// An engine with this configuration.
+pub(crate) fn engine() -> Result<Engine, HostError> {
+    Engine::new(&config()).map_err(|error| HostError::Engine(format!("{error:#}")))
+}
+
+/// What a compiled file's name says about the engine that made it: another version, another configuration or other
+/// features of the processor give another hash.
+pub(crate) fn compatibility(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Starts the clock, which ends with the engine. One tick a wake: after a machine slept, calls do not all time out.
+pub(crate) fn start_ticker(engine: &Engine) -> Result<(), HostError> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new().name("plugin-clock".to_owned()).spawn(tick).map_err(HostError::Ticker)?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! How much a plugin may use, in its two classes. The numbers are the product's contract.
+//!
+//! May touch: numbers. Must not touch: what they limit.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Bytes of a payload, as compact JSON.
+pub(crate) const PAYLOAD: usize = 256 * KIB;
+/// Bytes that one answer of a plugin may have.
+pub(crate) const OUTPUT: usize = MIB + 64 * KIB;
+/// Bytes that the host copies out of a plugin in one call; more than [`OUTPUT`], because every list element counts
+/// with its size in memory.
+pub(crate) const HOSTCALL_FUEL: usize = 2 * MIB;
+/// Log lines of one call.
+pub(crate) const LOG_LINES: usize = 64;
+/// Log bytes of one call.
+pub(crate) const LOG_BYTES: usize = 8 * KIB;
+/// Calls of `log` after which a plugin is stopped; what is beyond [`LOG_LINES`] is dropped before.
+pub(crate) const LOG_CALLS: usize = 4096;
+/// Stack of a plugin, in bytes.
+pub(crate) const STACK: usize = 512 * KIB;
+/// Address space reserved for one linear memory, in bytes; at least the largest that a class allows.
+pub(crate) const MEMORY_RESERVATION: u64 = 64 * MIB as u64;
+/// How often the clock of running calls ticks.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How much a plugin may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LimitClass {
+    /// For plugins in Rust and the like.
+    #[default]
+    Default,
+    /// For plugins that bring an interpreter (JavaScript, Python).
+    Large,
+}
+
+/// The numbers of a [`LimitClass`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of the decoded component.
+    pub(crate) component: usize,
+    /// Bytes of one function body.
+    pub(crate) function_body: usize,
+    /// Bytes of all linear memories of a call.
+    pub(crate) memory: usize,
+    /// Elements of all tables of a call.
+    pub(crate) table_elements: usize,
+    /// Instructions of a call, about: the same on every machine.
+    pub(crate) fuel: u64,
+    /// Wall time of a call: the backstop where fuel does not count.
+    pub(crate) time: Duration,
+    /// Address space of the compile worker, in bytes.
+    pub(crate) worker_memory: u64,
+    /// CPU time of the compile worker, in seconds.
+    pub(crate) worker_seconds: u64,
+    /// Bytes of the compiled file.
+    pub(crate) compiled: u64,
+}
+
+impl LimitClass {
+    pub(crate) const fn limits(self) -> Limits {
+        match self {
+            Self::Default => Limits {
+                component: 4 * MIB,
+                function_body: 64 * KIB,
+                memory: 32 * MIB,
+                table_elements: 64 * KIB,
+                fuel: 200_000_000,
+                time: Duration::from_secs(2),
+                worker_memory: 256 * MIB as u64,
+                worker_seconds: 20,
+                compiled: 64 * MIB as u64,
+            },
+            Self::Large => Limits {
+                component: 32 * MIB,
+                function_body: 512 * KIB,
+                memory: 64 * MIB,
+                table_elements: 256 * KIB,
+                fuel: 2_000_000_000,
+                time: Duration::from_secs(5),
+                worker_memory: 640 * MIB as u64,
+                worker_seconds: 20,
+                compiled: 256 * MIB as u64,
+            },
+        }
+    }
+
+    /// The word in a Plugin's `limits.class`, and for the compile worker.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Large => "large",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Default, Self::Large].into_iter().find(|class| class.as_str() == word)
+    }
+}

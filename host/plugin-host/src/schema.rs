@@ -1,0 +1,185 @@
+//! A plugin's JSON Schema and the payloads that users write against it.
+//!
+//! Schemas are checked in the operator, outside fuel and clock, so a schema may only contain what is checked in
+//! time linear in the payload: no references (29 levels that double take 11 s), no keywords that look at parts of
+//! the payload again and again, bounded size, patterns without backtracking.
+//!
+//! May touch: JSON. Must not touch: what a payload means.
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::Value;
+
+use crate::error::{PayloadError, quote};
+use crate::limits::PAYLOAD;
+
+const BYTES: usize = 64 << 10;
+const NODES: usize = 2000;
+const DEPTH: usize = 32;
+/// Patterns and patternProperties, each of which may take [`PATTERN_BYTES`].
+const PATTERNS: usize = 64;
+const PATTERN_BYTES: usize = 256 << 10;
+/// Nodes of the schema times nodes of the payload.
+const WORK: usize = 20_000_000;
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A schema that keeps the rules, ready to check payloads.
+pub(crate) struct Schema {
+    validator: Validator,
+    nodes: usize,
+}
+
+impl Schema {
+    /// Reads and checks the JSON text of a schema.
+    ///
+    /// # Errors
+    /// What breaks which rule, where.
+    pub(crate) fn parse(text: &str) -> Result<(Self, Value), String> {
+        if text.len() > BYTES {
+            return Err(format!("it has {} bytes, more than {BYTES}", text.len()));
+        }
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        let mut scan = Scan { nodes: 0, patterns: 0 };
+        scan.visit(&value, &mut Vec::new())?;
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(false)
+            .with_pattern_options(
+                PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES),
+            )
+            .build(&value)
+            .map_err(|error| {
+                format!("at {:?}: {}", error.instance_path().as_str(), quote(&error.to_string()))
+            })?;
+        Ok((Self { validator, nodes: scan.nodes }, value))
+    }
+
+    /// Checks a payload and gives it as plugins get it: compact, keys sorted.
+    ///
+    /// # Errors
+    /// The first place that the schema does not take.
+    pub(crate) fn check(&self, payload: &Value) -> Result<String, PayloadError> {
+        let whole = |message| PayloadError { field: String::new(), message };
+        let text = compact(payload);
+        if text.len() > PAYLOAD {
+            return Err(whole(format!("it has {} bytes, more than the {PAYLOAD} allowed", text.len())));
+        }
+        let nodes = count(payload);
+        if nodes.saturating_mul(self.nodes) > WORK {
+            return Err(whole(format!(
+                "it has {nodes} values, more than the {} that a schema of {} values may be checked against",
+                WORK / self.nodes,
+                self.nodes
+            )));
+        }
+        self.validator.validate(payload).map_err(|error| {
+            let field = error.instance_path().as_str().to_owned();
+            let words = quote(&error.to_string());
+            let message = if field.is_empty() { words } else { format!("{field}: {words}") };
+            PayloadError { field, message }
+        })?;
+        Ok(text)
+    }
+}
+
+/// Walks a schema and holds it to the rules.
+struct Scan {
+    nodes: usize,
+    patterns: usize,
+}
+
+impl Scan {
+    fn visit<'a>(&mut self, value: &'a Value, path: &mut Vec<&'a str>) -> Result<(), String> {
+        self.nodes += 1;
+        if self.nodes > NODES {
+            return Err(format!("it has more than {NODES} values"));
+        }
+        if path.len() > DEPTH {
+            return Err(format!("it is nested more than {DEPTH} levels deep, at /{}", path.join("/")));
+        }
+        match value {
+            Value::Array(items) => {
+                path.push("-");
+                items.iter().try_for_each(|item| self.visit(item, path))?;
+                path.pop();
+            }
+            Value::Object(members) => {
+                for (key, member) in members {
+                    path.push(key);
+                    self.keyword(key, member, path)?;
+                    self.visit(member, path)?;
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keyword(&mut self, key: &str, value: &Value, path: &[&str]) -> Result<(), String> {
+        let refuse = |why: &str| Err(format!("{key:?} at /{} is not allowed: {why}", path.join("/")));
+        match key {
+            "$schema" if value.is_string() && value != DIALECT => refuse(&format!("write {DIALECT:?}")),
+            "$schema" | "$comment" => Ok(()),
+            _ if key.starts_with('$') => refuse("references and definitions are not; write the schema out"),
+            "unevaluatedProperties" | "unevaluatedItems" => {
+                refuse("it takes too long to check; use additionalProperties or items")
+            }
+            "pattern" | "patternProperties" => {
+                self.patterns += value.as_object().map_or(1, |members| members.len());
+                match self.patterns {
+                    0..=PATTERNS => Ok(()),
+                    _ => refuse(&format!("a schema may have {PATTERNS} patterns")),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(members) => members.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+/// JSON text without spaces, keys sorted, whatever order the map type keeps.
+fn compact(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut text);
+    text
+}
+
+fn write(value: &Value, text: &mut String) {
+    match value {
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write(item, text);
+            }
+            text.push(']');
+        }
+        Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            text.push('{');
+            for (i, (key, member)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push(':');
+                write(member, text);
+            }
+            text.push('}');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

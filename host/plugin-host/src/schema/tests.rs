@@ -1,0 +1,70 @@
+//! Schemas and payloads as their authors write them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn schema(value: Value) -> Schema {
+    Schema::parse(&value.to_string()).map(|(schema, _)| schema).unwrap()
+}
+
+fn refusal(value: Value) -> String {
+    Schema::parse(&value.to_string()).err().unwrap()
+}
+
+#[test]
+fn a_payload_comes_out_compact_and_sorted() {
+    let text = schema(json!({})).check(&json!({"b": [1, "x\n"], "a": {"d": null, "c": 1.5}})).unwrap();
+    assert_eq!(text, r#"{"a":{"c":1.5,"d":null},"b":[1,"x\n"]}"#);
+}
+
+#[test]
+fn a_payload_that_does_not_fit_is_told_where_and_why() {
+    let schema = schema(json!({"properties": {"keys": {"items": {"type": "string"}}}, "required": ["name"]}));
+    let error = schema.check(&json!({"name": "x", "keys": ["a", 5]})).unwrap_err();
+    assert_eq!(error.field, "/keys/1");
+    assert_eq!(error.message, r#"/keys/1: 5 is not of type "string""#);
+    let error = schema.check(&json!({})).unwrap_err();
+    assert_eq!((error.field.as_str(), error.message.as_str()), ("", r#""name" is a required property"#));
+}
+
+#[test]
+fn a_payload_has_a_size() {
+    let text = "x".repeat(PAYLOAD - 2);
+    assert!(schema(json!({})).check(&json!(text)).is_ok());
+    let error = schema(json!({})).check(&json!(format!("{text}x"))).unwrap_err();
+    assert_eq!(error.message, "it has 262145 bytes, more than the 262144 allowed");
+    let wide = schema(json!({"items": {"enum": (0..1000).collect::<Vec<_>>()}}));
+    let error = wide.check(&json!(vec![0; 100_000])).unwrap_err();
+    assert!(error.message.starts_with("it has 100001 values, more than the"), "{}", error.message);
+}
+
+#[test]
+fn references_definitions_and_expensive_keywords_are_refused_with_their_place() {
+    for (value, words) in [
+        (json!({"items": {"$ref": "#"}}), r#""$ref" at /items/$ref is not allowed"#),
+        (json!({"$defs": {}}), r#""$defs" at /$defs is not allowed"#),
+        (json!({"allOf": [{"$dynamicRef": "#x"}]}), r#""$dynamicRef" at /allOf/-/$dynamicRef"#),
+        (json!({"unevaluatedProperties": false}), "use additionalProperties"),
+        (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "2020-12"),
+        (json!({"type": "sting"}), r#"at "/type""#),
+        (json!({"pattern": "(a)\\1"}), r#"at "/pattern""#),
+        (json!({"pattern": "(?=a)"}), r#"at "/pattern""#),
+        (json!({"pattern": "\\w{5000}"}), r#"at "/pattern""#),
+        (json!(5), "at"),
+    ] {
+        let refusal = refusal(value.clone());
+        assert!(refusal.contains(words), "{value}: {refusal}");
+    }
+    assert!(Schema::parse("{").err().unwrap().starts_with("it is not JSON"));
+}
+
+#[test]
+fn a_schema_has_a_size() {
+    let deep = (0..33).fold(json!({}), |inner, _| json!({ "not": inner }));
+    assert!(refusal(deep).starts_with("it is nested more than 32 levels deep"));
+    assert_eq!(refusal(json!({"enum": vec![0; 2000]})), "it has more than 2000 values");
+    assert_eq!(refusal(json!({"title": "x".repeat(BYTES)})), "it has 65548 bytes, more than 65536");
+    let patterns: serde_json::Map<_, _> = (0..65).map(|i| (format!("x{i}"), json!({}))).collect();
+    assert!(refusal(json!({"patternProperties": patterns})).contains("may have 64 patterns"));
+}

@@ -1,0 +1,61 @@
+//! The compile worker: a process that turns a component on its stdin into native code on its stdout and ends.
+//!
+//! A component that fits a ConfigMap can take gigabytes and minutes to compile. This process limits itself before
+//! it reads a byte, so the worst that happens is its own end, which the operator reports.
+//!
+//! May touch: its stdin, stdout, stderr and its own limits. Must not touch: files, the network, the environment.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::engine::engine;
+use crate::limits::{LimitClass, Limits};
+use crate::prescan::prescan;
+
+/// The argument that makes the executable a compile worker.
+pub(crate) const COMMAND: &str = "compile-worker";
+/// Exit code: the component is at fault, stderr says why.
+pub(crate) const REFUSED: u8 = 2;
+/// Exit code: the worker is at fault, stderr says why.
+pub(crate) const BROKEN: u8 = 3;
+
+/// The whole program of `<executable> compile-worker <class>`. Call it before anything else has started a thread
+/// or opened a file.
+pub fn compile_worker_main() -> ExitCode {
+    let class = std::env::args().nth(2).as_deref().and_then(LimitClass::parse);
+    let result =
+        class.ok_or_else(|| (BROKEN, "usage: compile-worker default|large".to_owned())).and_then(run);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            // nobody left to tell when stderr is gone
+            let _ = writeln!(std::io::stderr(), "{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(class: LimitClass) -> Result<(), (u8, String)> {
+    let broken = |error: &dyn std::fmt::Display| (BROKEN, error.to_string());
+    let limits = class.limits();
+    limit_self(&limits).map_err(|error| broken(&error))?;
+    let mut component = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut component).map_err(|error| broken(&error))?;
+    prescan(&component, limits.function_body).map_err(|reason| (REFUSED, reason))?;
+    let engine = engine().map_err(|error| broken(&error))?;
+    let code = engine.precompile_component(&component).map_err(|error| (REFUSED, format!("{error:#}")))?;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&code).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
+}
+
+fn limit_self(limits: &Limits) -> rustix::io::Result<()> {
+    let both = |n| Rlimit { current: Some(n), maximum: Some(n) };
+    setrlimit(Resource::As, both(limits.worker_memory))?;
+    setrlimit(Resource::Fsize, both(limits.compiled))?;
+    setrlimit(Resource::Core, both(0))?;
+    let cpu = limits.worker_seconds;
+    // the soft limit's signal tells time from memory, the hard one cannot be caught
+    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })
+}

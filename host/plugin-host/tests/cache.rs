@@ -1,0 +1,105 @@
+//! The cache of compiled plugins and the worker that fills it.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::{Guest, assert_others_work, inline, request, worker};
+use kubeopencode_api::plugin::Kind;
+use kubeopencode_plugin_host::{HostError, HostOptions, LimitClass, LoadError, PluginHost};
+
+fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
+    PluginHost::new(HostOptions { cache_dir: cache_dir.into(), worker: worker.into() })
+}
+
+fn modes(dir: &Path) -> Vec<u32> {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    std::iter::once(mode(dir)).chain(fs::read_dir(dir).unwrap().map(|e| mode(&e.unwrap().path()))).collect()
+}
+
+/// A worker that leaves a mark, prints its arguments and environment, and refuses.
+fn refusing_worker(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("worker.sh");
+    let script = "#!/bin/sh\necho called >> \"$0.calls\"\necho \"args=$*\" >&2\n/usr/bin/env >&2\nexit 2\n";
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn what_was_compiled_once_needs_no_worker_and_is_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("a/b");
+    assert_others_work(&open(&cache, &worker()).unwrap());
+    assert_eq!(modes(&cache), [0o700, 0o600, 0o600, 0o600]);
+    assert_others_work(&open(&cache, Path::new("/nowhere")).unwrap());
+}
+
+#[test]
+fn a_file_that_does_not_open_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path(), &worker()).unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    assert_others_work(&open(dir.path(), &worker()).unwrap());
+}
+
+#[test]
+fn a_worker_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open(dir.path(), Path::new("/nowhere")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the built-in plugin configmap does not load: cannot start the compile worker /nowhere: \
+         No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn the_worker_gets_no_environment_and_is_not_asked_twice_about_what_it_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    open(&cache, &worker()).unwrap();
+    let refusing = refusing_worker(dir.path());
+    let host = open(&cache, &refusing).unwrap();
+    let component = Guest::default().component();
+    let load = || host.load(&component, Kind::ContextType, LimitClass::Default).unwrap_err();
+    let error = load();
+    let LoadError::Invalid(words) = &error else { panic!("{error:?}") };
+    assert!(words.contains("args=compile-worker default\n"), "{words}");
+    let mut environment: Vec<_> =
+        words.lines().filter(|line| line.contains('=') && !line.starts_with("args=")).collect();
+    environment
+        .retain(|line| !line.starts_with("PWD=") && !line.starts_with("_=") && !line.starts_with("SHLVL="));
+    environment.sort_unstable();
+    assert_eq!(environment, ["MALLOC_ARENA_MAX=1", "RAYON_NUM_THREADS=2"]);
+    assert_eq!(load(), error);
+    assert_eq!(fs::read_to_string(dir.path().join("worker.sh.calls")).unwrap(), "called\n");
+}
+
+#[test]
+fn plugins_come_and_go_but_the_built_in_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = open(dir.path(), &worker()).unwrap();
+    let load = |name| {
+        let component = Guest { name, ..Guest::default() }.component();
+        host.load(&component, Kind::ContextType, LimitClass::Default).unwrap()
+    };
+    let jira = load("Jira");
+    assert!(host.context_type("Jira").is_none(), "loaded is not installed");
+    host.install(jira.clone()).unwrap();
+    let installed = host.context_type("Jira").unwrap();
+    assert_eq!(installed.digest(), jira.digest());
+    host.remove(Kind::ContextType, "Jira");
+    assert!(host.context_type("Jira").is_none());
+    assert_eq!(installed.evaluate(&request("x")).unwrap(), inline("hello"));
+
+    assert_eq!(host.install(load("Text")), Err(LoadError::BuiltInName("Text".into())));
+    host.remove(Kind::ContextType, "Text");
+    assert_others_work(&host);
+}

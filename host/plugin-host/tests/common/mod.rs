@@ -1,0 +1,145 @@
+//! A host for tests, requests, and hostile plugins written as core WebAssembly text.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use kubeopencode_api::plugin::{Action, EvaluateRequest, Kind, Origin, Outcome, Plan, TaskView};
+use kubeopencode_plugin_host::{HostOptions, LimitClass, LoadError, Plugin, PluginHost};
+use serde_json::Value;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The compile worker that cargo built beside the tests.
+pub fn worker() -> PathBuf {
+    env!("CARGO_BIN_EXE_compile-worker").into()
+}
+
+/// One host for all tests of a binary; its cache lasts between runs.
+pub fn host() -> &'static PluginHost {
+    static HOST: OnceLock<PluginHost> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
+        PluginHost::new(HostOptions { cache_dir, worker: worker() }).unwrap()
+    })
+}
+
+/// An item of a Task with this payload and nothing else.
+pub fn request(payload: impl Into<Value>) -> EvaluateRequest {
+    EvaluateRequest {
+        task: TaskView {
+            name: "task".into(),
+            namespace: "team".into(),
+            uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
+            labels: vec![("a".into(), "b".into())],
+            agent_name: "default".into(),
+            agent_namespace: "team".into(),
+            workspace_dir: "/workspace".into(),
+        },
+        origin: Origin::Task,
+        item_name: None,
+        mount_path: None,
+        file_mode: None,
+        payload: payload.into(),
+        inputs: vec![],
+        extensions: vec![],
+    }
+}
+
+/// What a plan of one text is.
+pub fn inline(text: &str) -> Outcome {
+    Outcome::Ready(Plan { actions: vec![Action::Inline(text.into())], ..Plan::default() })
+}
+
+/// The host still serves others.
+pub fn assert_others_work(host: &PluginHost) {
+    let text = host.context_type("Text").unwrap();
+    assert_eq!(text.evaluate(&request("hello")).unwrap(), inline("hello"));
+}
+
+/// A context type as core WebAssembly text. Its memory begins with the descriptor, from 1024 on the answer
+/// `ready([inline("hello")])`; from 4096 on it is free.
+pub struct Guest<'a> {
+    /// Pages of memory at the start.
+    pub pages: u32,
+    /// `name` in the descriptor.
+    pub name: &'a str,
+    /// `config-schema` in the descriptor.
+    pub schema: &'a str,
+    /// Further items of the module.
+    pub items: &'a str,
+    /// Statements of `describe` before it answers.
+    pub describe: &'a str,
+    /// Statements of `evaluate` before it answers with what is at 1024.
+    pub evaluate: &'a str,
+}
+
+impl Default for Guest<'_> {
+    fn default() -> Self {
+        Guest { pages: 1, name: "Hostile", schema: "{}", items: "", describe: "", evaluate: "" }
+    }
+}
+
+impl Guest<'_> {
+    /// The component.
+    pub fn component(&self) -> Vec<u8> {
+        let Guest { pages, name, schema, items, describe, evaluate } = self;
+        let word = |n: usize| n.to_le_bytes()[..4].iter().map(|b| format!("\\{b:02x}")).collect::<String>();
+        let escaped: String = schema.bytes().map(|b| format!("\\{b:02x}")).collect();
+        let text = format!(
+            r#"(module
+                (import "kubeopencode:plugin/log@1.0.0" "log" (func $log (param i32 i32 i32)))
+                (import "$root" "danger" (func $danger))
+                (memory (export "memory") {pages})
+                (data (i32.const 0)
+                    "{name_at}{name_len}{one_at}{one_len}{one_at}{one_len}{schema_at}{schema_len}{none}{none}")
+                (data (i32.const 256) "{name}")
+                (data (i32.const 512) "{escaped}")
+                (data (i32.const 1024) "\00\00\00\00\01\00\00\00{action_at}{one}{none}{none}")
+                (data (i32.const 1056) "\00\00\00\00{one_at}{five}")
+                (data (i32.const 2048) "hello")
+                (global $free (mut i32) (i32.const 4096))
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    (global.get $free)
+                    (global.set $free (i32.and
+                        (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 7)) (i32.const -8))))
+                {items}
+                (func (export "kubeopencode:plugin/context-type@1.0.0#describe") (result i32)
+                    {describe} (i32.const 0))
+                (func $evaluate (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32)
+                    {evaluate} (i32.const 1024)))"#,
+            name_at = word(256),
+            name_len = word(name.len()),
+            one_at = word(2048),
+            one_len = word(1),
+            schema_at = word(512),
+            schema_len = word(schema.len()),
+            none = word(0).repeat(2),
+            action_at = word(1056),
+            one = word(1),
+            five = word(5),
+        );
+        encode(&text)
+    }
+
+    /// The plugin, loaded.
+    pub fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
+        host().load(&self.component(), Kind::ContextType, LimitClass::Default)
+    }
+}
+
+/// Makes a component of a core module that implements a context type and may also import `danger`.
+fn encode(module: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
+    let world = "package test:hostile;
+        world hostile {
+            include kubeopencode:plugin/context-type-plugin@1.0.0;
+            import danger: func();
+        }";
+    let package = resolve.push_str("hostile.wit", world).unwrap();
+    let world = resolve.select_world(&[package], Some("hostile")).unwrap();
+    let mut module = wat::parse_str(module).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}

@@ -1,0 +1,211 @@
+//! Plugins that mean harm or are broken: each gets its own clear error, and the next call of another works.
+
+mod common;
+
+use common::{Guest, assert_others_work, host, inline, request};
+use kubeopencode_api::plugin::Kind;
+use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
+
+/// Loads the guest, calls it twice, and gives what both calls said.
+fn call(guest: &Guest) -> Result<(), CallError> {
+    let plugin = guest.load().unwrap();
+    let first = plugin.evaluate(&request("x"));
+    assert_eq!(plugin.evaluate(&request("x")), first, "a call is not affected by the one before");
+    assert_others_work(host());
+    first.map(drop)
+}
+
+fn evaluate(statements: &str) -> Result<(), CallError> {
+    call(&Guest { evaluate: statements, ..Guest::default() })
+}
+
+fn load(bytes: &[u8]) -> LoadError {
+    let error = host().load(bytes, Kind::ContextType, LimitClass::Default).unwrap_err();
+    assert_others_work(host());
+    error
+}
+
+#[test]
+fn the_guest_of_these_tests_works_when_it_does_no_harm() {
+    let plugin = Guest::default().load().unwrap();
+    assert_eq!(plugin.descriptor().name, "Hostile");
+    assert_eq!(plugin.evaluate(&request("x")).unwrap(), inline("hello"));
+}
+
+#[test]
+fn an_endless_loop_runs_out_of_fuel() {
+    assert_eq!(evaluate("(loop (br 0))"), Err(CallError::OutOfFuel { limit: 200_000_000 }));
+}
+
+#[test]
+fn what_takes_time_without_fuel_is_stopped_by_the_clock() {
+    let guest = Guest {
+        pages: 400,
+        evaluate: "(loop (memory.fill (i32.const 65536) (i32.const 0) (i32.const 25000000)) (br 0))",
+        ..Guest::default()
+    };
+    assert_eq!(call(&guest), Err(CallError::Timeout { seconds: 2 }));
+}
+
+#[test]
+fn recursion_ends_at_the_stacks_end() {
+    let error = evaluate("(drop (call $evaluate (i32.const 0)))").unwrap_err();
+    assert_eq!(error, CallError::StackOverflow { limit: 512 << 10 });
+}
+
+#[test]
+fn memory_ends_at_its_limit() {
+    let error = evaluate("(loop (drop (memory.grow (i32.const 16))) (br 0))").unwrap_err();
+    assert_eq!(error, CallError::OutOfMemory { limit: 32 << 20 });
+    assert_eq!(error.to_string(), "the plugin was stopped: it wanted more than 33554432 bytes of memory");
+}
+
+#[test]
+fn memory_from_the_start_counts_too() {
+    let error = Guest { pages: 513, ..Guest::default() }.load().unwrap_err();
+    assert_eq!(error, LoadError::Describe(CallError::OutOfMemory { limit: 32 << 20 }));
+    assert_others_work(host());
+}
+
+#[test]
+fn tables_end_at_their_limit() {
+    let guest = Guest {
+        items: "(table $t 0 funcref)",
+        evaluate: "(loop (drop (table.grow $t (ref.null func) (i32.const 10000))) (br 0))",
+        ..Guest::default()
+    };
+    assert_eq!(call(&guest), Err(CallError::OutOfMemory { limit: 32 << 20 }));
+}
+
+#[test]
+fn a_flood_of_log_lines_is_dropped_and_then_stopped() {
+    let line = "(call $log (i32.const 1) (i32.const 2048) (i32.const 5))";
+    assert_eq!(evaluate(&line.repeat(100)), Ok(()));
+    assert_eq!(evaluate(&format!("(loop {line} (br 0))")), Err(CallError::LogFlood { limit: 4096 }));
+}
+
+#[test]
+fn a_huge_result_is_refused() {
+    let answer_of = |bytes: u32| {
+        Guest {
+        pages: 64,
+        evaluate: &*Box::leak(
+            format!("(i32.store (i32.const 1060) (i32.const 4096)) (i32.store (i32.const 1064) (i32.const {bytes}))")
+                .into_boxed_str(),
+        ),
+        ..Guest::default()
+    }
+    };
+    assert_eq!(call(&answer_of(1 << 20)), Ok(()));
+    for bytes in [1_200_000, 3_000_000] {
+        assert_eq!(call(&answer_of(bytes)), Err(CallError::OutputTooLarge { limit: 1_114_112 }));
+    }
+}
+
+#[test]
+fn a_crash_is_told_with_the_last_words() {
+    let CallError::Trap { reason, words } = evaluate("(unreachable)").unwrap_err() else { panic!() };
+    assert!(reason.contains("unreachable"), "{reason}");
+    assert_eq!(words, None);
+    let error =
+        evaluate("(call $log (i32.const 3) (i32.const 2048) (i32.const 5)) (unreachable)").unwrap_err();
+    assert!(error.to_string().ends_with("; it last logged: hello"), "{error}");
+}
+
+#[test]
+fn answers_outside_its_memory_or_that_are_no_text_are_a_crash() {
+    for (statements, words) in [
+        (
+            "(i32.store (i32.const 1060) (i32.const 65530)) (i32.store (i32.const 1064) (i32.const 100))",
+            "out",
+        ),
+        ("(i32.store (i32.const 2048) (i32.const 0xffffffff))", "utf-8"),
+        ("(i32.store8 (i32.const 1024) (i32.const 7))", "discriminant"),
+        ("(return (i32.const 65533))", "align"),
+    ] {
+        let CallError::Trap { reason, .. } = evaluate(statements).unwrap_err() else { panic!() };
+        assert!(reason.contains(words), "{statements}: {reason}");
+    }
+}
+
+#[test]
+fn an_import_that_nobody_has_is_a_crash_when_it_is_called() {
+    let error = evaluate("(call $danger)").unwrap_err();
+    assert!(error.to_string().contains("unknown import: `danger`"), "{error}");
+}
+
+#[test]
+fn a_descriptor_or_schema_that_breaks_a_rule_is_refused() {
+    let error = Guest { name: "no name", ..Guest::default() }.load().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the plugin's descriptor is not usable: name \"no name\""),
+        "{error}"
+    );
+    let error = Guest { schema: r##"{"$ref":"#"}"##, ..Guest::default() }.load().unwrap_err();
+    assert!(error.to_string().starts_with("the plugin's config-schema is not usable: \"$ref\""), "{error}");
+    let error = Guest { describe: "(loop (br 0))", ..Guest::default() }.load().unwrap_err();
+    assert_eq!(error, LoadError::Describe(CallError::OutOfFuel { limit: 200_000_000 }));
+}
+
+#[test]
+fn another_world_is_named() {
+    let context_type = Guest::default().component();
+    let error =
+        host().load(&context_type, Kind::CommandBuilder, LimitClass::Default).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the component does not export the interface of a command-builder")
+            && error.contains("it exports kubeopencode:plugin/context-type@1.0.0"),
+        "{error}"
+    );
+    let empty = load(&wat::parse_str("(component)").unwrap()).to_string();
+    assert!(empty.ends_with("it exports nothing"), "{empty}");
+}
+
+#[test]
+fn what_is_no_component_is_told_what_it_is() {
+    let module = wat::parse_str("(module)").unwrap();
+    let native = wasmtime::Engine::default().precompile_module(&module).unwrap();
+    assert_eq!(load(&module), LoadError::CoreModule);
+    assert_eq!(load(&native), LoadError::Precompiled);
+    assert_eq!(load(b""), LoadError::Empty);
+    assert_eq!(load(b"#!/bin/sh"), LoadError::NotWasm);
+    assert_eq!(
+        load(&vec![0; (4 << 20) + 1]),
+        LoadError::TooLarge { bytes: (4 << 20) + 1, limit: 4 << 20, class: "default" }
+    );
+    let component = Guest::default().component();
+    for length in [8, 100, component.len() / 2, component.len() - 1] {
+        let error = load(&component[..length]);
+        let expected = matches!(error, LoadError::Invalid(_) | LoadError::WrongWorld { .. });
+        assert!(expected, "{length}: {error}");
+    }
+    let mut broken = component.clone();
+    broken[200..].fill(0xff);
+    assert!(matches!(load(&broken), LoadError::Invalid(_)));
+}
+
+#[test]
+fn a_function_that_would_take_too_long_to_compile_is_refused_and_taken_as_large() {
+    let body = "(drop (i32.const 1))".repeat(30_000);
+    let component = Guest { evaluate: &body, ..Guest::default() }.component();
+    let error = load(&component).to_string();
+    assert!(error.contains("has 90006 bytes, more than the 65536 allowed"), "{error}");
+    host().load(&component, Kind::ContextType, LimitClass::Large).unwrap();
+}
+
+#[test]
+fn a_component_that_takes_gigabytes_to_compile_ends_its_worker_only() {
+    // each function keeps thousands of values alive across thousands of joins
+    let function: String = {
+        let locals = "i64 ".repeat(4000);
+        let joins: String = (0..4000)
+            .map(|i| format!("(if (local.get 0) (then (local.set {} (i64.const {i}))))", 1 + i))
+            .collect();
+        let uses: String = (0..4000).map(|i| format!("(i64.add (local.get {}))", 1 + i)).collect();
+        format!("(func (param i32) (result i64) (local {locals}) {joins} (i64.const 0) {uses})")
+    };
+    let component = wat::parse_str(format!("(component (core module {}))", function.repeat(60))).unwrap();
+    let error = load(&component);
+    assert!(matches!(error, LoadError::TooExpensive { .. }), "{error}");
+    assert_eq!(load(&component), error);
+}
