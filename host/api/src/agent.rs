@@ -1,5 +1,7 @@
 //! Agent: how Tasks are executed. Images, credentials, limits, shared context.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{

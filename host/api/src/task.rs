@@ -1,5 +1,7 @@
 //! Task: one run of an agent.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;

@@ -157,9 +157,12 @@ impl Admission {
         self.settle(agent, &queue, &mut latest, &Leaving::default(), None).await.map(|_| ())
     }
 
-    /// Whether the Agent's ledger has an entry of this Task, as far as the cache shows.
-    pub fn holds(&self, agent: &ObjectKey, uid: &TaskUid) -> bool {
-        self.caches.agent(agent).and_then(|agent| agent.status.as_ref().map(|s| has(s, uid))).unwrap_or(false)
+    /// Whether the Agent's ledger may have an entry of this Task. The cache may be behind our own writes, so that of
+    /// an Agent with limits always may.
+    pub fn may_hold(&self, agent: &ObjectKey, uid: &TaskUid) -> bool {
+        self.caches.agent(agent).is_some_and(|agent| {
+            agent.spec.is_limited() || agent.status.as_ref().is_some_and(|status| has(status, uid))
+        })
     }
 
     /// Everybody who waits for this Agent.
@@ -173,6 +176,7 @@ impl Admission {
         Arc::clone(lock(&self.queues).entry(agent.clone()).or_default())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this writes the ledger")]
     /// Brings the Agent's status up to date. Also says whether `asking` holds a slot afterwards.
     async fn settle(
         &self,
@@ -238,7 +242,9 @@ impl Admission {
         let mut line = lock(&queue.waiting);
         let (mut woken, mut moved) = (Vec::new(), Vec::new());
         line.order.retain(|waiting| {
-            let admitted = verdict.newly.contains(&waiting.uid);
+            // by what stands there, not by what this write changed: an earlier one may have been done unanswered
+            let admitted =
+                agent.and_then(|agent| agent.status.as_ref()).is_some_and(|status| has(status, &waiting.uid));
             if admitted {
                 woken.push((
                     waiting.uid.clone(),

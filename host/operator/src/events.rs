@@ -88,6 +88,7 @@ impl Events {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "an Event is nobody's property")]
 async fn send(client: Client, waiting: mpsc::Receiver<Event>) {
     use futures::StreamExt;
     let events = futures::stream::unfold(waiting, |mut waiting| async move {

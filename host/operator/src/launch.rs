@@ -173,6 +173,7 @@ impl Launcher<'_> {
         Ok(if taken { Made::Taken } else { Made::There(()) })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the launch")]
     async fn make_config_map(&self, map: &ConfigMap, digest: &str) -> Result<Made<()>, LaunchError> {
         let (api, name) =
             (Api::<ConfigMap>::namespaced(self.client.clone(), &self.agent.namespace), map.name_any());

@@ -84,6 +84,7 @@ impl Leader {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
     /// One try to take or renew the lease: whether this operator has it now.
     async fn take(&self) -> Result<bool, kube::Error> {
         let now = Timestamp::now();

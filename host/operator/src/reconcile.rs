@@ -114,10 +114,9 @@ impl Operator {
             return Ok(Action::requeue(PATIENCE));
         }
         let recorded = task.status.as_ref().and_then(|s| s.pod_uid.as_deref());
-        if let Some(pod_uid) = recorded.filter(|uid| pods.iter().all(|pod| pod.uid() != *uid)) {
-            if self.writer.pods.is_ahead_of(pod_uid, None) {
-                return Ok(Action::requeue(PATIENCE));
-            }
+        let unseen = recorded.filter(|uid| pods.iter().all(|pod| pod.uid() != *uid));
+        if unseen.is_some_and(|pod_uid| self.writer.pods.is_ahead_of(pod_uid, None)) {
+            return Ok(Action::requeue(PATIENCE));
         }
         let last = recorded.and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
         let case = Case { task, uid, pods, settings, now: Timestamp::now() };
@@ -218,7 +217,7 @@ impl Operator {
         self.caches.pods.forget(&case.uid);
         let Some(agent) = running_agent(case.task) else { return };
         self.admission.leave(&agent, &case.uid);
-        if self.admission.holds(&agent, &case.uid) {
+        if self.admission.may_hold(&agent, &case.uid) {
             let _ = self.agents.send(agent);
         }
     }

@@ -34,6 +34,7 @@ impl Writer {
         Self { client, events, metrics, tasks: Written::default(), pods: Written::default() }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the writer")]
     /// Writes a status, unless it says what stands there already.
     ///
     /// # Errors

@@ -115,6 +115,7 @@ fn result_reader() -> Value {
         "args": ["--format", "json"],
         "rules": [
             {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
+            {"when": {"/type": "step_start"}},
             {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
             {"when": {"/type": "step_finish"}, "usage": {
                 "inputTokens": "/part/tokens/input",

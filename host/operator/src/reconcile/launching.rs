@@ -48,6 +48,12 @@ impl Operator {
             };
             return self.missing(case, &agent_key, &missing).await;
         };
+        if agent.spec.server_config.is_some() {
+            let message = format!(
+                "spec.serverConfig of Agent {agent_key}: this version has no server mode; remove it, or name another Agent"
+            );
+            return self.refuse(case, &Refusal::invalid_config(message)).await;
+        }
         let gathered = match gather(&self.host, &Live(&self.client), case.task, &agent, &case.settings).await
         {
             Ok(gathered) => gathered,
