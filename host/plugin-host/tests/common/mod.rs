@@ -7,16 +7,14 @@ use std::sync::OnceLock;
 use kubeopencode_api::plugin::{Action, EvaluateRequest, Kind, Origin, Outcome, Plan, TaskView};
 use kubeopencode_plugin_host::{HostOptions, LimitClass, LoadError, Plugin, PluginHost};
 use serde_json::Value;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 /// The compile worker that cargo built beside the tests.
-pub fn worker() -> PathBuf {
+pub(crate) fn worker() -> PathBuf {
     env!("CARGO_BIN_EXE_compile-worker").into()
 }
 
 /// One host for all tests of a binary; its cache lasts between runs.
-pub fn host() -> &'static PluginHost {
+pub(crate) fn host() -> &'static PluginHost {
     static HOST: OnceLock<PluginHost> = OnceLock::new();
     HOST.get_or_init(|| {
         let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
@@ -25,7 +23,7 @@ pub fn host() -> &'static PluginHost {
 }
 
 /// An item of a Task with this payload and nothing else.
-pub fn request(payload: impl Into<Value>) -> EvaluateRequest {
+pub(crate) fn request(payload: impl Into<Value>) -> EvaluateRequest {
     EvaluateRequest {
         task: TaskView {
             name: "task".into(),
@@ -47,31 +45,31 @@ pub fn request(payload: impl Into<Value>) -> EvaluateRequest {
 }
 
 /// What a plan of one text is.
-pub fn inline(text: &str) -> Outcome {
+pub(crate) fn inline(text: &str) -> Outcome {
     Outcome::Ready(Plan { actions: vec![Action::Inline(text.into())], ..Plan::default() })
 }
 
 /// The host still serves others.
-pub fn assert_others_work(host: &PluginHost) {
+pub(crate) fn assert_others_work(host: &PluginHost) {
     let text = host.context_type("Text").unwrap();
     assert_eq!(text.evaluate(&request("hello")).unwrap(), inline("hello"));
 }
 
 /// A context type as core WebAssembly text. Its memory begins with the descriptor, from 1024 on the answer
 /// `ready([inline("hello")])`; from 4096 on it is free.
-pub struct Guest<'a> {
+pub(crate) struct Guest<'a> {
     /// Pages of memory at the start.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// `name` in the descriptor.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// `config-schema` in the descriptor.
-    pub schema: &'a str,
+    pub(crate) schema: &'a str,
     /// Further items of the module.
-    pub items: &'a str,
+    pub(crate) items: &'a str,
     /// Statements of `describe` before it answers.
-    pub describe: &'a str,
+    pub(crate) describe: &'a str,
     /// Statements of `evaluate` before it answers with what is at 1024.
-    pub evaluate: &'a str,
+    pub(crate) evaluate: &'a str,
 }
 
 impl Default for Guest<'_> {
@@ -82,12 +80,12 @@ impl Default for Guest<'_> {
 
 impl Guest<'_> {
     /// The component.
-    pub fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         let Guest { pages, name, schema, items, describe, evaluate } = self;
         let word = |n: usize| n.to_le_bytes()[..4].iter().map(|b| format!("\\{b:02x}")).collect::<String>();
         let escaped: String = schema.bytes().map(|b| format!("\\{b:02x}")).collect();
         let text = format!(
-            r#"(module
+            r#"(core module $main
                 (import "kubeopencode:plugin/log@1.0.0" "log" (func $log (param i32 i32 i32)))
                 (import "$root" "danger" (func $danger))
                 (memory (export "memory") {pages})
@@ -119,27 +117,11 @@ impl Guest<'_> {
             one = word(1),
             five = word(5),
         );
-        encode(&text)
+        wat::parse_str(include_str!("context-type.wat").replace("(;MODULE;)", &text)).unwrap()
     }
 
     /// The plugin, loaded.
-    pub fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
+    pub(crate) fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
         host().load(&self.component(), Kind::ContextType, LimitClass::Default)
     }
-}
-
-/// Makes a component of a core module that implements a context type and may also import `danger`.
-fn encode(module: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
-    let world = "package test:hostile;
-        world hostile {
-            include kubeopencode:plugin/context-type-plugin@1.0.0;
-            import danger: func();
-        }";
-    let package = resolve.push_str("hostile.wit", world).unwrap();
-    let world = resolve.select_world(&[package], Some("hostile")).unwrap();
-    let mut module = wat::parse_str(module).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }
