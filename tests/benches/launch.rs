@@ -4,8 +4,15 @@
 //! The figures of a controller-runtime operator that does this job, measured on the same kind of machine (two cores,
 //! etcd and kube-apiserver beside it), stand in the last column.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench that cannot go on says so by panicking"
+)]
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -105,7 +112,10 @@ impl Bench {
             ticks.tick().await;
             create(&stage, i).await;
         }
-        until(&stage, "all Tasks are over", |history| history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == STEADY).await;
+        until(&stage, "all Tasks are over", |history| {
+            history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == STEADY
+        })
+        .await;
         drop(operator);
         let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
         let ours = Latency::of(&entries);
@@ -124,10 +134,25 @@ impl Bench {
         let bare = Latency::of(&self.cluster.audit.all_writes_since(mark, &bare_stage.namespace));
         self.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "12.5-18 ms");
         self.row("10/s: created to Pod, p99", ms(ours.pod(99)), ms(bare.pod(99)), "25-29 ms");
-        self.row("10/s: created to gate off, p50", ms(ours.gate(50)), ms(bare.gate(50)), "12.5-18 ms (no gate)");
-        self.row("10/s: created to gate off, p99", ms(ours.gate(99)), ms(bare.gate(99)), "25-29 ms (no gate)");
+        self.row(
+            "10/s: created to gate off, p50",
+            ms(ours.gate(50)),
+            ms(bare.gate(50)),
+            "12.5-18 ms (no gate)",
+        );
+        self.row(
+            "10/s: created to gate off, p99",
+            ms(ours.gate(99)),
+            ms(bare.gate(99)),
+            "25-29 ms (no gate)",
+        );
         let per_task = as_f64(writes.len()) / as_f64(STEADY);
-        self.row("writes per Task, to its end", format!("{per_task:.2}, {conflicts} conflicts"), "-".into(), "5.0-5.4 up to Running");
+        self.row(
+            "writes per Task, to its end",
+            format!("{per_task:.2}, {conflicts} conflicts"),
+            "-".into(),
+            "5.0-5.4 up to Running",
+        );
         stage.clear_away().await;
         bare_stage.clear_away().await;
     }
@@ -141,13 +166,24 @@ impl Bench {
         let mark = self.cluster.audit.mark();
         let yaml = TASK.replace("spec:", "spec:\n  agentRef: one-at-a-time");
         stage.create_tasks(&yaml, QUEUE).await;
-        until(&stage, "all Tasks are over", |history| history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == QUEUE).await;
+        until(&stage, "all Tasks are over", |history| {
+            history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == QUEUE
+        })
+        .await;
         drop(operator);
         let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
-        let mut made: Vec<Timestamp> = entries.iter().filter(|entry| entry.summary() == "create pods 201").map(|entry| entry.stage_timestamp).collect();
+        let mut made: Vec<Timestamp> = entries
+            .iter()
+            .filter(|entry| entry.summary() == "create pods 201")
+            .map(|entry| entry.stage_timestamp)
+            .collect();
         made.sort();
         // the kubelet's last word on a Pod comes before the next Pod is made
-        let ends: Vec<Timestamp> = entries.iter().filter(|entry| entry.summary() == "patch pods/status 200").map(|entry| entry.stage_timestamp).collect();
+        let ends: Vec<Timestamp> = entries
+            .iter()
+            .filter(|entry| entry.summary() == "patch pods/status 200")
+            .map(|entry| entry.stage_timestamp)
+            .collect();
         let waits = made.iter().skip(1).filter_map(|made| {
             let end = ends.iter().filter(|end| *end < made).max()?;
             Some(made.duration_since(*end).as_secs_f64())
@@ -166,7 +202,10 @@ impl Bench {
             let operator = self.operator();
             operator.is_ready().await;
             create(&stage, BURST).await;
-            until(&stage, "one Task is launched", |history| history.all(Kind::Pod).any(|pod| !pod.is_gated())).await;
+            until(&stage, "one Task is launched", |history| {
+                history.all(Kind::Pod).any(|pod| !pod.is_gated())
+            })
+            .await;
             Template::of(&stage).await
         };
         let mark = self.cluster.audit.mark();
@@ -184,7 +223,13 @@ impl Bench {
     /// From the first Task to the last gate, launches per second.
     fn speed(&self, mark: Mark, namespace: &str) -> f64 {
         let entries = self.cluster.audit.all_writes_since(mark, namespace);
-        let times = |summary: &str| entries.iter().filter(|entry| entry.summary() == summary).map(|entry| entry.stage_timestamp).collect::<Vec<_>>();
+        let times = |summary: &str| {
+            entries
+                .iter()
+                .filter(|entry| entry.summary() == summary)
+                .map(|entry| entry.stage_timestamp)
+                .collect::<Vec<_>>()
+        };
         let (created, opened) = (times("create tasks 201"), times("patch pods 200"));
         let (first, last) = (created.iter().min().unwrap(), opened.iter().max().unwrap());
         as_f64(opened.len()) / last.duration_since(*first).as_secs_f64()
@@ -198,26 +243,44 @@ impl Bench {
         let before = operator.processor();
         let mark = self.cluster.audit.mark();
         let burst = async |from: usize, to: usize| {
-            let created = futures::stream::iter(from..to).for_each_concurrent(CONCURRENCY, async |i| drop(create(&stage, i).await));
+            let created = futures::stream::iter(from..to)
+                .for_each_concurrent(CONCURRENCY, async |i| drop(create(&stage, i).await));
             created.await;
-            let launched = |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == to;
+            let launched =
+                |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == to;
             until(&stage, &format!("{to} Pods may be scheduled"), launched).await;
         };
         burst(0, BURST).await;
         let ours = self.speed(mark, &stage.namespace);
         let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &stage.namespace));
-        self.row("burst of 1000: launches per second", format!("{ours:.0}/s ({:.2} of bare)", ours / bare), format!("{bare:.0}/s"), "36-47/s");
+        self.row(
+            "burst of 1000: launches per second",
+            format!("{ours:.0}/s ({:.2} of bare)", ours / bare),
+            format!("{bare:.0}/s"),
+            "36-47/s",
+        );
         self.row("burst of 1000: created to gate off, p50", ms(latency.gate(50)), "-".into(), "");
         self.row("burst of 1000: created to gate off, p99", ms(latency.gate(99)), "-".into(), "");
         burst(BURST, MANY).await;
-        self.row("memory with 5000 Tasks and Pods", format!("{:.0} MiB", operator.memory()), "-".into(), "185 MiB");
-        self.row("processor time for 5000 launches", format!("{:.1} s", operator.processor() - before), "-".into(), "22-28 s");
+        self.row(
+            "memory with 5000 Tasks and Pods",
+            format!("{:.0} MiB", operator.memory()),
+            "-".into(),
+            "185 MiB",
+        );
+        self.row(
+            "processor time for 5000 launches",
+            format!("{:.1} s", operator.processor() - before),
+            "-".into(),
+            "22-28 s",
+        );
         drop(operator);
         let mark = self.cluster.audit.mark();
         create(&stage, MANY).await;
         let started = Timestamp::now();
         let operator = self.operator();
-        let launched = |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == MANY + 1;
+        let launched =
+            |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == MANY + 1;
         until(&stage, "the Task that waited is launched", launched).await;
         let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
         let made = entries.iter().find(|entry| entry.summary() == "create pods 201").unwrap().stage_timestamp;
@@ -232,7 +295,10 @@ impl Bench {
         for Row(what, ours, bare, reference) in &self.rows {
             println!("{what:<44} {ours:>26} {bare:>14}   {reference}");
         }
-        println!("\n{:.0} s; reference: a controller-runtime operator on the same kind of machine", took.as_secs_f64());
+        println!(
+            "\n{:.0} s; reference: a controller-runtime operator on the same kind of machine",
+            took.as_secs_f64()
+        );
     }
 }
 
@@ -262,9 +328,12 @@ impl Template {
             let history = stage.record.history();
             let pod = history.all(Kind::Pod).find(|pod| !pod.is_gated()).unwrap();
             let name = pod.annotation("kubeopencode.io/task-name").to_owned();
-            let born = history.revisions(Kind::Pod).find(|born| born.uid() == pod.uid()).unwrap().object.clone();
+            let born =
+                history.revisions(Kind::Pod).find(|born| born.uid() == pod.uid()).unwrap().object.clone();
             let map = history.get(Kind::ConfigMap, &format!("{name}-context")).unwrap().object.clone();
-            let recorded = history.revisions(Kind::Task).find(|task| task.name() == name && !task.text("/status/podUID").is_empty());
+            let recorded = history
+                .revisions(Kind::Task)
+                .find(|task| task.name() == name && !task.text("/status/podUID").is_empty());
             (name, born, map, recorded.unwrap().object["status"].clone())
         };
         for object in [&mut pod, &mut map] {
@@ -293,9 +362,16 @@ impl Template {
         let tasks = Api::<Task>::namespaced(self.client.clone(), namespace);
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let (map, pod): (ConfigMap, Pod) = (serde_json::from_value(of_task(&self.map)).unwrap(), serde_json::from_value(of_task(&self.pod)).unwrap());
+        let (map, pod): (ConfigMap, Pod) = (
+            serde_json::from_value(of_task(&self.map)).unwrap(),
+            serde_json::from_value(of_task(&self.pod)).unwrap(),
+        );
         let claim = Patch::Merge(&claim);
-        let (claimed, map, pod) = futures::join!(tasks.patch(&name, &patch, &claim), maps.create(&post, &map), pods.create(&post, &pod));
+        let (claimed, map, pod) = futures::join!(
+            tasks.patch(&name, &patch, &claim),
+            maps.create(&post, &map),
+            pods.create(&post, &pod)
+        );
         let (claimed, pod) = (claimed.unwrap(), pod.unwrap());
         map.unwrap();
         let mut status = self.status.clone();
@@ -318,11 +394,16 @@ impl Latency {
     fn of(entries: &[Entry]) -> Self {
         let times = |summary: &str| -> HashMap<String, Timestamp> {
             let those = entries.iter().filter(|entry| entry.summary() == summary);
-            those.map(|entry| (entry.name().trim_end_matches("-pod").to_owned(), entry.stage_timestamp)).collect()
+            those
+                .map(|entry| (entry.name().trim_end_matches("-pod").to_owned(), entry.stage_timestamp))
+                .collect()
         };
-        let (created, made, opened) = (times("create tasks 201"), times("create pods 201"), times("patch pods 200"));
+        let (created, made, opened) =
+            (times("create tasks 201"), times("create pods 201"), times("patch pods 200"));
         let since = |later: &HashMap<String, Timestamp>| {
-            let waits = created.iter().filter_map(|(task, created)| Some(later.get(task)?.duration_since(*created).as_secs_f64()));
+            let waits = created
+                .iter()
+                .filter_map(|(task, created)| Some(later.get(task)?.duration_since(*created).as_secs_f64()));
             let mut waits: Vec<f64> = waits.collect();
             waits.sort_by(f64::total_cmp);
             waits

@@ -47,8 +47,8 @@ impl Cluster {
     /// # Panics
     /// When the environment names none.
     pub async fn control_plane() -> Self {
-        let [admin, operator, audit] =
-            ["KUBECONFIG", "OPERATOR_KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_TEST_{name}")));
+        let [admin, operator, audit] = ["KUBECONFIG", "OPERATOR_KUBECONFIG", "AUDIT_LOG"]
+            .map(|name| from_environment(&format!("KUBEOPENCODE_TEST_{name}")));
         let operator = Some(config(&operator).await);
         let cluster = Self { admin: config(&admin).await, operator, audit: AuditLog::new(audit, OPERATOR) };
         static PREPARED: OnceCell<()> = OnceCell::const_new();
@@ -61,7 +61,8 @@ impl Cluster {
     /// # Panics
     /// When the environment names none.
     pub async fn whole() -> Self {
-        let [admin, audit] = ["KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_E2E_{name}")));
+        let [admin, audit] =
+            ["KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_E2E_{name}")));
         Self { admin: config(&admin).await, operator: None, audit: AuditLog::new(audit, INSTALLED) }
     }
 
@@ -75,7 +76,10 @@ impl Cluster {
     pub fn operator_client(&self, namespace: &str, faults: &Faults) -> Client {
         let mut config = self.operator.clone().expect("on a whole cluster the chart's operator works");
         config.default_retry = false;
-        let layers = ServiceBuilder::new().layer(FaultyLayer(faults.clone())).map_request(scope(namespace)).into_inner();
+        let layers = ServiceBuilder::new()
+            .layer(FaultyLayer(faults.clone()))
+            .map_request(scope(namespace))
+            .into_inner();
         ClientBuilder::try_from(config).unwrap().with_layer(&layers).build()
     }
 }
@@ -85,7 +89,8 @@ impl Cluster {
 /// # Panics
 /// When it is not set: a test that cannot run must not pass.
 fn from_environment(name: &str) -> PathBuf {
-    let missing = || panic!("{name} is not set: this needs a real API server. Run: make test (or make bench)");
+    let missing =
+        || panic!("{name} is not set: this needs a real API server. Run: make test (or make bench)");
     std::env::var_os(name).map_or_else(missing, PathBuf::from)
 }
 
@@ -102,7 +107,10 @@ async fn prepare(client: &Client) {
         let name = crd.name_any();
         definitions.patch(&name, &apply, &Patch::Apply(&crd)).await.unwrap();
         let established = await_condition(definitions.clone(), &name, is_crd_established());
-        tokio::time::timeout(Duration::from_secs(30), established).await.expect("the API server takes the CRD").unwrap();
+        tokio::time::timeout(Duration::from_secs(30), established)
+            .await
+            .expect("the API server takes the CRD")
+            .unwrap();
     }
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
     Api::<Node>::all(client.clone()).patch(NODE, &apply, &Patch::Apply(&node)).await.unwrap();

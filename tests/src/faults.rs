@@ -1,8 +1,8 @@
 //! Faults between the operator and the API server, at the very request or watch event that a test names.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -125,7 +125,9 @@ impl Faults {
     /// One, at the `k`-th request or, for those of watches, event.
     pub fn at(fault: Fault, k: usize) -> Self {
         let strikes_events = Fault::OF_WATCHES.contains(&fault);
-        Self::by(move |moment| ((moment.verb == "WATCH") == strikes_events && moment.number == k).then_some(fault))
+        Self::by(move |moment| {
+            ((moment.verb == "WATCH") == strikes_events && moment.number == k).then_some(fault)
+        })
     }
 
     /// Wherever the rule says so.
@@ -286,7 +288,10 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Made(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Real(real) => real.poll(context),

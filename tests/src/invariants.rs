@@ -44,14 +44,26 @@ fn tasks_move_forward(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
         if let Some(before) = last.insert(task.uid(), task) {
             let (old, new) = (before.text("/status/phase"), task.text("/status/phase"));
             if rank(new) < rank(old) {
-                found.push(format!("I6: Task {} went from {old} back to {new} at {}", task.name(), task.version));
+                found.push(format!(
+                    "I6: Task {} went from {old} back to {new} at {}",
+                    task.name(),
+                    task.version
+                ));
             }
             if is_terminal(before) && before.object["status"] != task.object["status"] {
-                found.push(format!("I2: the status of Task {} changed after its end at {}", task.name(), task.version));
+                found.push(format!(
+                    "I2: the status of Task {} changed after its end at {}",
+                    task.name(),
+                    task.version
+                ));
             }
             let (old, new) = (before.text("/status/podUID"), task.text("/status/podUID"));
             if !old.is_empty() && old != new {
-                found.push(format!("I1: Task {} changed its Pod from {old} to {new} at {}", task.name(), task.version));
+                found.push(format!(
+                    "I1: Task {} changed its Pod from {old} to {new} at {}",
+                    task.name(),
+                    task.version
+                ));
             }
         }
     }
@@ -71,10 +83,17 @@ fn one_launch(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                 let pods = launched.entry(task).or_default();
                 if pods.insert(revision.uid()) {
                     if recorded.get(task) != Some(&revision.uid()) {
-                        found.push(format!("I1: Pod {} lost its gate before it was recorded, at {}", revision.name(), revision.version));
+                        found.push(format!(
+                            "I1: Pod {} lost its gate before it was recorded, at {}",
+                            revision.name(),
+                            revision.version
+                        ));
                     }
                     if pods.len() > 1 {
-                        found.push(format!("I1: {} Pods of Task {task} lost their gate: {pods:?}", pods.len()));
+                        found.push(format!(
+                            "I1: {} Pods of Task {task} lost their gate: {pods:?}",
+                            pods.len()
+                        ));
                     }
                 }
             }
@@ -92,15 +111,27 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
             Kind::Agent => {
                 let limit = revision.object["spec"]["maxConcurrentTasks"].as_u64().unwrap_or(0);
                 let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap() };
-                let admitted: Vec<_> =
-                    revision.list("/status/admitted").iter().filter_map(|entry| entry["taskUID"].as_str()).collect();
+                let admitted: Vec<_> = revision
+                    .list("/status/admitted")
+                    .iter()
+                    .filter_map(|entry| entry["taskUID"].as_str())
+                    .collect();
                 if admitted.iter().collect::<BTreeSet<_>>().len() != admitted.len() {
-                    found.push(format!("I3: Agent {} admitted a Task twice at {}", revision.name(), revision.version));
+                    found.push(format!(
+                        "I3: Agent {} admitted a Task twice at {}",
+                        revision.name(),
+                        revision.version
+                    ));
                 }
                 let before = agents.get(revision.name()).map_or(0, |(_, before)| before.len());
                 // a lowered limit takes nothing away
                 if admitted.len() > limit.max(before) {
-                    found.push(format!("I3: Agent {} admitted {} Tasks of {limit} at {}", revision.name(), admitted.len(), revision.version));
+                    found.push(format!(
+                        "I3: Agent {} admitted {} Tasks of {limit} at {}",
+                        revision.name(),
+                        admitted.len(),
+                        revision.version
+                    ));
                 }
                 agents.insert(revision.name(), (limit, admitted));
             }
@@ -112,15 +143,25 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                     continue;
                 }
                 let is_new = pods.insert(revision.uid());
-                let Some((limit, admitted)) = agents.get(revision.annotation(AGENT_NAME_ANNOTATION)) else { continue };
+                let Some((limit, admitted)) = agents.get(revision.annotation(AGENT_NAME_ANNOTATION)) else {
+                    continue;
+                };
                 if !is_new || *limit == usize::MAX {
                     continue;
                 }
                 if !admitted.contains(&revision.label(TASK_UID_LABEL)) {
-                    found.push(format!("I3: Pod {} may run without a slot at {}", revision.name(), revision.version));
+                    found.push(format!(
+                        "I3: Pod {} may run without a slot at {}",
+                        revision.name(),
+                        revision.version
+                    ));
                 }
                 if pods.len() > *limit {
-                    found.push(format!("I3: {} Pods may run on a limit of {limit} at {}", pods.len(), revision.version));
+                    found.push(format!(
+                        "I3: {} Pods may run on a limit of {limit} at {}",
+                        pods.len(),
+                        revision.version
+                    ));
                 }
             }
             _ => {}
@@ -140,16 +181,23 @@ fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut V
     for revision in revisions {
         match revision.kind {
             Kind::Pod if revision.gone => launched.retain(|_, pod| *pod != revision.uid()),
-            Kind::Pod if !revision.is_gated() => drop(launched.insert(revision.label(TASK_UID_LABEL), revision.uid())),
+            Kind::Pod if !revision.is_gated() => {
+                _ = launched.insert(revision.label(TASK_UID_LABEL), revision.uid())
+            }
             Kind::Task if revision.gone && launched.contains_key(revision.uid()) => {
-                found.push(format!("I4: Task {} went at {} while its Pod was there", revision.name(), revision.version));
+                found.push(format!(
+                    "I4: Task {} went at {} while its Pod was there",
+                    revision.name(),
+                    revision.version
+                ));
             }
             _ => {}
         }
     }
     for task in history.all(Kind::Task).filter(|task| !is_terminal(task)) {
         let pod = task.text("/status/podName");
-        let pod_is_there = history.get(Kind::Pod, pod).is_some_and(|pod| pod.uid() == task.text("/status/podUID"));
+        let pod_is_there =
+            history.get(Kind::Pod, pod).is_some_and(|pod| pod.uid() == task.text("/status/podUID"));
         if task.text("/status/phase") == "Running" && !pod_is_there {
             found.push(format!("I4: Task {} is Running without a Pod", task.name()));
         }

@@ -35,7 +35,11 @@ impl Drop for Kubelet {
 impl Kubelet {
     /// Takes care of the Pods of Tasks in one namespace.
     pub fn start(client: &Client, namespace: &str) -> Self {
-        Self(tokio::spawn(run(Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace), client.clone())))
+        Self(tokio::spawn(run(
+            Api::namespaced(client.clone(), namespace),
+            Api::namespaced(client.clone(), namespace),
+            client.clone(),
+        )))
     }
 }
 
@@ -48,7 +52,12 @@ async fn run(pods: Api<Pod>, tasks: Api<Task>, client: Client) {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
                 let worker = workers.entry(pod.uid().unwrap_or_default()).or_insert_with(|| {
                     let (worker, jobs) = unbounded_channel();
-                    let worker_of_pod = Worker { client: client.clone(), pods: pods.clone(), tasks: tasks.clone(), done: Done::Nothing };
+                    let worker_of_pod = Worker {
+                        client: client.clone(),
+                        pods: pods.clone(),
+                        tasks: tasks.clone(),
+                        done: Done::Nothing,
+                    };
                     work.spawn(worker_of_pod.run(jobs));
                     worker
                 });
@@ -116,14 +125,19 @@ impl Worker {
                     let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"nowhere\""}});
                     self.status(pod, "Pending", state).await;
                 }
-                _ => self.status(pod, "Running", json!({"running": {"startedAt": jiff::Timestamp::now()}})).await,
+                _ => {
+                    self.status(pod, "Running", json!({"running": {"startedAt": jiff::Timestamp::now()}}))
+                        .await
+                }
             }
             self.done = Done::Running;
             return;
         }
         if self.done == Done::Running {
             match self.agent_does(pod).await.as_str() {
-                "fail" => self.end(pod, "Failed", ended(3, "Error", Some(json!({"outcome": "failed"})))).await,
+                "fail" => {
+                    self.end(pod, "Failed", ended(3, "Error", Some(json!({"outcome": "failed"})))).await
+                }
                 "report-error" => {
                     let report = json!({"outcome": "agent-error", "error": "model not found"});
                     self.end(pod, "Failed", ended(1, "Error", Some(report))).await;
@@ -155,7 +169,8 @@ impl Worker {
         });
         let request = Request::new(Pod::url_path(&(), pod.namespace().as_deref()));
         let post = PostParams::default();
-        let request = request.create_subresource("binding", &pod.name_any(), &post, binding.to_string().into());
+        let request =
+            request.create_subresource("binding", &pod.name_any(), &post, binding.to_string().into());
         done(self.client.request::<Value>(request.unwrap()).await);
     }
 

@@ -1,6 +1,6 @@
 //! An operator under test: in a runtime of its own, so that it can die at any moment with everything that it does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::faults::Faults;
+
+const THREAD: &str = "operator-under-test";
 
 /// How long a graceful shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -27,6 +29,7 @@ pub struct Operator {
 impl Operator {
     /// Starts one for one namespace.
     pub fn start(cluster: &Cluster, namespace: &str, host: Arc<PluginHost>, faults: Faults) -> Self {
+        a_crash_is_no_panic();
         let (shutdown, (tell, ended)) = (CancellationToken::new(), oneshot::channel());
         let (cluster, faults_of_run, stop) = (cluster.clone(), faults.clone(), shutdown.clone());
         let options = Options {
@@ -38,7 +41,12 @@ impl Operator {
             host,
         };
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name(THREAD)
+                .enable_all()
+                .build()
+                .unwrap();
             let end = runtime.block_on(async {
                 let client = cluster.operator_client(&options.namespace, &faults_of_run);
                 tokio::select! {
@@ -55,12 +63,24 @@ impl Operator {
     }
 
     /// Ends it as SIGTERM does.
-    pub async fn stop(mut self) {
+    ///
+    /// # Panics
+    /// When it does not end in time, or badly.
+    pub async fn stop(self) {
+        self.try_stop().await.unwrap_or_else(|how| panic!("{how}"));
+    }
+
+    /// Ends it as SIGTERM does. One that has crashed before is as good as stopped.
+    ///
+    /// # Errors
+    /// How it ended, or that it did not end in time.
+    pub async fn try_stop(mut self) -> Result<(), String> {
         self.shutdown.cancel();
-        let end = tokio::time::timeout(SHUTDOWN, self.ended.take().unwrap()).await;
-        match end.expect("the operator shuts down in time") {
-            Ok(Some(Ok(())) | None) => {}
-            other => panic!("the operator ended badly: {other:?}"),
+        let Some(ended) = self.ended.take() else { return Ok(()) };
+        match tokio::time::timeout(SHUTDOWN, ended).await {
+            Ok(Ok(Some(Ok(())) | None)) => Ok(()),
+            Ok(other) => Err(format!("the operator ended badly: {other:?}")),
+            Err(_) => Err(format!("the operator did not shut down within {SHUTDOWN:?}")),
         }
     }
 
@@ -76,11 +96,23 @@ impl Operator {
             ended.await.expect("the operator does not panic");
         }
     }
+}
 
-    /// Whether it has crashed or ended.
-    pub fn is_dead(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
+/// When an operator dies its tasks are cancelled, and kube's runner, which waits for them, panics on its way out:
+/// nobody has to read that.
+fn a_crash_is_no_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let of_operator = std::thread::current().name() == Some(THREAD);
+            let cancelled =
+                panic.payload_as_str().is_some_and(|words| words.contains("JoinError::Cancelled"));
+            if !(of_operator && cancelled) {
+                usual(panic);
+            }
+        }));
+    });
 }
 
 impl Drop for Operator {

@@ -33,7 +33,8 @@ pub fn build() -> PathBuf {
     let messages = String::from_utf8(output.stdout).unwrap();
     let executable = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == "kubeopencode").then(|| message["executable"].as_str().map(PathBuf::from))?
+        (message["target"]["name"] == "kubeopencode")
+            .then(|| message["executable"].as_str().map(PathBuf::from))?
     };
     messages.lines().find_map(executable).expect("cargo names the executable")
 }
@@ -44,7 +45,11 @@ impl Program {
     /// # Panics
     /// When it cannot be started.
     pub fn start(executable: &Path, kubeconfig: &Path, plugin_cache: &Path, probes: u16) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(plugin_cache.with_extension("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(plugin_cache.with_extension("log"))
+            .unwrap();
         let child = Command::new(executable)
             .args(["controller", "--metrics-bind-address", "0", "--health-probe-bind-address"])
             .arg(format!("127.0.0.1:{probes}"))
@@ -74,10 +79,14 @@ impl Program {
 
     async fn answers(&self) -> bool {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", self.probes)).await else { return false };
+        let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", self.probes)).await else {
+            return false;
+        };
         let request = b"GET /readyz HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n";
         let mut answer = String::new();
-        stream.write_all(request).await.is_ok() && stream.read_to_string(&mut answer).await.is_ok() && answer.starts_with("HTTP/1.1 200")
+        stream.write_all(request).await.is_ok()
+            && stream.read_to_string(&mut answer).await.is_ok()
+            && answer.starts_with("HTTP/1.1 200")
     }
 
     /// Resident memory, in MiB.

@@ -3,7 +3,7 @@
 //! Tests wait on it and judge by it, never on the operator's word.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -147,7 +147,7 @@ impl Recorder {
             let list = api.list(&ListParams::default()).await.unwrap();
             let version = list.metadata.resource_version.clone().unwrap_or_default();
             for object in list.items {
-                history.lock().unwrap().add(revision(kind, object, false));
+                history.lock().unwrap_or_else(PoisonError::into_inner).add(revision(kind, object, false));
             }
             watches.spawn(follow(kind, api, version, Arc::clone(&history), changed.clone()));
         }
@@ -156,11 +156,15 @@ impl Recorder {
 
     /// The record so far.
     pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap()
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `look` finds what it looks for; `Err` after `patience`.
-    pub async fn wait<T>(&self, patience: Duration, mut look: impl FnMut(&History) -> Option<T>) -> Result<T, ()> {
+    pub async fn wait<T>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut(&History) -> Option<T>,
+    ) -> Result<T, ()> {
         let mut changed = self.changed.subscribe();
         let found = async {
             loop {
@@ -177,9 +181,11 @@ impl Recorder {
     /// Waits until the record shows everything that the API server shows.
     pub async fn catch_up(&self) {
         for kind in Kind::ALL {
-            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+            let api =
+                Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
             let listed = api.list(&ListParams::default()).await.unwrap().items;
-            let there: BTreeMap<String, u64> = listed.iter().map(|object| (object.name_any(), version_of(object))).collect();
+            let there: BTreeMap<String, u64> =
+                listed.iter().map(|object| (object.name_any(), version_of(object))).collect();
             let caught_up = |history: &History| {
                 let seen = history.all(kind).filter(|seen| !there.contains_key(seen.name())).count() == 0;
                 let newest = |(name, version): (&String, &u64)| {
@@ -192,7 +198,13 @@ impl Recorder {
     }
 }
 
-async fn follow(kind: Kind, api: Api<DynamicObject>, mut version: String, history: Arc<Mutex<History>>, changed: watch::Sender<u64>) {
+async fn follow(
+    kind: Kind,
+    api: Api<DynamicObject>,
+    mut version: String,
+    history: Arc<Mutex<History>>,
+    changed: watch::Sender<u64>,
+) {
     loop {
         let events = api.watch(&WatchParams::default(), &version).await.unwrap();
         futures::pin_mut!(events);
@@ -207,7 +219,7 @@ async fn follow(kind: Kind, api: Api<DynamicObject>, mut version: String, histor
                 WatchEvent::Error(error) => panic!("the record has a gap: {error:?}"),
             };
             version = object.resource_version().unwrap_or_default();
-            history.lock().unwrap().add(revision(kind, object, gone));
+            history.lock().unwrap_or_else(PoisonError::into_inner).add(revision(kind, object, gone));
             changed.send_modify(|count| *count += 1);
         }
     }

@@ -28,8 +28,9 @@ use crate::kubelet::Kubelet;
 use crate::operator::Operator;
 use crate::record::{History, Kind, Recorder, Revision};
 
-/// How long a scenario waits for a fact before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a scenario waits for a fact before it gives up: less than a minute, so that what the operator only finds in
+/// its rounds counts as missed.
+const PATIENCE: Duration = Duration::from_secs(40);
 /// The same with real nodes, which pull images and end Pods in their own time.
 const PATIENCE_WITH_NODES: Duration = Duration::from_secs(180);
 
@@ -145,7 +146,8 @@ impl Stage {
     pub async fn release_tasks(&self) {
         let held: Vec<String> = {
             let history = self.record.history();
-            let has_finalizer = |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(|f| f == FINALIZER);
+            let has_finalizer =
+                |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(|f| f == FINALIZER);
             history.all(Kind::Task).filter(has_finalizer).map(|task| task.name().to_owned()).collect()
         };
         let (tasks, patch) = (self.tasks(), json!({"metadata": {"finalizers": null}}));
@@ -204,7 +206,11 @@ impl Stage {
     pub async fn try_apply(&self, yaml: &str) -> Result<(), kube::Error> {
         for document in documents(yaml) {
             let object: DynamicObject = serde_json::from_value(document).unwrap();
-            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource_of(&object));
+            let api = Api::<DynamicObject>::namespaced_with(
+                self.client.clone(),
+                &self.namespace,
+                &resource_of(&object),
+            );
             let params = PatchParams::apply(FIELD_MANAGER).force();
             api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
         }
@@ -250,7 +256,11 @@ impl Stage {
     pub async fn phase(&self, name: &str, phase: Phase) -> Task {
         let has_phase = |task: &Task| {
             let now = task.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-            assert!(now == phase || !now.is_terminal(), "Task {name} is {now:?} instead of {phase:?}: {:#?}", task.status);
+            assert!(
+                now == phase || !now.is_terminal(),
+                "Task {name} is {now:?} instead of {phase:?}: {:#?}",
+                task.status
+            );
             now == phase
         };
         self.until_task(name, &format!("is {phase:?}"), has_phase).await
@@ -258,7 +268,10 @@ impl Stage {
 
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: Kind, name: &str) {
-        self.until(&format!("{kind:?} {name} is gone"), |history| history.get(kind, name).is_none().then_some(())).await;
+        self.until(&format!("{kind:?} {name} is gone"), |history| {
+            history.get(kind, name).is_none().then_some(())
+        })
+        .await;
     }
 
     /// Waits until the API server enforces a ResourceQuota.
@@ -298,7 +311,11 @@ impl Stage {
             let history = self.record.history();
             for kind in [Kind::Task, Kind::Agent] {
                 for object in history.all(kind) {
-                    text += &format!("--- {kind:?} {}\n{}", object.name(), serde_norway::to_string(&object.object).unwrap());
+                    text += &format!(
+                        "--- {kind:?} {}\n{}",
+                        object.name(),
+                        serde_norway::to_string(&object.object).unwrap()
+                    );
                 }
             }
             for pod in history.all(Kind::Pod) {
@@ -306,16 +323,23 @@ impl Stage {
                 text += &format!("--- Pod {} {}{gate} {}\n", pod.name(), pod.uid(), pod.object["status"]);
             }
             text += "--- what happened to Tasks and Pods\n";
-            let mut revisions: Vec<_> = history.revisions.iter().filter(|r| r.kind != Kind::ConfigMap).collect();
+            let mut revisions: Vec<_> =
+                history.revisions.iter().filter(|r| r.kind != Kind::ConfigMap).collect();
             revisions.sort_by_key(|revision| revision.version);
             let start = revisions.len().saturating_sub(200);
             for revision in &revisions[start..] {
                 text += &format!("{}\n", line(revision));
             }
         }
-        for event in self.api::<Event>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+        for event in
+            self.api::<Event>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
+        {
             let about = event.involved_object.name.unwrap_or_default();
-            text += &format!("Event {about}: {} {}\n", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+            text += &format!(
+                "Event {about}: {} {}\n",
+                event.reason.unwrap_or_default(),
+                event.message.unwrap_or_default()
+            );
         }
         text += &format!("--- writes of the operator: {:#?}", AuditLog::count(&self.writes()));
         text
@@ -329,7 +353,8 @@ fn line(revision: &Revision) -> String {
         Kind::Pod if revision.is_gated() => "gated".to_owned(),
         Kind::Pod => revision.text("/status/phase").to_owned(),
         Kind::Task => {
-            let deleting = if revision.text("/metadata/deletionTimestamp").is_empty() { "" } else { " deleting" };
+            let deleting =
+                if revision.text("/metadata/deletionTimestamp").is_empty() { "" } else { " deleting" };
             format!("{} {}{deleting}", revision.text("/status/phase"), revision.text("/status/podUID"))
         }
         Kind::Agent => format!("admitted {}", revision.list("/status/admitted").len()),
@@ -344,7 +369,8 @@ fn line(revision: &Revision) -> String {
 /// # Panics
 /// When it is no YAML.
 pub fn documents(yaml: &str) -> Vec<Value> {
-    let documents = serde_norway::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
+    let documents =
+        serde_norway::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
     documents.filter(|document| !document.is_null()).collect()
 }
 

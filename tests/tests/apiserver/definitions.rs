@@ -11,7 +11,9 @@ fn task(spec: &str) -> String {
 }
 
 fn agent(name: &str, spec: &str) -> String {
-    format!("apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec: {{serviceAccountName: s, {spec}}}\n")
+    format!(
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec: {{serviceAccountName: s, {spec}}}\n"
+    )
 }
 
 fn refusal(error: kube::Error) -> Box<Status> {
@@ -25,7 +27,8 @@ fn refusal(error: kube::Error) -> Box<Status> {
 async fn kubectl_get_shows_the_columns_of_the_contract() {
     scenario(async |stage| {
         let path = format!("/apis/kubeopencode.io/v1alpha1/namespaces/{}/tasks", stage.namespace);
-        let request = http::Request::get(path).header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let request =
+            http::Request::get(path).header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
         let table: serde_json::Value = stage.client.request(request.body(Vec::new()).unwrap()).await.unwrap();
         let columns = table["columnDefinitions"].as_array().unwrap();
         let named = |wide: bool| -> Vec<&str> {
@@ -46,8 +49,19 @@ async fn agent_ref_is_a_name_or_an_object_with_a_name() {
             stage.delete_task("t").await;
         }
         let long = "x".repeat(254);
-        for bad in ["\"\"", "5", "[default]", "[]", "{}", "{namespace: team}", "{name: \"\"}", "{name: a, namespace: b, extra: c}", &long] {
-            let error = stage.try_apply(&task(&format!("{{description: d, agentRef: {bad}}}"))).await.expect_err(bad);
+        for bad in [
+            "\"\"",
+            "5",
+            "[default]",
+            "[]",
+            "{}",
+            "{namespace: team}",
+            "{name: \"\"}",
+            "{name: a, namespace: b, extra: c}",
+            &long,
+        ] {
+            let error =
+                stage.try_apply(&task(&format!("{{description: d, agentRef: {bad}}}"))).await.expect_err(bad);
             let error = refusal(error);
             assert_eq!(error.code, 422, "{bad}: {}", error.message);
             assert!(error.message.contains("spec.agentRef"), "{bad}: {}", error.message);
@@ -62,22 +76,36 @@ async fn a_context_has_the_payload_of_its_type_and_no_other() {
         for (context, words) in [
             ("{type: Text}", "text is required for type Text"),
             ("{type: ConfigMap, text: a}", "configMap is required for type ConfigMap"),
-            ("{type: Text, text: a, git: {repository: https://x/y}}", "git is required for type Git and belongs to no other type"),
+            (
+                "{type: Text, text: a, git: {repository: https://x/y}}",
+                "git is required for type Git and belongs to no other type",
+            ),
             ("{type: Git}", "git is required for type Git"),
             ("{type: URL, url: {source: 'ftp://x'}}", "spec.contexts[0].url.source"),
             ("{type: File, file: {name: f, source: {}}}", "spec.contexts[0].file.source"),
-            ("{type: File, file: {name: f, source: {inline: a, secretKeyRef: {name: s, key: k}}}}", "spec.contexts[0].file.source"),
+            (
+                "{type: File, file: {name: f, source: {inline: a, secretKeyRef: {name: s, key: k}}}}",
+                "spec.contexts[0].file.source",
+            ),
             ("{type: Text, text: a, fileMode: 512}", "spec.contexts[0].fileMode"),
             ("{type: 'no such', text: a}", "spec.contexts[0].type"),
             ("{type: ConfigMap, configMap: {}}", "spec.contexts[0].configMap.name"),
             ("{text: a}", "spec.contexts[0].type"),
         ] {
-            let error = stage.try_apply(&task(&format!("{{description: d, contexts: [{context}]}}"))).await.expect_err(context);
+            let error = stage
+                .try_apply(&task(&format!("{{description: d, contexts: [{context}]}}")))
+                .await
+                .expect_err(context);
             let error = refusal(error);
             assert_eq!(error.code, 422, "{context}: {}", error.message);
             assert!(error.message.contains(words), "{context}: {}", error.message);
         }
-        for good in ["{type: Text, text: ''}", "{type: Runtime}", "{type: Runtime, runtime: {}}", "{type: JiraIssue, config: {key: A-1}}"] {
+        for good in [
+            "{type: Text, text: ''}",
+            "{type: Runtime}",
+            "{type: Runtime, runtime: {}}",
+            "{type: JiraIssue, config: {key: A-1}}",
+        ] {
             stage.apply(&task(&format!("{{description: d, contexts: [{good}]}}"))).await;
         }
     })
@@ -123,10 +151,18 @@ async fn the_api_server_keeps_what_must_not_change() {
         status(json!({"phase": "Running", "podUID": "a"})).await.unwrap();
 
         let error = refusal(spec(json!({"description": "e"})).await.unwrap_err());
-        assert!(error.message.contains("spec cannot change once the Task has been launched or is over"), "{}", error.message);
+        assert!(
+            error.message.contains("spec cannot change once the Task has been launched or is over"),
+            "{}",
+            error.message
+        );
         for other in [json!("b"), json!(null)] {
             let error = refusal(status(json!({"podUID": other})).await.unwrap_err());
-            assert!(error.message.contains("status.podUID never changes once it is set"), "{}", error.message);
+            assert!(
+                error.message.contains("status.podUID never changes once it is set"),
+                "{}",
+                error.message
+            );
         }
 
         status(json!({"phase": "Failed"})).await.unwrap();

@@ -40,7 +40,9 @@ async fn while_it_waits_or_is_queued() {
 #[tokio::test]
 async fn between_each_two_steps_of_its_launch() {
     // the launch stops before this write, for ever
-    for (verb, path) in [("POST", "/configmaps"), ("POST", "/pods"), ("PATCH", "/status"), ("PATCH", "/pods/")] {
+    for (verb, path) in
+        [("POST", "/configmaps"), ("POST", "/pods"), ("PATCH", "/status"), ("PATCH", "/pods/")]
+    {
         scenario(async |stage| {
             stage.apply(TEAM).await;
             let faults = Faults::by(move |moment: &Moment<'_>| {
@@ -52,9 +54,14 @@ async fn between_each_two_steps_of_its_launch() {
             faults.strike().await;
             stage.delete_task("fix").await;
             stage.gone(Kind::Task, "fix").await;
-            stage.until("its Pod is gone", |history| history.all(Kind::Pod).next().is_none().then_some(())).await;
+            stage
+                .until("its Pod is gone", |history| history.all(Kind::Pod).next().is_none().then_some(()))
+                .await;
             operator.stop().await;
-            assert!(stage.record.history().revisions(Kind::Pod).all(|pod| pod.is_gated()), "nothing ever ran");
+            assert!(
+                stage.record.history().revisions(Kind::Pod).all(|pod| pod.is_gated()),
+                "nothing ever ran"
+            );
         })
         .await;
     }
@@ -65,7 +72,9 @@ async fn while_it_runs_and_after_its_end() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        for (name, agent_does, phase) in [("runs", "run-on", Phase::Running), ("done", "succeed", Phase::Completed)] {
+        for (name, agent_does, phase) in
+            [("runs", "run-on", Phase::Running), ("done", "succeed", Phase::Completed)]
+        {
             stage.apply(&task(name, "default", agent_does)).await;
             stage.phase(name, phase).await;
             stage.delete_task(name).await;
@@ -86,7 +95,9 @@ async fn while_no_operator_is_there() {
         stage.phase("fix", Phase::Running).await;
         operator.crash().await;
         stage.delete_task("fix").await;
-        stage.until_task("fix", "waits for the operator", |task| task.metadata.deletion_timestamp.is_some()).await;
+        stage
+            .until_task("fix", "waits for the operator", |task| task.metadata.deletion_timestamp.is_some())
+            .await;
         let _operator = stage.operator();
         stage.gone(Kind::Task, "fix").await;
         stage.gone(Kind::Pod, "fix-pod").await;
@@ -122,13 +133,21 @@ async fn a_pod_that_outlived_its_task_is_waited_for_by_the_next_one() {
         let first = stage.phase("fix", Phase::Running).await;
         operator.crash().await;
         // somebody takes the finalizer off by hand
-        stage.tasks().patch("fix", &PatchParams::default(), &Patch::Merge(&json!({"metadata": {"finalizers": null}}))).await.unwrap();
+        stage
+            .tasks()
+            .patch("fix", &PatchParams::default(), &Patch::Merge(&json!({"metadata": {"finalizers": null}})))
+            .await
+            .unwrap();
         stage.delete_task("fix").await;
         stage.gone(Kind::Task, "fix").await;
         stage.apply(&task("fix", "default", "succeed")).await;
         let _operator = stage.operator();
         let second = stage.phase("fix", Phase::Completed).await;
-        assert_eq!(status(&second).pod_name.as_deref(), Some("fix-pod"), "never beside the old one under another name");
+        assert_eq!(
+            status(&second).pod_name.as_deref(),
+            Some("fix-pod"),
+            "never beside the old one under another name"
+        );
         let history = stage.record.history();
         let old = status(&first).pod_uid.as_deref().unwrap();
         let old_gone = history.revisions(Kind::Pod).find(|pod| pod.gone && pod.uid() == old).unwrap().version;

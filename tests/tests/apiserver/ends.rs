@@ -41,7 +41,10 @@ async fn an_image_that_cannot_be_pulled_is_named_while_the_task_runs() {
         assert_eq!(status(&task).phase, Some(Phase::Running));
         let (is, _, message) = words(&task, "Started");
         assert_eq!(is, "False");
-        assert!(message.contains("container \"agent\": ImagePullBackOff: Back-off pulling image \"nowhere\""), "{message}");
+        assert!(
+            message.contains("container \"agent\": ImagePullBackOff: Back-off pulling image \"nowhere\""),
+            "{message}"
+        );
         stage.delete_task("fix").await;
         stage.gone(Kind::Task, "fix").await;
     })
@@ -55,7 +58,10 @@ async fn a_task_over_its_timeout_fails_and_its_pod_goes() {
         let _operator = stage.operator();
         stage.apply(&task("run-on", "timeout: 1s")).await;
         let task = stage.phase("fix", Phase::Failed).await;
-        assert_eq!(words(&task, "Succeeded"), ("False", "Timeout", "the Task ran longer than spec.timeout (1s)"));
+        assert_eq!(
+            words(&task, "Succeeded"),
+            ("False", "Timeout", "the Task ran longer than spec.timeout (1s)")
+        );
         stage.gone(Kind::Pod, "fix-pod").await;
     })
     .await;

@@ -7,14 +7,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
-use kube::api::{Api, DeleteParams, ListParams};
-use kubeopencode_api::agent::Agent;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::cluster::{Cluster, plugin_host};
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::operator::Operator;
-use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::record::{History, Kind};
 use kubeopencode_tests::stage::{Stage, TEAM, make_namespace};
+use serde_json::json;
 
 use crate::{WORKER, status};
 
@@ -62,7 +62,11 @@ impl Scene {
                 }
                 stage
                     .until("both slots are given back", |history| {
-                        history.get(Kind::Agent, "one-at-a-time")?.list("/status/admitted").is_empty().then_some(())
+                        history
+                            .get(Kind::Agent, "one-at-a-time")?
+                            .list("/status/admitted")
+                            .is_empty()
+                            .then_some(())
                     })
                     .await;
             }
@@ -86,7 +90,9 @@ impl Scene {
 
     async fn agent_runs(self, stage: &Stage, run: &str) {
         let pod = format!("{run}-pod");
-        let runs = stage.until("the agent runs", |history| (history.get(Kind::Pod, &pod)?.text("/status/phase") == "Running").then_some(()));
+        let runs = stage.until("the agent runs", |history| {
+            (history.get(Kind::Pod, &pod)?.text("/status/phase") == "Running").then_some(())
+        });
         runs.await;
     }
 }
@@ -124,11 +130,18 @@ async fn every_fault_at_every_request_and_event() {
         .collect()
         .await;
     for lane in lanes {
-        let _ = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone()).delete(&lane, &DeleteParams::background()).await;
+        let _ = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone())
+            .delete(&lane, &DeleteParams::background())
+            .await;
     }
     println!("{}", table(&tallies, started.elapsed()));
     let broken: Vec<_> = tallies.values().flat_map(|tally| &tally.broken).collect();
-    assert!(broken.is_empty(), "{} broken:\n{}", broken.len(), broken.iter().map(|b| b.as_str()).collect::<Vec<_>>().join("\n"));
+    assert!(
+        broken.is_empty(),
+        "{} broken:\n{}",
+        broken.len(),
+        broken.iter().map(|b| b.as_str()).collect::<Vec<_>>().join("\n")
+    );
 }
 
 /// One fault in one scene, at the first request or event, the second, and so on.
@@ -153,9 +166,18 @@ async fn try_all(cluster: &Cluster, lane: &str, fault: Fault, scene: Scene) -> T
 }
 
 /// One run: what was struck, how often the operators wrote, and what broke.
-async fn play(cluster: &Cluster, lane: &str, fault: Fault, k: usize, scene: Scene, name: &str) -> (Vec<String>, usize, Vec<String>) {
+async fn play(
+    cluster: &Cluster,
+    lane: &str,
+    fault: Fault,
+    k: usize,
+    scene: Scene,
+    name: &str,
+) -> (Vec<String>, usize, Vec<String>) {
     let stage = Stage::set(cluster, Some(plugin_host(WORKER).await), lane).await;
-    stage.apply(TEAM).await;
+    if stage.record.history().all(Kind::Agent).next().is_none() {
+        stage.apply(TEAM).await;
+    }
     let faults = Faults::at(fault, k);
     let mut operators = vec![stage.operator_with(&faults)];
     let played = {
@@ -167,14 +189,21 @@ async fn play(cluster: &Cluster, lane: &str, fault: Fault, k: usize, scene: Scen
             futures::future::Either::Right(_) => unreachable!("a supervisor never ends"),
         }
     };
+    let mut broken = Vec::new();
     for operator in operators {
-        if !operator.is_dead() {
-            operator.stop().await;
+        // the one after a crash may just be starting
+        if fault.is_crash() {
+            operator.crash().await;
+        } else {
+            broken.extend(operator.try_stop().await.err());
         }
     }
-    let mut broken = stage.judge().await;
+    broken.extend(stage.judge().await);
     if let Err(panic) = played {
-        let words = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let words = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         broken.insert(0, words.unwrap_or_default());
     }
     if !broken.is_empty() {
@@ -197,13 +226,19 @@ async fn supervise(stage: &Stage, faults: &Faults, operators: &mut Vec<Operator>
 
 /// The next run finds the namespace as the first one did.
 async fn clear(stage: &Stage) {
-    let at_once = DeleteParams::default().grace_period(0);
+    let of_agents =
+        |history: &History| history.all(Kind::Agent).all(|agent| agent.list("/status/admitted").is_empty());
+    if !of_agents(&stage.record.history()) {
+        let nobody = Patch::Merge(json!({"status": {"admitted": []}}));
+        stage.agents().patch_status("one-at-a-time", &PatchParams::default(), &nobody).await.unwrap();
+    }
     stage.release_tasks().await;
+    let at_once = DeleteParams::default().grace_period(0);
     let _ = stage.tasks().delete_collection(&DeleteParams::background(), &ListParams::default()).await;
     let _ = stage.pods().delete_collection(&at_once, &ListParams::default()).await;
-    let _ = stage.api::<Agent>().delete_collection(&at_once, &ListParams::default()).await;
-    let is_clear = |history: &kubeopencode_tests::record::History| {
-        [Kind::Task, Kind::Pod, Kind::Agent].into_iter().all(|kind| history.all(kind).next().is_none()).then_some(())
+    let is_clear = |history: &History| {
+        let gone = [Kind::Task, Kind::Pod].into_iter().all(|kind| history.all(kind).next().is_none());
+        (gone && of_agents(history)).then_some(())
     };
     stage.until("the lane is clear", is_clear).await;
 }
@@ -219,11 +254,17 @@ fn table(tallies: &BTreeMap<(Fault, Scene), Tally>, took: Duration) -> String {
         for scene in Scene::ALL {
             let Tally { tried, slowest, most_writes, broken } = &tallies[&(fault, scene)];
             let verdict = if broken.is_empty() { "ok" } else { "BROKEN" };
-            text += &format!(" {:>26}", format!("{verdict} {tried}x {:.1}s {most_writes}w", slowest.as_secs_f64()));
+            text += &format!(
+                " {:>26}",
+                format!("{verdict} {tried}x {:.1}s {most_writes}w", slowest.as_secs_f64())
+            );
         }
         text += "\n";
     }
     let runs: usize = tallies.values().map(|tally| tally.tried + 1).sum();
-    text += &format!("{runs} runs in {:.0} s; x: places struck, s: slowest run, w: most writes of a run\n", took.as_secs_f64());
+    text += &format!(
+        "{runs} runs in {:.0} s; x: places struck, s: slowest run, w: most writes of a run\n",
+        took.as_secs_f64()
+    );
     text
 }

@@ -9,7 +9,9 @@ use crate::scenario;
 const LIMITED: &str = "{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {name: two}, spec: {serviceAccountName: kubeopencode-agent, maxConcurrentTasks: 2}}";
 
 fn task(name: &str, agent: &str) -> String {
-    format!("{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}}}, spec: {{description: d, agentRef: {agent}}}}}")
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}}}, spec: {{description: d, agentRef: {agent}}}}}"
+    )
 }
 
 fn completed(history: &History) -> usize {
@@ -17,7 +19,9 @@ fn completed(history: &History) -> usize {
 }
 
 async fn until_completed(stage: &Stage, count: usize) {
-    stage.until(&format!("{count} Tasks are Completed"), |history| (completed(history) >= count).then_some(())).await;
+    stage
+        .until(&format!("{count} Tasks are Completed"), |history| (completed(history) >= count).then_some(()))
+        .await;
 }
 
 /// Each Task had exactly one Pod that lost its gate: the invariants say at most one, the end says at least one.
@@ -39,7 +43,11 @@ async fn two_operators_with_stale_watches_do_no_harm() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         stage.apply(LIMITED).await;
-        let stale = || Faults::by(|moment| (moment.verb == "WATCH" && moment.number % 3 == 0).then_some(Fault::WatchStale));
+        let stale = || {
+            Faults::by(|moment| {
+                (moment.verb == "WATCH" && moment.number % 3 == 0).then_some(Fault::WatchStale)
+            })
+        };
         let (_one, _two) = (stage.operator_with(&stale()), stage.operator_with(&stale()));
         stage.create_tasks(&task("free", "default"), 8).await;
         stage.create_tasks(&task("limited", "two"), 8).await;
@@ -92,8 +100,13 @@ async fn an_operator_that_shuts_down_finishes_what_it_began() {
         operator.stop().await;
         // what was begun was brought to its end: no Pod is left with its gate
         stage.record.catch_up().await;
-        let gated: Vec<String> =
-            stage.record.history().all(Kind::Pod).filter(|pod| pod.is_gated()).map(|pod| pod.name().to_owned()).collect();
+        let gated: Vec<String> = stage
+            .record
+            .history()
+            .all(Kind::Pod)
+            .filter(|pod| pod.is_gated())
+            .map(|pod| pod.name().to_owned())
+            .collect();
         assert!(gated.is_empty(), "{gated:?}");
         let _next = stage.operator();
         until_completed(stage, 10).await;

@@ -18,7 +18,10 @@ fn task(name: &str, agent: &str, agent_does: &str) -> String {
 /// The Task ends as one that was stopped; says how many Pods it ever had.
 async fn is_stopped(stage: &Stage, name: &str) -> usize {
     let task = stage.phase(name, Phase::Completed).await;
-    assert_eq!(words(&task, "Stopped"), ("True", "UserStopped", "Task stopped by user via kubeopencode.io/stop annotation"));
+    assert_eq!(
+        words(&task, "Stopped"),
+        ("True", "UserStopped", "Task stopped by user via kubeopencode.io/stop annotation")
+    );
     assert_eq!(status(&task).reason.as_deref(), Some("UserStopped"));
     assert!(status(&task).completion_time.is_some());
     let pods = pods_of(&stage.record.history(), &task);
@@ -28,7 +31,11 @@ async fn is_stopped(stage: &Stage, name: &str) -> usize {
 /// The agent's container runs.
 async fn agent_runs(stage: &Stage, pod: &str) {
     let what = format!("Pod {pod} runs");
-    stage.until(&what, |history| (history.get(Kind::Pod, pod)?.text("/status/phase") == "Running").then_some(())).await;
+    stage
+        .until(&what, |history| {
+            (history.get(Kind::Pod, pod)?.text("/status/phase") == "Running").then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -93,7 +100,11 @@ async fn while_its_pod_is_gated() {
         let history = stage.record.history();
         assert!(history.revisions(Kind::Pod).all(|pod| pod.is_gated()), "nothing ever ran");
         let gone = history.revisions(Kind::Pod).find(|pod| pod.gone).unwrap().version;
-        let over = history.revisions(Kind::Task).find(|task| task.text("/status/phase") == "Completed").unwrap().version;
+        let over = history
+            .revisions(Kind::Task)
+            .find(|task| task.text("/status/phase") == "Completed")
+            .unwrap()
+            .version;
         assert!(gone < over, "a Pod with our gate is gone before the end is written");
     })
     .await;

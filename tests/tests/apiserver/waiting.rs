@@ -40,12 +40,36 @@ async fn files_may_be_applied_in_any_order() {
 
 #[tokio::test]
 async fn what_stays_missing_fails_the_task_with_its_name() {
-    let conventions = |more: &str| format!("{{description: d, contexts: [{{type: ConfigMap, configMap: {{name: team-conventions, {more}}}}}]}}");
+    let conventions = |more: &str| {
+        format!(
+            "{{description: d, contexts: [{{type: ConfigMap, configMap: {{name: team-conventions, {more}}}}}]}}"
+        )
+    };
     for (spec, reason, condition, words_expected) in [
-        ("{description: d, agentRef: nobody}".to_owned(), "AgentError", "Accepted", "agent \"nobody\" not found in namespace"),
-        ("{description: d, contexts: [{type: ConfigMap, configMap: {name: none}}]}".to_owned(), "ContextError", "Contexts", "ConfigMap none not found"),
-        (conventions("key: none"), "ContextError", "Contexts", "key none not found in ConfigMap team-conventions"),
-        ("{description: d, contexts: [{type: Jira, config: {}}]}".to_owned(), "PluginError", "Contexts", "no plugin for context type \"Jira\""),
+        (
+            "{description: d, agentRef: nobody}".to_owned(),
+            "AgentError",
+            "Accepted",
+            "agent \"nobody\" not found in namespace",
+        ),
+        (
+            "{description: d, contexts: [{type: ConfigMap, configMap: {name: none}}]}".to_owned(),
+            "ContextError",
+            "Contexts",
+            "ConfigMap none not found",
+        ),
+        (
+            conventions("key: none"),
+            "ContextError",
+            "Contexts",
+            "key none not found in ConfigMap team-conventions",
+        ),
+        (
+            "{description: d, contexts: [{type: Jira, config: {}}]}".to_owned(),
+            "PluginError",
+            "Contexts",
+            "no plugin for context type \"Jira\"",
+        ),
     ] {
         scenario(async |stage| {
             stage.apply(TEAM).await;
@@ -113,7 +137,8 @@ async fn the_grace_runs_from_the_first_miss_also_over_a_restart() {
         let operator = stage.operator();
         stage.apply(&task("{description: d, contexts: [{type: ConfigMap, configMap: {name: never}}]}")).await;
         waits(stage, "agent \"default\" not found").await;
-        let first = condition(&stage.tasks().get("fix").await.unwrap(), "Accepted").last_transition_time.clone();
+        let first =
+            condition(&stage.tasks().get("fix").await.unwrap(), "Accepted").last_transition_time.clone();
         operator.crash().await;
         stage.apply(TEAM).await;
         let _operator = stage.operator();

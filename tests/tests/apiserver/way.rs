@@ -28,8 +28,14 @@ async fn a_task_runs_once_and_completes() {
 
         let status = status(&task);
         assert_eq!(status.reason.as_deref(), Some("Completed"));
-        assert_eq!(status.agent_ref.as_ref().map(|a| (a.namespace.as_str(), a.name.as_str())), Some((stage.namespace.as_str(), "default")));
-        assert_eq!((status.pod_name.as_deref(), status.pod_namespace.as_deref()), (Some("fix-pod"), Some(stage.namespace.as_str())));
+        assert_eq!(
+            status.agent_ref.as_ref().map(|a| (a.namespace.as_str(), a.name.as_str())),
+            Some((stage.namespace.as_str(), "default"))
+        );
+        assert_eq!(
+            (status.pod_name.as_deref(), status.pod_namespace.as_deref()),
+            (Some("fix-pod"), Some(stage.namespace.as_str()))
+        );
         assert!(status.start_time.is_some() && status.completion_time.is_some() && status.duration.is_some());
         assert_eq!(status.observed_generation, Some(1));
         assert_eq!(status.queue_position, None);
@@ -41,11 +47,17 @@ async fn a_task_runs_once_and_completes() {
         assert_eq!((usage.input_tokens, usage.output_tokens), (Some(11), Some(7)));
         assert_eq!(words(&task, "Accepted").1, "Resolved");
         assert_eq!(words(&task, "Contexts").1, "Resolved");
-        assert_eq!(words(&task, "Queued"), ("False", "NoLimits", "Agent \"default\" has no capacity or quota limits"));
+        assert_eq!(
+            words(&task, "Queued"),
+            ("False", "NoLimits", "Agent \"default\" has no capacity or quota limits")
+        );
         assert_eq!(words(&task, "Ready").1, "PodLaunched");
         assert_eq!(words(&task, "Succeeded").0, "True");
         assert_eq!(task.metadata.labels.as_ref().unwrap()["kubeopencode.io/agent"], "default");
-        assert_eq!(task.metadata.finalizers.as_deref(), Some(["kubeopencode.io/task-cleanup".to_owned()].as_slice()));
+        assert_eq!(
+            task.metadata.finalizers.as_deref(),
+            Some(["kubeopencode.io/task-cleanup".to_owned()].as_slice())
+        );
 
         let history = stage.record.history();
         let pods = pods_of(&history, &task);
@@ -53,9 +65,15 @@ async fn a_task_runs_once_and_completes() {
         let born = &pods[0];
         assert!(born.is_gated(), "a Pod is born with our gate");
         assert_eq!(status.pod_uid.as_deref(), Some(born.uid()));
-        assert_eq!([born.label("app"), born.label("kubeopencode.io/task"), born.label("kubeopencode.io/task-uid")], ["kubeopencode", "fix", &uid]);
+        assert_eq!(
+            [born.label("app"), born.label("kubeopencode.io/task"), born.label("kubeopencode.io/task-uid")],
+            ["kubeopencode", "fix", &uid]
+        );
         assert_eq!(born.label("kubeopencode.io/task-namespace"), "", "only across namespaces");
-        assert_eq!([born.annotation("kubeopencode.io/task-name"), born.annotation("kubeopencode.io/agent-name")], ["fix", "default"]);
+        assert_eq!(
+            [born.annotation("kubeopencode.io/task-name"), born.annotation("kubeopencode.io/agent-name")],
+            ["fix", "default"]
+        );
         let owner = &born.list("/metadata/ownerReferences")[0];
         assert_eq!((owner["kind"].as_str(), owner["uid"].as_str()), (Some("Task"), Some(uid.as_str())));
         assert!(!history.get(Kind::Pod, "fix-pod").unwrap().is_gated());
@@ -66,7 +84,11 @@ async fn a_task_runs_once_and_completes() {
         assert_eq!(map.label("kubeopencode.io/task-uid"), uid);
         assert_eq!(map.object["data"]["workspace-task.md"], "Fix the bug.");
         let context = map.object["data"]["workspace-.kubeopencode-context.md"].as_str().unwrap();
-        assert!(context.contains("Functions are named after what they return.") && context.contains("This project counts stars."), "{context}");
+        assert!(
+            context.contains("Functions are named after what they return.")
+                && context.contains("This project counts stars."),
+            "{context}"
+        );
         drop(history);
 
         operator.stop().await;

@@ -21,8 +21,9 @@ async fn on_the_whole_cluster(play: impl AsyncFnOnce(&Stage)) {
 
 /// Where the stand-in for the model runs.
 fn model_namespace() -> String {
-    std::env::var("KUBEOPENCODE_E2E_MODEL_NAMESPACE")
-        .unwrap_or_else(|_| panic!("KUBEOPENCODE_E2E_MODEL_NAMESPACE is not set: this needs a whole cluster. Run: make test"))
+    std::env::var("KUBEOPENCODE_E2E_MODEL_NAMESPACE").unwrap_or_else(|_| {
+        panic!("KUBEOPENCODE_E2E_MODEL_NAMESPACE is not set: this needs a whole cluster. Run: make test")
+    })
 }
 
 /// The example's Agent with another model of the stand-in: `slow-N` answers after N seconds, `fail-N` with that status.
@@ -35,7 +36,9 @@ fn agent(model: &str) -> String {
 }
 
 fn task(name: &str) -> String {
-    format!("{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}}}, spec: {{description: Task {name} says hello.}}}}")
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}}}, spec: {{description: Task {name} says hello.}}}}"
+    )
 }
 
 fn status(task: &Task) -> &TaskStatus {
@@ -46,10 +49,16 @@ fn status(task: &Task) -> &TaskStatus {
 async fn received(client: &Client) -> String {
     let path = format!("/api/v1/namespaces/{}/services/model-stub:http/proxy/requests", model_namespace());
     let requests: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
-    let messages = requests.as_array().unwrap().iter().flat_map(|request| request["messages"].as_array().unwrap().clone());
+    let messages = requests
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|request| request["messages"].as_array().unwrap().clone());
     let text = |message: Value| match &message["content"] {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        Value::Array(parts) => {
+            parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n")
+        }
         _ => String::new(),
     };
     messages.map(text).collect::<Vec<_>>().join("\n")
@@ -58,7 +67,11 @@ async fn received(client: &Client) -> String {
 /// The agent's container runs.
 async fn agent_runs(stage: &Stage, pod: &str) {
     let running = |pod: &Value| pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
-    stage.until(&format!("the agent in Pod {pod} runs"), |history| running(&history.get(Kind::Pod, pod)?.object).then_some(())).await;
+    stage
+        .until(&format!("the agent in Pod {pod} runs"), |history| {
+            running(&history.get(Kind::Pod, pod)?.object).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -68,10 +81,18 @@ async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts
         stage.apply(TASK).await;
         let task = stage.phase("hello", Phase::Completed).await;
         let status = status(&task);
-        let summary = status.result.as_ref().and_then(|result| result.summary.as_deref()).expect("the agent's last words");
+        let summary = status
+            .result
+            .as_ref()
+            .and_then(|result| result.summary.as_deref())
+            .expect("the agent's last words");
         assert!(summary.contains("The model stub was asked:"), "{summary}");
         let usage = status.usage.as_ref().expect("what it took");
-        assert!(usage.input_tokens.is_some_and(|tokens| tokens > 0) && usage.output_tokens.is_some_and(|tokens| tokens > 0), "{usage:?}");
+        assert!(
+            usage.input_tokens.is_some_and(|tokens| tokens > 0)
+                && usage.output_tokens.is_some_and(|tokens| tokens > 0),
+            "{usage:?}"
+        );
         let log = LogParams { container: Some("agent".to_owned()), ..LogParams::default() };
         let log = stage.pods().logs(status.pod_name.as_deref().unwrap(), &log).await.unwrap();
         assert!(log.contains("The model stub was asked:"), "the log can be read by people: {log}");
@@ -95,7 +116,11 @@ async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
         stage.apply(&task("refused")).await;
         let task = stage.phase("refused", Phase::Failed).await;
         assert_eq!(status(&task).reason.as_deref(), Some("AgentReportedError"), "{:#?}", task.status);
-        let error = status(&task).result.as_ref().and_then(|result| result.error.as_deref()).expect("the agent's error");
+        let error = status(&task)
+            .result
+            .as_ref()
+            .and_then(|result| result.error.as_deref())
+            .expect("the agent's error");
         assert!(error.contains("the model stub was told to fail"), "{error}");
     })
     .await;
@@ -104,13 +129,19 @@ async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
 #[tokio::test]
 async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
     on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("slow-3").replace("spec:\n  serviceAccountName", "spec:\n  maxConcurrentTasks: 2\n  serviceAccountName")).await;
+        stage
+            .apply(&agent("slow-3").replace(
+                "spec:\n  serviceAccountName",
+                "spec:\n  maxConcurrentTasks: 2\n  serviceAccountName",
+            ))
+            .await;
         let names: Vec<String> = (0..5).map(|i| format!("killed-{i}")).collect();
         for name in &names {
             stage.apply(&task(name)).await;
         }
         let operators = Api::<Pod>::namespaced(stage.client.clone(), "kubeopencode-system");
-        let of_operator = ListParams::default().labels("app.kubernetes.io/name=kubeopencode,app.kubernetes.io/component=controller");
+        let of_operator = ListParams::default()
+            .labels("app.kubernetes.io/name=kubeopencode,app.kubernetes.io/component=controller");
         for done in 1..=3 {
             for pod in operators.list(&of_operator).await.unwrap() {
                 // its process gets SIGKILL, as in a node's crash
@@ -118,7 +149,10 @@ async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
             }
             stage
                 .until(&format!("{done} Tasks are Completed"), |history| {
-                    let over = history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
+                    let over = history
+                        .all(Kind::Task)
+                        .filter(|task| task.text("/status/phase") == "Completed")
+                        .count();
                     (over >= done).then_some(())
                 })
                 .await;
