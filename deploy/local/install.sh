@@ -37,10 +37,21 @@ helm() { "$tools/helm" "${helm_flags[@]}" "$@"; }
 declare -A images digests
 build_images() {
   local name digest archive lines
+  can_load_images
   lines=$("$repo/deploy/images/build.sh")
   while read -r name digest archive; do
     images[$name]=$archive digests[$name]=$digest
   done <<<"$lines"
+}
+
+# can_load_images: asked before minutes are spent on building them
+can_load_images() {
+  [ -z "$own" ] && [ -z "${REGISTRY:-}" ] || return 0
+  case $target_context in
+    kind-* | k3d-* | minikube) ;;
+    *) die "how do images come into the cluster of context $target_context?" \
+      "set REGISTRY to a registry that this machine may push to and the cluster may pull from, for example REGISTRY=registry.example.com/team (log in with: skopeo login)" ;;
+  esac
 }
 
 # load_images: into the cluster, in the way of its kind
@@ -55,8 +66,6 @@ load_images() {
     k3d-*) loaded k3d image import "${images[@]}" --cluster "${target_context#k3d-}" ;;
     minikube) for name in "${!images[@]}"; do loaded minikube image load "${images[$name]}"; done ;;
     *)
-      [ -n "${REGISTRY:-}" ] || die "how do images come into the cluster of context $target_context?" \
-        "set REGISTRY to a registry that this machine may push to and the cluster may pull from, for example REGISTRY=registry.example.com/team (log in with: skopeo login)"
       need skopeo:skopeo
       for name in "${!images[@]}"; do
         loaded skopeo copy --insecure-policy "docker-archive:${images[$name]}:$(built "$name")" "docker://$(reference "$name")"
