@@ -1,5 +1,12 @@
 //! What plugins cost: cold load, load from the cache, one call, memory of a loaded plugin.
-//! `cargo bench -p kubeopencode-plugin-host`; prints a table with the targets beside.
+//! `cargo test -p kubeopencode-plugin-host --bench plugins` (the profile of tests and images); prints a table with the targets beside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -29,7 +29,8 @@ fn config() -> Config {
         // the default of 4 GiB a memory would let some hundred calls at a time use up an address space
         .memory_reservation(MEMORY_RESERVATION)
         // backtraces walk frame pointers; nothing unwinds through a plugin
-        .native_unwind_info(false);
+        .native_unwind_info(false)
+        .cranelift_opt_level(wasmtime::OptLevel::None);
     config
 }
 

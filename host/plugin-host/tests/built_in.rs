@@ -1,5 +1,12 @@
 //! The built-in plugins through the host: what a user's items come to.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 mod common;
 
 use std::thread;

@@ -1,5 +1,12 @@
 //! The cache of compiled plugins and the worker that fills it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! Plugins that mean harm or are broken: each gets its own clear error, and the next call of another works.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 mod common;
 
 use common::{Guest, assert_others_work, host, inline, request};

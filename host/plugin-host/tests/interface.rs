@@ -1,5 +1,12 @@
 //! The plugin interface is frozen: plugins that were compiled against it must load for ever.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 use std::path::Path;
 use std::{env, fs};
 

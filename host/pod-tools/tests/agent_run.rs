@@ -1,6 +1,12 @@
 //! `agent-run` as a process, started as the agent's container starts it, around a fake agent written in sh that
 //! prints what the real one prints.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
 #![cfg(test)]
 
 mod container;

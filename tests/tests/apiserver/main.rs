@@ -2,6 +2,13 @@
 //!
 //! `make test` brings the API server up. Nodes there are none: a kubelet of the harness plays their part.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 mod accidents;
 mod bad_input;
 mod definitions;

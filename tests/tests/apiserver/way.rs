@@ -59,37 +59,42 @@ async fn a_task_runs_once_and_completes() {
             Some(["kubeopencode.io/task-cleanup".to_owned()].as_slice())
         );
 
-        let history = stage.record.history();
-        let pods = pods_of(&history, &task);
-        assert_eq!(pods.len(), 1);
-        let born = &pods[0];
-        assert!(born.is_gated(), "a Pod is born with our gate");
-        assert_eq!(status.pod_uid.as_deref(), Some(born.uid()));
-        assert_eq!(
-            [born.label("app"), born.label("kubeopencode.io/task"), born.label("kubeopencode.io/task-uid")],
-            ["kubeopencode", "fix", &uid]
-        );
-        assert_eq!(born.label("kubeopencode.io/task-namespace"), "", "only across namespaces");
-        assert_eq!(
-            [born.annotation("kubeopencode.io/task-name"), born.annotation("kubeopencode.io/agent-name")],
-            ["fix", "default"]
-        );
-        let owner = &born.list("/metadata/ownerReferences")[0];
-        assert_eq!((owner["kind"].as_str(), owner["uid"].as_str()), (Some("Task"), Some(uid.as_str())));
-        assert!(!history.get(Kind::Pod, "fix-pod").unwrap().is_gated());
+        {
+            let history = stage.record.history();
+            let pods = pods_of(&history, &task);
+            assert_eq!(pods.len(), 1);
+            let born = &pods[0];
+            assert!(born.is_gated(), "a Pod is born with our gate");
+            assert_eq!(status.pod_uid.as_deref(), Some(born.uid()));
+            assert_eq!(
+                [
+                    born.label("app"),
+                    born.label("kubeopencode.io/task"),
+                    born.label("kubeopencode.io/task-uid")
+                ],
+                ["kubeopencode", "fix", &uid]
+            );
+            assert_eq!(born.label("kubeopencode.io/task-namespace"), "", "only across namespaces");
+            assert_eq!(
+                [born.annotation("kubeopencode.io/task-name"), born.annotation("kubeopencode.io/agent-name")],
+                ["fix", "default"]
+            );
+            let owner = &born.list("/metadata/ownerReferences")[0];
+            assert_eq!((owner["kind"].as_str(), owner["uid"].as_str()), (Some("Task"), Some(uid.as_str())));
+            assert!(!history.get(Kind::Pod, "fix-pod").unwrap().is_gated());
 
-        let map = history.get(Kind::ConfigMap, "fix-context").unwrap();
-        assert_eq!(map.object["immutable"], true);
-        assert_eq!(map.annotation("kubeopencode.io/plan"), born.annotation("kubeopencode.io/plan"));
-        assert_eq!(map.label("kubeopencode.io/task-uid"), uid);
-        assert_eq!(map.object["data"]["workspace-task.md"], "Fix the bug.");
-        let context = map.object["data"]["workspace-.kubeopencode-context.md"].as_str().unwrap();
-        assert!(
-            context.contains("Functions are named after what they return.")
-                && context.contains("This project counts stars."),
-            "{context}"
-        );
-        drop(history);
+            let map = history.get(Kind::ConfigMap, "fix-context").unwrap();
+            assert_eq!(map.object["immutable"], true);
+            assert_eq!(map.annotation("kubeopencode.io/plan"), born.annotation("kubeopencode.io/plan"));
+            assert_eq!(map.label("kubeopencode.io/task-uid"), uid);
+            assert_eq!(map.object["data"]["workspace-task.md"], "Fix the bug.");
+            let context = map.object["data"]["workspace-.kubeopencode-context.md"].as_str().unwrap();
+            assert!(
+                context.contains("Functions are named after what they return.")
+                    && context.contains("This project counts stars."),
+                "{context}"
+            );
+        }
 
         operator.stop().await;
         let writes = stage.writes();

@@ -2,6 +2,13 @@
 //!
 //! `make test` brings the cluster up, loads the images, installs the chart and starts the stand-in.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests: a failure is a panic"
+)]
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, LogParams};
 use kube::{Client, ResourceExt};
