@@ -155,6 +155,7 @@ makeIPTablesUtilChains: false
 # a test cluster: many short Pods, whose images nobody could pull again
 maxPods: 200
 imageGCHighThresholdPercent: 100
+imagePullCredentialsVerificationPolicy: NeverVerify
 serializeImagePulls: false
 YAML
 }
