@@ -118,32 +118,43 @@ impl Stage {
         self.tolerated.lock().unwrap().push(violation);
     }
 
-    /// Deletes the namespace. Where an operator is installed it lets go of the Tasks, so that the namespace can end;
-    /// elsewhere nothing may wait for one.
+    /// Ends the scenario. Where an operator is installed, it lets go of the Tasks, so that the namespace goes; elsewhere
+    /// nothing may wait for an operator or a kubelet that is about to go itself.
     pub async fn strike(self) {
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        if self.host.is_some() {
-            self.release_tasks().await;
-            let _ = namespaces.delete(&self.namespace, &DeleteParams::background()).await;
+        if self.host.is_none() {
+            self.namespace_goes().await;
             return;
         }
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
-        let gone = await_condition(namespaces, &self.namespace, |there: Option<&Namespace>| there.is_none());
-        tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
+        self.release().await;
+        let _ = self.namespaces().delete(&self.namespace, &DeleteParams::background()).await;
     }
 
-    /// Deletes the namespace where no operator is (any more), and waits until it is gone.
+    /// Removes all of it where no operator is (any more).
     pub async fn clear_away(self) {
         self.record.catch_up().await;
-        self.release_tasks().await;
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
-        let gone = await_condition(namespaces, &self.namespace, |there: Option<&Namespace>| there.is_none());
+        self.release().await;
+        self.namespace_goes().await;
+    }
+
+    async fn namespace_goes(&self) {
+        self.namespaces().delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+        let is_gone = |there: Option<&Namespace>| there.is_none();
+        let gone = await_condition(self.namespaces(), &self.namespace, is_gone);
         tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
     }
 
-    /// Takes the finalizers off all Tasks.
-    pub async fn release_tasks(&self) {
+    fn namespaces(&self) -> Api<Namespace> {
+        Api::all(self.client.clone())
+    }
+
+    /// Takes the finalizers off all Tasks and removes all Pods at once.
+    pub async fn release(&self) {
+        self.release_tasks().await;
+        let at_once = DeleteParams::default().grace_period(0);
+        let _ = self.pods().delete_collection(&at_once, &ListParams::default()).await;
+    }
+
+    async fn release_tasks(&self) {
         let held: Vec<String> = {
             let history = self.record.history();
             let has_finalizer =

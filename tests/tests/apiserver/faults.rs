@@ -232,10 +232,8 @@ async fn clear(stage: &Stage) {
         let nobody = Patch::Merge(json!({"status": {"admitted": []}}));
         stage.agents().patch_status("one-at-a-time", &PatchParams::default(), &nobody).await.unwrap();
     }
-    stage.release_tasks().await;
-    let at_once = DeleteParams::default().grace_period(0);
+    stage.release().await;
     let _ = stage.tasks().delete_collection(&DeleteParams::background(), &ListParams::default()).await;
-    let _ = stage.pods().delete_collection(&at_once, &ListParams::default()).await;
     let is_clear = |history: &History| {
         let gone = [Kind::Task, Kind::Pod].into_iter().all(|kind| history.all(kind).next().is_none());
         (gone && of_agents(history)).then_some(())
