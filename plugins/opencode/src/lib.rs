@@ -112,10 +112,12 @@ fn sets_permission(config: Option<&str>) -> Result<bool, PluginError> {
 fn result_reader() -> Value {
     json!({
         "format": "json-lines",
-        "args": ["--format", "json"],
+        // its own log says on stderr what an error event often leaves out, and nothing when all is well
+        "args": ["--format", "json", "--print-logs", "--log-level", "ERROR"],
         "rules": [
             {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
             {"when": {"/type": "step_start"}},
+            {"when": {"/type": "tool_use"}, "print": "/part/state/title"},
             {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
             {"when": {"/type": "step_finish"}, "usage": {
                 "inputTokens": "/part/tokens/input",

@@ -26,7 +26,7 @@ fn a_task_runs_with_its_prompt_on_stdin_and_a_reader_around_it() {
     assert_eq!(plan.tools, Tools::InitContainer(None));
     assert_eq!(env(&plan.env), [("OPENCODE_PERMISSION", r#"{"*":"allow"}"#)]);
     let reader: Value = serde_json::from_str(&plan.result_reader.unwrap()).unwrap();
-    assert_eq!(reader["args"], json!(["--format", "json"]));
+    assert_eq!(reader["args"], json!(["--format", "json", "--print-logs", "--log-level", "ERROR"]));
 }
 
 #[test]
