@@ -1,5 +1,5 @@
-//! What plugins cost: cold load, load from the cache, one call, memory of a loaded plugin.
-//! `cargo test -p kubeopencode-plugin-host --bench plugins` (the profile of tests and images); prints a table with the targets beside.
+//! What plugins cost: cold load, load from the cache, one call, memory of a loaded plugin; a table with the targets
+//! beside. `cargo test -p kubeopencode-plugin-host --bench plugins` takes the profile of tests and images.
 
 #![allow(
     clippy::unwrap_used,

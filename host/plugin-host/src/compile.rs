@@ -35,7 +35,6 @@ pub(crate) struct Compiler {
     engine: Engine,
     cache_dir: PathBuf,
     worker: PathBuf,
-    compatibility: String,
     /// What was refused for a reason of its own, by digest and class: a broken ConfigMap that is looked at again
     /// and again costs one compilation.
     refused: Mutex<HashMap<(String, LimitClass), LoadError>>,
@@ -54,7 +53,6 @@ impl Compiler {
             engine: engine.clone(),
             cache_dir,
             worker,
-            compatibility: compatibility(engine),
             refused: Mutex::default(),
             turn: Mutex::default(),
         })
@@ -72,7 +70,7 @@ impl Compiler {
         if let Some(refusal) = lock(&self.refused).get(&key) {
             return Err(refusal.clone());
         }
-        let path = self.cache_dir.join(format!("{sha256}-{}.cwasm", self.compatibility));
+        let path = self.cache_dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
         if let Some(component) = self.cached(&path) {
             return Ok(component);
         }

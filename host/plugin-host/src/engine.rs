@@ -5,10 +5,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread;
 
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, OptLevel};
 
 use crate::error::HostError;
-use crate::limits::{MEMORY_RESERVATION, STACK, TICK};
+use crate::limits::{LimitClass, MEMORY_RESERVATION, STACK, TICK};
 
 /// Settings that decide what a component may contain, what its code checks, and whether a compiled file fits.
 ///
@@ -30,7 +30,8 @@ fn config() -> Config {
         .memory_reservation(MEMORY_RESERVATION)
         // backtraces walk frame pointers; nothing unwinds through a plugin
         .native_unwind_info(false)
-        .cranelift_opt_level(wasmtime::OptLevel::None);
+        // a third less processor time to compile; a call is mostly the making of its instance
+        .cranelift_opt_level(OptLevel::None);
     config
 }
 
@@ -39,10 +40,12 @@ pub(crate) fn engine() -> Result<Engine, HostError> {
     Engine::new(&config()).map_err(|error| HostError::Engine(format!("{error:#}")))
 }
 
-/// What a compiled file's name says about the engine that made it: another version, another configuration or other
-/// features of the processor give another hash.
-pub(crate) fn compatibility(engine: &Engine) -> String {
+/// What a compiled file's name says about the engine that made it and what it took: another version, configuration,
+/// processor or class gives another hash. Without the class, a plugin that only `large` takes would be taken as
+/// `default` wherever it happens to be in the cache.
+pub(crate) fn compatibility(engine: &Engine, class: LimitClass) -> String {
     let mut hasher = DefaultHasher::new();
+    class.hash(&mut hasher);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }

@@ -194,6 +194,7 @@ fn a_function_that_would_take_too_long_to_compile_is_refused_and_taken_as_large(
     let error = load(&component).to_string();
     assert!(error.contains("has 90005 bytes, more than the 65536 allowed"), "{error}");
     host().load(&component, Kind::ContextType, LimitClass::Large).unwrap();
+    assert_eq!(load(&component).to_string(), error, "what large has in the cache is not for default");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-;; The frame of a context type, as wit-component lays it out, around a core module that a test puts at its marked place.
+;; The frame of a context type, as wit-component lays it out, around a core module that a test puts at the mark.
 ;; The module imports `log` and `danger`, which the host does not have, and exports `memory`, `cabi_realloc`,
 ;; `describe` and `evaluate`.
 (component
