@@ -22,4 +22,5 @@ images: ## the container images, without Docker; prints where they are
 
 crds: ## write the chart's CustomResourceDefinitions anew, after a change of host/api
 	@mkdir -p deploy/chart/files/crds
-	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.yaml
+	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.partial
+	@mv deploy/chart/files/crds/definitions.partial deploy/chart/files/crds/definitions.yaml
