@@ -15,7 +15,7 @@ test: ## format, lints, licences, unit tests, tests on a real API server, e2e on
 	@deploy/local/test.sh
 
 bench: ## latency, throughput, writes and memory on a real API server
-	@deploy/local/with-control-plane.sh bench cargo bench --locked -p kubeopencode-tests
+	@deploy/local/with-control-plane.sh bench cargo bench --locked --profile dev --workspace --bench launch
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh

@@ -103,11 +103,6 @@ fn finish(
 fn tidy(schema: &mut Value, name: Option<&str>, core: bool) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
-    if object.get("format").is_some_and(|format| format == "int32") {
-        // the API server does not hold a number to its format
-        object.entry("minimum").or_insert_with(|| i32::MIN.into());
-        object.entry("maximum").or_insert_with(|| i32::MAX.into());
-    }
     if object.get("format") == Some(&json!("int32")) {
         // the API server checks bounds, not formats: without them it takes numbers that nobody can read
         object.entry("minimum").or_insert_with(|| json!(i32::MIN));
