@@ -13,6 +13,7 @@ mod accidents;
 mod bad_input;
 mod definitions;
 mod deletion;
+mod documents;
 mod ends;
 mod faults;
 mod limits;
