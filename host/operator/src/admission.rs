@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answers::{is_conflict, is_not_found};
-use crate::caches::Caches;
+use crate::caches::{Caches, key_of};
 use crate::ledger::{Blocked, Leaving, Verdict, Waiting, admit, worth_writing};
 use crate::metrics::Metrics;
 use crate::view::PodView;
@@ -165,13 +165,6 @@ impl Admission {
         })
     }
 
-    /// Everybody who waits for this Agent.
-    pub fn waiting(&self, agent: &ObjectKey) -> Vec<ObjectKey> {
-        let queue = self.queue(agent);
-        let line = lock(&queue.waiting);
-        line.order.iter().map(|w| ObjectKey::new(w.namespace.clone(), w.name.clone())).collect()
-    }
-
     fn queue(&self, agent: &ObjectKey) -> Arc<Queue> {
         Arc::clone(lock(&self.queues).entry(agent.clone()).or_default())
     }
@@ -308,11 +301,6 @@ impl Admission {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Namespace and name of an Agent.
-pub fn key_of(agent: &Agent) -> ObjectKey {
-    ObjectKey::new(agent.namespace().unwrap_or_default(), agent.name_any())
 }
 
 fn has(status: &AgentStatus, uid: &TaskUid) -> bool {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kube::Error;
 use kube::core::Status;
-use kubeopencode_api::condition::Reason;
 
 /// How long a refusal that may be a passing one (a Role in upgrade looks the same) is retried.
 pub const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
@@ -80,11 +79,6 @@ pub fn label(error: &Error) -> &'static str {
         },
         _ => "connection",
     }
-}
-
-/// Reason and patience of a refusal that is retried.
-pub fn refusal_reason(object: &str) -> Reason {
-    if object == "Pod" { Reason::PodCreationError } else { Reason::ConfigMapCreationError }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the watches show: Tasks, Agents, settings and Pods, as far as a decision may look at them.
 
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::agent::Agent;
@@ -10,6 +11,11 @@ use kubeopencode_api::task::Task;
 use kubeopencode_plan::Settings;
 
 use crate::pods::Pods;
+
+/// Namespace and name of an object.
+pub fn key_of(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
 
 /// A Task as the watch shows it; one that cannot be read does not wedge the others.
 pub type GuardedTask = DeserializeGuard<Task>;

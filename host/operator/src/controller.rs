@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::backoff::Failures;
-use crate::caches::{Caches, GuardedTask};
+use crate::caches::{Caches, GuardedTask, key_of};
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Touched};
@@ -239,8 +239,7 @@ async fn watch_pods(
                     |task: &Task| task.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running));
                 for guarded in operator.caches.tasks.state() {
                     if guarded.0.as_ref().is_ok_and(running) {
-                        let key = ObjectKey::new(guarded.namespace().unwrap_or_default(), guarded.name_any());
-                        drop(wakes.tasks.send(key));
+                        drop(wakes.tasks.send(key_of(guarded.as_ref())));
                     }
                 }
             }
@@ -266,7 +265,7 @@ async fn watch_agents(
             Event::Delete(agent) => (agent, true),
             Event::Init | Event::InitDone => return,
         };
-        let key = ObjectKey::new(agent.namespace().unwrap_or_default(), agent.name_any());
+        let key = key_of(agent);
         let generation = agent.meta().generation;
         // its own ledger's writes change nothing for those who wait
         let changed = generations.insert(key.clone(), generation) != Some(generation);
@@ -298,12 +297,7 @@ async fn watch_configs(
                 let over =
                     |task: &Task| task.status.as_ref().and_then(|s| s.phase).is_some_and(Phase::is_terminal);
                 if !guarded.0.as_ref().is_ok_and(over) {
-                    drop(
-                        wakes.tasks.send(ObjectKey::new(
-                            guarded.namespace().unwrap_or_default(),
-                            guarded.name_any(),
-                        )),
-                    );
+                    drop(wakes.tasks.send(key_of(guarded.as_ref())));
                 }
             }
         }

@@ -18,6 +18,7 @@ use kubeopencode_plan::{ExecutionPlan, Refusal, build};
 use serde_json::json;
 
 use crate::answers::{Denied, denied, is_conflict, is_invalid, is_not_found};
+use crate::caches::key_of;
 use crate::decide::Doomed;
 use crate::gather::Gathered;
 use crate::remove::{Removal, remove_config_map, remove_pod};
@@ -220,10 +221,9 @@ impl Launcher<'_> {
     /// What a Pod that holds our name means.
     async fn look_at(&self, there: PodView, digest: &str) -> Result<Made<PodView>, LaunchError> {
         if there.task_uid().as_ref() != Some(self.uid) {
-            let ours = Some(ObjectKey::new(self.task.namespace().unwrap_or_default(), self.task.name_any()));
+            let ours = Some(key_of(self.task));
             if there.task_uid().is_some() && there.task_key() == ours {
-                let key = ObjectKey::new(there.namespace().unwrap_or_default(), there.name_any());
-                return Err(LaunchError::PreviousPod(key));
+                return Err(LaunchError::PreviousPod(key_of(&there)));
             }
             return Ok(Made::Taken);
         }

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::admission::Admission;
 use crate::answers::{is_conflict, is_invalid, is_not_found, label};
 use crate::backoff::Failures;
-use crate::caches::{Caches, GuardedTask};
+use crate::caches::{Caches, GuardedTask, key_of};
 use crate::decide::{Doomed, End, HALT_SECONDS, Known, Rules, Step, decide};
 use crate::launch::open_gate;
 use crate::ledger::Waiting;
@@ -295,7 +295,7 @@ impl Operator {
     async fn record(&self, case: &Case<'_>, pod: &PodView) -> Looked {
         let Some(agent) = pod.agent_key() else { return Ok(Action::await_change()) };
         let launch = crate::status::Launch {
-            pod: &ObjectKey::new(pod.namespace().unwrap_or_default(), pod.name_any()),
+            pod: &key_of(pod),
             pod_uid: pod.uid(),
             agent: &agent,
             limited: false,

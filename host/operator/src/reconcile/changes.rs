@@ -8,15 +8,14 @@ use kubeopencode_api::task::Phase;
 use kubeopencode_plan::agent_key;
 
 use super::{Operator, running_agent};
-use crate::admission::key_of;
-use crate::caches::GuardedTask;
+use crate::caches::{GuardedTask, key_of};
 use crate::sweep;
 
 impl Operator {
     /// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
     pub(crate) fn task_is_gone(self: &Arc<Self>, guarded: &GuardedTask) {
         let uid = TaskUid(guarded.uid().unwrap_or_default());
-        let key = ObjectKey::new(guarded.namespace().unwrap_or_default(), guarded.name_any());
+        let key = key_of(guarded);
         self.writer.tasks.forget(&uid.0);
         self.failures.forget(&uid);
         self.caches.pods.forget(&uid);
@@ -45,7 +44,7 @@ impl Operator {
                 .as_ref()
                 .is_some_and(|s| s.pod_uid.is_some() || s.phase.is_some_and(Phase::is_terminal));
             if !launched && agent_key(task).is_ok_and(|key| key == *agent) {
-                wake(ObjectKey::new(task.namespace().unwrap_or_default(), task.name_any()));
+                wake(key_of(task));
             }
         }
     }
