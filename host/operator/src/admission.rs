@@ -3,8 +3,9 @@
 //! The ledger in memory orders and wakes, `Agent.status` on the API server arbitrates. One look at a time for each
 //! Agent; whoever looks admits everybody who fits, in one PATCH with the resourceVersion that it decided on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -24,6 +25,9 @@ use crate::view::PodView;
 
 /// Tries to write one Agent's status before the next reconcile gets its turn.
 const TRIES: usize = 8;
+/// How long starts wait, after the operator has come up, for the first look at every Task: a restart lets nobody
+/// overtake, and a Task that cannot be looked at holds nobody up for longer.
+pub(crate) const FIRST_LOOKS: Duration = Duration::from_secs(5);
 
 /// What a Task is told that asks for a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub enum Turn {
         /// Its place in the queue, 1 = next.
         position: i64,
     },
+    /// The operator has just started and has not looked at everybody yet who may have been here before: ask again.
+    Later,
 }
 
 /// Slots and starts of limited Agents.
@@ -64,9 +70,17 @@ struct Line {
     order: BTreeSet<Waiting>,
     told: HashMap<TaskUid, i64>,
     wake: Option<Timestamp>,
+    /// Tasks of the first list that nobody has looked at yet; until then, who came first is not known.
+    unseen: HashSet<TaskUid>,
+    /// Nobody waits longer than this for them.
+    deadline: Option<Instant>,
 }
 
 impl Line {
+    fn is_complete(&self) -> bool {
+        self.unseen.is_empty() || self.deadline.is_none_or(|deadline| Instant::now() >= deadline)
+    }
+
     /// Those whose place is worth telling anew.
     fn moved(&self) -> Vec<ObjectKey> {
         let places = self.order.iter().zip(1_i64..);
@@ -94,6 +108,14 @@ impl Admission {
         lock(&self.queue(agent).waiting).order.insert(waiting);
     }
 
+    /// A Task that nobody has looked at yet when the operator starts: it may have come before those that ask.
+    pub fn expect(&self, agent: &ObjectKey, uid: TaskUid) {
+        let queue = self.queue(agent);
+        let mut line = lock(&queue.waiting);
+        line.deadline.get_or_insert_with(|| Instant::now() + FIRST_LOOKS);
+        line.unseen.insert(uid);
+    }
+
     /// Asks for a start.
     ///
     /// # Errors
@@ -102,7 +124,14 @@ impl Admission {
         let key = key_of(agent);
         let queue = self.queue(&key);
         let uid = waiting.uid.clone();
-        lock(&queue.waiting).order.insert(waiting.clone());
+        {
+            let mut line = lock(&queue.waiting);
+            line.order.insert(waiting.clone());
+            line.unseen.remove(&uid);
+            if !line.is_complete() {
+                return Ok(Turn::Later);
+            }
+        }
         let mut latest = queue.latest.lock().await;
         let (verdict, holds) =
             self.settle(&key, &queue, &mut latest, &Leaving::default(), Some(&uid)).await?;
@@ -140,6 +169,7 @@ impl Admission {
         let mut line = lock(&queue.waiting);
         line.order.retain(|waiting| waiting.uid != *uid);
         line.told.remove(uid);
+        line.unseen.remove(uid);
         // somebody who leaves the middle of the line moves up those behind
         for task in line.moved() {
             let _ = self.tasks.send(task);
@@ -153,7 +183,14 @@ impl Admission {
     pub async fn pump(&self, agent: &ObjectKey) -> Result<(), kube::Error> {
         let queue = self.queue(agent);
         let mut latest = queue.latest.lock().await;
-        lock(&queue.waiting).wake = None;
+        {
+            let mut line = lock(&queue.waiting);
+            line.wake = None;
+            if !line.is_complete() {
+                // whoever asks then settles
+                return Ok(());
+            }
+        }
         self.settle(agent, &queue, &mut latest, &Leaving::default(), None).await.map(|_| ())
     }
 

@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::backoff::Failures;
 use crate::caches::{Caches, GuardedTask, key_of};
+use crate::cleanup;
 use crate::events::Events;
+use crate::inspect::Inspections;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Touched};
 use crate::reconcile::{Operator, ReconcileError, waiting};
@@ -85,6 +87,7 @@ pub(crate) async fn run(
         metrics,
         agents: agent_wakes.clone(),
         failures: Failures::default(),
+        inspections: Inspections::default(),
     });
     let wakes = Arc::new(Wakes { tasks: task_wakes, agents: agent_wakes });
 
@@ -104,7 +107,12 @@ pub(crate) async fn run(
         ready.set();
         let tasks = watch_tasks(&client, tasks_writer, Arc::clone(&operator));
         let sweeps = sweep::run(Arc::clone(&operator), tasks_reader.clone());
-        let controller = Controller::for_stream(tasks, tasks_reader)
+        let cleanups = async {
+            if tasks_reader.wait_until_ready().await.is_ok() {
+                cleanup::run(Arc::clone(&operator), Arc::clone(&operator.writer.finished)).await;
+            }
+        };
+        let controller = Controller::for_stream(tasks, tasks_reader.clone())
             .with_config(Config::default().concurrency(CONCURRENCY))
             .reconcile_on(refs(woken_tasks))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
@@ -113,6 +121,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = controller => {}
             () = sweeps => {}
+            () = cleanups => {}
         }
     };
     let patience = async {
@@ -186,27 +195,44 @@ fn watch_tasks(
     heard.touched_objects()
 }
 
-/// What the first list of Tasks is for: those that are queued already keep their place.
+/// What a list of Tasks is for: those that are queued keep their place, and those that nobody has looked at when the
+/// operator comes up are waited for, since they may have come first.
 #[derive(Default)]
 struct Listed {
     tasks: Vec<(ObjectKey, crate::ledger::Waiting)>,
+    unseen: Vec<(ObjectKey, TaskUid)>,
+    is_up: bool,
 }
 
 impl Listed {
     fn task_event(&mut self, operator: &Arc<Operator>, event: &Event<GuardedTask>) {
         match event {
-            Event::Init => self.tasks.clear(),
+            Event::Init => {
+                self.tasks.clear();
+                self.unseen.clear();
+            }
             Event::InitApply(guarded) => {
                 let Ok(task) = &guarded.0 else { return };
-                let queued = task.status.as_ref().and_then(|s| s.phase) == Some(Phase::Queued);
-                if let Some(agent) = agent_key(task).ok().filter(|_| queued) {
+                let status = task.status.as_ref();
+                let phase = status.and_then(|s| s.phase).unwrap_or_default();
+                let Some(agent) = agent_key(task).ok() else { return };
+                if phase == Phase::Queued {
                     self.tasks.push((agent, waiting(task, &uid_of(guarded))));
+                } else if !self.is_up && phase == Phase::Pending && task.metadata.deletion_timestamp.is_none()
+                {
+                    self.unseen.push((agent, uid_of(guarded)));
                 }
             }
             Event::InitDone => {
+                self.is_up = true;
                 operator.writer.tasks.forget_all();
                 for (agent, waiting) in self.tasks.drain(..) {
                     operator.admission.remember(&agent, waiting);
+                }
+                for (agent, uid) in self.unseen.drain(..) {
+                    if operator.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited()) {
+                        operator.admission.expect(&agent, uid);
+                    }
                 }
             }
             Event::Apply(_) => {}
@@ -293,6 +319,7 @@ async fn watch_configs(
     each(reflector(writer, slim), "KubeOpenCodeConfigs", |event| {
         // deadlines move with the settings: everybody who is not over looks again
         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+            operator.writer.finished.notify_one();
             for guarded in operator.caches.tasks.state() {
                 let over =
                     |task: &Task| task.status.as_ref().and_then(|s| s.phase).is_some_and(Phase::is_terminal);

@@ -13,10 +13,14 @@ use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
 use kubeopencode_api::task::Task;
 
 use crate::observe::{Ending, Seen, Trouble, observe};
+use crate::status::unsaid;
 use crate::view::PodView;
 
 /// How long after its grace a Pod that is being deleted may stay before its Task stops waiting for it (a lost node).
 pub const LOST_POD: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long a Pod that has a node may be silent until its Events are asked.
+pub const SILENCE: SignedDuration = SignedDuration::from_secs(20);
 
 /// `activeDeadlineSeconds` of a Pod that is stopped and kept: the smallest that the API server takes.
 pub const HALT_SECONDS: i64 = 1;
@@ -77,8 +81,18 @@ pub enum Step {
         /// Deleted before the end is written.
         delete: Vec<Doomed>,
     },
-    /// Write that the Pod does not get on, or (`None`) that it does again; look again at this time.
-    Report(Option<Trouble>, Option<Timestamp>),
+    /// Write that the Pod does not get on, or (`None`) that it does again, and what its init containers left out;
+    /// look again at this time.
+    Report {
+        /// Why it does not get on.
+        trouble: Option<Trouble>,
+        /// Optional contexts that were left out.
+        skipped: Vec<String>,
+        /// When to look again.
+        again: Option<Timestamp>,
+    },
+    /// The Pod has a node for a while and nothing of it begins: ask its Events why; look again at this time.
+    AskEvents(Arc<PodView>, Option<Timestamp>),
 }
 
 /// A Pod to delete.
@@ -229,36 +243,71 @@ fn launched(known: &Known<'_>, pod_uid: &str) -> Step {
     }
     match observe(pod, keep_summary) {
         Seen::Ended(ending) => finish(ending),
-        Seen::Going { trouble, started } => going(known, trouble, started),
+        Seen::Going { .. } if is_lost(pod, known.now) => finish(Ending::failed(Reason::PodLost, lost(pod))),
+        Seen::Going { trouble, started, silent_since, skipped } => {
+            let silence = silent_since.and_then(|since| since.checked_add(SILENCE).ok());
+            let lost_at = lost_at(pod);
+            going(known, pod, Going { trouble, started, silence, lost_at, skipped })
+        }
     }
+}
+
+/// When a Pod that is being deleted counts as lost with its node; its `deletionTimestamp` has its grace in it already.
+fn lost_at(pod: &PodView) -> Option<Timestamp> {
+    pod.metadata.deletion_timestamp.as_ref()?.0.checked_add(LOST_POD).ok()
+}
+
+fn is_lost(pod: &PodView, now: Timestamp) -> bool {
+    lost_at(pod).is_some_and(|at| now >= at)
+}
+
+fn lost(pod: &PodView) -> String {
+    let node = pod.spec.node_name.as_deref().unwrap_or_default();
+    format!(
+        "the Pod is being deleted and does not end: node \"{node}\" may be lost, the agent may still run there"
+    )
+}
+
+/// What of a Pod that goes on matters.
+struct Going {
+    trouble: Option<Trouble>,
+    started: bool,
+    /// When its Events are to be asked.
+    silence: Option<Timestamp>,
+    /// When it counts as lost.
+    lost_at: Option<Timestamp>,
+    skipped: Vec<String>,
 }
 
 fn finish(ending: Ending) -> Step {
     Step::Finish { end: End::Pod(ending), delete: Vec::new() }
 }
 
-fn going(known: &Known<'_>, trouble: Option<Trouble>, started: bool) -> Step {
+fn going(known: &Known<'_>, pod: &Arc<PodView>, of: Going) -> Step {
+    let Going { trouble, started, silence, lost_at, skipped } = of;
     let status = known.task.status.as_ref();
     let since = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);
     let give_up = match (started, since, known.rules.start_timeout) {
         (false, Some(since), Some(limit)) => since.checked_add(limit).ok(),
         _ => None,
     };
+    let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let said = find(conditions, ConditionType::Started).filter(|c| c.status == "False");
     if give_up.is_some_and(|at| known.now >= at) {
-        let why = trouble.map_or_else(String::new, |t| format!(": {}", t.message));
+        let why = trouble.as_ref().map(|t| t.message.as_str()).or(said.map(|c| c.message.as_str()));
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
         let message = format!("the Pod did not start within startTimeoutSeconds of KubeOpenCodeConfig{why}");
         let end = End::Pod(Ending::failed(Reason::StartTimeout, message));
         return Step::Finish { end, delete: doom(known.pods) };
     }
-    let next = [give_up, deadline(known.task)].into_iter().flatten().min();
-    let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
-    let said =
-        find(conditions, ConditionType::Started).filter(|c| c.status == "False").map(|c| c.reason.as_str());
-    if said == trouble.as_ref().map(|t| t.reason.as_str()) {
-        Step::Wait(next)
-    } else {
-        Step::Report(trouble, next)
+    let again = [give_up, deadline(known.task), lost_at].into_iter().flatten().min();
+    if silence.is_some_and(|at| known.now >= at) {
+        return Step::AskEvents(Arc::clone(pod), again);
     }
+    let again = again.into_iter().chain(silence).min();
+    let all_said = said.map(|c| c.reason.as_str()) == trouble.as_ref().map(|t| t.reason.as_str())
+        && unsaid(conditions, &skipped).is_empty();
+    if all_said { Step::Wait(again) } else { Step::Report { trouble, skipped, again } }
 }
 
 #[cfg(test)]

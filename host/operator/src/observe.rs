@@ -1,6 +1,9 @@
 //! From a Pod to what its Task says. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Event, PodCondition,
+};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
@@ -20,6 +23,10 @@ pub enum Seen {
         trouble: Option<Trouble>,
         /// Whether the agent's container has ever started.
         started: bool,
+        /// Since when it has a node, where no container has begun and none says why.
+        silent_since: Option<Timestamp>,
+        /// Optional contexts that its init containers left out, each with the reason.
+        skipped: Vec<String>,
     },
     /// It is over.
     Ended(Ending),
@@ -47,22 +54,81 @@ pub struct Ending {
     pub result: Option<TaskResult>,
     /// The agent's tokens and costs.
     pub usage: Option<Usage>,
+    /// Optional contexts that the Pod's init containers left out, each with the reason.
+    pub skipped: Vec<String>,
 }
 
 impl Ending {
     /// A failure without a report.
     pub fn failed(reason: Reason, message: impl Into<String>) -> Self {
-        Self { succeeded: false, reason, message: message.into(), result: None, usage: None }
+        Self {
+            succeeded: false,
+            reason,
+            message: message.into(),
+            result: None,
+            usage: None,
+            skipped: Vec::new(),
+        }
     }
 }
 
 /// Reads a Pod. `keep_summary`: whether the agent's last words may enter the status.
 pub fn observe(pod: &PodView, keep_summary: bool) -> Seen {
-    match pod.status.phase.as_deref() {
-        Some("Succeeded") => Seen::Ended(ended_well(pod, keep_summary)),
-        Some("Failed") => Seen::Ended(failed(pod, keep_summary)),
-        _ => Seen::Going { trouble: trouble(pod), started: has_started(pod) },
+    let ended = match pod.status.phase.as_deref() {
+        Some("Succeeded") => ended_well(pod, keep_summary),
+        Some("Failed") => failed(pod, keep_summary),
+        _ => {
+            let trouble = trouble(pod);
+            let silent_since = if trouble.is_none() { silent_since(pod) } else { None };
+            return Seen::Going { trouble, started: has_started(pod), silent_since, skipped: skipped(pod) };
+        }
+    };
+    Seen::Ended(Ending { skipped: skipped(pod), ..ended })
+}
+
+/// Why a Pod that has a node does not begin, from its Events: a volume that cannot be mounted, a sandbox that cannot
+/// be made. Nothing else tells these. The newest one counts.
+pub fn trouble_in_events(events: &[Event]) -> Option<Trouble> {
+    let told = events.iter().filter_map(|event| {
+        let reason = match event.reason.as_deref()? {
+            "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => Reason::VolumeNotReady,
+            "FailedCreatePodSandBox" => Reason::ContainerConfigError,
+            _ => return None,
+        };
+        let at = event.last_timestamp.as_ref().map(|t| t.0);
+        let at = at.or_else(|| event.event_time.as_ref().map(|t| t.0));
+        let words = event.message.as_deref().unwrap_or_default();
+        Some((at, Trouble { reason, message: cut(words, WORDS).to_owned() }))
+    });
+    told.max_by_key(|(at, _)| *at).map(|(_, trouble)| trouble)
+}
+
+/// How a termination message of an init container begins that left an optional context out.
+const SKIPPED: &str = "skipped: ";
+
+fn skipped(pod: &PodView) -> Vec<String> {
+    let ended = pod.status.init_container_statuses.iter().filter_map(|s| Some((s, terminated(s)?)));
+    let said = ended.filter_map(|(s, end)| Some((s, end.message.as_deref()?.trim().strip_prefix(SKIPPED)?)));
+    said.map(|(s, why)| {
+        format!("init container \"{}\" left an optional context out: {}", s.name, cut(why, WORDS))
+    })
+    .collect()
+}
+
+fn silent_since(pod: &PodView) -> Option<Timestamp> {
+    let condition = condition(pod, "PodScheduled").filter(|c| c.status == "True")?;
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let begun = |s: &ContainerStatus| {
+        s.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    };
+    if statuses.into_iter().any(begun) {
+        return None;
     }
+    condition.last_transition_time.as_ref().map(|t| t.0)
+}
+
+fn condition<'a>(pod: &'a PodView, type_: &str) -> Option<&'a PodCondition> {
+    pod.status.conditions.iter().find(|c| c.type_ == type_)
 }
 
 fn ended_well(pod: &PodView, keep_summary: bool) -> Ending {
@@ -73,6 +139,7 @@ fn ended_well(pod: &PodView, keep_summary: bool) -> Ending {
         message: "The agent ended successfully".to_owned(),
         result: None,
         usage: None,
+        skipped: Vec::new(),
     };
     match report {
         Some(report) => with_report(ending, report, keep_summary),
@@ -111,6 +178,15 @@ fn failed(pod: &PodView, keep_summary: bool) -> Ending {
         );
     }
     let report = end.message.as_deref().and_then(AgentReport::parse);
+    if let Some(disruption) = condition(pod, "DisruptionTarget").filter(|c| c.status == "True") {
+        let words = [disruption.reason.as_deref(), disruption.message.as_deref()];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        let ending = Ending::failed(
+            Reason::Evicted,
+            format!("Pod \"{}\" was evicted: {}", name(pod), words.join(": ")),
+        );
+        return report.map_or(ending.clone(), |report| with_report(ending, report, keep_summary));
+    }
     let ending = Ending::failed(
         Reason::PodFailed,
         format!("container \"{AGENT_CONTAINER}\" {}", how_without_words(end)),
@@ -152,7 +228,7 @@ fn report(pod: &PodView) -> Option<AgentReport> {
 }
 
 fn trouble(pod: &PodView) -> Option<Trouble> {
-    let unscheduled = pod.status.conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let unscheduled = condition(pod, "PodScheduled").filter(|c| c.status == "False");
     if let Some(condition) = unscheduled.filter(|c| c.reason.as_deref() == Some("Unschedulable")) {
         let words = condition.message.as_deref().unwrap_or("no node takes the Pod");
         return Some(Trouble { reason: Reason::Unschedulable, message: words.to_owned() });
@@ -286,6 +362,12 @@ mod tests {
                 "a second time",
             ),
             (
+                json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "a more important Pod"}],
+                    "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 143, "reason": "Error"}}))]}),
+                Reason::Evicted,
+                "PreemptionByScheduler: a more important Pod",
+            ),
+            (
                 json!({"phase": "Failed", "reason": "NodeAffinity", "message": "no match"}),
                 Reason::PodFailed,
                 "NodeAffinity: no match",
@@ -317,7 +399,8 @@ mod tests {
                 "secret \"x\" not found",
             ),
         ] {
-            let Seen::Going { trouble: Some(trouble), started: false } = observe(&pod(given), true) else {
+            let Seen::Going { trouble: Some(trouble), started: false, .. } = observe(&pod(given), true)
+            else {
                 panic!("{words}")
             };
             assert_eq!(trouble.reason, reason);
@@ -325,6 +408,60 @@ mod tests {
         }
         let quiet =
             json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
-        assert_eq!(observe(&pod(quiet), true), Seen::Going { trouble: None, started: true });
+        let going = Seen::Going { trouble: None, started: true, silent_since: None, skipped: vec![] };
+        assert_eq!(observe(&pod(quiet), true), going);
+    }
+
+    #[test]
+    fn a_pod_with_a_node_where_nothing_begins_is_silent() {
+        let scheduled =
+            json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let waits = json!({"waiting": {"reason": "PodInitializing"}});
+        let mut given = json!({"phase": "Pending", "conditions": [scheduled],
+            "initContainerStatuses": [status("opencode-init", waits.clone())],
+            "containerStatuses": [status("agent", waits)]});
+        let silent = |given: &Value| match observe(&pod(given.clone()), true) {
+            Seen::Going { silent_since, .. } => silent_since.map(|t| t.to_string()),
+            ended => panic!("{ended:?}"),
+        };
+        assert_eq!(silent(&given).as_deref(), Some("2026-01-01T00:00:00Z"));
+        given["initContainerStatuses"][0]["state"] = json!({"running": {}});
+        assert_eq!(silent(&given), None);
+    }
+
+    #[test]
+    fn the_newest_event_that_explains_the_silence_counts() {
+        let event = |reason: &str, second: &str, message: &str| -> Event {
+            serde_json::from_value(
+                json!({"metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
+                "lastTimestamp": format!("2026-01-01T00:00:{second}Z")}),
+            )
+            .unwrap()
+        };
+        let events = [
+            event("FailedCreatePodSandBox", "01", "no runtime for \"gvisor\""),
+            event("FailedMount", "05", "secret \"ssh-keys\" not found"),
+            event("Scheduled", "09", "assigned"),
+        ];
+        let trouble = trouble_in_events(&events).unwrap();
+        assert_eq!(
+            (trouble.reason, trouble.message.as_str()),
+            (Reason::VolumeNotReady, "secret \"ssh-keys\" not found")
+        );
+        assert_eq!(trouble_in_events(&events[..1]).unwrap().reason, Reason::ContainerConfigError);
+        assert_eq!(trouble_in_events(&events[2..]), None);
+    }
+
+    #[test]
+    fn an_optional_context_that_an_init_container_left_out_is_told_while_it_runs_and_at_the_end() {
+        let init = status(
+            "git-init-0",
+            json!({"terminated": {"exitCode": 0, "message": "skipped: https://git/x: not found\n"}}),
+        );
+        let words = "init container \"git-init-0\" left an optional context out: https://git/x: not found";
+        let running = pod(json!({"phase": "Running", "initContainerStatuses": [init.clone()]}));
+        let Seen::Going { skipped, .. } = observe(&running, true) else { panic!("it runs") };
+        assert_eq!(skipped, [words]);
+        assert_eq!(ended(json!({"phase": "Succeeded", "initContainerStatuses": [init]})).skipped, [words]);
     }
 }

@@ -13,8 +13,8 @@ use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{FINALIZER, TASK_UID_LABEL};
-use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::task::{Task, TaskStatus};
+use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
+use kubeopencode_api::task::{Phase, Task, TaskStatus};
 use kubeopencode_plan::{Settings, agent_key};
 use kubeopencode_plugin_host::PluginHost;
 use serde_json::json;
@@ -25,11 +25,12 @@ use crate::answers::{is_conflict, is_invalid, is_not_found, label};
 use crate::backoff::Failures;
 use crate::caches::{Caches, GuardedTask, key_of};
 use crate::decide::{Doomed, End, HALT_SECONDS, Known, Rules, Step, decide};
+use crate::inspect::{self, Inspections};
 use crate::launch::open_gate;
 use crate::ledger::Waiting;
 use crate::metrics::Metrics;
 use crate::observe::{Ending, Seen, observe};
-use crate::remove::{Removal, remove_pod};
+use crate::remove::{Removal, remove_config_map, remove_pod};
 use crate::status::Draft;
 use crate::view::PodView;
 use crate::writer::Writer;
@@ -56,6 +57,8 @@ pub(crate) struct Operator {
     pub agents: UnboundedSender<ObjectKey>,
     /// Looks that failed, in a row.
     pub failures: Failures,
+    /// Pods whose Events were asked.
+    pub inspections: Inspections,
 }
 
 /// A look that has to be repeated.
@@ -154,10 +157,18 @@ impl Operator {
             Step::Verify => self.verify(case).await,
             Step::Halt(pod) => self.halt(case, &pod).await,
             Step::Finish { end, delete } => self.finish(case, end, &delete).await,
-            Step::Report(trouble, at) => {
-                let status = Draft::of(case.task, case.now).trouble(trouble.as_ref());
+            Step::Report { trouble, skipped, again } => {
+                let status = Draft::of(case.task, case.now).going(trouble.as_ref(), &skipped);
                 self.write(case.task, &status).await?;
-                Ok(wait(case.now, at))
+                Ok(wait(case.now, again))
+            }
+            Step::AskEvents(pod, again) => {
+                if let Some(trouble) = self.inspections.ask(&self.client, &pod).await? {
+                    let status = Draft::of(case.task, case.now).going(Some(&trouble), &[]);
+                    self.write(case.task, &status).await?;
+                }
+                let next = case.now.checked_add(inspect::ROUND).ok();
+                Ok(wait(case.now, again.into_iter().chain(next).min()))
             }
         }
     }
@@ -223,15 +234,47 @@ impl Operator {
     }
 
     async fn release(&self, case: &Case<'_>) -> Looked {
-        let live = self.live_pods(&case.uid).await?;
+        // a terminal Task was written after its Pod was seen, and nothing launches it again: the cache knows enough
+        let is_over = case.task.status.as_ref().and_then(|s| s.phase).is_some_and(Phase::is_terminal);
+        let live = if is_over { Vec::new() } else { self.live_pods(&case.uid).await? };
         if !live.is_empty() {
             let doomed: Vec<_> =
                 live.into_iter().map(|pod| Doomed { gated: pod.is_gated(), pod: Arc::new(pod) }).collect();
             self.delete(&doomed).await?;
             return Ok(Action::requeue(SOON));
         }
+        if !self.remove_embedded(case).await? {
+            return Ok(Action::requeue(SOON));
+        }
         self.let_go(case);
         self.drop_finalizer(case.task).await
+    }
+
+    /// Deletes the ConfigMaps that were made in another namespace for this Task: no garbage collection reaches there.
+    /// Says whether all are gone.
+    async fn remove_embedded(&self, case: &Case<'_>) -> Result<bool, ReconcileError> {
+        let namespace = case.task.namespace().unwrap_or_default();
+        let Some(agent) = running_agent(case.task).filter(|agent| agent.namespace != namespace) else {
+            return Ok(true);
+        };
+        let names = TaskNames {
+            task_namespace: &namespace,
+            task: case.task.metadata.name.as_deref().unwrap_or_default(),
+            uid: &case.uid,
+            pod_namespace: &agent.namespace,
+            // between namespaces every name has the UID in it
+            naming: Naming::Plain,
+        };
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &agent.namespace);
+        for index in 0.. {
+            let there = api.get_opt(&names.context(index)).await?;
+            let ours = |map: &ConfigMap| map.labels().get(TASK_UID_LABEL) == Some(&case.uid.0);
+            let Some(map) = there.filter(ours) else { break };
+            if remove_config_map(&self.client, &map).await? == Removal::Changed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn live_pods(&self, uid: &TaskUid) -> Result<Vec<PodView>, ReconcileError> {

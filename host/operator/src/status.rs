@@ -108,13 +108,32 @@ impl Draft {
         self.done()
     }
 
-    /// Its Pod does not get on, or does again.
-    pub fn trouble(mut self, trouble: Option<&Trouble>) -> TaskStatus {
+    /// What its Pod tells while it goes on: why it does not get on (`None`: it does), and which optional contexts its
+    /// init containers left out.
+    pub fn going(mut self, trouble: Option<&Trouble>, skipped: &[String]) -> TaskStatus {
+        let stood_still =
+            find(&self.status.conditions, ConditionType::Started).is_some_and(|c| c.status == "False");
         match trouble {
             Some(trouble) => self.set(ConditionType::Started, Is::False, trouble.reason, &trouble.message),
-            None => self.set(ConditionType::Started, Is::True, Reason::PodLaunched, "The Pod gets on again"),
+            None if stood_still => {
+                self.set(ConditionType::Started, Is::True, Reason::PodLaunched, "The Pod gets on again");
+            }
+            None => {}
         }
+        self.skipped(skipped);
         self.done()
+    }
+
+    fn skipped(&mut self, skipped: &[String]) {
+        let news = unsaid(&self.status.conditions, skipped);
+        if news.is_empty() {
+            return;
+        }
+        let said = find(&self.status.conditions, ConditionType::Contexts)
+            .filter(|c| c.reason != Reason::Resolved.to_string())
+            .map(|c| c.message.clone());
+        let message = said.into_iter().chain(news.into_iter().cloned()).collect::<Vec<_>>().join("; ");
+        self.set(ConditionType::Contexts, Is::True, Reason::OptionalSkipped, &message);
     }
 
     /// It is over as its Pod is.
@@ -123,6 +142,7 @@ impl Draft {
         self.set(ConditionType::Succeeded, is, ending.reason, &ending.message);
         self.status.result.clone_from(&ending.result);
         self.status.usage.clone_from(&ending.usage);
+        self.skipped(&ending.skipped);
         self.over()
     }
 
@@ -158,6 +178,12 @@ impl Draft {
         self.status.observed_generation = self.generation;
         self.status
     }
+}
+
+/// Which of these the condition `Contexts` does not say yet.
+pub fn unsaid<'a>(conditions: &[Condition], skipped: &'a [String]) -> Vec<&'a String> {
+    let said = find(conditions, ConditionType::Contexts).map(|c| c.message.as_str()).unwrap_or_default();
+    skipped.iter().filter(|words| !said.contains(words.as_str())).collect()
 }
 
 /// The condition that decided the phase.
@@ -287,9 +313,20 @@ mod tests {
     #[test]
     fn a_pod_that_gets_on_again_takes_the_trouble_back() {
         let trouble = Trouble { reason: Reason::ImagePullFailed, message: "no such image".into() };
-        let stuck = Draft::of(&task(Some(launched(None, false))), at(20)).trouble(Some(&trouble));
+        let stuck = Draft::of(&task(Some(launched(None, false))), at(20)).going(Some(&trouble), &[]);
         assert_eq!((stuck.phase, stuck.reason.as_deref()), (Some(Phase::Running), Some("ImagePullFailed")));
-        let well = Draft::of(&task(Some(stuck)), at(30)).trouble(None);
+        let well = Draft::of(&task(Some(stuck)), at(30)).going(None, &[]);
         assert_eq!(well.reason.as_deref(), Some("PodLaunched"));
+    }
+
+    #[test]
+    fn what_was_left_out_is_added_once_to_what_the_condition_says() {
+        let skipped = ["init container \"git-init-0\" left out".to_owned()];
+        let running = Draft::of(&task(Some(launched(None, false))), at(20)).going(None, &skipped);
+        let again = Draft::of(&task(Some(running.clone())), at(30)).going(None, &skipped);
+        let expected = ("True".into(), "OptionalSkipped".into(), skipped[0].clone());
+        assert_eq!(condition(&running, ConditionType::Contexts), expected);
+        assert_eq!(condition(&running, ConditionType::Started).2, "Pod \"team/fix-pod\" has been launched");
+        assert_eq!(again, running);
     }
 }

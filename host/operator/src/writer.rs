@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
+use kubeopencode_api::names::{ObjectKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task, TaskStatus};
 use serde_json::Value;
+use tokio::sync::Notify;
 
+use crate::answers::{is_conflict, is_not_found};
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::status;
@@ -26,12 +29,21 @@ pub struct Writer {
     pub tasks: Written,
     /// Own writes of Pods that the cache does not show yet.
     pub pods: Written,
+    /// Told when a Task ended: others may have to make room.
+    pub finished: Arc<Notify>,
 }
 
 impl Writer {
     /// A writer with this client.
     pub fn new(client: Client, events: Events, metrics: Arc<Metrics>) -> Self {
-        Self { client, events, metrics, tasks: Written::default(), pods: Written::default() }
+        Self {
+            client,
+            events,
+            metrics,
+            tasks: Written::default(),
+            pods: Written::default(),
+            finished: Arc::default(),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the writer")]
@@ -53,6 +65,9 @@ impl Writer {
             written.metadata.resource_version.as_deref(),
         );
         self.tell(task, new);
+        if new.phase.is_some_and(Phase::is_terminal) {
+            self.finished.notify_one();
+        }
         Ok(written)
     }
 
@@ -68,6 +83,19 @@ impl Writer {
             written.metadata.resource_version.as_deref(),
         );
         Ok(written)
+    }
+
+    /// Deletes exactly this Task, not a newer one of its name; one that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn delete(&self, key: &ObjectKey, uid: &TaskUid) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).delete(&key.name, &params).await {
+            Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// A Pod was made or its gate was opened by us.

@@ -81,7 +81,10 @@ fn word(step: &Step) -> String {
         Step::Record(pod) => format!("Record {}", pod.uid()),
         Step::Open(pod) => format!("Open {}", pod.uid()),
         Step::Halt(pod) => format!("Halt {}", pod.uid()),
-        Step::Report(trouble, _) => format!("Report {:?}", trouble.as_ref().map(|t| t.reason)),
+        Step::Report { trouble, skipped, .. } => {
+            format!("Report {:?} {}", trouble.as_ref().map(|t| t.reason), skipped.join(",")).trim().to_owned()
+        }
+        Step::AskEvents(pod, _) => format!("AskEvents {}", pod.uid()),
         Step::Wait(at) => {
             format!("Wait {}", at.map_or_else(|| "-".into(), |t| (t.as_second() - NOW).to_string()))
         }
@@ -153,6 +156,49 @@ fn trouble_is_reported_once_and_taken_back() {
     assert_eq!(word(&run(&case)), "Wait 540");
     let case = Case { pods: vec![pod("a", false, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Report None");
+}
+
+#[test]
+fn the_events_of_a_silent_pod_are_asked_after_a_while() {
+    let silent = |seconds: i64| {
+        let mut silent = pod("a", false, "Pending");
+        silent["status"]["conditions"] =
+            json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": time(NOW - seconds)}]);
+        silent
+    };
+    let case = Case { task: task(json!({}), running()), pods: vec![silent(5)], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Wait 15");
+    let case = Case { pods: vec![silent(20)], ..case };
+    assert_eq!(word(&run(&case)), "AskEvents a");
+    let mut said = running();
+    said["conditions"] = json!([{"type": "Started", "status": "False", "reason": "VolumeNotReady", "message": "",
+        "lastTransitionTime": time(NOW)}]);
+    let case = Case { task: task(json!({}), said), ..case };
+    assert_eq!(word(&run(&case)), "AskEvents a", "it is not taken back while nothing begins");
+}
+
+#[test]
+fn an_optional_context_left_out_inside_the_pod_is_told_once() {
+    let mut begun = pod("a", false, "Pending");
+    begun["status"]["initContainerStatuses"] = json!([{"name": "git-init-0", "image": "", "imageID": "", "ready": true,
+        "restartCount": 0, "state": {"terminated": {"exitCode": 0, "message": "skipped: no such branch"}}}]);
+    let case = Case { task: task(json!({}), running()), pods: vec![begun], ..Case::default() };
+    let words = "init container \"git-init-0\" left an optional context out: no such branch";
+    assert_eq!(word(&run(&case)), format!("Report None {words}"));
+    let mut said = running();
+    said["conditions"] = json!([{"type": "Contexts", "status": "True", "reason": "OptionalSkipped",
+        "message": words, "lastTransitionTime": time(NOW)}]);
+    assert_eq!(word(&run(&Case { task: task(json!({}), said), ..case })), "Wait 540");
+}
+
+#[test]
+fn a_pod_that_is_deleted_and_does_not_end_is_lost_with_its_node() {
+    let mut ending = pod("a", false, "Running");
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 10));
+    let case = Case { task: task(json!({}), running()), pods: vec![ending.clone()], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Wait 50");
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 60));
+    assert_eq!(word(&run(&Case { pods: vec![ending], ..case })), "Finish PodLost ");
 }
 
 #[test]

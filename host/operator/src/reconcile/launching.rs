@@ -7,11 +7,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::controller::Action;
+use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{ConditionType, Reason, find};
 use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::Task;
 use kubeopencode_plan::{Refusal, agent_key};
 
-use super::{Case, Looked, Operator, SOON, waiting};
+use super::{Case, Looked, Operator, ReconcileError, SOON, waiting};
 use crate::admission::Turn;
 use crate::answers::{Denied, REFUSAL_PATIENCE};
 use crate::decide::Doomed;
@@ -22,6 +24,8 @@ use crate::status::Draft;
 
 /// Until a ResourceQuota, or a namespace in deletion, is asked again.
 const LATER: Duration = Duration::from_secs(15);
+/// Until a start is asked for again while the operator comes up.
+const AT_START: Duration = Duration::from_millis(100);
 
 /// Reads ConfigMaps from the API server.
 struct Live<'a>(&'a Client);
@@ -54,22 +58,31 @@ impl Operator {
             );
             return self.refuse(case, &Refusal::invalid_config(message)).await;
         }
+        let limited = agent.spec.is_limited();
+        // who waits already asks first: its place is told without evaluating it again
+        if limited && in_line(case.task) {
+            if let Some(wait) = self.queue(case, &agent_key, &agent).await? {
+                return Ok(wait);
+            }
+        }
         let gathered = match gather(&self.host, &Live(&self.client), case.task, &agent, &case.settings).await
         {
             Ok(gathered) => gathered,
-            Err(GatherError::Refused(refusal)) => return self.refuse(case, &refusal).await,
-            Err(GatherError::Missing(refusal)) => return self.missing(case, &agent_key, &refusal).await,
             Err(GatherError::Api(error)) => return Err(error.into()),
-        };
-        let limited = agent.spec.is_limited();
-        if limited {
-            match self.admission.request(&agent, waiting(case.task, &case.uid)).await? {
-                Turn::Admitted => {}
-                Turn::Queued { blocked, position } => {
-                    let status = Draft::of(case.task, case.now).queued(&agent_key, &blocked, Some(position));
-                    self.write(case.task, &status).await?;
-                    return Ok(Action::await_change());
+            Err(error) => {
+                if limited {
+                    self.admission.withdraw(&agent_key, &case.uid).await?;
                 }
+                return match error {
+                    GatherError::Missing(refusal) => self.missing(case, &agent_key, &refusal).await,
+                    GatherError::Refused(refusal) => self.refuse(case, &refusal).await,
+                    GatherError::Api(error) => Err(error.into()),
+                };
+            }
+        };
+        if limited {
+            if let Some(wait) = self.queue(case, &agent_key, &agent).await? {
+                return Ok(wait);
             }
         }
         let launcher = Launcher {
@@ -84,6 +97,24 @@ impl Operator {
         match launcher.launch(&gathered).await {
             Ok(()) => Ok(Action::await_change()),
             Err(error) => self.not_launched(case, &agent_key, limited, error).await,
+        }
+    }
+
+    /// Asks for a start; who has to wait is told his place, and for what the look waits. `None`: it may start.
+    async fn queue(
+        &self,
+        case: &Case<'_>,
+        key: &ObjectKey,
+        agent: &Agent,
+    ) -> Result<Option<Action>, ReconcileError> {
+        match self.admission.request(agent, waiting(case.task, &case.uid)).await? {
+            Turn::Admitted => Ok(None),
+            Turn::Later => Ok(Some(Action::requeue(AT_START))),
+            Turn::Queued { blocked, position } => {
+                let status = Draft::of(case.task, case.now).queued(key, &blocked, Some(position));
+                self.write(case.task, &status).await?;
+                Ok(Some(Action::await_change()))
+            }
         }
     }
 
@@ -190,4 +221,12 @@ impl Operator {
         }
         self.conclude(case, &Draft::of(case.task, case.now).refused(refusal)).await
     }
+}
+
+/// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.
+fn in_line(task: &Task) -> bool {
+    let conditions = task.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let blocked = find(conditions, ConditionType::Queued).filter(|c| c.status == "True");
+    let by_agent = [Reason::AgentAtCapacity, Reason::QuotaExceeded];
+    blocked.and_then(|c| c.reason.parse().ok()).is_some_and(|reason| by_agent.contains(&reason))
 }
