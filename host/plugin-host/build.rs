@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 /// `<name>.wasm`, as in `src/built_in.rs`.
-const GUESTS: [&str; 3] = ["configmap", "opencode", "text"];
+const GUESTS: [&str; 7] = ["configmap", "file", "git", "opencode", "runtime", "text", "url"];
 
 fn main() {
     if let Err(error) = run() {
@@ -41,7 +41,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> String {
 /// Builds the guests' workspace; gives the directory of the components.
 fn build(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
     let plugins = root.join("plugins");
-    for source in ["Cargo.toml", "Cargo.lock", "configmap", "opencode", "sdk", "text"] {
+    for source in GUESTS.iter().chain(&["Cargo.toml", "Cargo.lock", "sdk"]) {
         println!("cargo::rerun-if-changed={}", plugins.join(source).display());
     }
     println!("cargo::rerun-if-changed={}", root.join("wit").display());

@@ -24,8 +24,12 @@ macro_rules! built_in {
     };
 }
 
-pub(crate) static BUILT_IN: [BuiltIn; 3] = [
+pub(crate) static BUILT_IN: [BuiltIn; 7] = [
     built_in!("configmap", Kind::ContextType),
+    built_in!("file", Kind::ContextType),
+    built_in!("git", Kind::ContextType),
     built_in!("opencode", Kind::CommandBuilder),
+    built_in!("runtime", Kind::ContextType),
     built_in!("text", Kind::ContextType),
+    built_in!("url", Kind::ContextType),
 ];

@@ -11,26 +11,44 @@ mod common;
 
 use std::thread;
 
-use common::{assert_others_work, host, inline, request};
+use common::items::Items;
+use common::{assert_others_work, host, inline, ready, request};
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, Input, Kind, MAX_INPUT_BYTES, Mode, Outcome,
-    Plan, PluginError, Required, Requirement, Resolved, ServeRequest, Severity, Tools,
+    Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES, Mode,
+    Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools,
+    UrlFetch,
 };
 use kubeopencode_api::report::ResultReader;
+use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::CallError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
-fn they_say_who_they_are() {
-    for name in ["Text", "ConfigMap"] {
+fn they_say_who_they_are_and_what_they_may_want() {
+    for name in ["ConfigMap", "File", "Git", "Runtime", "Text", "URL"] {
         let plugin = host().context_type(name).unwrap();
-        assert_eq!((plugin.kind(), plugin.descriptor().name.as_str()), (Kind::ContextType, name));
-        assert!(plugin.descriptor().capabilities.is_empty());
+        let descriptor = plugin.descriptor();
+        assert_eq!((plugin.kind(), descriptor.name.as_str()), (Kind::ContextType, name));
         assert!(plugin.digest().starts_with("sha256:") && plugin.digest().len() == 71);
+        let granted = Granted::builtin(name);
+        assert_eq!(descriptor.capabilities, granted.capabilities, "{name}");
+        assert_eq!(secret_fields(&descriptor.config_schema), granted.secret_fields, "{name}");
     }
     let opencode = host().command_builder("opencode").unwrap();
     assert!(opencode.has_server());
     assert!(host().context_type("opencode").is_none() && host().command_builder("Text").is_none());
+}
+
+/// Pointers into the payload to the properties that a schema marks as names of Secrets.
+fn secret_fields(schema: &Value) -> Vec<String> {
+    let mut fields = Vec::new();
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        if property["x-kubeopencode-secret"] == true {
+            fields.push(format!("/{name}"));
+        }
+        fields.extend(secret_fields(property).into_iter().map(|field| format!("/{name}{field}")));
+    }
+    fields
 }
 
 #[test]
@@ -92,6 +110,148 @@ fn a_config_map_as_large_as_they_get_passes_and_a_larger_one_is_refused() {
     };
     assert_eq!(answer(MAX_INPUT_BYTES - 1).unwrap(), inline(&"x".repeat(MAX_INPUT_BYTES - 1)));
     assert_eq!(answer(MAX_INPUT_BYTES), Err(CallError::InputTooLarge { limit: MAX_INPUT_BYTES }));
+}
+
+#[test]
+fn git_and_url_fill_in_what_is_left_out() {
+    let mut item =
+        request(json!({"repository": "https://git.example/org/repo", "secretRef": {"name": "git"}}));
+    item.mount_path = Some("repo".into());
+    let clone = GitFetch {
+        repository: "https://git.example/org/repo".into(),
+        r#ref: "HEAD".into(),
+        sub_path: String::new(),
+        depth: 1,
+        submodules: false,
+        credentials: Some("git".into()),
+        path: "repo".into(),
+    };
+    assert_eq!(host().context_type("Git").unwrap().evaluate(&item).unwrap(), ready(Action::FetchGit(clone)));
+
+    item.payload = json!({"source": "https://files.example/a", "headers": {"B": "2", "A": "1"}});
+    item.file_mode = Some(0o400);
+    let download = UrlFetch {
+        url: "https://files.example/a".into(),
+        headers: vec![("A".into(), "1".into()), ("B".into(), "2".into())],
+        sha256: None,
+        insecure_skip_tls_verify: false,
+        unpack: false,
+        timeout_seconds: 30,
+        credentials: None,
+        path: "repo".into(),
+        mode: Some(0o400),
+    };
+    assert_eq!(
+        host().context_type("URL").unwrap().evaluate(&item).unwrap(),
+        ready(Action::FetchUrl(download))
+    );
+}
+
+#[test]
+fn git_and_url_have_to_go_somewhere() {
+    for (name, payload, words) in [
+        ("Git", json!({"repository": "https://a/b"}), "git context requires mountPath to be specified"),
+        ("URL", json!({"source": "https://a/b"}), "url context requires mountPath to be specified"),
+    ] {
+        let CallError::Plugin(error) =
+            host().context_type(name).unwrap().evaluate(&request(payload)).unwrap_err()
+        else {
+            panic!()
+        };
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, words));
+    }
+}
+
+#[test]
+fn payloads_out_of_range_are_told_where() {
+    for (name, payload, field) in [
+        ("Git", json!({"repository": "https://a/b", "depth": -1}), "/depth"),
+        ("Git", json!({"repository": ""}), "/repository"),
+        ("Git", json!({"repository": "https://a/b", "secretRef": {}}), "/secretRef"),
+        ("URL", json!({"source": "ftp://a/b"}), "/source"),
+        ("URL", json!({"source": "https://a/b", "timeout": 0}), "/timeout"),
+        ("URL", json!({"source": "https://a/b", "timeout": 3601}), "/timeout"),
+        ("URL", json!({"source": "https://a/b", "sha256": "abc"}), "/sha256"),
+        ("URL", json!({"source": "https://a/b", "headers": {"A": 1}}), "/headers/A"),
+        ("Runtime", json!({"verbose": true}), ""),
+        ("File", json!({"name": "f", "source": {}}), "/source"),
+        (
+            "File",
+            json!({"name": "f", "source": {"inline": "x", "secretKeyRef": {"name": "s", "key": "k"}}}),
+            "/source",
+        ),
+        (
+            "File",
+            json!({"name": "f", "source": {"configMapKeyRef": {"name": "c"}}}),
+            "/source/configMapKeyRef",
+        ),
+    ] {
+        let error = host().context_type(name).unwrap().check_payload(&payload).unwrap_err();
+        assert_eq!(error.field, field, "{name} {payload}: {error}");
+    }
+}
+
+#[test]
+fn runtime_is_about_this_place_wherever_it_is_mounted() {
+    let mut item = request(json!({}));
+    item.mount_path = Some("ignored".into());
+    let Outcome::Ready(plan) = host().context_type("Runtime").unwrap().evaluate(&item).unwrap() else {
+        panic!()
+    };
+    let [Action::Inline(text)] = &plan.actions[..] else { panic!("{plan:?}") };
+    for words in
+        ["KubeOpenCode Runtime Context", "TASK_NAME", "TASK_NAMESPACE", "WORKSPACE_DIR", "kubectl get task"]
+    {
+        assert!(text.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_file_is_a_text_a_config_maps_key_or_a_secrets() {
+    let file = host().context_type("File").unwrap();
+    let item = |source: Value| request(json!({"name": "notes.md", "source": source}));
+    assert_eq!(file.evaluate(&item(json!({"inline": "a"}))).unwrap(), inline("a"));
+    let secret = SecretKey { name: "keys".into(), key: "ssh".into(), optional: false };
+    let from_secret = item(json!({"secretKeyRef": {"name": "keys", "key": "ssh"}}));
+    assert_eq!(file.evaluate(&from_secret).unwrap(), ready(Action::InlineSecret(secret)));
+
+    let mut from_map = item(json!({"configMapKeyRef": {"name": "rules", "key": "a.md"}}));
+    let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
+    assert_eq!(file.evaluate(&from_map).unwrap(), Outcome::Needs(vec![need]));
+    let entries = vec![Entry { key: "a.md".into(), value: b"one".into() }];
+    from_map.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
+    assert_eq!(file.evaluate(&from_map).unwrap(), inline("one"));
+    from_map.inputs[0].value = Resolved::ConfigMap(vec![]);
+    let CallError::Plugin(error) = file.evaluate(&from_map).unwrap_err() else { panic!() };
+    assert_eq!(error.message, "key a.md not found in ConfigMap rules");
+}
+
+/// Every built-in type as users write it, through the PlanValidator: it takes what the plugins answer.
+#[test]
+fn the_plan_validator_takes_what_they_answer() {
+    let items = Items::of(json!([
+        {"type": "Text", "text": "a"},
+        {"type": "Runtime", "mountPath": "ignored"},
+        {"type": "ConfigMap", "configMap": {"name": "rules"}},
+        {"type": "ConfigMap", "configMap": {"name": "rules", "key": "a.md"}, "mountPath": "a.md"},
+        {"type": "ConfigMap", "configMap": {"name": "rules"}, "mountPath": "/etc/rules"},
+        {"type": "Git", "mountPath": "repo", "git": {"repository": "git@git.example:a/b", "ref": ""}},
+        {"type": "Git", "mountPath": "/opt/repo", "git": {
+            "repository": "https://git.example/a/b", "path": "docs", "secretRef": {"name": "git"}}},
+        {"type": "URL", "mountPath": "a.json", "url": {
+            "source": "https://files.example/a", "headers": {"A": "b"}, "secretRef": {"name": "files"}}},
+        {"type": "URL", "mountPath": "/opt/a", "url": {"source": "http://files.example/a.zip", "unpack": true}},
+        {"type": "File", "file": {"name": "f", "source": {"inline": "x"}}},
+        {"type": "File", "mountPath": "f", "file": {"name": "f", "source": {
+            "configMapKeyRef": {"name": "rules", "key": "a.md"}}}},
+        {"type": "File", "mountPath": "/etc/f", "file": {"name": "f", "source": {
+            "secretKeyRef": {"name": "keys", "key": "ssh"}}}},
+        {"type": "File", "mountPath": "g", "file": {"name": "g", "source": {
+            "configMapKeyRef": {"name": "rules", "key": "none", "optional": true}}}},
+    ]));
+    for i in 0..items.len() {
+        items.plan(i, &host().context_type(items.type_of(i)).unwrap()).unwrap();
+    }
 }
 
 fn build_request() -> BuildRequest {

@@ -3,8 +3,8 @@
 mod shell;
 
 use kubeopencode_plugin_sdk::{
-    BuildRequest, CommandBuilder, CommandPlan, EnvVar, Mode, PluginError, ServeRequest, Server, ServerPlan,
-    server_builder,
+    About, BuildRequest, CommandBuilder, CommandPlan, EnvVar, Mode, PluginError, ServeRequest, Server,
+    ServerPlan, server_builder,
 };
 use serde_json::{Value, json};
 
@@ -14,10 +14,13 @@ use shell::quoted;
 pub struct OpenCode;
 
 impl CommandBuilder for OpenCode {
-    const NAME: &'static str = "opencode";
-    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const DESCRIPTION: &'static str = "Runs OpenCode";
-    const SCHEMA: &'static str = include_str!("../schema.json");
+    const ABOUT: About = About {
+        name: "opencode",
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        schema: include_str!("../schema.json"),
+        capabilities: &[],
+    };
 
     fn build(request: &BuildRequest) -> Result<CommandPlan, PluginError> {
         let prompt = request.prompt_path.as_deref().ok_or_else(|| nothing_to_do(&request.workspace_dir))?;

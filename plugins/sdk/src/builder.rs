@@ -1,6 +1,6 @@
 //! Command builders, with and without a server mode.
 
-use crate::{CommandPlan, Descriptor, EnvVar, PluginError, Tools};
+use crate::{About, CommandPlan, EnvVar, PluginError, Tools};
 
 pub use crate::bindings::builder::exports::kubeopencode::plugin::command_builder::{BuildRequest, Mode};
 pub use crate::bindings::server::exports::kubeopencode::plugin::server::{ServeRequest, ServerPlan};
@@ -8,16 +8,8 @@ pub use crate::bindings::server::exports::kubeopencode::plugin::server::{ServeRe
 /// A command builder. Export it with [`command_builder!`](crate::command_builder), or with
 /// [`server_builder!`](crate::server_builder) when it is a [`Server`] too.
 pub trait CommandBuilder {
-    /// The `commandBuilder` that users write.
-    const NAME: &'static str;
-    /// The plugin's version, usually `env!("CARGO_PKG_VERSION")`.
-    const VERSION: &'static str;
-    /// One sentence.
-    const DESCRIPTION: &'static str;
-    /// JSON Schema 2020-12 of the Agent's `config`; without `$ref` and `$defs`.
-    const SCHEMA: &'static str;
-    /// What its plans contain beyond files and its own environment.
-    const CAPABILITIES: &'static [&'static str] = &[];
+    /// What it says about itself.
+    const ABOUT: About;
 
     /// The process of one Task.
     ///
@@ -62,7 +54,7 @@ macro_rules! command_builder {
 
             impl wit::Guest for Component {
                 fn describe() -> $crate::Descriptor {
-                    $crate::describe_builder::<$plugin>()
+                    (&<$plugin as $crate::CommandBuilder>::ABOUT).into()
                 }
                 fn build(request: wit::BuildRequest) -> Result<$crate::CommandPlan, $crate::PluginError> {
                     $crate::report_panics();
@@ -98,17 +90,4 @@ macro_rules! server_builder {
     $crate::bindings::server::export_server!(Component with_types_in $crate::bindings::server);
         };
     };
-}
-
-/// What the host learns about a builder.
-#[doc(hidden)]
-pub fn describe_builder<T: CommandBuilder>() -> Descriptor {
-    Descriptor {
-        name: T::NAME.to_owned(),
-        version: T::VERSION.to_owned(),
-        description: T::DESCRIPTION.to_owned(),
-        config_schema: T::SCHEMA.to_owned(),
-        capabilities: T::CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
-        extensions: Vec::new(),
-    }
 }

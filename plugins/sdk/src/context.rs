@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
-use crate::{Descriptor, Diagnostic, PluginError, Severity};
+use crate::{About, Diagnostic, PluginError, Severity};
 
 pub use wit::{
     Action, ConfigMapMount, Entry, GitFetch, Input, Origin, Outcome, Plan, Request, Required, Requirement,
@@ -15,18 +15,10 @@ pub type Answer = Result<Outcome, PluginError>;
 
 /// A context type. Export it with [`context_type!`](crate::context_type).
 pub trait ContextType {
-    /// The payload: the host has checked it against [`Self::SCHEMA`].
+    /// The payload: the host has checked it against the schema.
     type Config: DeserializeOwned;
-    /// The `type` that users write.
-    const NAME: &'static str;
-    /// The plugin's version, usually `env!("CARGO_PKG_VERSION")`.
-    const VERSION: &'static str;
-    /// One sentence.
-    const DESCRIPTION: &'static str;
-    /// JSON Schema 2020-12 of the payload; without `$ref` and `$defs`.
-    const SCHEMA: &'static str;
-    /// What its plans contain beyond text and files: `env`, `git`, `url`, `secret`, `init-container`.
-    const CAPABILITIES: &'static [&'static str] = &[];
+    /// What it says about itself.
+    const ABOUT: About;
 
     /// Turns one item into actions; a pure function, called again with the inputs that it asked for.
     ///
@@ -46,7 +38,7 @@ macro_rules! context_type {
 
             impl wit::Guest for Component {
                 fn describe() -> $crate::Descriptor {
-                    $crate::describe_context::<$plugin>()
+                    (&<$plugin as $crate::ContextType>::ABOUT).into()
                 }
                 fn evaluate(request: wit::Request) -> $crate::Answer {
                     $crate::evaluate_context::<$plugin>(&request)
@@ -58,23 +50,10 @@ macro_rules! context_type {
     };
 }
 
-/// What the host learns about a plugin.
-#[doc(hidden)]
-pub fn describe_context<T: ContextType>() -> Descriptor {
-    Descriptor {
-        name: T::NAME.to_owned(),
-        version: T::VERSION.to_owned(),
-        description: T::DESCRIPTION.to_owned(),
-        config_schema: T::SCHEMA.to_owned(),
-        capabilities: T::CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
-        extensions: Vec::new(),
-    }
-}
-
 /// Reads the payload and calls the plugin.
 #[doc(hidden)]
 pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
-    crate::logging::report_panics();
+    crate::report_panics();
     let config =
         serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
     T::evaluate(config, request)
@@ -116,6 +95,16 @@ pub fn need<'a>(config_maps: impl IntoIterator<Item = &'a str>) -> Answer {
 }
 
 impl Request {
+    /// Where the item goes, for types that cannot do without; `type_` in the words that users read.
+    ///
+    /// # Errors
+    /// Says that mountPath is missing.
+    pub fn required_mount_path(&self, type_: &str) -> Result<&str, PluginError> {
+        self.mount_path.as_deref().filter(|path| !path.is_empty()).ok_or_else(|| {
+            PluginError::invalid_config(format!("{type_} context requires mountPath to be specified"))
+        })
+    }
+
     /// The answer to an earlier [`need`], `None` when it was not asked for yet.
     pub fn input(&self, id: &str) -> Option<&Resolved> {
         self.inputs.iter().find(|input| input.id == id).map(|input| &input.value)

@@ -2,16 +2,19 @@
 //! export it with [`context_type!`], [`command_builder!`] or [`server_builder!`].
 //!
 //! ```
-//! use kubeopencode_plugin_sdk::{Action, Answer, ContextType, Request, context_type, ready};
+//! use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, Request, context_type, ready};
 //!
 //! struct Greeting;
 //!
 //! impl ContextType for Greeting {
 //!     type Config = String;
-//!     const NAME: &'static str = "Greeting";
-//!     const VERSION: &'static str = "1.0.0";
-//!     const DESCRIPTION: &'static str = "Greets whoever the item names";
-//!     const SCHEMA: &'static str = r#"{"type": "string", "maxLength": 100}"#;
+//!     const ABOUT: About = About {
+//!         name: "Greeting",
+//!         version: "1.0.0",
+//!         description: "Greets whoever the item names",
+//!         schema: r#"{"type": "string", "maxLength": 100}"#,
+//!         capabilities: &[],
+//!     };
 //!
 //!     fn evaluate(whom: String, _request: &Request) -> Answer {
 //!         ready([Action::Inline(format!("Say hello to {whom} first."))])
@@ -23,18 +26,22 @@
 //! ```
 //!
 //! A plugin is a pure function: no clock, no files, no network, no randomness. What it wants to read it asks the
-//! host for ([`need`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
+//! host for ([`need`], [`ConfigMapRef`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
 //! are the host's. All of it can be tested natively with [`testing`].
 
+mod about;
 #[doc(hidden)]
 pub mod bindings;
 mod builder;
+mod config_map;
 mod context;
 mod errors;
 mod logging;
 pub mod testing;
 
+pub use about::About;
 pub use builder::{BuildRequest, CommandBuilder, Mode, ServeRequest, Server, ServerPlan};
+pub use config_map::ConfigMapRef;
 pub use context::{
     Action, Answer, ConfigMapMount, ContextType, Entry, GitFetch, Input, Origin, Outcome, Plan, Request,
     Required, Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch, need, ready, skipped,
@@ -47,8 +54,6 @@ pub use bindings::context::kubeopencode::plugin::types::{
 };
 
 #[doc(hidden)]
-pub use builder::describe_builder;
-#[doc(hidden)]
-pub use context::{describe_context, evaluate_context};
+pub use context::evaluate_context;
 #[doc(hidden)]
 pub use logging::report_panics;

@@ -1,16 +1,19 @@
 //! Context type `Text`: a text as written, into the context file or into the file at mountPath.
 
-use kubeopencode_plugin_sdk::{Action, Answer, ContextType, Request, context_type, ready};
+use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, Request, context_type, ready};
 
 /// The plugin.
 pub struct Text;
 
 impl ContextType for Text {
     type Config = String;
-    const NAME: &'static str = "Text";
-    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const DESCRIPTION: &'static str = "A text as written";
-    const SCHEMA: &'static str = include_str!("../schema.json");
+    const ABOUT: About = About {
+        name: "Text",
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        schema: include_str!("../schema.json"),
+        capabilities: &[],
+    };
 
     fn evaluate(text: String, _request: &Request) -> Answer {
         ready([Action::Inline(text)])

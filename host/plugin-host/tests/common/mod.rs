@@ -1,6 +1,8 @@
 //! A host for tests, requests, and hostile plugins written as core WebAssembly text.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod items;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -44,9 +46,14 @@ pub(crate) fn request(payload: impl Into<Value>) -> EvaluateRequest {
     }
 }
 
-/// What a plan of one text is.
+/// A plan of one action.
+pub(crate) fn ready(action: Action) -> Outcome {
+    Outcome::Ready(Plan { actions: vec![action], ..Plan::default() })
+}
+
+/// A plan of one text.
 pub(crate) fn inline(text: &str) -> Outcome {
-    Outcome::Ready(Plan { actions: vec![Action::Inline(text.into())], ..Plan::default() })
+    ready(Action::Inline(text.into()))
 }
 
 /// The host still serves others.

@@ -1,0 +1,122 @@
+//! Context type `Git`: a clone of a repository, or a path of it, at mountPath.
+
+use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, GitFetch, Request, context_type, ready};
+use serde::Deserialize;
+
+/// The plugin.
+pub struct Git;
+
+/// The item's `git`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    repository: String,
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "ref", default)]
+    reference: String,
+    #[serde(default = "latest_commit")]
+    depth: u32,
+    #[serde(default)]
+    submodules: bool,
+    secret_ref: Option<SecretRef>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretRef {
+    name: String,
+}
+
+fn latest_commit() -> u32 {
+    1
+}
+
+impl ContextType for Git {
+    type Config = Config;
+    const ABOUT: About = About {
+        name: "Git",
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        schema: include_str!("../schema.json"),
+        capabilities: &["git", "secret"],
+    };
+
+    fn evaluate(config: Config, request: &Request) -> Answer {
+        let reference = if config.reference.is_empty() { "HEAD".to_owned() } else { config.reference };
+        ready([Action::FetchGit(GitFetch {
+            repository: config.repository,
+            ref_: reference,
+            sub_path: config.path,
+            depth: config.depth,
+            submodules: config.submodules,
+            credentials: config.secret_ref.map(|secret| secret.name),
+            path: request.required_mount_path("git")?.to_owned(),
+        })])
+    }
+}
+
+context_type!(Git);
+
+#[cfg(test)]
+mod tests {
+    use kubeopencode_plugin_sdk::testing::{evaluate, request};
+    use kubeopencode_plugin_sdk::{Action, Answer, ErrorKind, GitFetch, ready};
+    use serde_json::{Value, json};
+
+    use super::Git;
+
+    fn answer(payload: Value, mount_path: Option<&str>) -> Answer {
+        let mut request = request(payload);
+        request.mount_path = mount_path.map(str::to_owned);
+        evaluate::<Git>(&request)
+    }
+
+    #[test]
+    fn a_repository_alone_is_the_latest_commit_of_its_main_branch() {
+        let clone = GitFetch {
+            repository: "https://git.example/org/repo".into(),
+            ref_: "HEAD".into(),
+            sub_path: String::new(),
+            depth: 1,
+            submodules: false,
+            credentials: None,
+            path: "src".into(),
+        };
+        for payload in [
+            json!({"repository": "https://git.example/org/repo"}),
+            json!({"repository": "https://git.example/org/repo", "path": "", "ref": ""}),
+        ] {
+            assert_eq!(answer(payload, Some("src")), ready([Action::FetchGit(clone.clone())]));
+        }
+    }
+
+    #[test]
+    fn everything_that_is_written_is_handed_over() {
+        let payload = json!({
+            "repository": "git@git.example:org/repo.git", "path": "guides", "ref": "v1", "depth": 0,
+            "submodules": true, "secretRef": {"name": "git"},
+        });
+        assert_eq!(
+            answer(payload, Some("/opt/guides")),
+            ready([Action::FetchGit(GitFetch {
+                repository: "git@git.example:org/repo.git".into(),
+                ref_: "v1".into(),
+                sub_path: "guides".into(),
+                depth: 0,
+                submodules: true,
+                credentials: Some("git".into()),
+                path: "/opt/guides".into(),
+            })])
+        );
+    }
+
+    #[test]
+    fn it_has_to_go_somewhere() {
+        for mount_path in [None, Some("")] {
+            let error = answer(json!({"repository": "https://git.example/a"}), mount_path).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidConfig);
+            assert_eq!(error.message, "git context requires mountPath to be specified");
+        }
+    }
+}

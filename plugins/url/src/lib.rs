@@ -1,0 +1,125 @@
+//! Context type `URL`: a file from the web at mountPath, or an archive laid out there.
+
+use std::collections::BTreeMap;
+
+use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, Request, UrlFetch, context_type, ready};
+use serde::Deserialize;
+
+/// The plugin.
+pub struct Url;
+
+/// The item's `url`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    source: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    secret_ref: Option<SecretRef>,
+    #[serde(rename = "insecureSkipTLSVerify", default)]
+    insecure_skip_tls_verify: bool,
+    #[serde(default = "half_a_minute")]
+    timeout: u32,
+    sha256: Option<String>,
+    #[serde(default)]
+    unpack: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretRef {
+    name: String,
+}
+
+fn half_a_minute() -> u32 {
+    30
+}
+
+impl ContextType for Url {
+    type Config = Config;
+    const ABOUT: About = About {
+        name: "URL",
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        schema: include_str!("../schema.json"),
+        capabilities: &["secret", "url"],
+    };
+
+    fn evaluate(config: Config, request: &Request) -> Answer {
+        ready([Action::FetchUrl(UrlFetch {
+            url: config.source,
+            headers: config.headers.into_iter().collect(),
+            sha256: config.sha256,
+            insecure_skip_tls_verify: config.insecure_skip_tls_verify,
+            unpack: config.unpack,
+            timeout_seconds: config.timeout,
+            credentials: config.secret_ref.map(|secret| secret.name),
+            path: request.required_mount_path("url")?.to_owned(),
+            mode: request.file_mode,
+        })])
+    }
+}
+
+context_type!(Url);
+
+#[cfg(test)]
+mod tests {
+    use kubeopencode_plugin_sdk::testing::{evaluate, request};
+    use kubeopencode_plugin_sdk::{Action, ErrorKind, UrlFetch, ready};
+    use serde_json::json;
+
+    use super::Url;
+
+    #[test]
+    fn a_source_alone_is_a_plain_download() {
+        let mut request = request(json!({"source": "https://files.example/a.json"}));
+        request.mount_path = Some("a.json".into());
+        assert_eq!(
+            evaluate::<Url>(&request),
+            ready([Action::FetchUrl(UrlFetch {
+                url: "https://files.example/a.json".into(),
+                headers: vec![],
+                sha256: None,
+                insecure_skip_tls_verify: false,
+                unpack: false,
+                timeout_seconds: 30,
+                credentials: None,
+                path: "a.json".into(),
+                mode: None,
+            })])
+        );
+    }
+
+    #[test]
+    fn everything_that_is_written_is_handed_over() {
+        let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let mut request = request(json!({
+            "source": "http://files.example/a.tar.gz", "headers": {"X-B": "2", "X-A": "1"},
+            "secretRef": {"name": "files"}, "insecureSkipTLSVerify": true, "timeout": 5, "sha256": digest,
+            "unpack": true,
+        }));
+        request.mount_path = Some("/opt/a".into());
+        request.file_mode = Some(0o440);
+        assert_eq!(
+            evaluate::<Url>(&request),
+            ready([Action::FetchUrl(UrlFetch {
+                url: "http://files.example/a.tar.gz".into(),
+                headers: vec![("X-A".into(), "1".into()), ("X-B".into(), "2".into())],
+                sha256: Some(digest.into()),
+                insecure_skip_tls_verify: true,
+                unpack: true,
+                timeout_seconds: 5,
+                credentials: Some("files".into()),
+                path: "/opt/a".into(),
+                mode: Some(0o440),
+            })])
+        );
+    }
+
+    #[test]
+    fn it_has_to_go_somewhere() {
+        let error = evaluate::<Url>(&request(json!({"source": "https://files.example/a"}))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidConfig);
+        assert_eq!(error.message, "url context requires mountPath to be specified");
+    }
+}
