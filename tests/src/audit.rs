@@ -91,19 +91,34 @@ impl AuditLog {
         writes
     }
 
+    /// The operator's reads in a namespace, oldest first; a watch is one read.
+    pub fn reads_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut reads = self.entries_since(mark, namespace);
+        reads.retain(|entry| {
+            entry.user.username == self.operator && matches!(entry.verb.as_str(), "get" | "list" | "watch")
+        });
+        reads
+    }
+
     /// Everybody's writes in a namespace, oldest first, but for Events.
     pub fn all_writes_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut writes = self.entries_since(mark, namespace);
+        writes.retain(|entry| {
+            entry.object_ref.resource != "events"
+                && matches!(entry.verb.as_str(), "create" | "update" | "patch" | "delete")
+        });
+        writes
+    }
+
+    fn entries_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
         let mut file = std::fs::File::open(&self.path).unwrap();
         file.seek(SeekFrom::Start(mark.0)).unwrap();
         let lines = BufReader::new(file).lines().map_while(Result::ok);
-        let is_write = |entry: &Entry| {
-            entry.object_ref.namespace == namespace
-                && entry.object_ref.resource != "events"
-                && matches!(entry.verb.as_str(), "create" | "update" | "patch" | "delete")
-        };
         // cheap first: other scenarios write at the same time
         let ours = lines.filter(|line| line.contains(namespace));
-        ours.filter_map(|line| serde_json::from_str(&line).ok()).filter(is_write).collect()
+        ours.filter_map(|line| serde_json::from_str::<Entry>(&line).ok())
+            .filter(|entry| entry.object_ref.namespace == namespace)
+            .collect()
     }
 
     /// How often each kind of write happened.

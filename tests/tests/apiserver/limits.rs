@@ -82,6 +82,30 @@ async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
 }
 
 #[tokio::test]
+async fn who_came_first_starts_first_also_when_the_operator_comes_later() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1")).await;
+        stage.apply(&task("z-first", "succeed")).await;
+        let created = async |name: &str| stage.tasks().get(name).await.unwrap().metadata.creation_timestamp.unwrap();
+        let first = created("z-first").await;
+        // the API server counts arrival in whole seconds
+        loop {
+            stage.apply(&task("a-second", "succeed")).await;
+            if created("a-second").await.0 > first.0 {
+                break;
+            }
+            stage.delete_task("a-second").await;
+        }
+        stage.create_tasks(&task("m", "succeed"), 80).await;
+        let _operator = stage.operator();
+        all_complete(stage, 82).await;
+        assert_eq!(admitted(&stage.record.history())[0], "z-first");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_burst_that_meets_a_running_operator_completes_too() {
     scenario(async |stage| {
         stage.apply(TEAM).await;

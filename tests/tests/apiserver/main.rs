@@ -11,6 +11,7 @@
 
 mod accidents;
 mod bad_input;
+mod cleanup;
 mod definitions;
 mod deletion;
 mod documents;

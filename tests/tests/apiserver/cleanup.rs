@@ -1,0 +1,112 @@
+//! Finished Tasks go by age and by number, and nothing else does.
+
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::stage::{Stage, TEAM};
+
+use crate::scenario;
+
+const TASK: &str = "{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: done}, spec: {description: d}}";
+
+fn cleanup(rules: &str) -> String {
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {{name: default}}, spec: {{cleanup: {rules}}}}}"
+    )
+}
+
+fn named(name: &str, agent_does: &str) -> String {
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}, annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}}}, spec: {{description: d}}}}"
+    )
+}
+
+async fn tasks_are(stage: &Stage, names: &[&str]) {
+    stage
+        .until(&format!("the Tasks are {names:?}"), |history| {
+            let mut there: Vec<_> = history.all(Kind::Task).map(|task| task.name().to_owned()).collect();
+            there.sort();
+            (there == names).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_finished_task_goes_with_its_pod_when_its_time_is_over_and_a_running_one_stays() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&cleanup("{ttlSecondsAfterFinished: 2}")).await;
+        let _operator = stage.operator();
+        stage.apply(&named("runs", "run-on")).await;
+        stage.apply(&named("good", "succeed")).await;
+        stage.apply(&named("bad", "fail")).await;
+        let good = stage.phase("good", Phase::Completed).await;
+        let bad = stage.phase("bad", Phase::Failed).await;
+        tasks_are(stage, &["runs"]).await;
+        stage.gone(Kind::Pod, "good-pod").await;
+        stage.gone(Kind::Pod, "bad-pod").await;
+        let history = stage.record.history();
+        for task in [good, bad] {
+            let name = task.metadata.name.as_deref().unwrap();
+            let ended = task.status.as_ref().unwrap().completion_time.as_ref().unwrap().0;
+            let deleted = history
+                .revisions(Kind::Task)
+                .filter(|revision| revision.name() == name)
+                .find_map(|revision| revision.text("/metadata/deletionTimestamp").parse::<jiff::Timestamp>().ok())
+                .unwrap();
+            assert!(deleted >= ended + jiff::SignedDuration::from_secs(2), "{name}: {ended} {deleted}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_to_end_are_retained_also_when_the_rule_comes_later() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let operator = stage.operator();
+        for name in ["d", "c", "b", "a"] {
+            stage.apply(&named(name, "succeed")).await;
+            stage.phase(name, Phase::Completed).await;
+        }
+        operator.stop().await;
+        let mut ends: Vec<_> = {
+            let history = stage.record.history();
+            let end = |task: &std::sync::Arc<kubeopencode_tests::record::Revision>| {
+                (task.text("/status/completionTime").to_owned(), task.text("/metadata/creationTimestamp").to_owned(), task.name().to_owned())
+            };
+            history.all(Kind::Task).map(end).collect()
+        };
+        ends.sort();
+        let mut last: Vec<_> = ends[2..].iter().map(|(_, _, name)| name.as_str()).collect();
+        last.sort_unstable();
+        let _operator = stage.operator();
+        stage.apply(&cleanup("{maxRetainedTasks: 2}")).await;
+        tasks_are(stage, &last).await;
+        stage.apply(&cleanup("{maxRetainedTasks: 2, ttlSecondsAfterFinished: 0}")).await;
+        tasks_are(stage, &[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_finished_tasks_go_without_a_read_for_each() {
+    const COUNT: usize = 300;
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let _operator = stage.operator();
+        stage.create_tasks(TASK, COUNT).await;
+        stage
+            .until("all are Completed", |history| {
+                let done = history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
+                (done == COUNT).then_some(())
+            })
+            .await;
+        let mark = stage.cluster.audit.mark();
+        stage.apply(&cleanup("{ttlSecondsAfterFinished: 0}")).await;
+        tasks_are(stage, &[]).await;
+        let reads = stage.cluster.audit.reads_since(mark, &stage.namespace);
+        assert!(reads.len() < COUNT / 10, "{:#?}", AuditLog::count(&reads));
+    })
+    .await;
+}
