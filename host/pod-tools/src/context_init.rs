@@ -1,13 +1,14 @@
 //! `context-init`: writes the Task's files into the workspace, last of all init containers, so that a file may lie
 //! inside a clone.
 //!
-//! `mapping` says what is to be written (pure), the crate's `root` writes it (never through a symbolic link). It may
-//! run twice: every file is replaced as a whole. Any error ends it with exit code 1 and one line on stderr.
+//! `mapping` says what is to be written and `join` what of (both pure), the crate's `root` writes it (never through a
+//! symbolic link). It may run twice: every file is replaced as a whole. Any error ends it with exit code 1 and one
+//! line on stderr, but that of an optional item, which leaves nothing and is told in the termination message.
 
+mod join;
 mod mapping;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,44 +18,63 @@ use crate::exit;
 use crate::root::Root;
 use mapping::{Content, Operation, Place, Settings};
 
+const TOOL: &str = "context-init";
+
 /// Runs `context-init` with the environment of contract.md section 4.
 pub fn main() -> ExitCode {
-    exit::of("context-init", Ok(false), || run(&Settings::of(&Environment::of_process())?))
+    exit::of(TOOL, Ok(false), || run(&Settings::of(&Environment::of_process())?))
 }
 
 fn run(settings: &Settings) -> Result<(), Error> {
     let operations = settings.operations()?;
     let workspace = Root::workspace(&settings.workspace_dir)?;
     let (tools, elsewhere) = (Root::filesystem(false)?, Root::filesystem(true)?);
+    let mut skipped = Vec::new();
     for operation in &operations {
         let root = match operation.place {
             Place::Workspace => &workspace,
             Place::Tools => &tools,
             Place::Elsewhere => &elsewhere,
         };
-        perform(operation, root).map_err(|e| e.at(&operation.entry))?;
+        let before = root.made();
+        match perform(operation, root).map_err(|e| e.at(&operation.entry)) {
+            Err(e) if operation.optional => {
+                root.undo(before);
+                skipped.push(e.to_string());
+            }
+            done => done?,
+        }
+    }
+    if !skipped.is_empty() {
+        exit::tell_skipped(TOOL, &skipped.join("; "));
     }
     Ok(())
 }
 
 fn perform(operation: &Operation, root: &Root) -> Result<(), Error> {
     match &operation.content {
-        Content::File(sources) => {
-            let mut content: Box<dyn Read> = Box::new(io::empty());
-            for source in sources {
-                content = Box::new(content.chain(open(source)?));
-            }
-            root.write(&operation.path, operation.mode, &mut content)
+        Content::Copy(source) => root.write(&operation.path, operation.mode, &mut open(source)?),
+        Content::Joined { parts, keys } => {
+            // a file whose parts are all optional, and missing, is an empty one
+            let content = parts.content(keys, &read)?.unwrap_or_default();
+            root.write(&operation.path, operation.mode, &mut content.as_slice())
         }
         Content::Directory(source) => {
             root.make_dir(&operation.path)?;
-            for name in keys(source)? {
+            let keys = keys(source)?;
+            // before anything is replaced
+            keys.iter().try_for_each(|name| root.check_file(&operation.path.join(name)))?;
+            for name in keys {
                 let mut content = open(&source.join(&name))?;
                 root.write(&operation.path.join(&name), operation.mode, &mut content)?;
             }
             Ok(())
         }
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn open(path: &Path) -> Result<File, Error> {

@@ -27,17 +27,22 @@ pub(crate) fn of(
     match (optional, run()) {
         (Ok(_), Ok(())) => ExitCode::SUCCESS,
         (Ok(true), Err(e)) => {
-            let message = line(format!("skipped: {e}"));
-            eprintln!("{tool}: {message}");
-            if let Err(e) = termination::leave(&message) {
-                eprintln!("{tool}: {e}");
-            }
+            tell_skipped(tool, &e.to_string());
             ExitCode::SUCCESS
         }
         (Ok(false), Err(e)) | (Err(e), _) => {
             eprintln!("{}", line(format!("{tool}: {e}")));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says that something optional was left out, and why, where the operator reads it.
+pub(crate) fn tell_skipped(tool: &str, why: &str) {
+    let message = line(format!("skipped: {why}"));
+    eprintln!("{tool}: {message}");
+    if let Err(e) = termination::leave(&message) {
+        eprintln!("{tool}: {e}");
     }
 }
 

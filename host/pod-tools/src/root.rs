@@ -5,6 +5,7 @@
 //! has no `openat2`). A file is written under another name and renamed into place, so that a link or an older file
 //! at the target is replaced, and a reader never sees half of it.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -30,6 +31,13 @@ pub(crate) struct Root {
     fd: OwnedFd,
     /// Permissions of the directories made on the way.
     dir_mode: Mode,
+    /// What was not there before, in order, below the directory.
+    made: RefCell<Vec<Made>>,
+}
+
+struct Made {
+    below: PathBuf,
+    is_dir: bool,
 }
 
 impl Root {
@@ -49,7 +57,41 @@ impl Root {
         let fd =
             rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| Error::Read { path: path.to_owned(), source: e.into() })?;
-        Ok(Root { path: path.to_owned(), fd, dir_mode })
+        Ok(Root { path: path.to_owned(), fd, dir_mode, made: RefCell::default() })
+    }
+
+    /// How much has been made so far.
+    pub(crate) fn made(&self) -> usize {
+        self.made.borrow().len()
+    }
+
+    /// Removes what was made after `made` said so: something failed half way. What was replaced stays replaced.
+    pub(crate) fn undo(&self, made: usize) {
+        let undone = self.made.borrow_mut().split_off(made);
+        for Made { below, is_dir } in undone.into_iter().rev() {
+            let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else { continue };
+            let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            // what somebody else uses meanwhile stays
+            if let Ok(dir) = self.walk(parent) {
+                rustix::fs::unlinkat(&dir, name, flags).ok();
+            }
+        }
+    }
+
+    fn note(&self, below: &Path, is_dir: bool) {
+        self.made.borrow_mut().push(Made { below: below.to_owned(), is_dir });
+    }
+
+    /// Refuses `below` where a directory lies there: no file can take its place.
+    pub(crate) fn check_file(&self, below: &Path) -> Result<(), Error> {
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else { return Ok(()) };
+        let dir = self.walk(parent)?;
+        match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                Err(Error::write(self.path.join(below), io_reason(&Errno::ISDIR.into())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the directory `below` and its parents; those that exist stay as they are.
@@ -65,14 +107,16 @@ impl Root {
     }
 
     /// Begins a file that will lie at `below`, making its parents.
-    pub(crate) fn draft(&self, below: &Path) -> Result<Draft, Error> {
+    pub(crate) fn draft(&self, below: &Path) -> Result<Draft<'_>, Error> {
         let target = self.path.join(below);
         let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
             return Err(Error::write(target, "it is a directory"));
         };
         let dir = self.walk(parent)?;
         match begin(&dir) {
-            Ok(file) => Ok(Draft { name: name.to_owned(), file, target, dir }),
+            Ok(file) => {
+                Ok(Draft { root: self, below: below.to_owned(), name: name.to_owned(), file, target, dir })
+            }
             Err(e) => Err(Error::write(target, io_reason(&e.into()))),
         }
     }
@@ -99,7 +143,11 @@ impl Root {
                 Ok(there) if there.as_bytes() == leads_to.as_os_str().as_bytes() => Ok(()),
                 _ => Err(Error::write(self.path.join(below), OCCUPIED)),
             },
-            made => made.map_err(refuse),
+            made => {
+                made.map_err(refuse)?;
+                self.note(below, false);
+                Ok(())
+            }
         }
     }
 
@@ -116,26 +164,29 @@ impl Root {
             return Err(refuse(Errno::ISDIR));
         };
         let (from, to) = (self.walk(old_parent)?, self.walk(parent)?);
-        rustix::fs::linkat(&from, old, &to, name, AtFlags::empty()).map_err(refuse)
+        rustix::fs::linkat(&from, old, &to, name, AtFlags::empty()).map_err(refuse)?;
+        self.note(below, false);
+        Ok(())
     }
 
     fn walk(&self, below: &Path) -> Result<OwnedFd, Error> {
-        let mut path = self.path.clone();
-        let mut dir = self.fd.try_clone().map_err(|e| Error::write(&path, io_reason(&e)))?;
+        let mut path = PathBuf::new();
+        let mut dir = self.fd.try_clone().map_err(|e| Error::write(&self.path, io_reason(&e)))?;
         for name in below {
             path.push(name);
-            dir = self.enter(&dir, name).map_err(|e| {
+            dir = self.enter(&dir, name, &path).map_err(|e| {
                 let reason = match in_the_way(&dir, name) {
                     Some(what) => format!("{what} is in the way; a directory is needed there"),
                     None => io_reason(&e.into()),
                 };
-                Error::write(&path, reason)
+                Error::write(self.path.join(&path), reason)
             })?;
         }
         Ok(dir)
     }
 
-    fn enter(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    /// Enters the directory `name` of `dir`, which is `path` below the root; makes it if need be.
+    fn enter(&self, dir: &OwnedFd, name: &OsStr, path: &Path) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(dir, name, flags | OFlags::PATH, Mode::empty());
         match open() {
@@ -143,6 +194,7 @@ impl Root {
             found => return found,
         }
         rustix::fs::mkdirat(dir, name, Mode::RWXU)?;
+        self.note(path, true);
         let made = rustix::fs::openat(dir, name, flags | OFlags::RDONLY, Mode::empty())?;
         // a volume with an fsGroup hands its group down through this bit
         let inherited = Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) & SETGID;
@@ -162,7 +214,9 @@ fn begin(dir: &OwnedFd) -> rustix::io::Result<File> {
 }
 
 /// A file under a temporary name, gone unless it is put in its place.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
+    root: &'a Root,
+    below: PathBuf,
     dir: OwnedFd,
     name: OsString,
     /// For messages.
@@ -171,12 +225,17 @@ pub(crate) struct Draft {
     pub(crate) file: File,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Puts the file in its place, whatever lies there.
     pub(crate) fn replace(self, mode: u32) -> Result<(), Error> {
+        let there = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW);
         let placed = rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
             .and_then(|()| rustix::fs::renameat(&self.dir, TEMPORARY, &self.dir, &self.name));
-        placed.map_err(|e| Error::write(&self.target, io_reason(&e.into())))
+        placed.map_err(|e| Error::write(&self.target, io_reason(&e.into())))?;
+        if matches!(there, Err(Errno::NOENT)) {
+            self.root.note(&self.below, false);
+        }
+        Ok(())
     }
 
     /// Puts the file in its place, where nothing may lie but a file with the same content: of an earlier run.
@@ -195,7 +254,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for Draft<'_> {
     fn drop(&mut self) {
         // once it is in its place there is nothing under this name
         rustix::fs::unlinkat(&self.dir, TEMPORARY, AtFlags::empty()).ok();

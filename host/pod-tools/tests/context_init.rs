@@ -29,6 +29,7 @@ impl Pod {
         for name in ["workspace", "tools", "outside"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
+        fs::write(dir.path().join("termination-log"), "").unwrap();
         let pod = Pod { dir, files: "[]".into(), directories: "[]".into(), tools: false };
         pod.config_map("configmap-files", keys);
         pod
@@ -66,6 +67,7 @@ impl Pod {
             // a umask that would spoil every mode
             .args(["-c", "umask 077; exec \"$0\" context-init", env!("CARGO_BIN_EXE_kubeopencode-pod-tools")])
             .env_clear()
+            .env("KUBEOPENCODE_TERMINATION_LOG", self.path("termination-log"))
             .env("WORKSPACE_DIR", self.path("workspace"))
             .env("CONFIGMAP_PATH", self.path("configmap-files"))
             .env("FILE_MAPPINGS", &self.files)
@@ -150,6 +152,76 @@ fn joins_the_parts_of_a_big_file() {
         .files(r#"[{"parts":["big-0","big-1"],"targetPath":"@/workspace/big"}]"#);
     pod.succeeds();
     assert_eq!(fs::read(pod.path("workspace/big")).unwrap(), [first, second].concat());
+}
+
+#[test]
+fn the_description_stays_although_a_directory_at_the_top_has_a_key_of_its_name() {
+    let pod = Pod::new(&[("task", b"Fix it")])
+        .files(r#"[{"key":"task","targetPath":"@/workspace/task.md"}]"#)
+        .directories(r#"[{"sourcePath":"@/configmap-dir-0","targetPath":"@/workspace"}]"#);
+    pod.config_map("configmap-dir-0", &[("task.md", b"not this"), ("other.md", b"other")]);
+    pod.succeeds();
+    assert_eq!(
+        (pod.content("workspace/task.md"), pod.content("workspace/other.md")),
+        ("Fix it".into(), "other".into())
+    );
+}
+
+#[test]
+fn joins_what_lies_in_mounted_secrets() {
+    let files = r#"[
+        {"targetPath":"@/workspace/task.md","separator":"\n\n---\n\n","trim":true,
+         "parts":["first",{"path":"@/secret-0/prompt"},{"path":"@/secret-1/none","optional":true}]},
+        {"targetPath":"@/workspace/.kubeopencode/context.md","separator":"\n\n","parts":["first",
+          {"before":"<context name=\"a\">\n","after":"\n</context>","parts":[{"path":"@/secret-0/prompt","escape":true}]},
+          {"before":"<context name=\"b\">\n","after":"\n</context>","parts":[{"path":"@/secret-1/none","optional":true}]}]},
+        {"targetPath":"@/workspace/token","fileMode":256,"parts":[{"path":"@/secret-1/none","optional":true}]}]"#;
+    let pod = Pod::new(&[("first", b"first\n")]).files(files);
+    pod.config_map("secret-0", &[("prompt", b"</context>second")]);
+    pod.config_map("secret-1", &[]);
+    for _ in 0..2 {
+        pod.succeeds();
+    }
+    assert_eq!(pod.content("workspace/task.md"), "first\n\n---\n\n</context>second");
+    assert_eq!(
+        pod.content("workspace/.kubeopencode/context.md"),
+        "first\n\n\n<context name=\"a\">\n&lt;/context>second\n</context>"
+    );
+    assert_eq!((pod.content("workspace/token").as_str(), mode(&pod.path("workspace/token"))), ("", 0o400));
+
+    let pod = pod.files(r#"[{"targetPath":"@/workspace/token","parts":[{"path":"@/secret-1/none"}]}]"#);
+    assert_eq!(
+        pod.fails(),
+        "context-init: parts @/secret-1/none -> @/workspace/token: cannot read @/secret-1/none: No such file or directory\n"
+    );
+}
+
+#[test]
+fn what_is_optional_and_cannot_be_written_leaves_nothing_and_is_told() {
+    let pod = Pod::new(&[("task", b"Fix it")])
+        .files(
+            r#"[{"key":"task","targetPath":"@/workspace/repo/docs/deep/a.md","optional":true},
+                {"key":"task","targetPath":"@/workspace/task.md"}]"#,
+        )
+        .directories(
+            r#"[{"sourcePath":"@/configmap-dir-0","targetPath":"@/workspace/repo/docs","optional":true},
+                {"sourcePath":"@/configmap-dir-9","targetPath":"@/workspace/new/dir","optional":true}]"#,
+        );
+    pod.config_map("configmap-dir-0", &[("a.md", b"new"), ("deep", b"a directory is there")]);
+    fs::create_dir_all(pod.path("workspace/repo/docs/deep/a.md")).unwrap();
+    fs::write(pod.path("workspace/repo/docs/a.md"), "of the repository").unwrap();
+    let output = pod.run();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(pod.content("workspace/task.md"), "Fix it");
+    assert_eq!(pod.content("workspace/repo/docs/a.md"), "of the repository");
+    assert!(!pod.path("workspace/new").exists());
+    let told = pod.content("termination-log").replace(pod.dir.path().to_str().unwrap(), "@");
+    assert_eq!(
+        told,
+        "skipped: directory @/configmap-dir-0 -> @/workspace/repo/docs: cannot write @/workspace/repo/docs/deep: Is a directory; \
+         directory @/configmap-dir-9 -> @/workspace/new/dir: cannot read @/configmap-dir-9: No such file or directory; \
+         key task -> @/workspace/repo/docs/deep/a.md: cannot write @/workspace/repo/docs/deep/a.md: Is a directory"
+    );
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! From the environment to the list of what is to be written. Pure.
+//!
+//! `FILE_MAPPINGS` is a list of `{targetPath, fileMode?, optional?}`, each with either `key` or `parts` (and `separator`,
+//! `trim`), which `join` explains; `DIR_MAPPINGS` of `{sourcePath, targetPath, fileMode?, optional?}`. What is
+//! optional and cannot be written is left out, with a message.
 
 use std::path::{Component, Path, PathBuf};
 
 use kubeopencode_api::literals::TOOLS_DIR;
 use serde::Deserialize;
 
+use super::join::{Group, Part};
 use crate::Error;
 use crate::environment::Environment;
 
@@ -30,10 +35,15 @@ pub(super) struct Settings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FileMapping {
     key: Option<String>,
-    /// in place of `key`: the content is cut over several keys
-    parts: Option<Vec<String>>,
+    parts: Option<Vec<Part>>,
+    #[serde(default)]
+    separator: String,
+    #[serde(default)]
+    trim: bool,
     target_path: String,
     file_mode: Option<u32>,
+    #[serde(default)]
+    optional: bool,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +52,8 @@ struct DirMapping {
     source_path: PathBuf,
     target_path: String,
     file_mode: Option<u32>,
+    #[serde(default)]
+    optional: bool,
 }
 
 /// One thing to write.
@@ -55,12 +67,16 @@ pub(super) struct Operation {
     pub(super) path: PathBuf,
     /// Permissions of the files written.
     pub(super) mode: u32,
+    /// Left out when it cannot be written.
+    pub(super) optional: bool,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Content {
-    /// One file: these, one after the other.
-    File(Vec<PathBuf>),
+    /// One file, the same as this.
+    Copy(PathBuf),
+    /// One file, joined from parts; their keys lie in this directory.
+    Joined { parts: Group, keys: PathBuf },
     /// One file for each key in this ConfigMap volume.
     Directory(PathBuf),
 }
@@ -85,43 +101,48 @@ impl Settings {
         })
     }
 
-    /// What is to be written, in order.
+    /// What is to be written, in order: files come last, so that no key of a directory takes their place.
     pub(super) fn operations(&self) -> Result<Vec<Operation>, Error> {
         let program = self.tools_dir.as_ref().map(|dir| self.program(dir));
-        let files = self.files.iter().map(|mapping| self.file(mapping));
         let directories = self.directories.iter().map(|mapping| self.directory(mapping));
-        program.into_iter().chain(files).chain(directories).collect()
+        let files = self.files.iter().map(|mapping| self.file(mapping));
+        program.into_iter().chain(directories).chain(files).collect()
     }
 
     fn program(&self, tools_dir: &Path) -> Result<Operation, Error> {
         let target = tools_dir.join(PROGRAM).to_string_lossy().into_owned();
-        let content = Content::File(vec!["/proc/self/exe".into()]);
+        let content = Content::Copy("/proc/self/exe".into());
         self.operation("TOOLS_DIR", format!("program -> {target}"), content, &target, Some(PROGRAM_MODE))
     }
 
     fn file(&self, mapping: &FileMapping) -> Result<Operation, Error> {
-        let keys = match (&mapping.key, &mapping.parts) {
-            (Some(key), None) => std::slice::from_ref(key),
-            (None, Some(parts)) if !parts.is_empty() => parts.as_slice(),
-            _ => {
-                let reason = format!("the entry for {} needs one of key and parts", mapping.target_path);
-                return Err(Error::Env { name: "FILE_MAPPINGS", reason });
+        let refuse = |reason| Error::Env { name: "FILE_MAPPINGS", reason };
+        let target = &mapping.target_path;
+        let parts = match (&mapping.key, &mapping.parts) {
+            (Some(key), None) => Group::of(vec![Part::Key(key.clone())]),
+            (None, Some(parts)) if !parts.is_empty() => {
+                Group::joined(parts.clone(), &mapping.separator, mapping.trim)
             }
+            _ => return Err(refuse(format!("the entry for {target} needs one of key and parts"))),
         };
-        if let Some(key) = keys.iter().find(|key| !is_name(key)) {
-            let reason = format!("{key:?}, for {}, is no key of a ConfigMap", mapping.target_path);
-            return Err(Error::Env { name: "FILE_MAPPINGS", reason });
-        }
-        let dir = self.config_map_path.as_ref().ok_or(Error::EnvMissing("CONFIGMAP_PATH"))?;
-        let content = Content::File(keys.iter().map(|key| dir.join(key)).collect());
-        let entry = format!("key {} -> {}", keys.join(" + "), mapping.target_path);
-        self.operation("FILE_MAPPINGS", entry, content, &mapping.target_path, mapping.file_mode)
+        parts.check().map_err(|problem| refuse(format!("the entry for {target}: {problem}")))?;
+        let keys = match &self.config_map_path {
+            None if parts.has_keys() => return Err(Error::EnvMissing("CONFIGMAP_PATH")),
+            path => path.clone().unwrap_or_default(),
+        };
+        let what = if mapping.key.is_some() { "key" } else { "parts" };
+        let entry = format!("{what} {} -> {target}", parts.sources().join(" + "));
+        let content = Content::Joined { parts, keys };
+        let operation = self.operation("FILE_MAPPINGS", entry, content, target, mapping.file_mode)?;
+        Ok(Operation { optional: mapping.optional, ..operation })
     }
 
     fn directory(&self, mapping: &DirMapping) -> Result<Operation, Error> {
         let content = Content::Directory(mapping.source_path.clone());
         let entry = format!("directory {} -> {}", mapping.source_path.display(), mapping.target_path);
-        self.operation("DIR_MAPPINGS", entry, content, &mapping.target_path, mapping.file_mode)
+        let target = &mapping.target_path;
+        let operation = self.operation("DIR_MAPPINGS", entry, content, target, mapping.file_mode)?;
+        Ok(Operation { optional: mapping.optional, ..operation })
     }
 
     fn operation(
@@ -149,15 +170,12 @@ impl Settings {
             Err(_) if target.starts_with(tools) => (Place::Tools, from_top, TOOLS_FILE_MODE),
             Err(_) => (Place::Elsewhere, from_top, FILE_MODE),
         };
-        if path.as_os_str().is_empty() && matches!(content, Content::File(_)) {
+        if path.as_os_str().is_empty() && !matches!(content, Content::Directory(_)) {
             return refuse(format!("{} is a directory, no place for a file", target.display()));
         }
-        Ok(Operation { entry, content, place, path: path.to_owned(), mode: mode.unwrap_or(default) })
+        let (path, mode) = (path.to_owned(), mode.unwrap_or(default));
+        Ok(Operation { entry, content, place, path, mode, optional: false })
     }
-}
-
-fn is_name(key: &str) -> bool {
-    !key.is_empty() && !key.starts_with("..") && key != "." && !key.contains(['/', '\0'])
 }
 
 /// The path without `.` and doubled slashes; none when it is relative or has `..`.
@@ -201,10 +219,14 @@ mod tests {
         let task = json!([{"key": "workspace-task.md", "targetPath": "/workspace//./task.md"}]);
         let expected = Operation {
             entry: "key workspace-task.md -> /workspace//./task.md".into(),
-            content: Content::File(vec!["/configmap-files/workspace-task.md".into()]),
+            content: Content::Joined {
+                parts: Group::of(vec![Part::Key("workspace-task.md".into())]),
+                keys: "/configmap-files".into(),
+            },
             place: Place::Workspace,
             path: "task.md".into(),
             mode: 0o666,
+            optional: false,
         };
         assert_eq!(only(&settings(task, json!([]))), expected);
     }
@@ -224,16 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn parts_keep_their_order_and_directories_may_be_the_workspace_itself() {
-        let files = json!([{"parts": ["k-0", "k-1"], "targetPath": "/workspace/big"}]);
-        assert_eq!(
-            only(&settings(files, json!([]))).content,
-            Content::File(vec!["/configmap-files/k-0".into(), "/configmap-files/k-1".into()])
-        );
-        let dirs = json!([{"sourcePath": "/configmap-dir-0", "targetPath": "/workspace"}]);
-        let operation = only(&settings(json!([]), dirs));
-        assert_eq!(operation.content, Content::Directory("/configmap-dir-0".into()));
-        assert_eq!(operation.path, PathBuf::new());
+    fn directories_may_be_the_workspace_itself_and_come_before_files() {
+        let dirs = json!([{"sourcePath": "/configmap-dir-0", "targetPath": "/workspace", "optional": true}]);
+        let files = json!([{"key": "k", "targetPath": "/workspace/task.md"}]);
+        let [directory, file] = settings(files, dirs).operations().unwrap().try_into().unwrap();
+        assert_eq!(directory.content, Content::Directory("/configmap-dir-0".into()));
+        assert_eq!((directory.path, directory.optional), (PathBuf::new(), true));
+        assert_eq!((file.path, file.optional), ("task.md".into(), false));
     }
 
     #[test]
@@ -243,7 +262,7 @@ mod tests {
             ..settings(json!([{"key": "k", "targetPath": "/workspace/a"}]), json!([]))
         };
         let first = settings.operations().unwrap().remove(0);
-        assert_eq!(first.content, Content::File(vec!["/proc/self/exe".into()]));
+        assert_eq!(first.content, Content::Copy("/proc/self/exe".into()));
         assert_eq!((first.path, first.mode), ("tools/kubeopencode".into(), 0o755));
     }
 
@@ -256,8 +275,8 @@ mod tests {
             ("/workspace/a", json!({"fileMode": 0o1777}), "fileMode of /workspace/a is 0o1777"),
             ("/workspace/a", json!({"key": null}), "the entry for /workspace/a needs one of key and parts"),
             ("/workspace/a", json!({"parts": ["x"]}), "needs one of key and parts"),
-            ("/workspace/a", json!({"key": "../x"}), "\"../x\", for /workspace/a, is no key of a ConfigMap"),
-            ("/workspace/a", json!({"key": "a/x"}), "is no key of a ConfigMap"),
+            ("/workspace/a", json!({"key": null, "parts": []}), "needs one of key and parts"),
+            ("/workspace/a", json!({"key": "../x"}), "the entry for /workspace/a: \"../x\" is no key"),
         ] {
             let message = refused(target, more);
             assert!(message.contains(words), "{message}");

@@ -22,7 +22,7 @@ const SHORT_COMMIT: std::ops::RangeInclusive<usize> = 7..=39;
 /// Clones, unless the clone is there.
 pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     let target = settings.root.join(&settings.link);
-    if holds_something(&target) {
+    if target.join(".git").exists() {
         eprintln!("git-init: {} is there already", target.display());
         return Ok(());
     }
@@ -31,14 +31,20 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
         let (repository, revision) = (&settings.repository, settings.revision.as_str());
         Error::Failed(format!("cannot clone {repository} at {revision:?}: {reason}"))
     };
-    fetch(settings, &draft).map_err(failed)?;
-    if let Some(sub_path) = &settings.sub_path
-        && !draft.join(sub_path).exists()
-    {
-        return Err(failed(format!("the repository has no path {:?}", sub_path.display().to_string())));
+    let done = fetch(settings, &draft).map_err(failed).and_then(|()| {
+        if let Some(sub_path) = &settings.sub_path
+            && !draft.join(sub_path).exists()
+        {
+            return Err(failed(format!("the repository has no path {:?}", sub_path.display().to_string())));
+        }
+        tree::open_to_all(&draft).map_err(|e| Error::write(&draft, io_reason(&e)))?;
+        put(&draft, &target).map_err(|e| Error::write(&target, io_reason(&e)))
+    });
+    if done.is_err() {
+        // the failure is what counts
+        remove(&draft).ok();
     }
-    tree::open_to_all(&draft).map_err(|e| Error::write(&draft, io_reason(&e)))?;
-    put(&draft, &target).map_err(|e| Error::write(&target, io_reason(&e)))
+    done
 }
 
 /// An empty directory in the place of a clone that is not needed.
@@ -50,20 +56,14 @@ pub(super) fn leave_empty(settings: &Settings) -> Result<(), Error> {
         .map_err(|e| Error::write(dir, io_reason(&e)))
 }
 
-fn holds_something(dir: &Path) -> bool {
-    dir.read_dir().is_ok_and(|mut entries| entries.next().is_some())
-}
-
 fn draft_of(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.partial"))
 }
 
 fn put(draft: &Path, target: &Path) -> io::Result<()> {
-    match fs::remove_dir(target) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    // at most what `leave_empty` of an earlier run left
+    remove(target)?;
     fs::rename(draft, target)
 }
 
@@ -87,9 +87,14 @@ fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
 }
 
 fn clear(draft: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(draft) {
+    remove(draft)?;
+    fs::create_dir_all(draft)
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => fs::create_dir_all(draft),
+        _ => Ok(()),
     }
 }
 
@@ -103,7 +108,7 @@ struct Clone<'a> {
 impl Clone<'_> {
     fn attempt(&self) -> Result<(), Failure> {
         match &self.settings.revision {
-            Revision::Head => self.clone(&[])?,
+            Revision::Head => self.default_branch()?,
             Revision::Name(name) => self.by_name(name)?,
             Revision::Reference(reference) => self.by_reference(reference)?,
             Revision::Commit(commit) => self.by_commit(commit)?,
@@ -132,6 +137,22 @@ impl Clone<'_> {
         args.extend(how);
         args.extend(["--", &self.settings.repository.address, "."]);
         self.git(&args)
+    }
+
+    /// git clones a repository without any commit, or without the branch that its HEAD names, and is content with it.
+    fn default_branch(&self) -> Result<(), Failure> {
+        self.clone(&[])?;
+        let head = ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"];
+        if self.git.run(self.draft, &head).is_ok() {
+            return Ok(());
+        }
+        let references = self.git.run(self.draft, &["ls-remote", "--quiet", "origin"])?;
+        Err(Failure::lasting(match references.is_empty() {
+            true => "the repository is empty: push a first commit",
+            false => {
+                "the repository has no default branch, its HEAD names one that is not there: name a branch in ref"
+            }
+        }))
     }
 
     /// A branch is checked out as such, so that the agent can commit to it.
@@ -172,13 +193,14 @@ impl Clone<'_> {
     }
 
     fn out_of_all(&self, commit: &str) -> Result<(), Failure> {
-        let emptied = clear(self.draft).map_err(|e| Failure { said: io_reason(&e) });
-        emptied?;
+        clear(self.draft).map_err(|e| Failure::of(io_reason(&e)))?;
         self.git(&["clone", "--quiet", "--no-checkout", "--", &self.settings.repository.address, "."])?;
         let name = format!("{commit}^{{commit}}");
         let found =
             self.git.run(self.draft, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name]);
-        let found = found.map_err(|_| Failure { said: format!("fatal: commit {commit} not found") })?;
+        let found = found.map_err(|_| {
+            Failure::lasting(format!("no branch or tag of the repository holds the commit {commit}"))
+        })?;
         self.git(&["checkout", "--quiet", "--detach", found.trim()])
     }
 }

@@ -13,8 +13,7 @@ const MOST_OUTPUT: u64 = 64 << 10;
 const MOST_REASON: usize = 600;
 
 /// Failures that another try does not mend, and what to do about them. The first that git's words hold counts.
-const PERMANENT: [(&str, &str); 13] = [
-    ("fatal: commit ", "no branch or tag of the repository holds this commit"),
+const PERMANENT: [(&str, &str); 12] = [
     (
         "could not read Username",
         "the server asks for credentials: name a Secret with the keys username and password in secretRef",
@@ -44,16 +43,19 @@ pub(super) struct Git<'a> {
     pub(super) redactor: &'a Redactor,
 }
 
-/// What git said when it failed, without credentials.
+/// Why a step failed.
 #[derive(Debug)]
 pub(super) struct Failure {
+    /// In git's words, without credentials.
     pub(super) said: String,
+    /// In ours, where no other try mends it and git itself is content.
+    lasting: Option<String>,
 }
 
 impl Git<'_> {
     /// Runs to the end; gives what it printed.
     pub(super) fn run(&self, dir: &Path, args: &[&str]) -> Result<String, Failure> {
-        self.spawn(dir, args).map_err(|said| Failure { said: self.redactor.clean(&said) })
+        self.spawn(dir, args).map_err(|said| Failure::of(self.redactor.clean(&said)))
     }
 
     fn spawn(&self, dir: &Path, args: &[&str]) -> Result<String, String> {
@@ -81,8 +83,16 @@ impl Git<'_> {
 }
 
 impl Failure {
+    pub(super) fn of(said: String) -> Self {
+        Failure { said, lasting: None }
+    }
+
+    pub(super) fn lasting(reason: impl Into<String>) -> Self {
+        Failure { said: String::new(), lasting: Some(reason.into()) }
+    }
+
     pub(super) fn is_permanent(&self) -> bool {
-        self.remedy().is_some()
+        self.lasting.is_some() || self.remedy().is_some()
     }
 
     fn remedy(&self) -> Option<&'static str> {
@@ -91,6 +101,9 @@ impl Failure {
 
     /// One line: git's own reasons, and the remedy where it is known.
     pub(super) fn reason(&self) -> String {
+        if let Some(reason) = &self.lasting {
+            return reason.clone();
+        }
         let is_reason = |line: &&str| {
             ["fatal: ", "error: ", "remote: ", "ssh: ", "ERROR: "].iter().any(|p| line.starts_with(p))
         };
@@ -124,7 +137,7 @@ mod tests {
     use super::*;
 
     fn reason(said: &str) -> String {
-        Failure { said: said.into() }.reason()
+        Failure::of(said.into()).reason()
     }
 
     #[test]

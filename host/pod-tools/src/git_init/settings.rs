@@ -37,7 +37,7 @@ pub(super) enum Revision {
     Head,
     /// A branch or tag, or a commit's name cut short.
     Name(String),
-    /// `refs/…`, none of them a branch or tag.
+    /// `refs/…`, but no branch. A tag's full name is one: a branch may have the short one.
     Reference(String),
     /// A commit's full name.
     Commit(String),
@@ -91,7 +91,7 @@ impl Revision {
         Ok(match text {
             "" | "HEAD" => Revision::Head,
             _ if hex && (text.len() == 40 || text.len() == 64) => Revision::Commit(text.to_ascii_lowercase()),
-            _ => match text.strip_prefix("refs/heads/").or(text.strip_prefix("refs/tags/")) {
+            _ => match text.strip_prefix("refs/heads/") {
                 Some(name) => Revision::Name(name.into()),
                 None if text.starts_with("refs/") => Revision::Reference(text.into()),
                 None => Revision::Name(text.into()),
@@ -145,7 +145,7 @@ mod tests {
             ("HEAD", Revision::Head),
             ("feature/x", Revision::Name("feature/x".into())),
             ("refs/heads/feature/x", Revision::Name("feature/x".into())),
-            ("refs/tags/v1", Revision::Name("v1".into())),
+            ("refs/tags/v1", Revision::Reference("refs/tags/v1".into())),
             ("refs/pull/7/head", Revision::Reference("refs/pull/7/head".into())),
             ("abc1234", Revision::Name("abc1234".into())),
             (&sha, Revision::Commit("ab".repeat(20))),

@@ -140,10 +140,7 @@ fn names_the_reference_the_commit_or_the_path_that_is_not_there() {
             ("GIT_REF", "v9"),
             "at \"v9\": the repository has no branch or tag of this name (fatal: Remote branch v9 not found",
         ),
-        (
-            ("GIT_REF", commit.as_str()),
-            "no branch or tag of the repository holds this commit (fatal: commit 0123456789",
-        ),
+        (("GIT_REF", commit.as_str()), "no branch or tag of the repository holds the commit 0123456789"),
         (("GIT_REF", "refs/pull/9/head"), "the repository has no such reference"),
         (("GIT_PATH", "docs/missing"), "at \"HEAD\": the repository has no path \"docs/missing\""),
     ] {
@@ -153,9 +150,54 @@ fn names_the_reference_the_commit_or_the_path_that_is_not_there() {
             message.starts_with("git-init: cannot clone https://localhost:") && message.contains(words),
             "{message}"
         );
-        assert!(!pod.path("git/repo").exists());
+        assert_eq!(pod.list("git"), [""; 0], "nothing is left");
     }
     server.pod(&[("GIT_PATH", "docs/guide.md")]).succeeds("git-init");
+}
+
+#[test]
+fn a_repository_without_a_commit_or_without_its_default_branch_is_an_error() {
+    let server = server();
+    for name in ["empty", "headless"] {
+        let work = server.repositories.create(name);
+        if name == "headless" {
+            git(&work, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+            git(&work, &["branch", "--move", "trunk"]);
+        }
+        server.repositories.publish(name);
+        let bare = server.repositories.path().join(format!("{name}.git"));
+        git(&bare, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    }
+    for (name, words) in [
+        ("empty", "at \"HEAD\": the repository is empty: push a first commit"),
+        (
+            "headless",
+            "at \"HEAD\": the repository has no default branch, its HEAD names one that is not there",
+        ),
+    ] {
+        for depth in ["0", "1"] {
+            let address = server.web.url(&format!("/{name}.git"));
+            let pod = server.pod(&[("GIT_REPO", &address), ("GIT_DEPTH", depth)]);
+            let message = pod.fails("git-init");
+            assert!(message.contains(words) && !message.contains("trying"), "{message}");
+            assert_eq!(pod.list("git"), [""; 0]);
+        }
+    }
+    let address = server.web.url("/empty.git");
+    let message = server.pod(&[("GIT_REPO", &address), ("GIT_REF", "main")]).fails("git-init");
+    assert!(message.contains("the repository has no branch or tag of this name"), "{message}");
+}
+
+#[test]
+fn a_tag_and_a_branch_of_one_name_are_told_apart_by_their_full_names() {
+    let server = server();
+    let bare = server.repositories.path().join("a.git");
+    git(&bare, &["branch", "v1", "main"]);
+    for (reference, content) in [("v1", "three"), ("refs/heads/v1", "three"), ("refs/tags/v1", "one")] {
+        let pod = server.pod(&[("GIT_REF", reference)]);
+        pod.succeeds("git-init");
+        assert_eq!(pod.read("git/repo/README.md"), content, "{reference}");
+    }
 }
 
 #[test]
@@ -238,11 +280,18 @@ fn a_clone_that_is_there_is_kept() {
 fn an_optional_clone_that_fails_leaves_an_empty_directory_and_a_message() {
     let server = server();
     let pod = server.pod(&[("GIT_REF", "v9"), ("GIT_PATH", "docs"), ("GIT_OPTIONAL", "true")]);
-    let ended = pod.run("git-init");
-    assert_eq!(ended.code, 0);
-    assert!(ended.message.starts_with("skipped: cannot clone https://localhost:"), "{}", ended.message);
-    assert_eq!(pod.list("git/repo/docs"), [""; 0]);
+    // kubelet may start it twice
+    for _ in 0..2 {
+        std::fs::write(pod.path("termination-log"), "").unwrap();
+        let ended = pod.run("git-init");
+        assert_eq!(ended.code, 0);
+        assert!(ended.message.starts_with("skipped: cannot clone https://localhost:"), "{}", ended.message);
+        assert_eq!((pod.list("git"), pod.list("git/repo/docs")), (vec!["repo".to_owned()], vec![]));
+    }
     assert_eq!((pod.mode("git/repo"), pod.mode("git/repo/docs")), (0o777, 0o777));
+    let pod = pod.with(&[("GIT_REF", "main")]);
+    pod.succeeds("git-init");
+    assert_eq!(pod.read("git/repo/docs/guide.md"), "guide", "what was missing then is there now");
 }
 
 #[test]
