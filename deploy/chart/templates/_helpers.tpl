@@ -16,7 +16,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "kubeopencode.image" -}}
-{{ .Values.controller.image.repository }}:{{ .Values.controller.image.tag | default .Chart.AppVersion }}
+{{- with .Values.controller.image }}
+{{- .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "kubeopencode.podSecurity" -}}
@@ -31,4 +33,36 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Where the operator's Pods and the Job that precedes its removal run, and how they pull. */}}
+{{- define "kubeopencode.placement" -}}
+{{- with .Values.controller.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.controller.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.controller.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A quantity of memory in whole MiB, as text; the schema has seen to its form. */}}
+{{- define "kubeopencode.mebibytes" -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- $text := toString . }}
+{{- $unit := regexFind "[A-Za-z]*$" $text }}
+{{- divf (mulf (trimSuffix $unit $text | float64) (get $factors $unit)) 1048576 | floor | int }}
+{{- end }}
+
+{{/* The operator and its compile worker share the container's memory: under this the kernel ends both. */}}
+{{- define "kubeopencode.checkMemory" -}}
+{{- $limit := dig "limits" "memory" "" .Values.controller.resources }}
+{{- if and $limit (lt (include "kubeopencode.mebibytes" $limit | int) 384) }}
+{{- fail (printf "controller.resources.limits.memory is %v, too little for the operator and the 256 MiB in which a plugin is compiled: set it to 384Mi or more, 768Mi for plugins of class large" $limit) }}
+{{- end }}
 {{- end }}
