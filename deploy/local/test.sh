@@ -72,6 +72,7 @@ test_guests() { (cd plugins && cargo test --workspace --locked); }
 lint_chart() {
   tools=$("$here/tools.sh" clients)
   "$tools/helm" lint --strict deploy/chart
+  deploy/chart/test.sh
   cargo run --locked --bin kubeopencode -- crds | diff deploy/chart/files/crds/definitions.yaml - ||
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }

@@ -39,13 +39,17 @@ struct User {
     username: String,
 }
 
+/// What a request was about.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct ObjectRef {
-    resource: String,
-    subresource: String,
-    namespace: String,
-    name: String,
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ObjectRef {
+    /// Empty: the core group.
+    pub(crate) api_group: String,
+    /// Empty: no resource at all, as for `/version`.
+    pub(crate) resource: String,
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,6 +74,10 @@ impl Entry {
     /// Name of the object.
     pub fn name(&self) -> &str {
         &self.object_ref.name
+    }
+
+    pub(crate) fn object(&self) -> &ObjectRef {
+        &self.object_ref
     }
 }
 
@@ -119,6 +127,15 @@ impl AuditLog {
         ours.filter_map(|line| serde_json::from_str::<Entry>(&line).ok())
             .filter(|entry| entry.object_ref.namespace == namespace)
             .collect()
+    }
+
+    /// All that the operator ever asked for, oldest first.
+    pub fn asked(&self) -> impl Iterator<Item = Entry> + use<> {
+        let operator = self.operator;
+        let lines = BufReader::new(std::fs::File::open(&self.path).unwrap()).lines().map_while(Result::ok);
+        let ours = lines.filter(move |line| line.contains(operator));
+        let entries = ours.filter_map(|line| serde_json::from_str::<Entry>(&line).ok());
+        entries.filter(move |entry| entry.user.username == operator)
     }
 
     /// How often each kind of write happened.

@@ -7,11 +7,14 @@
 
 pub mod audit;
 pub mod cluster;
+#[cfg(test)]
+mod dashboards;
 pub mod faults;
 pub mod invariants;
 pub mod kubelet;
 pub mod operator;
 pub mod program;
+pub mod rbac;
 pub mod record;
 pub mod scope;
 pub mod stage;
