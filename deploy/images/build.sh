@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The project's container images, built without Docker: a folder, one layer, one archive that every tool loads.
 #
-#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first four)
+#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first five)
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
-#   agent-devbox    …-agent-devbox: Debian with git, where the agent runs
+#   agent-devbox    …-agent-devbox: Debian with git and ssh, where the agent runs
 #   model-stub      a stand-in for a model, for the demo and the tests
+#   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
 #   pause, coredns  parts of the local cluster
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
@@ -14,21 +15,19 @@
 # builds nothing. Debian's packages are as of the first build; remove debian-*.tar there to take newer ones.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
+. "$here/debian.sh"
 
 images=$cache/images
 mkdir -p "$images"
 user=65532
 opencode_version=1.18.33
-debian_suite=bookworm
-debian_packages=git,ca-certificates
-
 opencode_package=opencode-linux-x64
 opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68d3b6662d341701b2b239c83a38170ed948f056da8c8c20630d46a88a4238805b
 [ "$(uname -m)" = x86_64 ] || die "the images are for x86_64, this machine is $(uname -m)" "build on x86_64"
 
 main() {
   local name
-  for name in "${@:-system agent-opencode agent-devbox model-stub}"; do
+  for name in "${@:-system agent-opencode agent-devbox model-stub sources}"; do
     # shellcheck disable=SC2086 # the default is several names
     for name in $name; do build "$name"; done
   done
@@ -40,11 +39,12 @@ build() {
   local name=$1 function digest archive started=$SECONDS work
   function=${name//-/_}
   declare -F "key_$function" >/dev/null || die "there is no image '$name'" "see $0"
-  digest=$( { cat "$0" "$here/$name"/* 2>/dev/null; "key_$function"; } | short_digest)
+  digest=$( { cat "$0" "$here/debian.sh" "$here/$name"/* 2>/dev/null; "key_$function"; } | short_digest)
   archive=$images/$name-$digest.tar
   if [ ! -f "$archive" ]; then
     say "$name: building"
     work=$(mktemp -d "$images/work.XXXXXX")
+    at_exit rm -rf "$work"
     mkdir "$work/root"
     "root_$function" "$work/root"
     pack "$name" "$digest" "$work" "$(config_$function)"
@@ -86,16 +86,40 @@ forget_old() {
 
 # --- system -----------------------------------------------------------------------------------------------------
 
-key_system() { sha256sum <"$(program kubeopencode)" && debian_key; }
+# The operator needs nothing but itself and the authorities' certificates; git-init needs git and ssh. Both start
+# programs through sh, and git's submodules are a script that also calls sed, basename and uname: there is no more.
+system_packages=git,openssh-client,ca-certificates,libnss-unknown,dash,sed,coreutils
+system_files=(/usr/bin/git /usr/lib/git-core/git-remote-http /usr/lib/git-core/git-remote-https
+  /usr/lib/git-core/git-submodule /usr/lib/git-core/git-sh-setup /usr/lib/git-core/git-sh-i18n
+  /usr/bin/ssh /bin/sh /bin/sed /bin/uname /usr/bin/basename)
+
+key_system() { sha256sum <"$(program kubeopencode)"; }
 root_system() {
   program_into kubeopencode "$1"
-  mkdir -p "$1/etc/ssl/certs" "$1/tmp"
-  chmod 1777 "$1/tmp"
-  tar -xOf "$(debian)" ./etc/ssl/certs/ca-certificates.crt >"$1/etc/ssl/certs/ca-certificates.crt"
-  echo "kubeopencode:x:$user:$user::/tmp:/sbin/nologin" >"$1/etc/passwd"
-  echo "kubeopencode:x:$user:" >"$1/etc/group"
+  tar -xf "$(part_of_debian "$system_packages" "${system_files[@]}")" -C "$1"
+  users "$1" "kubeopencode:x:$user:$user::/tmp:/bin/sh"
 }
-config_system() { printf '{"Entrypoint": ["/kubeopencode"], "User": "%s:%s", "Env": ["PATH=/"]}' $user $user; }
+config_system() { printf '{"Entrypoint": ["/kubeopencode"], "User": "%s:%s", "Env": ["PATH=/usr/bin:/bin", "NSS_UNKNOWN_HOME=/tmp"]}' $user $user; }
+
+# --- sources ----------------------------------------------------------------------------------------------------
+
+sources_packages=git,lighttpd,lighttpd-mod-openssl,openssh-server,ca-certificates,libnss-unknown,busybox-static
+sources_files=(/usr/bin/git /usr/bin/git-upload-pack /usr/lib/git-core/git-http-backend /usr/sbin/lighttpd /usr/sbin/sshd
+  /bin/busybox /usr/lib/lighttpd/mod_{accesslog,auth,authn_file,cgi,openssl}.so)
+
+key_sources() { :; }
+root_sources() {
+  tar -xf "$(part_of_debian "$sources_packages" "${sources_files[@]}")" -C "$1"
+  local name
+  for name in sh cat cp mkdir rm; do ln -s busybox "$1/bin/$name"; done
+  cp -r "$here/sources" "$1/sources"
+  users "$1" "git:x:$user:$user::/data:/bin/sh"
+  mkdir "$1/seed"
+  install -d -m 1777 "$1/data"
+}
+config_sources() {
+  printf '{"Entrypoint": ["/sources/entrypoint.sh"], "User": "%s:%s", "Env": ["PATH=/usr/sbin:/usr/bin:/bin"], "ExposedPorts": {"8080/tcp": {}, "8443/tcp": {}, "2222/tcp": {}}}' $user $user
+}
 
 # --- model-stub -------------------------------------------------------------------------------------------------
 
@@ -152,31 +176,18 @@ download_opencode() {
 
 # --- agent-devbox -----------------------------------------------------------------------------------------------
 
-key_agent_devbox() { debian_key; }
+devbox_packages=git,openssh-client,ca-certificates,libnss-unknown
+
+key_agent_devbox() { :; }
 root_agent_devbox() {
-  tar -xf "$(debian)" -C "$1" --numeric-owner
+  tar -xf "$(whole_debian "$devbox_packages")" -C "$1" --numeric-owner
+  name_any_user "$1"
   echo "agent:x:$user:$user::/tmp:/bin/bash" >>"$1/etc/passwd"
   echo "agent:x:$user:" >>"$1/etc/group"
   install -d -m 1777 "$1/workspace"
 }
 config_agent_devbox() {
-  printf '{"Cmd": ["/bin/bash"], "User": "%s:%s", "WorkingDir": "/workspace", "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}' $user $user
-}
-
-debian_key() { echo "$debian_suite $debian_packages" | short_digest; }
-# a small Debian as a tar: base of the devbox, and where the certificates of the authorities come from
-debian() {
-  local tar=$images/debian-$(debian_key).tar log=$cache/logs/debian.log
-  if [ ! -f "$tar" ]; then
-    need mmdebstrap:mmdebstrap
-    say "Debian $debian_suite with $debian_packages: installing into a folder (about a minute, once per machine; log: $log)"
-    mmdebstrap --variant=minbase --include="$debian_packages" \
-      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-      "$debian_suite" - >"$tar.partial" 2>"$log" ||
-      die_with_log "$log" "mmdebstrap could not install Debian $debian_suite" "see whether this machine reaches Debian's packages"
-    mv "$tar.partial" "$tar"
-  fi
-  echo "$tar"
+  printf '{"Cmd": ["/bin/bash"], "User": "%s:%s", "WorkingDir": "/workspace", "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NSS_UNKNOWN_HOME=/tmp"]}' $user $user
 }
 
 # --- parts of the local cluster ---------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+# Debian without Docker, for build.sh: a whole one, or a few of its programs with the libraries they need. Sourced.
+# What is fetched is kept as a tar in the folder of the images.
+
+debian_suite=bookworm
+
+# fetch_debian LOG ARGUMENT...: mmdebstrap, with a tar as its output
+fetch_debian() {
+  local log=$1
+  shift
+  need mmdebstrap:mmdebstrap readelf:binutils
+  mmdebstrap "$@" "$debian_suite" - 2>"$log" ||
+    die_with_log "$log" "mmdebstrap could not fetch Debian $debian_suite" "see whether this machine reaches Debian's packages"
+}
+
+# whole_debian PACKAGES: path of a tar, a small Debian with these
+whole_debian() {
+  local log=$cache/logs/debian.log tar
+  tar=$images/debian-$(echo "$debian_suite $1" | short_digest).tar
+  if [ ! -f "$tar" ]; then
+    say "Debian $debian_suite with $1: installing into a folder (about a minute, once per machine; log: $log)"
+    fetch_debian "$log" --variant=minbase --include="$1" \
+      --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' >"$tar.partial"
+    mv "$tar.partial" "$tar"
+  fi
+  echo "$tar"
+}
+
+# part_of_debian PACKAGES FILE...: path of a tar with these files of the packages, the libraries they need, the
+# certificates of the authorities, a name for any uid, and what scanners look for
+part_of_debian() (
+  log=$cache/logs/debian.log packages=$1
+  tar=$images/debian-$( (echo "$debian_suite $*" && cat "$here/debian.sh") | short_digest).tar
+  shift
+  if [ ! -f "$tar" ]; then
+    say "a part of Debian $debian_suite, for $packages: fetching (half a minute, once per machine; log: $log)"
+    unpacked=$(mktemp -d "$images/debian.XXXXXX") root=$(mktemp -d "$images/debian.XXXXXX")
+    trap 'rm -rf "$unpacked" "$root"' EXIT
+    fetch_debian "$log" --variant=extract --include="$packages" "--extract-hook=$(declare -f note_packages); note_packages \"\$1\"" |
+      tar -x -C "$unpacked" --no-same-owner --exclude=./dev
+    take "$unpacked" "$root" "$@" /usr/lib/x86_64-linux-gnu/libnss_unknown.so.2
+    mkdir -p "$root/etc/ssl/certs" "$root/usr/share/git-core/templates"
+    cat "$unpacked"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
+    name_any_user "$root"
+    mkdir -m 1777 "$root/tmp"
+    name_packages "$unpacked" "$root"
+    tar -cf "$tar.partial" -C "$root" .
+    mv "$tar.partial" "$tar"
+  fi
+  echo "$tar"
+)
+
+# runs inside mmdebstrap, which knows nothing of the rest of this file
+note_packages() {
+  for deb in "$1"/var/cache/apt/archives/*.deb; do
+    folder=$1/packages/$(dpkg-deb --field "$deb" Package)
+    mkdir -p "$folder"
+    dpkg-deb --field "$deb" >"$folder/control"
+    dpkg-deb --fsys-tarfile "$deb" | tar -t | sed 's|^\./|/|' >"$folder/files"
+  done
+}
+
+# take FROM TO FILE...
+take() {
+  local from=$1 to=$2 file library needed
+  shift 2
+  for file; do
+    [ ! -e "$to$file" ] && [ ! -L "$to$file" ] || continue
+    [ -e "$from$file" ] || [ -L "$from$file" ] || die "Debian has no file $file" "see the packages in $0"
+    (cd "$from" && cp --parents --no-dereference --preserve=mode ".$file" "$to")
+    if [ -L "$from$file" ]; then
+      case $(readlink "$from$file") in
+        /*) take "$from" "$to" "$(readlink "$from$file")" ;;
+        *) take "$from" "$to" "$(realpath --canonicalize-missing --no-symlinks "$(dirname "$file")/$(readlink "$from$file")")" ;;
+      esac
+      continue
+    fi
+    # an ELF file names its loader and its libraries; a script has none
+    needed=$(readelf --program-headers --dynamic "$from$file" 2>/dev/null |
+      sed -n 's/.*program interpreter: \(.*\)\]/\1/p; s/.*(NEEDED).*\[\(.*\)\]/\1/p') || true
+    for library in $needed; do
+      case $library in
+        /*) take "$from" "$to" "$library" ;;
+        *) take "$from" "$to" "$(cd "$from" && find lib usr/lib -name "$library" -printf '/%p\n' | head -n 1 | grep .)" ;;
+      esac
+    done
+  done
+}
+
+# name_any_user ROOT: ssh, and git when it commits, refuse to run for a uid without a name; libnss-unknown gives each one
+name_any_user() {
+  printf '%s\n' 'passwd: files unknown' 'group: files' 'hosts: files dns' >"$1/etc/nsswitch.conf"
+}
+
+# users ROOT LINE...: lines of /etc/passwd, each with a group of its own
+users() {
+  local root=$1 line
+  shift
+  for line; do
+    echo "$line" >>"$root/etc/passwd"
+    echo "$line" | awk -F: '{print $1 ":x:" $4 ":"}' >>"$root/etc/group"
+  done
+}
+
+# name_packages FROM ROOT: which packages the files are of, where scanners look in images without dpkg, and their licences
+name_packages() {
+  local from=$1 root=$2 folder name
+  mkdir -p "$root/var/lib/dpkg/status.d"
+  for folder in "$from"/packages/*/; do
+    name=$(basename "$folder")
+    (cd "$root" && find . ! -type d -printf '/%P\n') | grep -qxFf - "$folder/files" || continue
+    cp "$folder/control" "$root/var/lib/dpkg/status.d/$name"
+    (cd "$from" && cp --parents --dereference "usr/share/doc/$name/copyright" "$root") 2>/dev/null || true
+  done
+}
