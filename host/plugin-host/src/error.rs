@@ -124,6 +124,22 @@ pub enum LoadError {
     Host(String),
 }
 
+impl LoadError {
+    /// Where on its way the plugin failed: a word for metrics, from a small fixed set.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::TooLarge { .. } | Self::Precompiled | Self::CoreModule | Self::NotWasm => {
+                "read"
+            }
+            Self::Invalid(_) | Self::TooExpensive { .. } => "compile",
+            Self::WrongWorld { .. } => "link",
+            Self::Describe(_) | Self::Descriptor(_) | Self::Schema(_) => "describe",
+            Self::BuiltInName(_) => "install",
+            Self::Host(_) => "host",
+        }
+    }
+}
+
 impl From<HostError> for LoadError {
     fn from(error: HostError) -> Self {
         Self::Host(error.to_string())
@@ -208,6 +224,29 @@ pub enum CallError {
     /// Has no function of that name.
     #[error("the plugin has no {0}")]
     NoSuchFunction(&'static str),
+}
+
+/// How a call ended: a word for metrics, from a small fixed set.
+pub fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(CallError::Plugin(error)) => match error.kind {
+            ErrorKind::InvalidConfig => "invalid-config",
+            ErrorKind::Unsatisfied => "unsatisfied",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Internal => "internal",
+        },
+        Err(CallError::Trap { .. }) => "trap",
+        Err(CallError::OutOfFuel { .. }) => "fuel",
+        Err(CallError::Timeout { .. }) => "timeout",
+        Err(CallError::StackOverflow { .. }) => "stack",
+        Err(CallError::OutOfMemory { .. }) => "memory",
+        Err(CallError::LogFlood { .. }) => "log",
+        Err(CallError::OutputTooLarge { .. }) => "output",
+        Err(CallError::InputTooLarge { .. }) => "input",
+        Err(CallError::UnknownExtension(_)) => "extension",
+        Err(CallError::NoSuchFunction(_)) => "function",
+    }
 }
 
 fn last_words(words: &Option<String>) -> String {

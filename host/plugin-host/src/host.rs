@@ -15,6 +15,7 @@ use crate::built_in::BUILT_IN;
 use crate::compile::Compiler;
 use crate::engine::{engine, start_ticker};
 use crate::error::{HostError, LoadError};
+use crate::gate::SharedGate;
 use crate::limits::LimitClass;
 use crate::plugin::Plugin;
 use crate::sandbox::{self, Call};
@@ -33,6 +34,7 @@ pub struct HostOptions {
 pub struct PluginHost {
     linker: Linker<Call>,
     compiler: Compiler,
+    gate: SharedGate,
     registry: ArcSwap<Registry>,
     /// Kinds and names of the built-in plugins.
     reserved: Vec<(Kind, String)>,
@@ -71,7 +73,13 @@ impl PluginHost {
         start_ticker(&engine)?;
         let linker = sandbox::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let compiler = Compiler::new(&engine, options.cache_dir, options.worker)?;
-        let mut host = Self { linker, compiler, registry: ArcSwap::default(), reserved: Vec::new() };
+        let mut host = Self {
+            linker,
+            compiler,
+            gate: SharedGate::new(),
+            registry: ArcSwap::default(),
+            reserved: Vec::new(),
+        };
         for built_in in &BUILT_IN {
             let plugin = host
                 .load(built_in.bytes, built_in.kind, LimitClass::Default)
@@ -90,7 +98,7 @@ impl PluginHost {
     pub fn load(&self, bytes: &[u8], kind: Kind, class: LimitClass) -> Result<Arc<Plugin>, LoadError> {
         let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let component = self.compiler.compile(bytes, &sha256, class)?;
-        Plugin::new(&self.linker, &component, &sha256, kind, class).map(Arc::new)
+        Plugin::new(&self.linker, &self.gate, &component, &sha256, kind, class).map(Arc::new)
     }
 
     /// The installed context type of this name.

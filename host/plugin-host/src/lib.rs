@@ -4,8 +4,9 @@
 //! compiled by a child process with limits of its own (`compile`, `worker`), linked against nothing but a bounded
 //! `log` (`sandbox`), asked once for its descriptor, whose JSON Schema is checked before it is used (`schema`).
 //! Each call of a [`Plugin`] is a fresh instance with fuel, a clock, memory and output caps, so that no call sees
-//! another and a bad plugin fails its own calls and nothing else. Everything here blocks, and everything public is
-//! `Send + Sync`: a call takes some ten microseconds, a load up to seconds.
+//! another and a bad plugin fails its own calls and nothing else; only a few run at the same time (`gate`). Everything
+//! here blocks, and everything public is `Send + Sync`: a call takes some ten microseconds, seconds when the plugin
+//! hangs, and a load up to seconds. An async caller calls from a thread that may block.
 //!
 //! May touch: wasmtime, the cache directory, the compile worker's process.
 //! Must not touch: Kubernetes, the network, Tasks. Knows nothing of grants: what a plan may contain is for the
@@ -18,6 +19,7 @@ mod convert;
 mod descriptor;
 mod engine;
 mod error;
+mod gate;
 mod host;
 mod limits;
 mod plugin;
@@ -27,7 +29,7 @@ mod schema;
 mod size;
 mod worker;
 
-pub use error::{CallError, HostError, LoadError, PayloadError};
+pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
 pub use kubeopencode_api::plugin::Kind;
 pub use limits::LimitClass;

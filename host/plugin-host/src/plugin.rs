@@ -9,11 +9,12 @@ use kubeopencode_api::plugin::{
     Resolved, ServeRequest, ServerPlan,
 };
 use serde_json::Value;
-use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
 use crate::error::{CallError, LoadError, PayloadError, quote};
+use crate::gate::{PluginGate, SharedGate};
 use crate::limits::{LimitClass, OUTPUT};
 use crate::sandbox::{self, Call};
 use crate::schema::Schema;
@@ -25,6 +26,7 @@ pub struct Plugin {
     digest: String,
     class: LimitClass,
     engine: Engine,
+    gate: PluginGate,
     code: Code,
     descriptor: Descriptor,
     schema: Schema,
@@ -42,6 +44,7 @@ enum Code {
 impl Plugin {
     pub(crate) fn new(
         linker: &Linker<Call>,
+        shared: &SharedGate,
         component: &Component,
         sha256: &str,
         kind: Kind,
@@ -50,7 +53,8 @@ impl Plugin {
         let engine = linker.engine().clone();
         let code = Code::link(linker, component, kind)?;
         let digest = format!("sha256:{sha256}");
-        let raw = sandbox::run(&engine, class.limits(), &digest, |store| match &code {
+        let gate = PluginGate::new(shared);
+        let describe = |store: &mut Store<Call>| match &code {
             Code::ContextType(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
                 instance.kubeopencode_plugin_context_type().call_describe(store)
@@ -59,10 +63,12 @@ impl Plugin {
                 let instance = builder.instantiate(&mut *store)?;
                 instance.kubeopencode_plugin_command_builder().call_describe(store)
             }
-        })
-        .map_err(LoadError::Describe)?;
+        };
+        let raw = gate
+            .pass(|| sandbox::run(&engine, class.limits(), &digest, describe))
+            .map_err(LoadError::Describe)?;
         let (descriptor, schema) = descriptor::check(raw)?;
-        Ok(Self { digest, class, engine, code, descriptor, schema })
+        Ok(Self { digest, class, engine, gate, code, descriptor, schema })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -149,11 +155,8 @@ impl Plugin {
         answer(result.map(ServerPlan::from).map_err(PluginError::from))
     }
 
-    fn run<R>(
-        &self,
-        call: impl FnOnce(&mut wasmtime::Store<Call>) -> wasmtime::Result<R>,
-    ) -> Result<R, CallError> {
-        sandbox::run(&self.engine, self.class.limits(), &self.descriptor.name, call)
+    fn run<R>(&self, call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>) -> Result<R, CallError> {
+        self.gate.pass(|| sandbox::run(&self.engine, self.class.limits(), &self.descriptor.name, call))
     }
 
     fn check_config(&self, config: Option<&str>) -> Result<(), CallError> {

@@ -12,9 +12,9 @@ mod common;
 use std::thread;
 
 use common::items::Items;
-use common::{assert_others_work, host, inline, ready, request};
+use common::{assert_others_work, build_request, host, inline, ready, request};
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES, Mode,
+    Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES,
     Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools,
     UrlFetch,
 };
@@ -250,25 +250,8 @@ fn the_plan_validator_takes_what_they_answer() {
             "configMapKeyRef": {"name": "rules", "key": "none", "optional": true}}}},
     ]));
     for i in 0..items.len() {
-        items.plan(i, &host().context_type(items.type_of(i)).unwrap()).unwrap();
-    }
-}
-
-fn build_request() -> BuildRequest {
-    BuildRequest {
-        task_name: "task".into(),
-        task_namespace: "team".into(),
-        task_uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
-        agent_name: "default".into(),
-        agent_namespace: "team".into(),
-        workspace_dir: "/workspace".into(),
-        tools_dir: "/tools".into(),
-        prompt_path: Some("/workspace/task.md".into()),
-        context_path: Some("/workspace/.kubeopencode/context.md".into()),
-        mode: Mode::Run,
-        config: Some(r#"{"model": "a/b"}"#.into()),
-        config_path: Some("/tools/opencode.json".into()),
-        extensions: vec![],
+        let type_ = items.type_of(i);
+        items.plan(i, &host().context_type(type_).unwrap(), &Granted::builtin(type_)).unwrap();
     }
 }
 

@@ -1,4 +1,5 @@
-//! Plugins that mean harm or are broken: each gets its own clear error, and the next call of another works.
+//! Plugins that mean harm or are broken, where the exact bytes matter: limits to the byte, answers that no compiler
+//! would make. The words that each kind of harm gets are in `table.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,11 +41,6 @@ fn the_guest_of_these_tests_works_when_it_does_no_harm() {
 }
 
 #[test]
-fn an_endless_loop_runs_out_of_fuel() {
-    assert_eq!(evaluate("(loop (br 0))"), Err(CallError::OutOfFuel { limit: 200_000_000 }));
-}
-
-#[test]
 fn what_takes_time_and_little_fuel_is_stopped_by_the_clock() {
     // growing by nothing leaves the plugin's code and comes back: slow, and two units of fuel
     let evaluate = format!("(loop {} (br 0))", "(drop (memory.grow (i32.const 0)))".repeat(50));
@@ -52,19 +48,6 @@ fn what_takes_time_and_little_fuel_is_stopped_by_the_clock() {
     let plugin = host().load(&component, Kind::ContextType, LimitClass::Large).unwrap();
     assert_eq!(plugin.evaluate(&request("x")), Err(CallError::Timeout { seconds: 5 }));
     assert_others_work(host());
-}
-
-#[test]
-fn recursion_ends_at_the_stacks_end() {
-    let error = evaluate("(drop (call $evaluate (i32.const 0)))").unwrap_err();
-    assert_eq!(error, CallError::StackOverflow { limit: 512 << 10 });
-}
-
-#[test]
-fn memory_ends_at_its_limit() {
-    let error = evaluate("(loop (drop (memory.grow (i32.const 16))) (br 0))").unwrap_err();
-    assert_eq!(error, CallError::OutOfMemory { limit: 32 << 20 });
-    assert_eq!(error.to_string(), "the plugin was stopped: it wanted more than 33554432 bytes of memory");
 }
 
 #[test]
@@ -151,27 +134,8 @@ fn a_descriptor_or_schema_that_breaks_a_rule_is_refused() {
 }
 
 #[test]
-fn another_world_is_named() {
-    let context_type = Guest::default().component();
-    let error =
-        host().load(&context_type, Kind::CommandBuilder, LimitClass::Default).unwrap_err().to_string();
-    assert!(
-        error.starts_with("the component does not export the interface of a command-builder")
-            && error.contains("it exports kubeopencode:plugin/context-type@1.0.0"),
-        "{error}"
-    );
-    let empty = load(&wat::parse_str("(component)").unwrap()).to_string();
-    assert!(empty.ends_with("it exports nothing"), "{empty}");
-}
-
-#[test]
 fn what_is_no_component_is_told_what_it_is() {
-    let module = wat::parse_str("(module)").unwrap();
-    let native = wasmtime::Engine::default().precompile_module(&module).unwrap();
-    assert_eq!(load(&module), LoadError::CoreModule);
-    assert_eq!(load(&native), LoadError::Precompiled);
     assert_eq!(load(b""), LoadError::Empty);
-    assert_eq!(load(b"#!/bin/sh"), LoadError::NotWasm);
     assert_eq!(
         load(&vec![0; (4 << 20) + 1]),
         LoadError::TooLarge { bytes: (4 << 20) + 1, limit: 4 << 20, class: "default" }
@@ -195,21 +159,4 @@ fn a_function_that_would_take_too_long_to_compile_is_refused_and_taken_as_large(
     assert!(error.contains("has 90005 bytes, more than the 65536 allowed"), "{error}");
     host().load(&component, Kind::ContextType, LimitClass::Large).unwrap();
     assert_eq!(load(&component).to_string(), error, "what large has in the cache is not for default");
-}
-
-#[test]
-fn a_component_that_takes_gigabytes_to_compile_ends_its_worker_only() {
-    // each function keeps thousands of values alive across thousands of joins
-    let function: String = {
-        let locals = "i64 ".repeat(4000);
-        let joins: String = (0..4000)
-            .map(|i| format!("(if (local.get 0) (then (local.set {} (i64.const {i}))))", 1 + i))
-            .collect();
-        let uses: String = (0..4000).map(|i| format!("(i64.add (local.get {}))", 1 + i)).collect();
-        format!("(func (param i32) (result i64) (local {locals}) {joins} (i64.const 0) {uses})")
-    };
-    let component = wat::parse_str(format!("(component (core module {}))", function.repeat(60))).unwrap();
-    let error = load(&component);
-    assert!(matches!(error, LoadError::TooExpensive { .. }), "{error}");
-    assert_eq!(load(&component), error);
 }

@@ -6,8 +6,8 @@ use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit
 use crate::{About, Diagnostic, PluginError, Severity};
 
 pub use wit::{
-    Action, ConfigMapMount, Entry, GitFetch, Input, Origin, Outcome, Plan, Request, Required, Requirement,
-    Resolved, SecretFile, TaskView, TextFile, UrlFetch,
+    Action, ConfigMapMount, Entry, GitFetch, InitContainer, Input, Origin, Outcome, Plan, Request, Required,
+    Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch,
 };
 
 /// What [`ContextType::evaluate`] gives.

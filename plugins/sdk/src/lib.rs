@@ -43,8 +43,9 @@ pub use about::About;
 pub use builder::{BuildRequest, CommandBuilder, Mode, ServeRequest, Server, ServerPlan};
 pub use config_map::ConfigMapRef;
 pub use context::{
-    Action, Answer, ConfigMapMount, ContextType, Entry, GitFetch, Input, Origin, Outcome, Plan, Request,
-    Required, Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch, need, ready, skipped,
+    Action, Answer, ConfigMapMount, ContextType, Entry, GitFetch, InitContainer, Input, Origin, Outcome,
+    Plan, Request, Required, Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch, need, ready,
+    skipped,
 };
 pub use logging::{Level, log};
 

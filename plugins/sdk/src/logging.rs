@@ -16,5 +16,8 @@ pub fn log(level: Level, message: &str) {
 #[doc(hidden)]
 pub fn report_panics() {
     #[cfg(target_family = "wasm")]
-    std::panic::set_hook(Box::new(|info| log(Level::Error, &info.to_string())));
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+        log(Level::Error, &format!("panicked{place}: {}", info.payload_as_str().unwrap_or_default()));
+    }));
 }

@@ -5,7 +5,7 @@ use kubeopencode_api::plugin::{
     Entry, Input, MAX_ROUNDS, Outcome, Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::Task;
-use kubeopencode_plan::{Evaluated, Granted, Resolved, Settings, is_built_in, validate};
+use kubeopencode_plan::{Evaluated, Granted, Resolved, Settings, validate};
 use kubeopencode_plugin_host::Plugin;
 use serde_json::{Value, json};
 
@@ -32,20 +32,15 @@ impl Items {
         &self.0.items()[i].type_
     }
 
-    /// What becomes of an item that this plugin evaluates; a plugin that is not built in has no grant.
-    pub(crate) fn plan(&self, i: usize, plugin: &Plugin) -> Result<Evaluated, String> {
+    /// What becomes of an item that this plugin evaluates with this grant.
+    pub(crate) fn plan(&self, i: usize, plugin: &Plugin, granted: &Granted) -> Result<Evaluated, String> {
         let item = &self.0.items()[i];
         let (mut needs, mut inputs) = (Vec::new(), Vec::new());
         for _ in 0..=MAX_ROUNDS {
             let request = self.0.evaluate_request(item, inputs);
             match plugin.evaluate(&request).map_err(|error| error.to_string())? {
                 Outcome::Ready(plan) => {
-                    let granted = if is_built_in(&item.type_) {
-                        Granted::builtin(&item.type_)
-                    } else {
-                        Granted::none()
-                    };
-                    return validate(&self.0, item, &granted, plan).map_err(|refusal| refusal.to_string());
+                    return validate(&self.0, item, granted, plan).map_err(|refusal| refusal.to_string());
                 }
                 Outcome::Needs(now) => {
                     grow_needs(&needs, &now).map_err(|error| error.to_string())?;

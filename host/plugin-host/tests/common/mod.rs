@@ -1,12 +1,16 @@
 //! A host for tests, requests, and hostile plugins written as core WebAssembly text.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[path = "../../build/guests.rs"]
+pub(crate) mod guests;
 pub(crate) mod items;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use kubeopencode_api::plugin::{Action, EvaluateRequest, Kind, Origin, Outcome, Plan, TaskView};
+use kubeopencode_api::plugin::{
+    Action, BuildRequest, EvaluateRequest, Kind, Mode, Origin, Outcome, Plan, TaskView,
+};
 use kubeopencode_plugin_host::{HostOptions, LimitClass, LoadError, Plugin, PluginHost};
 use serde_json::Value;
 
@@ -46,6 +50,25 @@ pub(crate) fn request(payload: impl Into<Value>) -> EvaluateRequest {
     }
 }
 
+/// The process of a Task with prompt, context and config.
+pub(crate) fn build_request() -> BuildRequest {
+    BuildRequest {
+        task_name: "task".into(),
+        task_namespace: "team".into(),
+        task_uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
+        agent_name: "default".into(),
+        agent_namespace: "team".into(),
+        workspace_dir: "/workspace".into(),
+        tools_dir: "/tools".into(),
+        prompt_path: Some("/workspace/task.md".into()),
+        context_path: Some("/workspace/.kubeopencode/context.md".into()),
+        mode: Mode::Run,
+        config: Some(r#"{"model": "a/b"}"#.into()),
+        config_path: Some("/tools/opencode.json".into()),
+        extensions: vec![],
+    }
+}
+
 /// A plan of one action.
 pub(crate) fn ready(action: Action) -> Outcome {
     Outcome::Ready(Plan { actions: vec![action], ..Plan::default() })
@@ -63,7 +86,7 @@ pub(crate) fn assert_others_work(host: &PluginHost) {
 }
 
 /// A context type as core WebAssembly text. Its memory begins with the descriptor, from 1024 on the answer
-/// `ready([inline("hello")])`; from 4096 on it is free.
+/// `ready([inline("hello")])`; from 4096 on the schema, and what follows is free.
 pub(crate) struct Guest<'a> {
     /// Pages of memory at the start.
     pub(crate) pages: u32,
@@ -99,11 +122,11 @@ impl Guest<'_> {
                 (data (i32.const 0)
                     "{name_at}{name_len}{one_at}{one_len}{one_at}{one_len}{schema_at}{schema_len}{none}{none}")
                 (data (i32.const 256) "{name}")
-                (data (i32.const 512) "{escaped}")
+                (data (i32.const 4096) "{escaped}")
                 (data (i32.const 1024) "\00\00\00\00\01\00\00\00{action_at}{one}{none}{none}")
                 (data (i32.const 1056) "\00\00\00\00{one_at}{five}")
                 (data (i32.const 2048) "hello")
-                (global $free (mut i32) (i32.const 4096))
+                (global $free (mut i32) (i32.const {free}))
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                     (global.get $free)
                     (global.set $free (i32.and
@@ -117,12 +140,13 @@ impl Guest<'_> {
             name_len = word(name.len()),
             one_at = word(2048),
             one_len = word(1),
-            schema_at = word(512),
+            schema_at = word(4096),
             schema_len = word(schema.len()),
             none = word(0).repeat(2),
             action_at = word(1056),
             one = word(1),
             five = word(5),
+            free = (4096 + schema.len()).next_multiple_of(8),
         );
         wat::parse_str(include_str!("context-type.wat").replace("(;MODULE;)", &text)).unwrap()
     }
@@ -131,4 +155,16 @@ impl Guest<'_> {
     pub(crate) fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
         host().load(&self.component(), Kind::ContextType, LimitClass::Default)
     }
+}
+
+/// A component of some 100 KiB whose compilation would take gigabytes: its functions keep thousands of values alive
+/// across thousands of joins.
+pub(crate) fn bomb() -> Vec<u8> {
+    let locals = "i64 ".repeat(4000);
+    let joins: String = (0..4000)
+        .map(|i| format!("(if (local.get 0) (then (local.set {} (i64.const {i}))))", 1 + i))
+        .collect();
+    let uses: String = (0..4000).map(|i| format!("(i64.add (local.get {}))", 1 + i)).collect();
+    let function = format!("(func (param i32) (result i64) (local {locals}) {joins} (i64.const 0) {uses})");
+    wat::parse_str(format!("(component (core module {}))", function.repeat(2))).unwrap()
 }

@@ -1,0 +1,136 @@
+//! A context type for the tests of the host: its payload says what harm to do. No part of the product.
+
+use std::hint::black_box;
+
+use kubeopencode_plugin_sdk::{
+    About, Action, Answer, ContextType, EnvSource, EnvVar, File, InitContainer, Level, Request, SecretFile,
+    SecretKey, UrlFetch, context_type, log, need, ready,
+};
+use serde::Deserialize;
+
+/// The plugin.
+pub struct Hostile;
+
+/// What to do.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    /// Be a good plugin.
+    Behave,
+    /// Run for ever.
+    Loop,
+    /// Call oneself for ever.
+    Recurse,
+    /// Take memory for ever.
+    Grow,
+    /// Log for ever.
+    Flood,
+    /// Answer with so many bytes.
+    Huge(usize),
+    /// Answer with so many empty files.
+    Many(usize),
+    /// Panic.
+    Panic,
+    /// Ask for one more ConfigMap in each round.
+    NeedForEver,
+    /// Ask for other ConfigMaps in each round.
+    NeedOthers,
+    /// Ask for so many ConfigMaps.
+    NeedMany(usize),
+    /// Write this path.
+    Write(String),
+    /// Set this variable.
+    SetEnv(String),
+    /// Run this image.
+    Run(String),
+    /// Mount this Secret.
+    MountSecret(String),
+    /// Set a variable from this Secret.
+    EnvSecret(String),
+    /// Send the first, a Secret, to the second, a URL.
+    SendSecret(String, String),
+}
+
+impl ContextType for Hostile {
+    type Config = Deed;
+    const ABOUT: About = About {
+        name: "Hostile",
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        schema: "{}",
+        capabilities: &["env", "git", "init-container", "secret", "url"],
+    };
+
+    fn evaluate(deed: Deed, request: &Request) -> Answer {
+        let rounds = request.inputs.len();
+        let key = |name| SecretKey { name, key: "token".to_owned(), optional: false };
+        ready([match deed {
+            Deed::Behave => Action::Inline("hello".to_owned()),
+            Deed::Loop => loop {
+                black_box(());
+            },
+            Deed::Recurse => Action::Inline(deeper(0).to_string()),
+            Deed::Grow => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(black_box(vec![1u8; 1 << 20]));
+                }
+            }
+            Deed::Flood => loop {
+                log(Level::Info, "and another line");
+            },
+            Deed::Huge(bytes) => Action::Inline("x".repeat(bytes)),
+            Deed::Many(files) => {
+                let empty = File { path: String::new(), content: Vec::new(), mode: None };
+                return ready(vec![Action::WriteFile(empty); files]);
+            }
+            Deed::Panic => unknown(rounds),
+            Deed::NeedForEver => return need_numbered(0, rounds + 1),
+            Deed::NeedOthers => return need_numbered(rounds, 2),
+            Deed::NeedMany(number) => return need_numbered(0, number),
+            Deed::Write(path) => Action::WriteFile(File { path, content: b"harm".to_vec(), mode: None }),
+            Deed::SetEnv(name) => Action::SetEnv(EnvVar::value(name, "harm")),
+            Deed::Run(image) => Action::RunInit(InitContainer {
+                name: "harm".to_owned(),
+                image,
+                command: Vec::new(),
+                args: Vec::new(),
+                env: Vec::new(),
+            }),
+            Deed::MountSecret(name) => {
+                Action::MountSecret(SecretFile { secret: key(name), path: "token".to_owned(), mode: None })
+            }
+            Deed::EnvSecret(name) => {
+                Action::SetEnv(EnvVar { name: "TOKEN".to_owned(), source: EnvSource::Secret(key(name)) })
+            }
+            Deed::SendSecret(name, url) => Action::FetchUrl(UrlFetch {
+                url,
+                headers: Vec::new(),
+                sha256: None,
+                insecure_skip_tls_verify: false,
+                unpack: false,
+                timeout_seconds: 30,
+                credentials: Some(name),
+                path: "answer".to_owned(),
+                mode: None,
+            }),
+        }])
+    }
+}
+
+/// Ends nowhere, and no compiler may make a loop of it.
+fn deeper(depth: u64) -> u64 {
+    black_box(deeper(black_box(depth) + 1)) + 1
+}
+
+#[allow(clippy::panic, reason = "the harm that is asked for")]
+fn unknown(rounds: usize) -> Action {
+    panic!("no idea what to do in round {rounds}")
+}
+
+fn need_numbered(first: usize, number: usize) -> Answer {
+    let names: Vec<_> = (first..first + number).map(|i| format!("map-{i}")).collect();
+    need(names.iter().map(String::as_str))
+}
+
+context_type!(Hostile);
