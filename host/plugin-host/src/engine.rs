@@ -8,11 +8,13 @@ use std::thread;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::error::HostError;
-use crate::limits::{LimitClass, MEMORY_RESERVATION, STACK, TICK};
+use crate::limits::{LimitClass, STACK, TICK};
 
 /// Settings that decide what a component may contain, what its code checks, and whether a compiled file fits.
 ///
 /// `wasm_multi_memory` stays on: with it off the compiler panics on components that bring QuickJS.
+/// `memory_reservation` stays at 4 GiB a memory: the processor then finds what lies outside, and an eighth less code
+/// has to be compiled. Only a few calls run at the same time, so they do not use up an address space.
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -26,10 +28,9 @@ fn config() -> Config {
         .wasm_memory64(false)
         .concurrency_support(false)
         .max_wasm_stack(STACK)
-        // the default of 4 GiB a memory would let some hundred calls at a time use up an address space
-        .memory_reservation(MEMORY_RESERVATION)
-        // backtraces walk frame pointers; nothing unwinds through a plugin
+        // nothing unwinds through a plugin, and nobody reads where in its code it crashed: smaller files
         .native_unwind_info(false)
+        .generate_address_map(false)
         // a third less processor time to compile; a call is mostly the making of its instance
         .cranelift_opt_level(OptLevel::None);
     config

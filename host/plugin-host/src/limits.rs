@@ -22,8 +22,6 @@ pub(crate) const LOG_BYTES: usize = 8 * KIB;
 pub(crate) const LOG_CALLS: usize = 4096;
 /// Stack of a plugin, in bytes.
 pub(crate) const STACK: usize = 512 * KIB;
-/// Address space reserved for one linear memory, in bytes; at least the largest that a class allows.
-pub(crate) const MEMORY_RESERVATION: u64 = 64 * MIB as u64;
 /// Calls that run at the same time: a call without fault takes some ten microseconds, so these few are plenty, and
 /// faulty ones together stay below 256 MiB.
 pub(crate) const CALLS: usize = 4;

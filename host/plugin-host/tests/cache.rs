@@ -11,14 +11,38 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use common::{Guest, assert_others_work, inline, request, worker};
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plugin_host::{HostError, HostOptions, LimitClass, LoadError, PluginHost};
+use tempfile::TempDir;
 
 fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
     PluginHost::new(HostOptions { cache_dir: cache_dir.into(), worker: worker.into() })
+}
+
+/// A cache that a host has filled: the compiling is done once for all tests.
+fn filled() -> &'static Path {
+    static FILLED: OnceLock<PathBuf> = OnceLock::new();
+    FILLED.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("filled");
+        let _ = fs::remove_dir_all(&dir);
+        let cache = dir.join("cache");
+        assert_others_work(&open(&cache, &worker()).unwrap());
+        cache
+    })
+}
+
+/// A copy of it.
+fn copy() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(filled()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    dir
 }
 
 fn modes(dir: &Path) -> Vec<u32> {
@@ -37,24 +61,19 @@ fn refusing_worker(dir: &Path) -> std::path::PathBuf {
 
 #[test]
 fn what_was_compiled_once_needs_no_worker_and_is_nobody_elses() {
-    let dir = tempfile::tempdir().unwrap();
-    let cache = dir.path().join("a/b");
-    assert_others_work(&open(&cache, &worker()).unwrap());
-    let (dir, files) = (modes(&cache)[0], modes(&cache)[1..].to_vec());
+    let (dir, files) = (modes(filled())[0], modes(filled())[1..].to_vec());
     assert_eq!((dir, files), (0o700, vec![0o600; 7]));
-    assert_others_work(&open(&cache, Path::new("/nowhere")).unwrap());
+    assert_others_work(&open(filled(), Path::new("/nowhere")).unwrap());
 }
 
 #[test]
 fn a_file_that_does_not_open_is_made_again() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path(), &worker()).unwrap();
-    for entry in fs::read_dir(dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    }
+    let dir = copy();
+    let broken = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&broken).unwrap();
+    fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
     assert_others_work(&open(dir.path(), &worker()).unwrap());
+    assert_eq!(fs::metadata(&broken).unwrap().len(), bytes.len() as u64);
 }
 
 #[test]
@@ -70,11 +89,8 @@ fn a_worker_that_is_not_there_is_named() {
 
 #[test]
 fn the_worker_gets_no_environment_and_is_not_asked_twice_about_what_it_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let cache = dir.path().join("cache");
-    open(&cache, &worker()).unwrap();
-    let refusing = refusing_worker(dir.path());
-    let host = open(&cache, &refusing).unwrap();
+    let (cache, dir) = (copy(), tempfile::tempdir().unwrap());
+    let host = open(cache.path(), &refusing_worker(dir.path())).unwrap();
     let component = Guest::default().component();
     let load = || host.load(&component, Kind::ContextType, LimitClass::Default).unwrap_err();
     let error = load();
@@ -92,7 +108,7 @@ fn the_worker_gets_no_environment_and_is_not_asked_twice_about_what_it_refused()
 
 #[test]
 fn plugins_come_and_go_but_the_built_in_ones_stay() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = copy();
     let host = open(dir.path(), &worker()).unwrap();
     let load = |name| {
         let component = Guest { name, ..Guest::default() }.component();
