@@ -102,6 +102,16 @@ pub struct History {
 }
 
 impl History {
+    /// Several namespaces as one; their objects must have different names.
+    pub fn merged<'a>(histories: impl IntoIterator<Item = &'a MutexGuard<'a, Self>>) -> Self {
+        let mut merged = Self::default();
+        for history in histories {
+            merged.revisions.extend(history.revisions.iter().cloned());
+            merged.now.extend(history.now.iter().map(|(key, revision)| (key.clone(), Arc::clone(revision))));
+        }
+        merged
+    }
+
     /// The object of this name as it is now.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Revision>> {
         self.now.get(&(kind, name.to_owned()))

@@ -81,6 +81,32 @@ pub async fn scenario(worker: Option<&str>, play: impl AsyncFnOnce(&Stage)) {
     }
 }
 
+/// Plays a scenario between two namespaces on the whole cluster: the first has the Tasks, the second the Agent and its
+/// Pods. The invariants are checked on both together.
+///
+/// # Panics
+/// When the scenario does, or when an invariant is broken.
+pub async fn between_namespaces(play: impl AsyncFnOnce(&Stage, &Stage)) {
+    let cluster = Cluster::whole().await;
+    let [team, platform] = [make_namespace(&cluster.client()).await, make_namespace(&cluster.client()).await];
+    let [team, platform] =
+        [Stage::set(&cluster, None, &team).await, Stage::set(&cluster, None, &platform).await];
+    let played = AssertUnwindSafe(play(&team, &platform)).catch_unwind().await;
+    team.record.catch_up().await;
+    platform.record.catch_up().await;
+    let found = violations(&History::merged([&team.record.history(), &platform.record.history()]));
+    if played.is_err() || !found.is_empty() {
+        eprintln!("{}\n{}", team.describe().await, platform.describe().await);
+    }
+    // Tasks first: their Pods are in the other one
+    team.strike().await;
+    platform.strike().await;
+    if let Err(panic) = played {
+        std::panic::resume_unwind(panic);
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// A namespace with a fresh name.
 pub async fn make_namespace(client: &Client) -> String {
     let namespace = json!({"metadata": {"generateName": "test-"}});
@@ -137,7 +163,8 @@ impl Stage {
     }
 
     async fn namespace_goes(&self) {
-        self.namespaces().delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+        // a scenario may have deleted it already
+        let _ = self.namespaces().delete(&self.namespace, &DeleteParams::background()).await;
         let is_gone = |there: Option<&Namespace>| there.is_none();
         let gone = await_condition(self.namespaces(), &self.namespace, is_gone);
         tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
@@ -166,6 +193,20 @@ impl Stage {
             let _ = tasks.patch(&task, &PatchParams::default(), &Patch::Merge(&patch)).await;
         });
         released.await;
+    }
+
+    /// Puts a label on the namespace.
+    pub async fn label_namespace(&self, key: &str, value: &str) {
+        let patch = json!({"metadata": {"labels": {key: value}}});
+        self.namespaces()
+            .patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    /// Deletes the namespace and waits until it is gone.
+    pub async fn delete_namespace(&self) {
+        self.namespace_goes().await;
     }
 
     /// Starts an operator.

@@ -1,4 +1,4 @@
-//! Conditions of a Task: their types and reasons, and the phase that is derived from them.
+//! Conditions of Tasks and Agents: their types and reasons, and the phase of a Task that is derived from them.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -33,7 +33,7 @@ macro_rules! words {
 }
 
 words! {
-    /// `type` of a Task's condition.
+    /// `type` of a condition of a Task or, the last two, of a server-mode Agent.
     ConditionType {
         /// the Task's references are resolved
         Accepted,
@@ -49,11 +49,15 @@ words! {
         Succeeded,
         /// stopped by the user
         Stopped,
+        /// the Agent's server is there as planned
+        ServerReady,
+        /// the Agent's server answers
+        ServerHealthy,
     }
 }
 
 words! {
-    /// `reason` of a Task's condition.
+    /// `reason` of a condition.
     Reason {
         /// references resolved
         Resolved,
@@ -123,6 +127,16 @@ words! {
         PodCreationError,
         /// WorkspaceConfig missing
         WorkspaceConfigError,
+        /// the server's Deployment is ready
+        DeploymentReady,
+        /// the server's Deployment is not ready
+        DeploymentNotReady,
+        /// a name of the server is held by an object of somebody else
+        NameConflict,
+        /// a server answers its probes
+        DeploymentHealthy,
+        /// no server answers its probes
+        DeploymentUnhealthy,
     }
 }
 

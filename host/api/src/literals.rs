@@ -53,6 +53,8 @@ pub const DEFAULT_SYSTEM_IMAGE: &str = "quay.io/kubeopencode/kubeopencode:latest
 
 /// The container that runs the agent.
 pub const AGENT_CONTAINER: &str = "agent";
+/// Volume of the ConfigMaps that the operator makes for a Pod.
+pub const CONTEXT_FILES_VOLUME: &str = "context-files";
 /// Where the agent's program, its configuration and the result reader lie in the Pod.
 pub const TOOLS_DIR: &str = "/tools";
 

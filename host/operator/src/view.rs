@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodScheduli
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kubeopencode_api::literals::{
-    AGENT_NAME_ANNOTATION, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION,
-    TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
+    AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
+    TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
 };
 use kubeopencode_api::names::{ObjectKey, TaskUid};
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ impl PodView {
 
     /// Names of the ConfigMaps that the operator made for it: those of the volume `context-files`.
     pub fn context_config_maps(&self) -> Vec<&str> {
-        let volumes = self.spec.volumes.iter().filter(|v| v.name == "context-files");
+        let volumes = self.spec.volumes.iter().filter(|v| v.name == CONTEXT_FILES_VOLUME);
         let names = volumes.flat_map(|v| {
             let projected = v.projected.iter().flat_map(|p| &p.sources).filter_map(|s| s.config_map.as_ref());
             v.config_map.iter().chain(projected)

@@ -7,7 +7,8 @@ use kubeopencode_tests::stage::{Stage, TEAM};
 
 use crate::scenario;
 
-const TASK: &str = "{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: done}, spec: {description: d}}";
+const TASK: &str =
+    "{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: done}, spec: {description: d}}";
 
 fn cleanup(rules: &str) -> String {
     format!(
@@ -52,7 +53,9 @@ async fn a_finished_task_goes_with_its_pod_when_its_time_is_over_and_a_running_o
             let deleted = history
                 .revisions(Kind::Task)
                 .filter(|revision| revision.name() == name)
-                .find_map(|revision| revision.text("/metadata/deletionTimestamp").parse::<jiff::Timestamp>().ok())
+                .find_map(|revision| {
+                    revision.text("/metadata/deletionTimestamp").parse::<jiff::Timestamp>().ok()
+                })
                 .unwrap();
             assert!(deleted >= ended + jiff::SignedDuration::from_secs(2), "{name}: {ended} {deleted}");
         }
@@ -73,7 +76,11 @@ async fn the_last_to_end_are_retained_also_when_the_rule_comes_later() {
         let mut ends: Vec<_> = {
             let history = stage.record.history();
             let end = |task: &std::sync::Arc<kubeopencode_tests::record::Revision>| {
-                (task.text("/status/completionTime").to_owned(), task.text("/metadata/creationTimestamp").to_owned(), task.name().to_owned())
+                (
+                    task.text("/status/completionTime").to_owned(),
+                    task.text("/metadata/creationTimestamp").to_owned(),
+                    task.name().to_owned(),
+                )
             };
             history.all(Kind::Task).map(end).collect()
         };
@@ -98,7 +105,8 @@ async fn many_finished_tasks_go_without_a_read_for_each() {
         stage.create_tasks(TASK, COUNT).await;
         stage
             .until("all are Completed", |history| {
-                let done = history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
+                let done =
+                    history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
                 (done == COUNT).then_some(())
             })
             .await;

@@ -87,7 +87,8 @@ async fn who_came_first_starts_first_also_when_the_operator_comes_later() {
         stage.apply(TEAM).await;
         stage.apply(&agent("maxConcurrentTasks: 1")).await;
         stage.apply(&task("z-first", "succeed")).await;
-        let created = async |name: &str| stage.tasks().get(name).await.unwrap().metadata.creation_timestamp.unwrap();
+        let created =
+            async |name: &str| stage.tasks().get(name).await.unwrap().metadata.creation_timestamp.unwrap();
         let first = created("z-first").await;
         // the API server counts arrival in whole seconds
         loop {

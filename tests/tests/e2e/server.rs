@@ -1,0 +1,184 @@
+//! Server-mode Agents: one real `opencode serve` in the cluster, and Tasks that attach to it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kube::runtime::wait::await_condition;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::stage::Stage;
+use std::time::Duration;
+
+use crate::support::{agent_with, log, on_the_whole_cluster, received, status, task, task_with, words};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until the Agent says so.
+async fn until_agent(stage: &Stage, what: &str, is_so: impl Fn(&Agent) -> bool) -> Agent {
+    stage
+        .until(&format!("the Agent {what}"), |history| {
+            let agent = history.get(Kind::Agent, "default")?;
+            let agent: Agent = serde_json::from_value(agent.object.clone()).unwrap();
+            is_so(&agent).then_some(agent)
+        })
+        .await
+}
+
+fn condition<'a>(agent: &'a Agent, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let conditions = &agent.status.as_ref()?.conditions;
+    let condition = conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&condition.status, &condition.reason, &condition.message))
+}
+
+async fn serves(stage: &Stage) -> Agent {
+    until_agent(stage, "has a server that is ready", |agent| {
+        condition(agent, "ServerReady").is_some_and(|(is, ..)| is == "True")
+    })
+    .await
+}
+
+async fn server_pods(stage: &Stage) -> Vec<String> {
+    let of_server = ListParams::default().labels("app.kubernetes.io/name=kubeopencode-server");
+    let pods = stage.api::<Pod>().list(&of_server).await.unwrap().items;
+    pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(|pod| pod.uid()).collect()
+}
+
+async fn gone<K>(stage: &Stage, name: &str)
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
+{
+    let gone = await_condition(stage.api::<K>(), name, |there: Option<&K>| there.is_none());
+    tokio::time::timeout(PATIENCE, gone).await.unwrap_or_else(|_| panic!("{name} is still there")).unwrap();
+}
+
+#[tokio::test]
+async fn tasks_attach_to_one_server_that_has_the_agents_contexts() {
+    on_the_whole_cluster(async |stage| {
+        let server = "serverConfig: {}\nmaxConcurrentTasks: 2";
+        stage.apply(&agent_with("m", server)).await;
+        // the Task comes before its server is up, and waits for it in its Pod
+        stage.apply(&task_with("early", "{contexts: [{type: Text, name: note, text: A note for the attached one.}]}")).await;
+        let agent = serves(stage).await;
+        let url = format!("http://default.{}.svc.cluster.local:4096", stage.namespace);
+        let server_status = agent.status.as_ref().unwrap().server_status.clone().unwrap();
+        assert_eq!(server_status.url, url);
+        assert_eq!(
+            (server_status.deployment_name.as_str(), server_status.service_name.as_str()),
+            ("default-server", "default")
+        );
+        assert_eq!(condition(&agent, "ServerHealthy").map(|(is, why, _)| (is, why)), Some(("True", "DeploymentHealthy")));
+        let before = server_pods(stage).await;
+        stage.apply(&task("second")).await;
+        for name in ["early", "second"] {
+            let task = stage.phase(name, Phase::Completed).await;
+            let pod = stage.pods().get(status(&task).pod_name.as_deref().unwrap()).await.unwrap();
+            let command = pod.spec.unwrap().containers[0].command.clone().unwrap().join(" ");
+            assert!(command.contains(&format!("run --attach {url}")), "{command}");
+            let log = log(stage, &task).await;
+            assert!(log.contains("The model stub was asked:"), "{log}");
+        }
+        assert_eq!(server_pods(stage).await, before, "one server for both");
+        let received = received(&stage.client).await;
+        for words in ["Task early says hello.", "A note for the attached one.", "Task second says hello.", "Functions are named after what they return"] {
+            assert!(received.contains(words), "the model never saw: {words}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent_with("m", "serverConfig: {port: 5000}")).await;
+        serves(stage).await;
+        let before = server_pods(stage).await;
+        let changed = agent_with("m", "serverConfig: {port: 5001}").replace("type: ConfigMap\n", "type: Text\n");
+        let changed = changed.replace("      configMap:\n        name: team-conventions\n", "      text: A new rule for everybody.\n");
+        assert!(changed.contains("A new rule"), "{changed}");
+        stage.apply(&changed).await;
+        let on_the_new_port = |agent: &Agent| {
+            let url = agent.status.as_ref().and_then(|s| s.server_status.as_ref()).map(|s| s.url.clone());
+            url.is_some_and(|url| url.ends_with(":5001"))
+                && condition(agent, "ServerReady").is_some_and(|(is, ..)| is == "True")
+        };
+        until_agent(stage, "serves on the new port", on_the_new_port).await;
+        assert_ne!(server_pods(stage).await, before);
+        stage.apply(&task("after")).await;
+        stage.phase("after", Phase::Completed).await;
+        assert!(received(&stage.client).await.contains("A new rule for everybody."));
+        stage.apply(&agent_with("m", "")).await;
+        gone::<Deployment>(stage, "default-server").await;
+        gone::<Service>(stage, "default").await;
+        gone::<NetworkPolicy>(stage, "default-server").await;
+        let cleared = |agent: &Agent| {
+            agent.status.as_ref().is_none_or(|s| s.server_status.is_none() && s.conditions.is_empty())
+        };
+        until_agent(stage, "has no server status any more", cleared).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_keeps_strangers_out_and_lets_tasks_in() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: server}, stringData: {password: s3cret}}").await;
+        stage.apply(&agent_with("m", "serverConfig: {passwordSecretRef: {name: server, key: password}}")).await;
+        serves(stage).await;
+        let path = format!("/api/v1/namespaces/{}/services/default:http/proxy/session", stage.namespace);
+        let refused = stage.client.request_text(http::Request::get(path).body(Vec::new()).unwrap()).await;
+        match refused {
+            Err(kube::Error::Api(status)) => assert_eq!(status.code, 401, "{status:?}"),
+            other => panic!("a stranger got {other:?}"),
+        }
+        stage.apply(&task("inside")).await;
+        stage.phase("inside", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn objects_of_somebody_else_are_left_alone() {
+    on_the_whole_cluster(async |stage| {
+        let foreign = "{apiVersion: v1, kind: Service, metadata: {name: default}, spec: {ports: [{port: 80}], selector: {app: mine}}}";
+        stage.apply(foreign).await;
+        stage.apply(&agent_with("m", "serverConfig: {}")).await;
+        let conflict = |agent: &Agent| condition(agent, "ServerReady").is_some_and(|(_, why, _)| why == "NameConflict");
+        let agent = until_agent(stage, "tells of the conflict", conflict).await;
+        assert!(condition(&agent, "ServerReady").unwrap().2.contains("Service \"default\""));
+        let service = stage.api::<Service>().get("default").await.unwrap();
+        assert_eq!(service.spec.unwrap().selector.unwrap()["app"], "mine");
+        stage.api::<Service>().delete("default", &Default::default()).await.unwrap();
+        stage.apply(&agent_with("m", "serverConfig: {port: 4097}")).await;
+        serves(stage).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_of_a_task_cannot_reach_a_server() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent_with("m", "serverConfig: {}")).await;
+        for (name, context) in [
+            ("text", "{type: Text, name: note, text: t, mountPath: note.md}"),
+            ("git", "{type: Git, name: note, mountPath: r, git: {repository: 'https://git.example.com/r'}}"),
+        ] {
+            stage.apply(&task_with(name, &format!("{{contexts: [{context}]}}"))).await;
+            let task = stage.phase(name, Phase::Failed).await;
+            assert_eq!(status(&task).reason.as_deref(), Some("ContextError"), "{:#?}", task.status);
+            let expected = "context \"note\": mountPath is not supported by server-mode Agent \"default\"";
+            assert!(words(&task, "Contexts").2.contains(expected), "{:?}", words(&task, "Contexts"));
+        }
+        let pods = Api::<Pod>::namespaced(stage.client.clone(), &stage.namespace);
+        let of_tasks = ListParams::default().labels("app=kubeopencode");
+        assert!(pods.list(&of_tasks).await.unwrap().items.is_empty());
+    })
+    .await;
+}

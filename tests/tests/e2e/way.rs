@@ -1,0 +1,188 @@
+//! The way of a Task with the real OpenCode, and what ends it early.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::record::Kind;
+
+use crate::support::{agent, agent_runs, agent_with, log, on_the_whole_cluster, received, status, task};
+
+const TASK: &str = include_str!("../../../examples/quickstart/task.yaml");
+
+#[tokio::test]
+async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("m")).await;
+        stage.apply(TASK).await;
+        let task = stage.phase("hello", Phase::Completed).await;
+        let status = status(&task);
+        let summary = status
+            .result
+            .as_ref()
+            .and_then(|result| result.summary.as_deref())
+            .expect("the agent's last words");
+        assert!(summary.contains("The model stub was asked:"), "{summary}");
+        let usage = status.usage.as_ref().expect("what it took");
+        assert!(
+            usage.input_tokens.is_some_and(|tokens| tokens > 0)
+                && usage.output_tokens.is_some_and(|tokens| tokens > 0),
+            "{usage:?}"
+        );
+        let log = log(stage, &task).await;
+        assert!(log.contains("The model stub was asked:"), "the log can be read by people: {log}");
+        let received = received(&stage.client).await;
+        for words in [
+            "Say in one sentence what this team cares about.",
+            "This project turns Kubernetes Tasks into runs of a coding agent.",
+            "Functions are named after what they return",
+            "Every change is read by somebody who did not write it.",
+        ] {
+            assert!(received.contains(words), "the model never saw: {words}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("fail-400")).await;
+        stage.apply(&task("refused")).await;
+        let task = stage.phase("refused", Phase::Failed).await;
+        assert_eq!(status(&task).reason.as_deref(), Some("AgentReportedError"), "{:#?}", task.status);
+        let error = status(&task)
+            .result
+            .as_ref()
+            .and_then(|result| result.error.as_deref())
+            .expect("the agent's error");
+        assert!(error.contains("the model stub was told to fail"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent_with("slow-3", "maxConcurrentTasks: 2")).await;
+        let names: Vec<String> = (0..5).map(|i| format!("killed-{i}")).collect();
+        for name in &names {
+            stage.apply(&task(name)).await;
+        }
+        let operators = Api::<Pod>::namespaced(stage.client.clone(), "kubeopencode-system");
+        let of_operator = ListParams::default()
+            .labels("app.kubernetes.io/name=kubeopencode,app.kubernetes.io/component=controller");
+        for done in 1..=3 {
+            for pod in operators.list(&of_operator).await.unwrap() {
+                // its process gets SIGKILL, as in a node's crash
+                let _ = operators.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+            }
+            stage
+                .until(&format!("{done} Tasks are Completed"), |history| {
+                    let over = history
+                        .all(Kind::Task)
+                        .filter(|task| task.text("/status/phase") == "Completed")
+                        .count();
+                    (over >= done).then_some(())
+                })
+                .await;
+        }
+        for name in &names {
+            stage.phase(name, Phase::Completed).await;
+        }
+        let received = received(&stage.client).await;
+        for name in &names {
+            let history = stage.record.history();
+            let pod = history.get(Kind::Pod, &format!("{name}-pod")).unwrap();
+            assert_eq!(pod.object["status"]["containerStatuses"][0]["restartCount"], 0);
+            // OpenCode asks twice per run: for a title and for the answer
+            let asked = received.matches(&format!("Task {name} says hello.")).count();
+            assert!((1..=2).contains(&asked), "{name}: {asked}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_stopped_ends_its_pod() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("slow-120")).await;
+        stage.apply(&task("stopped")).await;
+        agent_runs(stage, "stopped-pod").await;
+        stage.stop_task("stopped").await;
+        let task = stage.phase("stopped", Phase::Completed).await;
+        assert_eq!(status(&task).reason.as_deref(), Some("UserStopped"));
+        stage.gone(Kind::Pod, "stopped-pod").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_deleted_takes_its_pod_along() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("slow-120")).await;
+        stage.apply(&task("deleted")).await;
+        agent_runs(stage, "deleted-pod").await;
+        stage.delete_task("deleted").await;
+        stage.gone(Kind::Task, "deleted").await;
+        stage.gone(Kind::Pod, "deleted-pod").await;
+        stage.gone(Kind::ConfigMap, "deleted-context").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_late_is_named_until_it_is_there() {
+    on_the_whole_cluster(async |stage| {
+        stage
+            .apply(&agent_with(
+                "m",
+                "credentials: [{name: key, secretRef: {name: later, key: token}, env: MODEL_KEY}]",
+            ))
+            .await;
+        stage.apply(&task("late")).await;
+        let named = |task: &Task| {
+            task.status
+                .as_ref()
+                .is_some_and(|status| status.reason.as_deref() == Some("ContainerConfigError"))
+        };
+        let task = stage.until_task("late", "names the Secret", named).await;
+        assert!(status(&task).message.as_deref().unwrap().contains("later"), "{:?}", status(&task).message);
+        stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: later}, stringData: {token: t}}").await;
+        stage.phase("late", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_over_its_timeout_ends() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("slow-120")).await;
+        stage.apply(&task("late").replace("spec: {", "spec: {timeout: 8s, ")).await;
+        let task = stage.phase("late", Phase::Failed).await;
+        assert_eq!(status(&task).reason.as_deref(), Some("Timeout"));
+        stage.gone(Kind::Pod, "late-pod").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_prompt_may_begin_with_a_dash_and_be_a_megabyte() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent("m")).await;
+        for (name, prompt) in [
+            ("dash", "--help is what I want to know more about".to_owned()),
+            ("long", format!("{} and this is the end of a long prompt", "word ".repeat(200_000))),
+        ] {
+            let spec = serde_json::json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Task",
+                "metadata": {"name": name}, "spec": {"description": prompt}});
+            stage.apply(&spec.to_string()).await;
+            stage.phase(name, Phase::Completed).await;
+        }
+        let received = received(&stage.client).await;
+        for words in ["--help is what I want to know more about", "and this is the end of a long prompt"] {
+            assert!(received.contains(words), "the model never saw: {words}");
+        }
+    })
+    .await;
+}
