@@ -9,16 +9,19 @@ use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::Error;
 use crate::error::io_reason;
 
+/// Says of a file or directory what made it; it shows in no listing and in no copy.
+const MARK: &str = "user.kubeopencode.made-by";
+const MOST_MARK_BYTES: usize = 128;
 const TEMPORARY: &str = ".kubeopencode-new";
 /// What lies there belongs to another context, or to the archive itself.
 const OCCUPIED: &str = "something else lies there already; choose another mountPath";
@@ -76,6 +79,27 @@ impl Root {
                 rustix::fs::unlinkat(&dir, name, flags).ok();
             }
         }
+    }
+
+    /// Marks the directory `below`. Where the volume's file system knows no marks there is none, and nothing says so.
+    pub(crate) fn mark(&self, below: &Path, mark: &str) {
+        if let Some(there) = self.open_there(below) {
+            set_mark(&there, mark);
+        }
+    }
+
+    /// Whether a file or directory `below` has this mark.
+    pub(crate) fn has_mark(&self, below: &Path, mark: &str) -> bool {
+        let mut value = [0; MOST_MARK_BYTES];
+        let there = self.open_there(below);
+        let read = there.and_then(|there| rustix::fs::fgetxattr(there, MARK, &mut value[..]).ok());
+        read.is_some_and(|read| &value[..read] == mark.as_bytes())
+    }
+
+    fn open_there(&self, below: &Path) -> Option<OwnedFd> {
+        let dir = self.walk(below.parent()?).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, below.file_name()?, flags, Mode::empty()).ok()
     }
 
     fn note(&self, below: &Path, is_dir: bool) {
@@ -203,6 +227,10 @@ impl Root {
     }
 }
 
+fn set_mark(there: impl AsFd, mark: &str) {
+    rustix::fs::fsetxattr(there, MARK, mark.as_bytes(), XattrFlags::empty()).ok();
+}
+
 fn begin(dir: &OwnedFd) -> rustix::io::Result<File> {
     // an earlier run may have been killed half way
     match rustix::fs::unlinkat(dir, TEMPORARY, AtFlags::empty()) {
@@ -226,6 +254,11 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// As [`Root::mark`]; to be done before the file has its own mode.
+    pub(crate) fn mark(&self, mark: &str) {
+        set_mark(&self.file, mark);
+    }
+
     /// Puts the file in its place, whatever lies there.
     pub(crate) fn replace(self, mode: u32) -> Result<(), Error> {
         let there = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW);

@@ -1,9 +1,11 @@
 //! `url-fetch`: downloads a file, or lays out an archive.
 //!
 //! `settings` reads the environment (pure), `download` gets the bytes, `archive` checks and lays out; the crate's
-//! `root` writes, never through a symbolic link and never over something else. It may run twice.
+//! `root` writes, never through a symbolic link and never over something else. It may run twice: what it fetched has a
+//! mark and is kept. A failure leaves nothing.
 //!
-//! Credentials and the Task's own headers go to the address's own origin only, never where it redirects to.
+//! Credentials and the Task's own headers go to the address's own origin only, never where it redirects to, nor to
+//! where that redirects to.
 
 mod archive;
 mod download;
@@ -29,23 +31,35 @@ pub fn main() -> ExitCode {
 
 fn run(environment: &Environment) -> Result<(), Error> {
     let settings = Settings::of(environment)?;
-    let done = place(&settings);
-    if done.is_err() && settings.placeholder && environment.flag("URL_OPTIONAL")? {
-        Root::filesystem(true)?.draft(&settings.target)?.place(FILE_MODE)?;
+    let root = Root::filesystem(true)?;
+    let done = place(&settings, &root);
+    if done.is_err() {
+        root.undo(0);
+        if settings.placeholder && environment.flag("URL_OPTIONAL")? {
+            root.draft(&settings.target)?.replace(FILE_MODE)?;
+        }
     }
     done
 }
 
-fn place(settings: &Settings) -> Result<(), Error> {
-    let root = Root::filesystem(true)?;
-    let mode = settings.file_mode;
-    if settings.unpack {
-        let mut file = root.scratch(&settings.target)?;
-        download::to(settings, &mut file)?;
-        let layout = archive::Layout { root: &root, target: &settings.target, file_mode: mode };
-        return layout.unpack(&mut file).map_err(|e| e.at(redact::shown(&settings.source)));
+fn place(settings: &Settings, root: &Root) -> Result<(), Error> {
+    let (target, mark) = (&settings.target, settings.mark());
+    // what a page says may have changed meanwhile, and another container may have written into an archive's directory
+    if root.has_mark(target, &mark) {
+        eprintln!("url-fetch: /{} is there already", target.display());
+        return Ok(());
     }
-    let mut draft = root.draft(&settings.target)?;
+    if settings.unpack {
+        let mut file = root.scratch(target)?;
+        download::to(settings, &mut file)?;
+        let layout = archive::Layout { root, target, file_mode: settings.file_mode };
+        layout.unpack(&mut file).map_err(|e| e.at(redact::shown(&settings.source)))?;
+        root.mark(target, &mark);
+        return Ok(());
+    }
+    let mut draft = root.draft(target)?;
     download::to(settings, &mut draft.file)?;
-    draft.place(mode.unwrap_or(FILE_MODE))
+    draft.mark(&mark);
+    let mode = settings.file_mode.unwrap_or(FILE_MODE);
+    if settings.placeholder { draft.replace(mode) } else { draft.place(mode) }
 }

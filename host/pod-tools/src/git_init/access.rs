@@ -14,8 +14,9 @@ use crate::error::io_reason;
 const SSH_CONNECT_SECONDS: u32 = 30;
 /// A silent connection ends after this many times 15 seconds.
 const SSH_ALIVE_TIMES: u32 = 4;
-/// Bytes in a second, below which a transfer counts as stuck, and for how many seconds.
-const STUCK: (u32, u32) = (1000, 60);
+/// Bytes in a second, below which a transfer counts as stuck, and for how many seconds: a server that packs a big
+/// repository is silent for minutes, but for a byte now and then.
+const STUCK: (u32, u32) = (1, 600);
 
 /// The environment for `git`, and the files it refers to, which go with it.
 pub(super) struct Access {

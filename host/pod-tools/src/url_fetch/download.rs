@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::settings::{Credentials, Settings, is_web};
+use super::settings::{Credentials, Settings, hex, is_web};
 use crate::Error;
 use crate::error::io_reason;
 use crate::redact::shown;
@@ -61,12 +61,37 @@ pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
 
 fn attempt(settings: &Settings, client: &Client, file: &mut File) -> Result<(), Failure> {
     let deadline = Instant::now() + settings.timeout;
-    let response = follow(settings, client, deadline)?;
+    let mut hop = Hop { url: settings.source.clone(), own: true };
+    let done = follow(settings, client, deadline, &mut hop)
+        .and_then(|response| accept(settings, response, file, deadline, &hop));
+    done.map_err(|failure| match hop.own {
+        true => failure,
+        // the address in front of the reason is the Task's own
+        false => {
+            Failure { reason: format!("redirected to {}: {}", shown(&hop.url), failure.reason), ..failure }
+        }
+    })
+}
+
+/// Where a request goes.
+struct Hop {
+    url: Url,
+    /// So far nothing led away from the address's own origin. What did is not trusted to lead back.
+    own: bool,
+}
+
+fn accept(
+    settings: &Settings,
+    response: Response,
+    file: &mut File,
+    deadline: Instant,
+    hop: &Hop,
+) -> Result<(), Failure> {
     let status = response.status();
     if !status.is_success() {
         let passing = status.is_server_error()
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        return Err(Failure { reason: answered(settings, status), passing });
+        return Err(Failure { reason: answered(settings, status, hop), passing });
     }
     let digest = receive(settings, response, file, deadline)?;
     match &settings.sha256 {
@@ -78,11 +103,16 @@ fn attempt(settings: &Settings, client: &Client, file: &mut File) -> Result<(), 
 }
 
 /// The first answer that is no redirect.
-fn follow(settings: &Settings, client: &Client, deadline: Instant) -> Result<Response, Failure> {
-    let mut url = settings.source.clone();
+fn follow(
+    settings: &Settings,
+    client: &Client,
+    deadline: Instant,
+    hop: &mut Hop,
+) -> Result<Response, Failure> {
     for _ in 0..=MOST_REDIRECTS {
-        let mut request = client.get(url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
-        if url.origin() == settings.source.origin() {
+        let mut request =
+            client.get(hop.url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
+        if hop.own {
             request = request.headers(settings.headers.clone());
             request = match &settings.credentials {
                 Some(Credentials::Token(token)) => request.bearer_auth(token),
@@ -93,8 +123,9 @@ fn follow(settings: &Settings, client: &Client, deadline: Instant) -> Result<Res
             };
         }
         let response = request.send().map_err(|e| broken(settings, &e))?;
-        let Some(next) = redirect(&url, &response)? else { return Ok(response) };
-        url = next;
+        let Some(next) = redirect(&hop.url, &response)? else { return Ok(response) };
+        hop.own &= next.origin() == settings.source.origin();
+        hop.url = next;
     }
     Err(Failure::lasting(format!("it redirects more than {MOST_REDIRECTS} times")))
 }
@@ -151,12 +182,15 @@ fn receive(
         digest.update(&buffer[..read]);
         file.write_all(&buffer[..read]).map_err(disk)?;
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&digest.finalize()))
 }
 
-fn answered(settings: &Settings, status: StatusCode) -> String {
+fn answered(settings: &Settings, status: StatusCode, hop: &Hop) -> String {
     let given = settings.credentials.is_some();
     let remedy = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !hop.own => {
+            "; credentials do not follow a redirect to another host"
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if given => "; it refuses the Secret's credentials",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             "; name a Secret with the key token, or username and password, in secretRef"

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::Error;
@@ -27,7 +28,8 @@ pub(super) struct Settings {
     pub(super) sha256: Option<String>,
     pub(super) unpack: bool,
     pub(super) file_mode: Option<u32>,
-    /// An optional download that fails leaves an empty file: kubelet mounts this path, and would make a directory.
+    /// The target is the one file of a volume. An optional download that fails leaves it empty: kubelet mounts this
+    /// path, and would make a directory of nothing.
     pub(super) placeholder: bool,
 }
 
@@ -48,11 +50,17 @@ impl Settings {
                 reason: "a SHA-256 has 64 hexadecimal digits".into(),
             });
         }
+        let credentials = credentials(environment)?;
+        let mut headers = headers(environment.json("URL_HEADERS")?)?;
+        if credentials.is_some() {
+            // a request has one, and the Secret was named for it
+            headers.remove(AUTHORIZATION);
+        }
         Ok(Settings {
             source: source(&environment.required("URL_SOURCE")?)?,
             target: target(&environment.required("URL_TARGET")?)?,
-            headers: headers(environment.json("URL_HEADERS")?)?,
-            credentials: credentials(environment)?,
+            headers,
+            credentials,
             timeout: Duration::from_secs(environment.number("URL_TIMEOUT", DEFAULT_TIMEOUT_SECONDS)?),
             insecure: environment.flag("URL_INSECURE")?,
             sha256,
@@ -61,6 +69,17 @@ impl Settings {
             placeholder: environment.flag("URL_PLACEHOLDER")?,
         })
     }
+
+    /// Stands for the download: all that decides what lies at the target, without any secret in clear.
+    pub(super) fn mark(&self) -> String {
+        let what = format!("{} {:?} {} {:?}", self.source, self.sha256, self.unpack, self.file_mode);
+        hex(&Sha256::digest(what))
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn source(text: &str) -> Result<Url, Error> {

@@ -112,10 +112,19 @@ fn runs_twice_and_gives_files_the_mode_that_the_user_wants() {
 }
 
 #[test]
+fn a_second_run_keeps_the_archive_and_what_was_written_into_it() {
+    let pod = pod(friendly());
+    pod.succeeds("url-fetch");
+    fs::write(pod.path("workspace/lib/docs/guide.md"), "a Task's own file").unwrap();
+    assert!(pod.succeeds("url-fetch").ends_with("/workspace/lib is there already\n"));
+    assert_eq!(pod.read("workspace/lib/docs/guide.md"), "a Task's own file");
+}
+
+#[test]
 fn a_checksum_is_of_the_archive() {
     let pod = pod(friendly()).with(&[("URL_SHA256", &"0".repeat(64))]);
     assert!(pod.fails("url-fetch").contains("its SHA-256 is"));
-    assert_eq!(pod.list("workspace/lib"), [""; 0]);
+    assert_eq!(pod.list("workspace"), [""; 0]);
 }
 
 #[test]
@@ -139,14 +148,13 @@ fn what_leads_outside_is_refused_and_nothing_is_written() {
         let pod = pod(gzipped(Cursor::new(archive)));
         let message = pod.fails("url-fetch");
         assert!(message.ends_with(&format!(" of the archive is refused: {words}")), "{message}");
-        assert_eq!(pod.list("workspace/lib"), [""; 0], "{name}");
-        assert!(pod.list("home").is_empty() && pod.list("workspace") == ["lib"]);
+        assert!(pod.list("home").is_empty() && pod.list("workspace").is_empty(), "{name}");
     }
     for (name, mode, content) in [("../evil", 0o644, "x"), ("/evil", 0o644, "x"), ("evil", 0o120777, "/etc")]
     {
         let pod = pod(zipped(&[(name, mode, content)]));
         assert!(pod.fails("url-fetch").contains("of the archive is refused: it"));
-        assert_eq!(pod.list("workspace/lib"), [""; 0]);
+        assert_eq!(pod.list("workspace"), [""; 0]);
     }
 }
 
@@ -165,7 +173,7 @@ fn nothing_is_written_through_a_link_of_the_archive() {
         ),
         "{message}"
     );
-    assert_eq!(pod.list("workspace/lib/docs"), [""; 0]);
+    assert_eq!(pod.list("workspace"), [""; 0], "what was written before it is gone");
 }
 
 #[test]
@@ -176,6 +184,10 @@ fn what_lies_there_already_stays() {
     let message = pod.fails("url-fetch");
     assert!(message.ends_with("cannot write @/workspace/lib/docs/guide.md: something else lies there already; choose another mountPath"), "{message}");
     assert_eq!(pod.read("workspace/lib/docs/guide.md"), "mine");
+    assert_eq!(
+        (pod.list("workspace/lib"), pod.list("workspace/lib/docs")),
+        (vec!["docs".to_owned()], vec!["guide.md".to_owned()])
+    );
     let twice = tarball(&[(EntryType::Regular, 0o644, "a", "1"), (EntryType::Regular, 0o644, "./a", "2")]);
     let message = crate::archive::pod(twice).fails("url-fetch");
     assert!(message.ends_with("the archive holds \"a\" twice"), "{message}");
@@ -196,7 +208,13 @@ fn bombs_are_refused_before_anything_is_written() {
     long_name.set_size(2 << 20);
     long_name.set_cksum();
     let name = long_name.as_bytes().chain(std::io::repeat(b'a').take(2 << 20));
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_level(Some(1)).large_file(true);
+    zip.start_file("zeros", options).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take((1 << 30) + 1), &mut zip).unwrap();
+    let zipped_zeros = zip.finish().unwrap().into_inner();
     for (archive, words) in [
+        (zipped_zeros, "the archive unpacks to more than 1024 MiB"),
         (gzipped(Cursor::new(tarball(&many))), "the archive has more than 10000 entries"),
         (gzipped(zeros), "the archive unpacks to more than 1024 MiB"),
         (gzipped(name), "the archive has a header without end"),
@@ -208,7 +226,7 @@ fn bombs_are_refused_before_anything_is_written() {
         let pod = pod(archive);
         let message = pod.fails("url-fetch");
         assert!(message.ends_with(words), "{message}");
-        assert_eq!(pod.list("workspace/lib"), [""; 0]);
+        assert_eq!(pod.list("workspace"), [""; 0]);
     }
 }
 

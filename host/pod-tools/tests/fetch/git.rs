@@ -295,6 +295,30 @@ fn an_optional_clone_that_fails_leaves_an_empty_directory_and_a_message() {
 }
 
 #[test]
+fn a_repository_of_200_mb_comes_whole_or_not_at_all() {
+    let server = server();
+    server.repositories.incompressible("big", 200);
+    let address = server.web.url("/big.git");
+    let pod = server.pod(&[("GIT_REPO", &address)]);
+    pod.succeeds("git-init");
+    assert_eq!(pod.list("git/repo").len(), 11);
+    assert_eq!(std::fs::metadata(pod.path("git/repo/part-9")).unwrap().len(), 20 << 20);
+    assert_eq!(git(&pod.path("git/repo"), &["status", "--porcelain"]), "");
+    drop(pod);
+    // a Pod that is deleted meanwhile, and started again
+    let pod = server.pod(&[("GIT_REPO", &address)]);
+    let mut process = pod.start("git-init");
+    while !pod.path("git/.repo.partial/.git").exists() {
+        assert!(process.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    pod.kill(process);
+    assert!(!pod.path("git/repo").exists());
+    pod.succeeds("git-init");
+    assert_eq!((pod.list("git"), pod.list("git/repo").len()), (vec!["repo".to_owned()], 11));
+}
+
+#[test]
 fn submodules_come_along_when_asked_for() {
     let server = server();
     let work = server.repositories.create("super");

@@ -51,6 +51,30 @@ impl Repositories {
         commits
     }
 
+    /// A bare repository with one commit of this many MiB that no compression makes smaller, in files of 20 MiB.
+    pub(crate) fn incompressible(&self, name: &str, mib: usize) {
+        let work = self.create(name);
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for i in 0..mib / 20 {
+            let mut bytes = Vec::with_capacity(20 << 20);
+            while bytes.len() < 20 << 20 {
+                // xorshift64: no more random than needed
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                bytes.extend(state.to_le_bytes());
+            }
+            fs::write(work.join(format!("part-{i}")), bytes).unwrap();
+        }
+        git(&work, &["-c", "core.compression=0", "add", "--all"]);
+        git(&work, &["commit", "--quiet", "-m", "big"]);
+        // clones share the objects by hard links
+        self.publish(name);
+        // or the server looks for minutes for what files have in common
+        git(&self.dir.path().join(format!("{name}.git")), &["config", "pack.window", "0"]);
+        fs::remove_dir_all(work).unwrap();
+    }
+
     /// An empty repository to commit to; `publish` makes it a bare one.
     pub(crate) fn create(&self, name: &str) -> PathBuf {
         let work = self.dir.path().join(format!("{name}.work"));

@@ -1,8 +1,9 @@
 //! A tool as kubelet starts it: nothing but its own environment.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -63,14 +64,29 @@ impl Pod {
         self
     }
 
-    pub(crate) fn run(&self, tool: &str) -> Ended {
-        let output = Command::new(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"))
+    fn command(&self, tool: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"));
+        command
             .arg(tool)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap();
+            .current_dir(self.dir.path());
+        command
+    }
+
+    /// With a process group of its own, which ends as a container does: all at once.
+    pub(crate) fn start(&self, tool: &str) -> Child {
+        self.command(tool).stderr(Stdio::null()).process_group(0).spawn().unwrap()
+    }
+
+    pub(crate) fn kill(&self, mut process: Child) {
+        let group = format!("-{}", process.id());
+        assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+        process.wait().unwrap();
+    }
+
+    pub(crate) fn run(&self, tool: &str) -> Ended {
+        let output = self.command(tool).output().unwrap();
         Ended {
             code: output.status.code().unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),

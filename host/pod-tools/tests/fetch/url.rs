@@ -9,7 +9,8 @@ use crate::tool::Pod;
 use crate::web::{Request, Response, Web};
 
 const TOKEN: (&str, &str) = ("URL_AUTH_TOKEN", "s3cret-token\n");
-const HEADERS: (&str, &str) = ("URL_HEADERS", r#"{"X-Key":"s3cret-header"}"#);
+const HEADERS: (&str, &str) =
+    ("URL_HEADERS", r#"{"X-Key":"s3cret-header","Cookie":"id=s3cret-cookie","Authorization":"s3cret-own"}"#);
 /// Of `content`.
 const SHA256: &str = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
 
@@ -58,6 +59,9 @@ fn sends_headers_and_credentials() {
     assert_eq!(request.headers["authorization"], "Bearer s3cret-token");
     assert_eq!(request.headers["x-key"], "s3cret-header");
     let (web, pod) = content();
+    pod.with(&[HEADERS]).succeeds("url-fetch");
+    assert_eq!(web.seen()[0].headers["authorization"], "s3cret-own", "without a Secret it is the Task's");
+    let (web, pod) = content();
     pod.with(&[("URL_AUTH_USERNAME", "ada"), ("URL_AUTH_PASSWORD", "pw")]).succeeds("url-fetch");
     assert_eq!(web.seen()[0].headers["authorization"], "Basic YWRhOnB3");
 }
@@ -88,6 +92,29 @@ fn another_name_of_the_same_server_is_another_host() {
     own.set(web.other_url("/x")).unwrap();
     pod.with(&[TOKEN]).succeeds("url-fetch");
     assert_eq!((web.seen().len(), leaks(&web.seen())), (2, 1));
+}
+
+#[test]
+fn who_is_led_away_and_back_comes_without_credentials() {
+    let own = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let there = own.clone();
+    let (web, pod) = serving(move |request| match request.path.as_str() {
+        "/file" => {
+            Response::redirect(&format!("{}/away", there.get().unwrap().replace("localhost", "127.0.0.1")))
+        }
+        "/away" => Response::redirect(&format!("{}/back", there.get().unwrap())),
+        _ => Response::status(401),
+    });
+    own.set(web.url("")).unwrap();
+    let message = pod.with(&[TOKEN, HEADERS]).fails("url-fetch");
+    assert_eq!((web.seen().len(), leaks(&web.seen())), (3, 1));
+    assert!(
+        message.ends_with(&format!(
+            "redirected to {}: the server answered 401 Unauthorized; credentials do not follow a redirect to another host",
+            web.url("/back")
+        )),
+        "{message}"
+    );
 }
 
 #[test]
@@ -217,8 +244,6 @@ fn a_checksum_decides() {
 #[test]
 fn what_lies_there_already_stays() {
     let (_web, pod) = content();
-    pod.succeeds("url-fetch");
-    pod.succeeds("url-fetch");
     fs::write(pod.path("workspace/file"), "mine").unwrap();
     let message = pod.fails("url-fetch");
     assert_eq!(
@@ -235,6 +260,32 @@ fn what_lies_there_already_stays() {
 }
 
 #[test]
+fn a_second_run_keeps_what_the_first_one_fetched() {
+    let number = AtomicU32::new(0);
+    let (web, pod) = serving(move |_| Response::ok(number.fetch_add(1, Ordering::SeqCst).to_string()));
+    let pod = pod.with(&[("URL_FILE_MODE", "256")]);
+    pod.succeeds("url-fetch");
+    assert!(pod.succeeds("url-fetch").ends_with("/workspace/file is there already\n"));
+    assert_eq!((pod.read("workspace/file").as_str(), web.seen().len()), ("0", 1));
+    // on a volume without marks the content decides
+    let (_web, pod) = content();
+    fs::write(pod.path("workspace/file"), "content").unwrap();
+    pod.succeeds("url-fetch");
+}
+
+#[test]
+fn a_failure_leaves_nothing_behind() {
+    let (_web, pod) = serving(|_| Response::status(404));
+    let target = pod.path("workspace/a/b/file").display().to_string();
+    pod.with(&[("URL_TARGET", &target)]).fails("url-fetch");
+    let (_web, pod) = serving(|_| Response::status(404));
+    let target = pod.path("workspace/a/b/file").display().to_string();
+    let pod = pod.with(&[("URL_TARGET", &target), ("URL_OPTIONAL", "true")]);
+    pod.succeeds("url-fetch");
+    assert_eq!(pod.list("workspace"), [""; 0]);
+}
+
+#[test]
 fn an_optional_download_that_fails_is_skipped_with_a_message() {
     let (_web, pod) = serving(|_| Response::status(404));
     let pod = pod.with(&[("URL_OPTIONAL", "true")]);
@@ -243,8 +294,23 @@ fn an_optional_download_that_fails_is_skipped_with_a_message() {
     assert!(ended.message.starts_with("skipped: cannot fetch https://localhost:"), "{}", ended.message);
     assert_eq!(pod.list("workspace"), [""; 0]);
     let pod = pod.with(&[("URL_PLACEHOLDER", "true")]);
-    assert_eq!(pod.run("url-fetch").code, 0);
-    assert_eq!(pod.read("workspace/file"), "");
+    for _ in 0..2 {
+        assert_eq!(pod.run("url-fetch").code, 0);
+        assert_eq!(pod.read("workspace/file"), "");
+    }
+}
+
+#[test]
+fn what_an_earlier_run_could_not_get_takes_its_place() {
+    let there = AtomicU32::new(0);
+    let (_web, pod) = serving(move |_| match there.fetch_add(1, Ordering::SeqCst) {
+        0 => Response::status(404),
+        _ => Response::ok("content"),
+    });
+    let pod = pod.with(&[("URL_OPTIONAL", "true"), ("URL_PLACEHOLDER", "true")]);
+    pod.succeeds("url-fetch");
+    pod.succeeds("url-fetch");
+    assert_eq!(pod.read("workspace/file"), "content");
 }
 
 #[test]
