@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole way on a real cluster: a Task runs the real OpenCode, with context, against a stand-in for a model.
 #
-#   demo.sh up     a cluster when none is given, images, chart, examples/quickstart, and a look at what happened
+#   demo.sh up     a cluster when none is given, images, chart, examples/quickstart and examples/contexts, and a look at what happened
 #   demo.sh down   remove all of it
 #
 # Env: KUBECONFIG, DEMO_CONTEXT: use that cluster and build none (images: kind, k3d and minikube load them,
@@ -12,7 +12,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/install.sh"
 me=demo
 namespace=kubeopencode-quickstart
-task=hello
 
 up() {
   need jq:jq
@@ -26,29 +25,36 @@ up() {
   step "load the images into the cluster" load_images
   step "install the chart with helm into namespace $system_namespace" install_chart
   step "a stand-in for the model in namespace $namespace" start_model_stub "$namespace"
-  step "apply examples/quickstart: an Agent and a Task" apply_example
-  step "wait for the Task" wait_for_task
-  step "what the agent said (kubectl logs $task-pod)" show_log
-  step "what the model received" show_received
+  step "a git server and a web server in namespace $namespace" start_sources "$namespace"
+  step "apply examples/quickstart: an Agent and a Task" apply_example quickstart default hello
+  step "wait for Task hello" wait_for_task hello
+  step "what the agent said (kubectl logs hello-pod)" show_log hello
+  step "what the model received" show_received quickstart
+  step "apply examples/contexts: a Task with every type of context" apply_example contexts surveyor every-context
+  step "wait for Task every-context" wait_for_task every-context
+  step "what its agent found and said (kubectl logs every-context-pod)" show_log every-context
+  step "what the model received" show_received contexts
   summary
   next_steps
 }
 
+# apply_example FOLDER AGENT TASK
 apply_example() {
   received_before=$(what_model_received "$namespace" | jq length)
   # an earlier run's Task goes first: a Task runs once and is never changed
-  kubectl --namespace "$namespace" delete task "$task" --ignore-not-found --timeout=60s >/dev/null ||
+  kubectl --namespace "$namespace" delete task "$3" --ignore-not-found --timeout=60s >/dev/null ||
     die "the Task of an earlier run cannot be deleted" "see: kubectl --namespace $system_namespace logs deployment/$release"
-  kubectl --namespace "$namespace" apply -f "$repo/examples/quickstart/agent.yaml" >&2
+  kubectl --namespace "$namespace" apply -f "$repo/examples/$1/agent.yaml" >&2
   if pushed; then
-    kubectl --namespace "$namespace" patch agent default --type merge --patch \
+    kubectl --namespace "$namespace" patch agent "$2" --type merge --patch \
       "{\"spec\": {\"agentImage\": \"$(reference agent-opencode)\", \"executorImage\": \"$(reference agent-devbox)\"}}" >&2
   fi
-  kubectl --namespace "$namespace" apply -f "$repo/examples/quickstart/task.yaml" >&2
+  kubectl --namespace "$namespace" apply -f "$repo/examples/$1/task.yaml" >&2
 }
 
+# wait_for_task TASK
 wait_for_task() {
-  local phase reason last="" started=$SECONDS watch
+  local task=$1 phase reason last="" started=$SECONDS watch
   while IFS='|' read -r phase reason; do
     [ "$phase$reason" = "$last" ] || echo "    after $((SECONDS - started)) s: ${phase:-not seen yet}${reason:+ ($reason)}" >&2
     last=$phase$reason
@@ -68,20 +74,32 @@ wait_for_task() {
   die_with_log "$log" "the Task did not complete: it is ${phase:-nothing} after $((SECONDS - started)) s" "see $log"
 }
 
-show_log() { kubectl --namespace "$namespace" logs "$task-pod" --container agent | sed 's/^/    | /' >&2; }
+show_log() { kubectl --namespace "$namespace" logs "$1-pod" --container agent | sed 's/^/    | /' >&2; }
 
-# The proof that prompt and context arrived: their own words, in the requests of this run.
+# show_received EXAMPLE: the proof that prompt and contexts arrived: their own words, in the requests of this run
 show_received() {
-  local received words
+  local received what words
   received=$(what_model_received "$namespace" | jq -r --argjson before "$received_before" '.[$before:][] | .messages[] | .content | if type == "string" then . else map(.text? // "") | join("\n") end')
   while IFS='|' read -r what words; do
     grep -qF -- "$words" <<<"$received" || die "the model never saw $what: \"$words\"" "see: kubectl --namespace $namespace logs deployment/model-stub"
     printf '    %-34s %s\n' "$what:" "$(grep -F -m 1 -- "$words" <<<"$received" | cut -c1-110)" >&2
-  done <<'WORDS'
+  done < <("words_of_$1")
+}
+
+words_of_quickstart() {
+  cat <<'WORDS'
 the Task's prompt|Say in one sentence what this team cares about.
 the Task's Text context|This project turns Kubernetes Tasks into runs of a coding agent.
 the Agent's ConfigMap, naming.md|Functions are named after what they return
 the Agent's ConfigMap, reviews.md|Every change is read by somebody who did not write it.
+WORDS
+}
+words_of_contexts() {
+  cat <<'WORDS'
+the Task's prompt|Review the greeter in ./repo against ./checklist.md.
+the Text context|Be brief, and kind.
+the ConfigMap context|Functions are named after what they return
+the Runtime context|KubeOpenCode Runtime Context
 WORDS
 }
 
@@ -89,7 +107,7 @@ next_steps() {
   [ -z "$own" ] || echo "  export KUBECONFIG=$own_kubeconfig" >&2
   cat >&2 <<TEXT
   kubectl --namespace $namespace get tasks,agents,pods
-  kubectl --namespace $namespace get task $task -o yaml
+  kubectl --namespace $namespace get task hello -o yaml
   kubectl --namespace $namespace logs deployment/model-stub    # every request, a line each
   edit examples/quickstart/task.yaml and run 'make demo' again: the cluster stays, it takes seconds
   make demo-down                                               # removes everything

@@ -115,5 +115,13 @@ start_model_stub() {
     die "the model stub does not start" "see: kubectl --namespace $1 describe pods"
 }
 
+# start_sources NAMESPACE: a git server and a web server with something to fetch
+start_sources() {
+  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  sed "s|@IMAGE@|$(reference sources)|" "$here/sources.yaml" | kubectl --namespace "$1" apply -f - >/dev/null
+  kubectl --namespace "$1" rollout status deployment/sources --timeout=120s >/dev/null ||
+    die "the git and web server does not start" "see: kubectl --namespace $1 describe pods"
+}
+
 # what_model_received NAMESPACE: a JSON list of its requests, through the API server's own proxy
 what_model_received() { kubectl get --raw "/api/v1/namespaces/$1/services/model-stub:http/proxy/requests"; }

@@ -42,6 +42,7 @@ main() {
     step "load the images" load_images
     step "install the chart" install_chart
     step "a stand-in for the model" start_model_stub kubeopencode-e2e
+    step "a git server and a web server" start_sources kubeopencode-e2e
     step "tests on the whole cluster" e2e_tests
   fi
   summary

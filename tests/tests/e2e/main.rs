@@ -9,6 +9,7 @@
     reason = "all of this is tests: a failure is a panic"
 )]
 
+mod contexts;
 mod credentials;
 mod cross_namespace;
 mod support;
