@@ -11,8 +11,13 @@ use crate::limits::{CALLS, CALLS_OF_ONE};
 
 /// Lets a number of callers in at a time; the others wait, so only threads that may block come here.
 struct Gate {
-    free: Mutex<usize>,
+    places: Mutex<Places>,
     left: Condvar,
+}
+
+struct Places {
+    free: usize,
+    waiting: usize,
 }
 
 /// Whoever holds it is inside; others get in when it is dropped.
@@ -20,25 +25,34 @@ struct Inside<'a>(&'a Gate);
 
 impl Gate {
     fn new(places: usize) -> Self {
-        Self { free: Mutex::new(places), left: Condvar::new() }
+        Self { places: Mutex::new(Places { free: places, waiting: 0 }), left: Condvar::new() }
     }
 
     fn enter(&self) -> Inside<'_> {
-        let free = self.left.wait_while(self.count(), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        let mut places = self.places();
+        while places.free == 0 {
+            places.waiting += 1;
+            places = self.left.wait(places).unwrap_or_else(PoisonError::into_inner);
+            places.waiting -= 1;
+        }
+        places.free -= 1;
         Inside(self)
     }
 
-    fn count(&self) -> MutexGuard<'_, usize> {
+    fn places(&self) -> MutexGuard<'_, Places> {
         // nothing panics while it is held
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        *self.0.count() += 1;
-        self.0.left.notify_one();
+        let mut places = self.0.places();
+        places.free += 1;
+        // waking nobody would still be a system call
+        if places.waiting > 0 {
+            self.0.left.notify_one();
+        }
     }
 }
 

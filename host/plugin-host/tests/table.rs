@@ -42,7 +42,7 @@ fn each_hostile_plugin_gets_its_own_clear_error() {
     row("log flood", &deed(json!("flood")));
     row("huge result", &deed(json!({"huge": 2 << 20})));
     row("huge number of empty results", &deed(json!({"many": 100_000})));
-    row("panic", &deed(json!("panic")));
+    row("panic", &without_line(&deed(json!("panic"))));
 
     let component = Guest::default().component();
     let module = wat::parse_str("(module)").unwrap();
@@ -117,6 +117,13 @@ fn deed(config: Value) -> String {
         Ok(_) => "accepted".to_owned(),
         Err(said) => said,
     }
+}
+
+/// The words of a panic, which are the same when its line moves.
+fn without_line(said: &str) -> String {
+    let (before, after) = said.split_once("lib.rs:").unwrap();
+    let after = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
+    format!("{before}lib.rs:{after}")
 }
 
 fn load_as(bytes: &[u8], kind: Kind) -> String {

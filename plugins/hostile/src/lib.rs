@@ -119,6 +119,7 @@ impl ContextType for Hostile {
 }
 
 /// Ends nowhere, and no compiler may make a loop of it.
+#[allow(unconditional_recursion, reason = "the harm that is asked for")]
 fn deeper(depth: u64) -> u64 {
     black_box(deeper(black_box(depth) + 1)) + 1
 }
