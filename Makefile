@@ -1,9 +1,9 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench images crds
+.PHONY: help demo demo-down test bench images crds manifests install.yaml
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a Task with the real agent on a real cluster, brought up here unless KUBECONFIG or DEMO_CONTEXT names one
 	@deploy/local/demo.sh up
@@ -24,3 +24,10 @@ crds: ## write the chart's CustomResourceDefinitions anew, after a change of hos
 	@mkdir -p deploy/chart/files/crds
 	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.partial
 	@mv deploy/chart/files/crds/definitions.partial deploy/chart/files/crds/definitions.yaml
+
+manifests: ## write deploy/install/operator.yaml anew, after a change of the chart
+	@deploy/install/manifest.sh write
+
+install.yaml: ## everything in one file, for kubectl apply without helm
+	@deploy/install/manifest.sh print > $@.partial
+	@mv $@.partial $@

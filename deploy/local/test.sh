@@ -32,6 +32,7 @@ main() {
   if asked unit; then
     step "unit tests: the host" test_host
     step "unit tests: the guests" test_guests
+    step "unit tests: what other programs read" test_manifests
   fi
   if asked apiserver; then
     step "tests on a real API server" "$here/with-control-plane.sh" tests cargo test --workspace --locked --test apiserver
@@ -52,6 +53,7 @@ asked() { [[ $wanted == *" $1 "* ]]; }
 
 check_format() {
   cargo fmt --all --check || die "the host's code is not formatted" "cargo fmt --all"
+  [ -z "$(gofmt -l tests/manifests)" ] || die "the Go code is not formatted" "gofmt -w tests/manifests"
   (cd plugins && cargo fmt --all --check) || die "the guests' code is not formatted" "cd plugins && cargo fmt --all"
 }
 
@@ -70,10 +72,14 @@ lint_guests() {
 }
 test_guests() { (cd plugins && cargo test --workspace --locked); }
 
+# -count=1: Go does not see that files outside its module changed
+test_manifests() { (cd tests/manifests && go vet ./... && go test -count=1 ./...); }
+
 lint_chart() {
   tools=$("$here/tools.sh" clients)
   "$tools/helm" lint --strict deploy/chart
   deploy/chart/test.sh
+  deploy/install/manifest.sh check
   cargo run --locked --bin kubeopencode -- crds | diff deploy/chart/files/crds/definitions.yaml - ||
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }

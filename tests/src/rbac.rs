@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::audit::Entry;
 
+/// What the chart renders with its defaults; `deploy/install/manifest.sh check` keeps it fresh.
+const CHART: &str = include_str!("../../deploy/install/operator.yaml");
+
 /// What one ServiceAccount may do.
 #[derive(Clone, Debug, Default)]
 pub struct Granted {
@@ -30,6 +33,11 @@ pub struct Findings {
 }
 
 impl Granted {
+    /// What the chart gives to the operator.
+    pub fn by_the_chart() -> Self {
+        Self::of(CHART, "kubeopencode")
+    }
+
     /// The rules that the bindings in these manifests give to a ServiceAccount.
     ///
     /// # Panics
@@ -214,6 +222,14 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: system}]
         (not_allowed.into_iter().map(|(words, object)| format!("{words}: {object}")).collect(), {
             unused.into_iter().collect()
         })
+    }
+
+    #[test]
+    fn the_chart_names_what_it_allows_and_no_secrets() {
+        let all = Granted::by_the_chart().all();
+        assert!(all.contains("create pods") && all.contains("get leases.coordination.k8s.io"), "{all:?}");
+        let broad = all.iter().find(|words| words.contains("secrets") || words.contains('*'));
+        assert_eq!(broad, None);
     }
 
     #[test]
