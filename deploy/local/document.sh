@@ -96,12 +96,12 @@ check_document() {
   done < <(sed -n '/^|---/,$p' tests/document.md | tail -n +2)
 }
 
-# check_test FILE::NAME: a Rust test, or FILE alone, which runs as a whole
+# check_test FILE::NAME: a test in Rust or Go, or FILE alone, which runs as a whole
 check_test() {
   local path=${1%%::*} name=""
   [[ $1 != *::* ]] || name=${1##*::}
   case $path in
-    *.rs) ;;
+    *.*) ;;
     apiserver/* | e2e/*) path=tests/tests/$path.rs ;;
     plan/*) path=host/plan/tests/$path.rs ;;
     operator/*) path=host/operator/src/${path#operator/}.rs ;;
@@ -109,7 +109,7 @@ check_test() {
   esac
   if [ ! -e "$path" ]; then
     note tests/document.md "$path does not exist"
-  elif [ "$name" ] && ! grep -qE "^ *(async )?fn $name\(|^    $name,$" "$path"; then
+  elif [ "$name" ] && ! grep -qE "^ *(async )?fn $name\(|^    $name,$|^func $name\(" "$path"; then
     note tests/document.md "$path has no test $name"
   fi
 }
