@@ -153,14 +153,24 @@ run_commands() {
 
 # run_command LINE COMMAND SHOWN
 run_command() {
-  local line=$1 command=$2 shown=$3 output code=0 problem
-  output=$(timeout "$command_seconds" bash -euo pipefail -c "$command" 2>&1 </dev/null) || code=$?
-  if [ "$code" -eq 124 ]; then
-    wrong "$line" "the command was not done in $command_seconds s: $command" "$output"
-  elif [ "$code" -ne 0 ] && ! grep -qiE '^error|is invalid|denied' <<<"$shown"; then
-    wrong "$line" "the command failed (exit code $code): $command" "$output"
-  fi
-  problem=$(compare "$shown" "$output") || wrong "$line" "$problem, after: $command" "$output"
+  local line=$1 command=$2 shown=$3 output code problem until=$((SECONDS + 20))
+  while true; do
+    code=0 problem=""
+    output=$(timeout "$command_seconds" bash -euo pipefail -c "$command" 2>"$work/stderr" </dev/null) || code=$?
+    # what kubectl remarks by the way is not shown, what it fails with is
+    [ "$code" -eq 0 ] || output+=$(cat "$work/stderr")
+    if [ "$code" -eq 124 ]; then
+      wrong "$line" "the command was not done in $command_seconds s: $command" "$output"
+    elif [ "$code" -ne 0 ] && ! grep -qiE '^error|is invalid|denied' <<<"$shown"; then
+      problem="the command failed (exit code $code): $command"
+    else
+      problem=$(compare "$shown" "$output") && return
+      problem+=", after: $command"
+    fi
+    # what is looked at may need a moment, as a log or an Event
+    [[ $command =~ ^kubectl.*\ (get|logs)\  ]] && [ "$SECONDS" -lt "$until" ] || wrong "$line" "$problem" "$output"
+    sleep 1
+  done
 }
 
 # compare SHOWN OUTPUT: says what differs
