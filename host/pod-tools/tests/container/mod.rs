@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -37,10 +36,18 @@ impl Container {
     pub(crate) fn new(settings: &str, agent: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        fs::copy(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"), path("kubeopencode")).unwrap();
         fs::write(path("result-reader.json"), settings).unwrap();
-        fs::write(path("agent"), format!("#!/bin/sh\n{agent}\n")).unwrap();
-        fs::set_permissions(path("agent"), PermissionsExt::from_mode(0o755)).unwrap();
+        // Programs are written by a process of their own: a test that starts a process at the same moment would hand it
+        // this one's open file, and a file that is open for writing cannot be run.
+        let written = Command::new("sh")
+            .args([
+                "-c",
+                "cp \"$0\" kubeopencode && printf '#!/bin/sh\\n%s\\n' \"$1\" > agent && chmod 755 agent",
+            ])
+            .args([env!("CARGO_BIN_EXE_kubeopencode-pod-tools"), agent])
+            .current_dir(dir.path())
+            .status();
+        assert!(written.unwrap().success());
         let termination_log = path("termination-log");
         fs::write(&termination_log, "").unwrap();
         Container { dir, termination_log }
