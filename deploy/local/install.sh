@@ -98,7 +98,8 @@ pushed() { [ -z "$own" ] && [ -n "${REGISTRY:-}" ]; }
 install_chart() {
   local log=$cache/logs/helm.log image values=()
   image=$(reference system)
-  values=(--set "controller.image.repository=${image%:*}" --set "controller.image.tag=${image##*:}"
+  # a digest of digits alone is still text
+  values=(--set "controller.image.repository=${image%:*}" --set-string "controller.image.tag=${image##*:}"
     --set "kubeopencodeConfig.systemImage.image=$image" --set crds.keep=false)
   helm upgrade --install "$release" "$repo/deploy/chart" --namespace "$system_namespace" --create-namespace \
     "${values[@]}" --wait --timeout 3m >"$log" 2>&1 && return
