@@ -23,6 +23,7 @@ main() {
     step "lints: the host" cargo clippy --workspace --all-targets --locked -- -D warnings
     step "lints: the guests" lint_guests
     step "lints: the chart" lint_chart
+    step "lints: the documentation" "$here/docs.sh" check
   fi
   if asked licences; then
     step "cargo-deny $cargo_deny_version" install_cargo_deny
@@ -36,6 +37,7 @@ main() {
   fi
   if asked apiserver; then
     step "tests on a real API server" "$here/with-control-plane.sh" tests cargo test --workspace --locked --test apiserver
+    step "manifests and examples on a real API server" "$here/with-control-plane.sh" tests tests/manifests/apply.sh
   fi
   if asked e2e; then
     step "the local cluster" e2e_cluster
@@ -44,7 +46,9 @@ main() {
     step "install the chart" install_chart
     step "a stand-in for the model" start_model_stub kubeopencode-e2e
     step "a git server and a web server" start_sources kubeopencode-e2e
-    step "tests on the whole cluster" e2e_tests
+    step "tests on the whole cluster" e2e_cargo e2e
+    step "the documentation's commands" "$here/docs.sh" run
+    step "the operator's rights, by the API server's record" e2e_cargo rights
   fi
   summary
 }
@@ -116,9 +120,10 @@ e2e_cluster() {
   connect
 }
 
-e2e_tests() {
+# e2e_cargo TEST
+e2e_cargo() {
   KUBEOPENCODE_E2E_KUBECONFIG=$own_kubeconfig KUBEOPENCODE_E2E_AUDIT_LOG=$(dirname "$own_kubeconfig")/logs/audit.log \
-    KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e cargo test --workspace --locked --test e2e
+    KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e cargo test --workspace --locked --test "$1"
 }
 
 main "$@"

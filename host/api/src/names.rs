@@ -75,30 +75,37 @@ pub struct TaskNames<'a> {
 }
 
 impl TaskNames<'_> {
-    /// Name of the Task's Pod.
+    /// Name of the Task's Pod. The kubelet keeps a Pod's logs in a directory `<namespace>_<name>_<uid>`: a longer name
+    /// would be taken by the API server and run nowhere.
     pub fn pod(&self) -> String {
-        self.with_suffix("pod")
+        let beside = self.pod_namespace.len() + UID_LENGTH + "__".len();
+        self.with_suffix("pod", MAX_FILE_NAME.saturating_sub(beside).min(MAX_NAME))
     }
 
     /// Name of the Task's `i`-th context ConfigMap.
     pub fn context(&self, i: usize) -> String {
         match i {
-            0 => self.with_suffix("context"),
-            i => self.with_suffix(&format!("context-{i}")),
+            0 => self.with_suffix("context", MAX_NAME),
+            i => self.with_suffix(&format!("context-{i}"), MAX_NAME),
         }
     }
 
-    fn with_suffix(&self, suffix: &str) -> String {
+    fn with_suffix(&self, suffix: &str, max: usize) -> String {
         let Self { task_namespace, task, uid, pod_namespace, naming } = self;
         let stem = match (task_namespace == pod_namespace, naming) {
             (false, _) => format!("{task_namespace}-{task}-{}", uid.short()),
             (true, Naming::Plain) => (*task).to_owned(),
             (true, Naming::WithUid) => format!("{task}-{}", uid.short()),
         };
-        let room = MAX_NAME - suffix.len() - 1;
+        let room = max - suffix.len() - 1;
         format!("{}-{suffix}", cut(&stem, room))
     }
 }
+
+/// Longest name of a file on Linux, in bytes.
+const MAX_FILE_NAME: usize = 255;
+/// Length of a `metadata.uid`.
+const UID_LENGTH: usize = 36;
 
 /// `name` as a label value: over 63 characters it is cut and ends with a hash of the full name.
 pub fn label_value(name: &str) -> String {
@@ -156,7 +163,13 @@ mod tests {
         let (a, b) = ("x".repeat(253), format!("{}y", "x".repeat(252)));
         let (pod_a, pod_b) =
             (names("team", &a, &uid, Naming::Plain).pod(), names("team", &b, &uid, Naming::Plain).pod());
-        assert!(pod_a.len() <= MAX_NAME && pod_a.ends_with("-pod"), "{pod_a}");
+        assert!(pod_a.ends_with("-pod"), "{pod_a}");
+        assert_eq!(
+            format!("team_{pod_a}_{}", "u".repeat(UID_LENGTH)).len(),
+            MAX_FILE_NAME,
+            "the kubelet's log directory"
+        );
+        assert_eq!(names("team", &a, &uid, Naming::Plain).context(0).len(), MAX_NAME);
         assert_ne!(pod_a, pod_b);
         assert_eq!(label_value(&a).len(), MAX_LABEL);
         assert_ne!(label_value(&a), label_value(&b));

@@ -54,14 +54,14 @@ async fn files_have_their_paths_and_modes_also_outside_the_workspace() {
         stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: hidden}}").await;
         let said = says(
             stage,
-            "cat one; stat -c %a one; ./run; cat m/a m/b; cat /etc/m/a; cat /opt/f; cat secret",
+            "cat one; stat -L -c %a one run /opt/f; ./run; cat m/a m/b; cat /etc/m/a; cat /opt/f; cat secret",
             "{type: Text, mountPath: one, text: 'text '}, {type: Text, mountPath: /workspace/run, fileMode: 493, text: \"#!/bin/sh\\necho runs\\n\"}, \
              {type: ConfigMap, mountPath: m, configMap: {name: m}}, {type: ConfigMap, mountPath: /etc/m, configMap: {name: m}}, \
              {type: File, mountPath: /opt/f, file: {name: f, source: {inline: ' inline '}}}, \
              {type: File, mountPath: secret, file: {name: f, source: {secretKeyRef: {name: s, key: k}}}}",
         )
         .await;
-        assert_eq!(said, "text 644\nruns\nfirstsecondfirst inline hidden");
+        assert_eq!(said, "text 666\n755\n644\nruns\nfirstsecondfirst inline hidden");
     })
     .await;
 }

@@ -69,7 +69,9 @@ async fn the_pod_runs_beside_the_agent_with_its_secrets_and_the_tasks_config_map
             assert_eq!(pod.label("kubeopencode.io/task-namespace"), team.namespace);
         }
         let (pods, maps) = pods_and_maps(platform).await;
-        assert_eq!((pods, maps), (vec![pod], vec![format!("{}-far-{short}-context", team.namespace)]));
+        assert_eq!(pods, [pod]);
+        let prefix = format!("{}-far-{short}-context", team.namespace);
+        assert!(!maps.is_empty() && maps.iter().all(|map| map.starts_with(&prefix)), "{maps:?}");
         team.delete_task("far").await;
         team.gone(Kind::Task, "far").await;
         nothing_is_left(platform).await;

@@ -1,0 +1,14 @@
+//! After the tests on the whole cluster: the operator asked for nothing that the chart does not allow, and the chart
+//! allows nothing that it never asked for.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests: a failure is a panic")]
+
+use kubeopencode_tests::cluster::Cluster;
+use kubeopencode_tests::rbac::{Findings, Granted};
+
+#[tokio::test]
+async fn the_charts_rules_are_what_the_operator_needs() {
+    let cluster = Cluster::whole().await;
+    let findings = Granted::by_the_chart().compare(cluster.audit.asked());
+    assert_eq!(findings, Findings::default(), "found in the API server's audit log of this cluster");
+}
