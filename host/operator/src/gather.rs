@@ -11,12 +11,13 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{ConditionType, Reason};
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{
-    CommandPlan, Entry, ErrorKind, Input, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError,
-    Required, Requirement, Resolved as Answer, grow_needs,
+    Entry, ErrorKind, Input, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError, Required,
+    Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::{Task, UsedPlugin};
 use kubeopencode_plan::{
-    Evaluated, Granted, Item, Refusal, Resolved, Settings, is_built_in, is_object_name, validate,
+    Command, Evaluated, Granted, Item, Refusal, Resolved, ServerCommand, Settings, is_built_in,
+    is_object_name, validate, validate_command, validate_server,
 };
 use kubeopencode_plugin_host::{CallError, Plugin, PluginHost};
 
@@ -34,9 +35,20 @@ pub struct Gathered {
     /// The contexts, Agent's first.
     pub contexts: Vec<Evaluated>,
     /// How the agent is run.
-    pub command: CommandPlan,
+    pub command: Command,
     /// The plugins that were asked.
     pub plugins: Vec<UsedPlugin>,
+}
+
+/// What the server of a server-mode Agent is planned from.
+#[derive(Debug)]
+pub struct GatheredServer {
+    /// Agent and settings, validated.
+    pub resolved: Resolved,
+    /// The Agent's contexts.
+    pub contexts: Vec<Evaluated>,
+    /// How the server is run.
+    pub command: ServerCommand,
 }
 
 /// Why there is nothing to plan from.
@@ -82,10 +94,53 @@ pub async fn gather(
     settings: &Settings,
 ) -> Result<Gathered, GatherError> {
     let resolved = Resolved::new(task, agent, settings).map_err(GatherError::Refused)?;
+    let (contexts, mut plugins) = contexts(host, reads, &resolved).await?;
+    let name = resolved.command_builder();
+    let builder = command_builder(host, name)?;
+    used(&mut plugins, name, &builder);
+    let request = resolved.build_request(&contexts);
+    let plan = call(&builder, move |builder| builder.build(&request)).await;
+    let plan = plan.map_err(|error| unbuilt(name, error))?;
+    let command = validate_command(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
+    Ok(Gathered { resolved, contexts, command, plugins })
+}
+
+/// Evaluates the contexts of a server-mode Agent and asks for its server's command.
+///
+/// # Errors
+/// See [`GatherError`].
+pub async fn gather_server(
+    host: &PluginHost,
+    reads: &impl ConfigMaps,
+    agent: &Agent,
+    settings: &Settings,
+) -> Result<GatheredServer, GatherError> {
+    let resolved = Resolved::server(agent, settings).map_err(GatherError::Refused)?;
+    let (contexts, _) = contexts(host, reads, &resolved).await?;
+    let name = resolved.command_builder();
+    let builder = command_builder(host, name)?;
+    if !builder.has_server() {
+        return Err(GatherError::Refused(Refusal::invalid_config(format!(
+            "spec.serverConfig: command builder \"{name}\" cannot run a server: remove serverConfig, or name another builder"
+        ))));
+    }
+    let request = resolved.serve_request(&contexts);
+    let plan = call(&builder, move |builder| builder.serve(&request)).await;
+    let plan = plan.map_err(|error| unbuilt(name, error))?;
+    let command = validate_server(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
+    Ok(GatheredServer { resolved, contexts, command })
+}
+
+/// Evaluates all items, and says which plugins did.
+async fn contexts(
+    host: &PluginHost,
+    reads: &impl ConfigMaps,
+    resolved: &Resolved,
+) -> Result<(Vec<Evaluated>, Vec<UsedPlugin>), GatherError> {
     let mut known = Known { reads, read: HashMap::new() };
-    let (mut contexts, mut plugins) = (Vec::with_capacity(resolved.items().len()), Vec::<UsedPlugin>::new());
+    let (mut contexts, mut plugins) = (Vec::with_capacity(resolved.items().len()), Vec::new());
     for item in resolved.items() {
-        let context = match evaluate(host, &mut known, &resolved, item, &mut plugins).await {
+        let context = match evaluate(host, &mut known, resolved, item, &mut plugins).await {
             Ok(context) => context,
             Err(Unplanned::Refused(refusal) | Unplanned::Missing(refusal)) if item.optional => {
                 Evaluated::skipped(item, refusal.message)
@@ -94,8 +149,7 @@ pub async fn gather(
         };
         contexts.push(context);
     }
-    let command = command(host, &resolved, agent, &contexts, &mut plugins).await?;
-    Ok(Gathered { resolved, contexts, command, plugins })
+    Ok((contexts, plugins))
 }
 
 /// The ConfigMaps that this Task's evaluation has read: each once.
@@ -218,38 +272,29 @@ fn size(value: &Answer) -> usize {
     }
 }
 
-async fn command(
-    host: &PluginHost,
-    resolved: &Resolved,
-    agent: &Agent,
-    contexts: &[Evaluated],
-    plugins: &mut Vec<UsedPlugin>,
-) -> Result<CommandPlan, GatherError> {
-    let name = agent.spec.command_builder();
-    let Some(builder) = host.command_builder(name) else {
-        return Err(GatherError::Missing(Refusal {
+fn command_builder(host: &PluginHost, name: &str) -> Result<Arc<Plugin>, GatherError> {
+    host.command_builder(name).ok_or_else(|| {
+        GatherError::Missing(Refusal {
             condition: ConditionType::Accepted,
             reason: Reason::PluginError,
             message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
-        }));
+        })
+    })
+}
+
+/// A command builder's answer that is no plan.
+fn unbuilt(name: &str, error: CallError) -> GatherError {
+    let reason = match &error {
+        CallError::Plugin(PluginError {
+            kind: ErrorKind::InvalidConfig | ErrorKind::Unsatisfied, ..
+        }) => Reason::InvalidConfig,
+        _ => Reason::PluginError,
     };
-    used(plugins, name, &builder);
-    let request = resolved.build_request(contexts);
-    let refuse = |error: CallError| {
-        let reason = match &error {
-            CallError::Plugin(PluginError {
-                kind: ErrorKind::InvalidConfig | ErrorKind::Unsatisfied,
-                ..
-            }) => Reason::InvalidConfig,
-            _ => Reason::PluginError,
-        };
-        let message = match error {
-            CallError::Plugin(own) => own.message,
-            other => format!("command builder \"{name}\": {other}"),
-        };
-        GatherError::Refused(Refusal { condition: ConditionType::Accepted, reason, message })
+    let message = match error {
+        CallError::Plugin(own) => own.message,
+        other => format!("command builder \"{name}\": {other}"),
     };
-    call(&builder, move |builder| builder.build(&request)).await.map_err(refuse)
+    GatherError::Refused(Refusal { condition: ConditionType::Accepted, reason, message })
 }
 
 /// Calls a plugin on a thread that may block: a bad one takes seconds until its epoch ends.

@@ -1,7 +1,8 @@
-//! The Pod and the ConfigMaps of a Task: the last pure stage.
+//! The Pod and the ConfigMaps of a Task, the server of an Agent: the last pure stage.
 //!
 //! `layout` decides what goes where and how it gets there, `claims` whether that can be, `store` what lies in which
-//! ConfigMap; `init`, `agent`, `env` and `volumes` write it down as a Pod. Names and digest are put in here, last.
+//! ConfigMap; `init`, `agent`, `env` and `volumes` write it down as a Pod, `server` as a
+//! Deployment and what belongs to it. Names and digest are put in here, last.
 //!
 //! May touch: checked input. Must not touch: specs, plans, a client.
 
@@ -14,13 +15,14 @@ mod layout;
 mod mounts;
 mod reader;
 mod roots;
+mod server;
 mod store;
 mod volumes;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSchedulingGate, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{
@@ -28,13 +30,18 @@ use kubeopencode_api::literals::{
     TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
 };
 use kubeopencode_api::names::{Naming, TaskNames, hex, label_value};
-use kubeopencode_api::plugin::{CommandPlan, Severity};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::evaluated::Evaluated;
-use crate::{Refusal, Resolved};
+use crate::resolved::TaskPart;
+use crate::{Command, Refusal, Resolved};
 use layout::Layout;
+pub use server::{ServerObjects, build_server};
 use store::Data;
+
+/// Names of the plan's ConfigMaps, by their numbers.
+type ContextNames<'a> = &'a dyn Fn(usize) -> String;
 
 /// What is to be made for a Task.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,45 +56,62 @@ pub struct ExecutionPlan {
     pub notices: Vec<(Reason, String)>,
 }
 
-/// Makes Pod and ConfigMaps. The command is the builder's, as it answered.
+/// Makes Pod and ConfigMaps of a Task.
 ///
 /// # Errors
-/// Contexts that cannot be there together or are too much, and builders that ask for what they must not have.
+/// Contexts that cannot be there together or are too much, and variables that are set twice.
 pub fn build(
     resolved: &Resolved,
     contexts: &[Evaluated],
-    command: &CommandPlan,
+    command: &Command,
     naming: Naming,
 ) -> Result<ExecutionPlan, Refusal> {
+    let Some(task) = &resolved.task else {
+        return Err(Refusal::invalid_config(format!("Agent {} is no Task", resolved.agent)));
+    };
     let layout = Layout::new(resolved, contexts, command)?;
+    let names = |naming| TaskNames {
+        task_namespace: &task.key.namespace,
+        task: &task.key.name,
+        uid: &task.uid,
+        pod_namespace: resolved.pod_namespace(),
+        naming,
+    };
     // the same plan under another name is the same plan
-    let (mut pod, mut config_maps) = objects(&layout, &resolved.names(Naming::Plain));
-    let digest = digest(&pod, &config_maps)?;
+    let (mut pod, mut config_maps) = objects(&layout, task, &names(Naming::Plain));
+    let digest = digest(&(&pod, &config_maps))?;
     if naming != Naming::Plain {
-        (pod, config_maps) = objects(&layout, &resolved.names(naming));
+        (pod, config_maps) = objects(&layout, task, &names(naming));
     }
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain([&mut pod.metadata]) {
-        metadata.annotations.get_or_insert_default().insert(PLAN_ANNOTATION.to_owned(), digest.clone());
+        annotate(metadata, &digest);
     }
     Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(resolved, contexts, command) })
 }
 
-fn objects(layout: &Layout<'_>, names: &TaskNames<'_>) -> (Pod, Vec<ConfigMap>) {
+fn objects(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> (Pod, Vec<ConfigMap>) {
     let maps = layout.config_maps().enumerate();
-    (pod(layout, names), maps.map(|(i, data)| config_map(layout.resolved, names.context(i), data)).collect())
+    let metadata = metadata(layout.resolved, task);
+    let maps = maps.map(|(i, data)| {
+        let mut labels = labels_of(task);
+        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), task.key.namespace.clone());
+        config_map(
+            data,
+            ObjectMeta { name: Some(names.context(i)), labels: Some(labels), ..metadata.clone() },
+        )
+    });
+    (pod(layout, task, names), maps.collect())
 }
 
-fn pod(layout: &Layout<'_>, names: &TaskNames<'_>) -> Pod {
+fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
     let resolved = layout.resolved;
-    let given = &resolved.pod.spec;
-    let scheduling = given.scheduling.clone().unwrap_or_default();
-    let mut labels = given.labels.clone();
-    labels.extend(labels_of(resolved));
+    let mut labels = resolved.pod.spec.labels.clone();
+    labels.extend(labels_of(task));
     if resolved.is_cross_namespace() {
-        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), resolved.task.namespace.clone());
+        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), task.key.namespace.clone());
     }
     let annotations = [
-        (TASK_NAME_ANNOTATION.to_owned(), resolved.task.name.clone()),
+        (TASK_NAME_ANNOTATION.to_owned(), task.key.name.clone()),
         (AGENT_NAME_ANNOTATION.to_owned(), resolved.agent.name.clone()),
     ];
     Pod {
@@ -95,28 +119,38 @@ fn pod(layout: &Layout<'_>, names: &TaskNames<'_>) -> Pod {
             name: Some(names.pod()),
             labels: Some(labels),
             annotations: Some(annotations.into()),
-            ..metadata(resolved)
+            ..metadata(resolved, task)
         },
         spec: Some(PodSpec {
             restart_policy: Some("Never".to_owned()),
-            service_account_name: Some(resolved.service_account.clone()),
             scheduling_gates: Some(vec![PodSchedulingGate { name: LAUNCH_GATE.to_owned() }]),
-            security_context: Some(resolved.pod.pod_security_context()),
-            runtime_class_name: given.runtime_class_name.clone(),
-            image_pull_secrets: some(given.image_pull_secrets.clone()),
-            node_selector: (!scheduling.node_selector.is_empty()).then_some(scheduling.node_selector),
-            tolerations: some(scheduling.tolerations),
-            affinity: scheduling.affinity,
-            init_containers: some(init::containers(layout)),
-            containers: vec![agent::container(layout)],
-            volumes: some(volumes::volumes(layout, names)),
-            ..PodSpec::default()
+            ..pod_spec(layout, &|i| names.context(i), agent::container(layout))
         }),
         status: None,
     }
 }
 
-fn config_map(resolved: &Resolved, name: String, content: &Data) -> ConfigMap {
+/// What the Pods of Tasks and servers have in common.
+fn pod_spec(layout: &Layout<'_>, names: ContextNames<'_>, worker: Container) -> PodSpec {
+    let resolved = layout.resolved;
+    let given = &resolved.pod.spec;
+    let scheduling = given.scheduling.clone().unwrap_or_default();
+    PodSpec {
+        service_account_name: Some(resolved.service_account.clone()),
+        security_context: Some(resolved.pod.pod_security_context()),
+        runtime_class_name: given.runtime_class_name.clone(),
+        image_pull_secrets: some(given.image_pull_secrets.clone()),
+        node_selector: (!scheduling.node_selector.is_empty()).then_some(scheduling.node_selector),
+        tolerations: some(scheduling.tolerations),
+        affinity: scheduling.affinity,
+        init_containers: some(init::containers(layout)),
+        containers: vec![worker],
+        volumes: some(volumes::volumes(layout, names)),
+        ..PodSpec::default()
+    }
+}
+
+fn config_map(content: &Data, metadata: ObjectMeta) -> ConfigMap {
     let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in content {
         match text(value) {
@@ -128,10 +162,8 @@ fn config_map(resolved: &Resolved, name: String, content: &Data) -> ConfigMap {
             }
         }
     }
-    let mut labels = labels_of(resolved);
-    labels.insert(TASK_NAMESPACE_LABEL.to_owned(), resolved.task.namespace.clone());
     ConfigMap {
-        metadata: ObjectMeta { name: Some(name), labels: Some(labels), ..metadata(resolved) },
+        metadata,
         data: (!data.is_empty()).then_some(data),
         binary_data: (!binary.is_empty()).then_some(binary),
         immutable: Some(true),
@@ -145,24 +177,17 @@ fn text(value: &[u8]) -> Option<&str> {
     text.chars().all(plain).then_some(text)
 }
 
-fn labels_of(resolved: &Resolved) -> BTreeMap<String, String> {
+fn labels_of(task: &TaskPart) -> BTreeMap<String, String> {
     BTreeMap::from([
         (APP_LABEL.to_owned(), APP.to_owned()),
-        (TASK_LABEL.to_owned(), label_value(&resolved.task.name)),
-        (TASK_UID_LABEL.to_owned(), resolved.uid.0.clone()),
+        (TASK_LABEL.to_owned(), label_value(&task.key.name)),
+        (TASK_UID_LABEL.to_owned(), task.uid.0.clone()),
     ])
 }
 
 /// Namespace and, where it can be, the owner. Across namespaces there is none: the Task's finalizer cleans up.
-fn metadata(resolved: &Resolved) -> ObjectMeta {
-    let owner = OwnerReference {
-        api_version: format!("{GROUP}/{VERSION}"),
-        kind: "Task".to_owned(),
-        name: resolved.task.name.clone(),
-        uid: resolved.uid.0.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
+fn metadata(resolved: &Resolved, task: &TaskPart) -> ObjectMeta {
+    let owner = owner("Task", &task.key.name, &task.uid.0);
     ObjectMeta {
         namespace: Some(resolved.pod_namespace().to_owned()),
         owner_references: (!resolved.is_cross_namespace()).then(|| vec![owner]),
@@ -170,14 +195,29 @@ fn metadata(resolved: &Resolved) -> ObjectMeta {
     }
 }
 
+fn owner(kind: &str, name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+fn annotate(metadata: &mut ObjectMeta, digest: &str) {
+    metadata.annotations.get_or_insert_default().insert(PLAN_ANNOTATION.to_owned(), digest.to_owned());
+}
+
 /// JSON with sorted keys is the same for the same objects.
-fn digest(pod: &Pod, config_maps: &[ConfigMap]) -> Result<String, Refusal> {
-    let value = serde_json::to_value((pod, config_maps))
+fn digest(objects: &impl Serialize) -> Result<String, Refusal> {
+    let value = serde_json::to_value(objects)
         .map_err(|e| Refusal::invalid_config(format!("the Pod cannot be written as JSON: {e}")))?;
     Ok(format!("sha256:{}", hex(&Sha256::digest(value.to_string()))))
 }
 
-fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &CommandPlan) -> Vec<(Reason, String)> {
+fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {
     let skipped = resolved.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
     let evaluated = contexts.iter().flat_map(|context| context.notices.clone());
     let ignored = &resolved.pod.ignored_labels;
@@ -189,10 +229,10 @@ fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &CommandPlan) -
         );
         (Reason::LabelsIgnored, message)
     });
-    let warnings = command.diagnostics.iter().filter(|remark| remark.severity == Severity::Warning);
-    let warnings = warnings.map(|remark| {
-        (Reason::Resolved, format!("command builder \"{}\": {}", resolved.builder, remark.message))
-    });
+    let warnings = command
+        .warnings
+        .iter()
+        .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", resolved.builder)));
     skipped.chain(evaluated).chain(labels).chain(warnings).collect()
 }
 

@@ -30,7 +30,12 @@ pub struct Evaluated {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Piece {
     Text(String),
-    File { name: String, text: String },
+    File {
+        name: String,
+        text: String,
+    },
+    /// joined inside the Pod
+    Secret(SecretKey),
 }
 
 /// A file with its bytes.
@@ -82,8 +87,6 @@ pub(crate) struct Download {
     pub(crate) unpack: bool,
     pub(crate) timeout_seconds: u32,
     pub(crate) credentials: Option<String>,
-    /// globs of the hosts that the credentials may go to; empty: any
-    pub(crate) hosts: Vec<String>,
     pub(crate) path: AbsPath,
     pub(crate) mode: Option<u32>,
 }
@@ -151,6 +154,18 @@ impl Evaluated {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is nothing but text.
+    pub(crate) fn is_text(&self) -> bool {
+        let Self { files, directories, secret_files, clones, downloads, inits, env, .. } = self;
+        files.is_empty()
+            && directories.is_empty()
+            && secret_files.is_empty()
+            && clones.is_empty()
+            && downloads.is_empty()
+            && inits.is_empty()
+            && env.is_empty()
     }
 
     /// Whether it adds to the context file.

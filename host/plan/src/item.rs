@@ -125,6 +125,12 @@ impl Item {
         Refusal::plugin(format!("{self}: plan of plugin \"{}\" refused: {problem}", self.type_))
     }
 
+    /// `name` in the delimiters of the context file.
+    pub(crate) fn tag_name(&self) -> &str {
+        let default = if self.type_ == "Runtime" { "runtime" } else { "context" };
+        self.name.as_deref().unwrap_or(default)
+    }
+
     pub(crate) fn mount_path(&self) -> Option<&AbsPath> {
         self.mount_path.as_ref().map(|mount| &mount.path)
     }

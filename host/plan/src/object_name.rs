@@ -12,6 +12,30 @@ pub fn is_namespace_name(name: &str) -> bool {
     name.len() <= 63 && is_part(name)
 }
 
+/// Whether Kubernetes takes this as the name of a Service (an RFC 1035 label).
+pub(crate) fn is_service_name(name: &str) -> bool {
+    is_namespace_name(name) && name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// Whether Kubernetes takes this as the key of a label: a name, with the domain that it belongs to in front.
+pub(crate) fn is_label_key(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((domain, name)) => is_object_name(domain) && !name.is_empty() && is_label_value(name),
+        None => !key.is_empty() && is_label_value(key),
+    }
+}
+
+/// Whether Kubernetes takes this as the value of a label.
+pub(crate) fn is_label_value(value: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let outer = |c: char| c.is_ascii_alphanumeric();
+    value.is_empty()
+        || (value.len() <= 63
+            && value.chars().all(inner)
+            && value.starts_with(outer)
+            && value.ends_with(outer))
+}
+
 /// Whether Kubernetes takes this as a key of a ConfigMap or a Secret.
 pub(crate) fn is_key(key: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
@@ -36,6 +60,11 @@ mod tests {
             assert!(!is_object_name(name), "{name}");
         }
         assert!(!is_namespace_name("a.b"));
+        assert!(is_service_name("slack-agent") && !is_service_name("1a") && !is_service_name("a.b"));
+        assert!(is_label_key("app.kubernetes.io/name") && is_label_key("Team_1") && is_label_value(""));
+        for key in ["", "a/b/c", "/a", "a/", "-a", "a b", "A.B/c"] {
+            assert!(!is_label_key(key), "{key}");
+        }
         assert!(is_key("Guide_1.md") && !is_key("..data") && !is_key("a/b") && !is_key(""));
     }
 }

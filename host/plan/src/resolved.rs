@@ -8,12 +8,14 @@ pub(crate) mod credentials;
 pub(crate) mod images;
 pub(crate) mod namespaces;
 pub(crate) mod pod_options;
+pub(crate) mod server;
 
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{PullPolicy, TaskSecretRefs};
-use kubeopencode_api::literals::{AGENT_LABEL, TOOLS_DIR};
-use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
-use kubeopencode_api::plugin::{BuildRequest, EvaluateRequest, Input, Mode, Origin, TaskView};
+use kubeopencode_api::context::ContextItem;
+use kubeopencode_api::literals::{AGENT_LABEL, DEFAULT_SERVER_PORT, TOOLS_DIR};
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::plugin::{BuildRequest, EvaluateRequest, Input, Mode, Origin, ServeRequest, TaskView};
 use kubeopencode_api::task::Task;
 
 use crate::evaluated::Evaluated;
@@ -23,6 +25,7 @@ use crate::{Refusal, Settings};
 use credentials::Credential;
 use images::Images;
 use pod_options::PodOptions;
+use server::{Role, Server};
 
 /// Most context items of a Task, its Agent's included.
 const MAX_ITEMS: usize = 64;
@@ -33,12 +36,16 @@ const PROMPT: &str = "task.md";
 /// What workspaceDir must not be: it would hide, or be hidden by, what the Pod itself needs.
 const NO_WORKSPACE: [&str; 4] = ["/tmp", "/kubeopencode", "/configmap-files", "/url-content"];
 
-/// A Task that can be evaluated: references read, every field checked.
+/// A Task, or the server of an Agent, that can be evaluated: references read, every field checked.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    pub(crate) task: ObjectKey,
-    pub(crate) uid: TaskUid,
+    /// `None`: the Pod is the Agent's server
+    pub(crate) task: Option<TaskPart>,
     pub(crate) agent: ObjectKey,
+    pub(crate) agent_uid: String,
+    pub(crate) role: Role,
+    /// of a server-mode Agent
+    pub(crate) server: Option<Server>,
     pub(crate) prompt: Option<String>,
     pub(crate) workspace: AbsPath,
     pub(crate) builder: String,
@@ -54,31 +61,70 @@ pub struct Resolved {
     pub(crate) pod: PodOptions,
     pub(crate) result_summary: bool,
     pub(crate) task_secret_refs: TaskSecretRefs,
-    task_labels: Vec<(String, String)>,
     items: Vec<Item>,
     /// optional items that made no sense
     pub(crate) skipped: Vec<String>,
 }
 
+/// What only a Task has.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskPart {
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: TaskUid,
+    labels: Vec<(String, String)>,
+}
+
 impl Resolved {
-    /// Reads and checks what the user wrote.
+    /// Reads and checks what the users wrote for one Task.
     ///
     /// # Errors
     /// The first thing that makes no sense, with object, field and remedy; or that this Task must not use the Agent.
     pub fn new(task: &Task, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
-        let uid = TaskUid(task.metadata.uid.clone().unwrap_or_default());
-        let task_key = key(task.metadata.namespace.as_deref(), task.metadata.name.as_deref(), "Task")?;
+        let part = TaskPart::read(task)?;
         let agent_key = key(agent.metadata.namespace.as_deref(), agent.metadata.name.as_deref(), "Agent")?;
-        if uid.0.is_empty() {
-            return Err(Refusal::invalid_config(format!("Task {task_key}: metadata.uid is missing")));
+        namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &part.key.namespace)?;
+        let mut this = Self::of_agent(agent_key, agent, settings)?;
+        this.task = Some(part);
+        this.prompt = task.spec.description.clone().filter(|text| !text.trim().is_empty());
+        if this.server.is_some() && this.argv.is_empty() {
+            this.role = Role::Attach;
         }
-        namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &task_key.namespace)?;
-        let holder = format!("Agent {agent_key}");
+        // the server knows its Agent's contexts already
+        let agents = if this.role == Role::Attach { &[][..] } else { &agent.spec.contexts };
+        this.read_items(agents, &task.spec.contexts)?;
+        Ok(this)
+    }
+
+    /// Reads and checks what the users wrote for an Agent's server.
+    ///
+    /// # Errors
+    /// The first thing that makes no sense, with object, field and remedy.
+    pub fn server(agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
+        let agent_key = key(agent.metadata.namespace.as_deref(), agent.metadata.name.as_deref(), "Agent")?;
+        let mut this = Self::of_agent(agent_key, agent, settings)?;
+        if this.server.is_none() {
+            return Err(Refusal::invalid_config(format!(
+                "Agent {}: it has no spec.serverConfig",
+                this.agent
+            )));
+        }
+        this.role = Role::Serve;
+        // it is the Tasks' command
+        this.argv.clear();
+        this.read_items(&agent.spec.contexts, &[])?;
+        Ok(this)
+    }
+
+    fn of_agent(key: ObjectKey, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
+        let holder = format!("Agent {key}");
         let workspace = workspace(agent.spec.workspace_dir(), &holder)?;
-        let builder = builder(agent.spec.command_builder(), &holder)?;
-        let mut this = Self {
-            prompt: task.spec.description.clone().filter(|text| !text.trim().is_empty()),
-            builder,
+        Ok(Self {
+            task: None,
+            agent_uid: agent.metadata.uid.clone().unwrap_or_default(),
+            role: Role::Run,
+            server: Server::read(agent.spec.server_config.as_ref(), &key)?,
+            prompt: None,
+            builder: builder(agent.spec.command_builder(), &holder)?,
             argv: agent.spec.command.clone(),
             config: agent_config::read(agent.spec.config.as_ref(), &holder)?,
             images: Images::new(&agent.spec),
@@ -89,49 +135,40 @@ impl Resolved {
             pod: PodOptions::read(agent.spec.pod_spec.as_ref(), &holder)?,
             result_summary: settings.result_summary(),
             task_secret_refs: settings.task_secret_refs(),
-            // the operator writes this one itself at the launch: a plan that saw it would change
-            task_labels: task
-                .metadata
-                .labels
-                .iter()
-                .flatten()
-                .filter(|(key, _)| *key != AGENT_LABEL)
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
             items: Vec::new(),
             skipped: Vec::new(),
-            task: task_key,
-            agent: agent_key,
-            uid,
+            agent: key,
             workspace,
-        };
-        this.read_items(task, agent)?;
-        Ok(this)
+        })
     }
 
-    fn read_items(&mut self, task: &Task, agent: &Agent) -> Result<(), Refusal> {
-        let number = agent.spec.contexts.len() + task.spec.contexts.len();
+    fn read_items(&mut self, agents: &[ContextItem], tasks: &[ContextItem]) -> Result<(), Refusal> {
+        let number = agents.len() + tasks.len();
         if number > MAX_ITEMS {
             return Err(Refusal::context(format!(
-                "Task {} has {number} contexts together with its Agent {}, at most {MAX_ITEMS} are allowed: join some",
-                self.task, self.agent
+                "{} has {number} contexts, those of Agent {} included, at most {MAX_ITEMS} are allowed: join some",
+                self.subject(),
+                self.agent
             )));
         }
         let layers = [
-            (Origin::Agent, &agent.spec.contexts, self.agent.clone(), "Agent"),
-            (Origin::Task, &task.spec.contexts, self.task.clone(), "Task"),
+            (Origin::Agent, agents, self.agent.namespace.clone(), format!("Agent {}", self.agent)),
+            (Origin::Task, tasks, self.namespace().to_owned(), self.subject()),
         ];
-        for (origin, specs, object, kind) in layers {
-            let holder = format!("{kind} {object}");
+        for (origin, specs, namespace, holder) in layers {
             for (index, spec) in specs.iter().enumerate() {
                 let place = Place {
                     origin,
-                    namespace: &object.namespace,
+                    namespace: &namespace,
                     holder: &holder,
                     index,
                     workspace: &self.workspace,
                 };
-                match Item::read(spec, &place) {
+                let item = Item::read(spec, &place).and_then(|item| match self.role {
+                    Role::Attach => server::check_item(item, &self.agent.name),
+                    Role::Run | Role::Serve => Ok(item),
+                });
+                match item {
                     Ok(item) => self.items.push(item),
                     Err(refusal) if spec.optional == Some(true) => self.skipped.push(refusal.message),
                     Err(refusal) => return Err(refusal),
@@ -146,21 +183,6 @@ impl Resolved {
         &self.items
     }
 
-    /// The Task.
-    pub fn task(&self) -> &ObjectKey {
-        &self.task
-    }
-
-    /// The Task's UID.
-    pub fn task_uid(&self) -> &TaskUid {
-        &self.uid
-    }
-
-    /// The Agent.
-    pub fn agent(&self) -> &ObjectKey {
-        &self.agent
-    }
-
     /// The namespace that the Pod runs in: the Agent's.
     pub fn pod_namespace(&self) -> &str {
         &self.agent.namespace
@@ -171,25 +193,37 @@ impl Resolved {
         &self.builder
     }
 
-    /// Names of the Task's objects.
-    pub fn names(&self, naming: Naming) -> TaskNames<'_> {
-        TaskNames {
-            task_namespace: &self.task.namespace,
-            task: &self.task.name,
-            uid: &self.uid,
-            pod_namespace: self.pod_namespace(),
-            naming,
+    /// The server that has to answer before the agent starts.
+    pub(crate) fn waits_for(&self) -> Option<&Server> {
+        self.server.as_ref().filter(|_| self.role != Role::Serve)
+    }
+
+    /// What the Pod is made for, as in `Task team/fix`.
+    pub(crate) fn subject(&self) -> String {
+        match &self.task {
+            Some(task) => format!("Task {}", task.key),
+            None => format!("Agent {}", self.agent),
         }
+    }
+
+    /// The subject's namespace.
+    fn namespace(&self) -> &str {
+        self.task.as_ref().map_or(&self.agent.namespace, |task| &task.key.namespace)
     }
 
     /// The question for the item's plugin, with what it asked for so far.
     pub fn evaluate_request(&self, item: &Item, inputs: Vec<Input>) -> EvaluateRequest {
+        // a server has no Task
+        let (name, uid, labels) = match &self.task {
+            Some(TaskPart { key, uid, labels }) => (key.name.clone(), uid.0.clone(), labels.clone()),
+            None => Default::default(),
+        };
         EvaluateRequest {
             task: TaskView {
-                name: self.task.name.clone(),
-                namespace: self.task.namespace.clone(),
-                uid: self.uid.0.clone(),
-                labels: self.task_labels.clone(),
+                name,
+                namespace: self.namespace().to_owned(),
+                uid,
+                labels,
                 agent_name: self.agent.name.clone(),
                 agent_namespace: self.agent.namespace.clone(),
                 workspace_dir: self.workspace.as_str().to_owned(),
@@ -204,7 +238,7 @@ impl Resolved {
         }
     }
 
-    /// The question for the command builder.
+    /// The question for the command builder: the process of a Task.
     pub fn build_request(&self, contexts: &[Evaluated]) -> BuildRequest {
         let prompt_path = self.prompt_path();
         // whether nothing is to be done is the builder's word: other agents may need no prompt. With a command of the
@@ -212,28 +246,53 @@ impl Resolved {
         let has_prompt = self.prompt.is_some()
             || !self.argv.is_empty()
             || contexts.iter().any(|context| context.may_hold(&prompt_path, &self.workspace));
+        let (key, uid) = match &self.task {
+            Some(task) => (task.key.clone(), task.uid.0.clone()),
+            None => (ObjectKey::new(self.namespace(), ""), String::new()),
+        };
         BuildRequest {
-            task_name: self.task.name.clone(),
-            task_namespace: self.task.namespace.clone(),
-            task_uid: self.uid.0.clone(),
+            task_name: key.name,
+            task_namespace: key.namespace,
+            task_uid: uid,
             agent_name: self.agent.name.clone(),
             agent_namespace: self.agent.namespace.clone(),
             workspace_dir: self.workspace.as_str().to_owned(),
             tools_dir: TOOLS_DIR.to_owned(),
             prompt_path: has_prompt.then(|| prompt_path.as_str().to_owned()),
-            context_path: contexts
-                .iter()
-                .any(Evaluated::has_context_text)
-                .then(|| self.context_path().as_str().to_owned()),
-            mode: Mode::Run,
+            context_path: self.context_file_path(contexts),
+            mode: match &self.server {
+                Some(server) if self.role == Role::Attach => Mode::Attach(server.url.clone()),
+                _ => Mode::Run,
+            },
             config: self.config.clone(),
             config_path: self.config.is_some().then(|| self.config_path()),
             extensions: Vec::new(),
         }
     }
 
+    /// The question for the command builder: the process of the Agent's server.
+    pub fn serve_request(&self, contexts: &[Evaluated]) -> ServeRequest {
+        ServeRequest {
+            agent_name: self.agent.name.clone(),
+            agent_namespace: self.agent.namespace.clone(),
+            workspace_dir: self.workspace.as_str().to_owned(),
+            tools_dir: TOOLS_DIR.to_owned(),
+            context_path: self.context_file_path(contexts),
+            port: self.server.as_ref().map_or(DEFAULT_SERVER_PORT, |server| server.port),
+            config: self.config.clone(),
+            config_path: self.config.is_some().then(|| self.config_path()),
+            extensions: Vec::new(),
+        }
+    }
+
+    /// Where the contexts without mountPath go; `None` where there are none, or they go in front of the prompt.
+    fn context_file_path(&self, contexts: &[Evaluated]) -> Option<String> {
+        let any = self.role != Role::Attach && contexts.iter().any(Evaluated::has_context_text);
+        any.then(|| self.context_path().as_str().to_owned())
+    }
+
     pub(crate) fn is_cross_namespace(&self) -> bool {
-        self.task.namespace != self.agent.namespace
+        self.namespace() != self.agent.namespace
     }
 
     pub(crate) fn prompt_path(&self) -> AbsPath {
@@ -247,6 +306,20 @@ impl Resolved {
     /// `/tools/opencode.json` for the builder `opencode`.
     pub(crate) fn config_path(&self) -> String {
         format!("{TOOLS_DIR}/{}.json", self.builder)
+    }
+}
+
+impl TaskPart {
+    fn read(task: &Task) -> Result<Self, Refusal> {
+        let metadata = &task.metadata;
+        let key = key(metadata.namespace.as_deref(), metadata.name.as_deref(), "Task")?;
+        let Some(uid) = metadata.uid.clone().filter(|uid| !uid.is_empty()) else {
+            return Err(Refusal::invalid_config(format!("Task {key}: metadata.uid is missing")));
+        };
+        // the operator writes this label itself at the launch: a plan that saw it would change
+        let labels = metadata.labels.iter().flatten().filter(|(key, _)| *key != AGENT_LABEL);
+        let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Self { key, uid: TaskUid(uid), labels })
     }
 }
 

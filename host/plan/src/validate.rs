@@ -4,6 +4,7 @@
 //! May touch: plan, item and grant. Must not touch: the Pod.
 
 mod address;
+mod command;
 mod env;
 mod secrets;
 
@@ -11,7 +12,8 @@ use std::collections::BTreeSet;
 
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::plugin::{
-    Action, Capability, ConfigMapMount, Diagnostic, GitFetch, Plan, RunInit, SecretFile, Severity, UrlFetch,
+    Action, Capability, ConfigMapMount, Diagnostic, GitFetch, Plan, RunInit, SecretFile, SecretKey, Severity,
+    UrlFetch,
 };
 
 use crate::evaluated::{Directory, Download, Evaluated, GitClone, Piece, SecretTarget, TargetFile};
@@ -19,7 +21,10 @@ use crate::item::Item;
 use crate::object_name::is_object_name;
 use crate::paths::AbsPath;
 use crate::resolved::namespaces::matches;
+use crate::resolved::server::Role;
 use crate::{Granted, Refusal, Resolved};
+pub(crate) use command::ToolsImage;
+pub use command::{Command, ServerCommand, validate_command, validate_server};
 
 /// Code of the remark that a plugin makes when it leaves an optional thing out.
 const SKIPPED: &str = "OptionalSkipped";
@@ -49,6 +54,12 @@ pub fn validate(
         Validator { resolved, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
     for action in plan.actions {
         validator.action(action)?;
+    }
+    if resolved.role == Role::Attach && !validator.out.is_text() {
+        let agent = &resolved.agent.name;
+        let problem =
+            format!("its plan is more than text, which server-mode Agent \"{agent}\" does not support");
+        return Err(item.plan_refused(problem));
     }
     validator.out.notices.extend(plan.diagnostics.into_iter().filter_map(|remark| notice(item, remark)));
     Ok(validator.out)
@@ -80,17 +91,14 @@ impl Validator<'_> {
                 }
             }
             Action::InlineSecret(secret) => {
-                // joining a Secret into the context file happens in the Pod, see `mount-secret` for a file of its own
-                let Some(path) = self.item.mount_path().cloned() else {
-                    return Err(self.refuse(
-                        "the value of a Secret cannot be part of the context file: set mountPath to get it as a file",
-                    ));
-                };
-                self.secret_file(SecretFile {
-                    secret,
-                    path: path.as_str().to_owned(),
-                    mode: self.item.file_mode,
-                })?;
+                let mode = self.item.file_mode;
+                match self.item.mount_path().map(|path| path.as_str().to_owned()) {
+                    Some(path) => self.secret_file(SecretFile { secret, path, mode })?,
+                    None => {
+                        let secret = self.secret(secret)?;
+                        self.out.pieces.push(Piece::Secret(secret));
+                    }
+                }
             }
             Action::WriteFile(file) => {
                 let path = self.path(&file.path)?;
@@ -131,12 +139,19 @@ impl Validator<'_> {
     }
 
     fn secret_file(&mut self, file: SecretFile) -> Result<(), Refusal> {
-        self.need(Capability::Secret, "a Secret")?;
-        self.check_secret_key(&file.secret)?;
+        let secret = self.secret(file.secret)?;
         let path = self.path(&file.path)?;
         self.take(&path)?;
-        self.out.secret_files.push(SecretTarget { secret: file.secret, path, mode: masked(file.mode) });
+        self.out.secret_files.push(SecretTarget { secret, path, mode: masked(file.mode) });
         Ok(())
+    }
+
+    /// A Secret that becomes a file or a part of one. Nobody here can see whether it exists, so that an optional item
+    /// goes on without it.
+    fn secret(&self, secret: SecretKey) -> Result<SecretKey, Refusal> {
+        self.need(Capability::Secret, "a Secret")?;
+        self.check_secret_key(&secret)?;
+        Ok(SecretKey { optional: secret.optional || self.item.optional, ..secret })
     }
 
     fn git(&mut self, git: GitFetch) -> Result<(), Refusal> {
@@ -170,10 +185,9 @@ impl Validator<'_> {
         if let Some(digest) = url.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
             return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
         }
-        let hosts = match &url.credentials {
-            Some(secret) => self.check_credentials(secret, &host)?,
-            None => Vec::new(),
-        };
+        if let Some(secret) = &url.credentials {
+            self.check_credentials(secret, &host)?;
+        }
         let path = self.path(&url.path)?;
         self.take(&path)?;
         self.out.downloads.push(Download {
@@ -184,7 +198,6 @@ impl Validator<'_> {
             unpack: url.unpack,
             timeout_seconds: url.timeout_seconds,
             credentials: url.credentials,
-            hosts,
             path,
             mode: masked(url.mode),
         });

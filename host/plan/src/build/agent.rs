@@ -14,7 +14,7 @@ use crate::resolved::credentials::Env;
 /// Images of agents are pulled like the system's own by default, whatever their tag.
 pub(super) const PULL_POLICY: &str = "IfNotPresent";
 
-/// The worker.
+/// The worker; the Agent's server is one too, under another name.
 pub(super) fn container(layout: &Layout<'_>) -> Container {
     let resolved = layout.resolved;
     let literal = |words: &[String]| some(words.iter().map(|word| verbatim(word)).collect());
@@ -30,7 +30,7 @@ pub(super) fn container(layout: &Layout<'_>) -> Container {
     });
     Container {
         name: AGENT_CONTAINER.to_owned(),
-        image: Some(resolved.images.executor.clone()),
+        image: Some(resolved.images.worker(resolved.role).to_owned()),
         image_pull_policy: Some(PULL_POLICY.to_owned()),
         command,
         args,

@@ -145,7 +145,8 @@ fn context_claims(context: &Evaluated, roots: &Roots) -> Vec<Claim> {
         let kind = if written { Kind::Open } else { Kind::Sealed };
         claims.push(claim(&directory.path, kind, written));
     }
-    for secret in &context.secret_files {
+    // an optional one is among the files
+    for secret in context.secret_files.iter().filter(|file| !file.secret.optional) {
         claims.push(claim(&secret.path, Kind::File, false));
     }
     for clone in &context.clones {

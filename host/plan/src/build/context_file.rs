@@ -1,32 +1,38 @@
-//! `.kubeopencode/context.md`: every context without mountPath, between delimiters that their text cannot forge.
+//! `.kubeopencode/context.md`: every context without mountPath, between delimiters that their text cannot forge. With a
+//! server, the same blocks in front of the prompt.
 //!
-//! May touch: text. Only the host writes delimiters, so only this file escapes (see `kubeopencode_api::plugin`).
+//! May touch: text. Only the host writes delimiters, so only this file escapes (see `kubeopencode_api::plugin`); what
+//! comes from a Secret is escaped where it is joined, inside the Pod.
 
 use kubeopencode_api::plugin::{escape_attribute, escape_content, file_block};
 
+use super::layout::{Content, Group, Part, Secrets};
 use crate::evaluated::{Evaluated, Piece};
-use crate::item::Item;
 
-/// The file's text; `None` where no context adds to it.
-pub(super) fn context_file(contexts: &[Evaluated]) -> Option<String> {
-    let blocks: Vec<String> =
-        contexts.iter().filter(|context| context.has_context_text()).map(block).collect();
-    (!blocks.is_empty()).then(|| blocks.join("\n\n"))
+/// Between two blocks.
+const BLANK_LINE: &str = "\n\n";
+
+/// The file's content, with the prompt at its end where there is one; `None` where nothing adds to it.
+pub(super) fn context_file<'a>(
+    contexts: &[Evaluated],
+    prompt: Option<&str>,
+    secrets: &mut Secrets,
+) -> Option<Content<'a>> {
+    let contexts = contexts.iter().filter(|context| context.has_context_text());
+    let mut parts: Vec<Part> = contexts.map(|context| block(context, secrets)).collect();
+    parts.extend(prompt.map(|prompt| Part::Text(prompt.to_owned())));
+    (!parts.is_empty()).then(|| Group { parts, separator: BLANK_LINE, ..Group::default() }.into())
 }
 
-fn block(context: &Evaluated) -> String {
-    let Item { namespace, type_, name, .. } = &context.item;
-    let default = if type_ == "Runtime" { "runtime" } else { "context" };
-    let name = escape_attribute(name.as_deref().unwrap_or(default));
-    let (namespace, type_) = (escape_attribute(namespace), escape_attribute(type_));
-    let content: Vec<String> = context
-        .pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => escape_content(text).into_owned(),
-            Piece::File { name, text } => file_block(name, text),
-        })
-        .collect();
-    let content = content.join("\n");
-    format!("<context name=\"{name}\" namespace=\"{namespace}\" type=\"{type_}\">\n{content}\n</context>")
+fn block(context: &Evaluated, secrets: &mut Secrets) -> Part {
+    let item = &context.item;
+    let name = escape_attribute(item.tag_name());
+    let (namespace, type_) = (escape_attribute(&item.namespace), escape_attribute(&item.type_));
+    let before = format!("<context name=\"{name}\" namespace=\"{namespace}\" type=\"{type_}\">\n");
+    let pieces = context.pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => Part::Text(escape_content(text).into_owned()),
+        Piece::File { name, text } => Part::Text(file_block(name, text)),
+        Piece::Secret(secret) => secrets.part(secret, true),
+    });
+    Part::Group(Group { parts: pieces.collect(), separator: "\n", before, after: "\n</context>" })
 }

@@ -5,19 +5,20 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
-use kubeopencode_api::plugin::{self, CommandPlan, EnvSource};
+use kubeopencode_api::plugin::{self, EnvSource};
 
 use super::layout::git_config_path;
 use super::roots::clones;
 use crate::evaluated::Evaluated;
 use crate::resolved::credentials::Env;
-use crate::{Refusal, Resolved};
+use crate::resolved::server::Server;
+use crate::{Command, Refusal, Resolved};
 
 /// The agent's environment. Nobody may set what somebody else has set, but the Agent's podSpec has the last word.
 pub(super) fn agent_env(
     resolved: &Resolved,
     contexts: &[Evaluated],
-    command: &CommandPlan,
+    command: &Command,
 ) -> Result<Vec<EnvVar>, Refusal> {
     let mut env = Environment::default();
     for variable in base_env(resolved) {
@@ -25,11 +26,6 @@ pub(super) fn agent_env(
     }
     let builder = format!("command builder \"{}\"", resolved.builder);
     for variable in &command.env {
-        if let EnvSource::Secret(secret) = &variable.source {
-            let problem =
-                format!("it asks for Secret {}: list it in spec.credentials of the Agent", secret.name);
-            return Err(Refusal::builder(&resolved.builder, problem));
-        }
         env.add(env_var(variable), &builder).map_err(|e| Refusal::builder(&resolved.builder, e))?;
     }
     for credential in &resolved.credentials {
@@ -37,6 +33,10 @@ pub(super) fn agent_env(
             let variable = secret_var(name, &credential.secret, key, false);
             env.add(variable, &credential.described).map_err(Refusal::invalid_config)?;
         }
+    }
+    if let Some(variable) = resolved.server.as_ref().and_then(server_password) {
+        env.add(variable, &format!("spec.serverConfig of Agent {}", resolved.agent))
+            .map_err(Refusal::invalid_config)?;
     }
     if clones(contexts).next().is_some() {
         env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode")
@@ -81,13 +81,19 @@ impl Environment {
 
 /// What the host itself sets.
 pub(super) fn base_env(resolved: &Resolved) -> Vec<EnvVar> {
-    vec![
-        var("HOME", "/tmp"),
-        var("SHELL", "/bin/bash"),
-        var("TASK_NAME", &resolved.task.name),
-        var("TASK_NAMESPACE", &resolved.task.namespace),
-        var("WORKSPACE_DIR", resolved.workspace.as_str()),
-    ]
+    let mut env = vec![var("HOME", "/tmp"), var("SHELL", "/bin/bash")];
+    if let Some(task) = &resolved.task {
+        env.push(var("TASK_NAME", &task.key.name));
+        env.push(var("TASK_NAMESPACE", &task.key.namespace));
+    }
+    env.push(var("WORKSPACE_DIR", resolved.workspace.as_str()));
+    env
+}
+
+/// What the server asks of its clients.
+pub(super) fn server_password(server: &Server) -> Option<EnvVar> {
+    let password = server.password.as_ref()?;
+    Some(secret_var("OPENCODE_SERVER_PASSWORD", &password.name, &password.key, false))
 }
 
 /// A plugin's variable.

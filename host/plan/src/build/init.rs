@@ -6,51 +6,51 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, TOOLS_DIR};
-use kubeopencode_api::plugin::{RunInit, Tools};
+use kubeopencode_api::plugin::RunInit;
 
 use super::agent::PULL_POLICY;
-use super::env::{base_env, env_var, secret_var, var};
-use super::layout::{Layout, dir_path};
+use super::env::{base_env, env_var, secret_var, server_password, var};
+use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
 use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
-use super::volumes::{URL_FILE, dir_volume};
+use super::volumes::{URL_FILE, dir_volume, secret_volume};
 use crate::evaluated::{Download, Evaluated, GitClone};
+use crate::resolved::server::Server;
+use crate::validate::ToolsImage;
 
 const PROGRAM: &str = "/kubeopencode";
 const GIT_ROOT: &str = "/git";
 const CONFIG_MAP_PATH: &str = "/configmap-files";
 /// Where `url-fetch` puts a file that is mounted elsewhere in the agent's container.
 const URL_ROOT: &str = "/url-content";
+/// Seconds until a server that does not answer fails the Task.
+const SERVER_TIMEOUT: &str = "600";
 
 /// All of them.
 pub(super) fn containers(layout: &Layout<'_>) -> Vec<Container> {
-    let mut containers = Vec::new();
-    if let Tools::InitContainer(image) = &layout.command.tools {
-        containers.push(opencode_init(layout, image.as_deref()));
-    }
-    containers.extend(
-        clones(layout.contexts).enumerate().map(|(i, (context, clone))| git_init(layout, i, context, clone)),
-    );
-    containers.extend(
-        downloads(layout.contexts)
-            .enumerate()
-            .map(|(i, (context, download))| url_fetch(layout, i, context, download)),
-    );
-    let inits = layout.contexts.iter().flat_map(|context| &context.inits);
-    containers.extend(inits.enumerate().map(|(i, init)| plugin_init(layout, i, init)));
-    if layout.needs_context_init() {
-        containers.push(context_init(layout));
-    }
-    containers
+    let contexts = layout.contexts;
+    let tools = layout.command.tools.as_ref().map(|image| opencode_init(layout, image));
+    let clones =
+        clones(contexts).enumerate().map(|(i, (context, clone))| git_init(layout, i, context, clone));
+    let downloads = downloads(contexts).enumerate();
+    let downloads = downloads.map(|(i, (context, download))| url_fetch(layout, i, context, download));
+    let inits = contexts.iter().flat_map(|context| &context.inits).enumerate();
+    let inits = inits.map(|(i, init)| plugin_init(layout, i, init));
+    let files = layout.needs_context_init().then(|| context_init(layout));
+    let waits = layout.resolved.waits_for().map(|server| server_wait(layout, server));
+    tools.into_iter().chain(clones).chain(downloads).chain(inits).chain(files).chain(waits).collect()
 }
 
 /// Brings the agent's program; the image knows how.
-fn opencode_init(layout: &Layout<'_>, builders_image: Option<&str>) -> Container {
-    let agents = layout.resolved.images.agent.as_deref();
+fn opencode_init(layout: &Layout<'_>, image: &ToolsImage) -> Container {
+    let image = match image {
+        ToolsImage::Agents => layout.resolved.images.agent.as_deref().unwrap_or(DEFAULT_AGENT_IMAGE),
+        ToolsImage::Builders(image) => image,
+    };
     Container {
         name: "opencode-init".to_owned(),
-        image: Some(agents.or(builders_image).unwrap_or(DEFAULT_AGENT_IMAGE).to_owned()),
+        image: Some(image.to_owned()),
         image_pull_policy: Some(PULL_POLICY.to_owned()),
         env: Some(vec![var("TOOLS_DIR", TOOLS_DIR)]),
         volume_mounts: Some(vec![mount(TOOLS, TOOLS_DIR)]),
@@ -112,6 +112,10 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
     if let Some(mode) = download.mode {
         env.push(var("URL_FILE_MODE", &mode.to_string()));
     }
+    if !within && !download.unpack && context.item.optional {
+        // kubelet would make a directory of a mounted file that is not there
+        env.push(flag("URL_PLACEHOLDER", true));
+    }
     if let Some(secret) = &download.credentials {
         for (name, key) in [
             ("URL_AUTH_TOKEN", "token"),
@@ -119,9 +123,6 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
             ("URL_AUTH_PASSWORD", "password"),
         ] {
             env.push(secret_var(name, secret, key, true));
-        }
-        if !download.hosts.is_empty() {
-            env.push(var("URL_AUTH_HOSTS", &serde_json::to_string(&download.hosts).unwrap_or_default()));
         }
     }
     let mut mounts: Vec<VolumeMount> = layout.roots.mounts().collect();
@@ -155,7 +156,7 @@ fn context_init(layout: &Layout<'_>) -> Container {
         var("FILE_MAPPINGS", &layout.file_mappings),
         var("DIR_MAPPINGS", &layout.dir_mappings),
     ];
-    if layout.has_reader {
+    if layout.command.reader.is_some() {
         env.push(var("TOOLS_DIR", TOOLS_DIR));
     }
     let mut mounts = Vec::new();
@@ -165,11 +166,21 @@ fn context_init(layout: &Layout<'_>) -> Container {
     for (i, _) in layout.directories.iter().enumerate().filter(|(_, placed)| placed.written) {
         mounts.push(read_only(dir_volume(i), dir_path(i)));
     }
+    for (i, _) in layout.secrets.iter().enumerate() {
+        mounts.push(read_only(secret_volume(i), secret_dir(i)));
+    }
     mounts.extend(layout.roots.mounts());
     if layout.writes_tools() {
         mounts.push(mount(TOOLS, TOOLS_DIR));
     }
     system(layout, "context-init".to_owned(), "context-init", env, mounts)
+}
+
+/// Holds the agent back until the server answers.
+fn server_wait(layout: &Layout<'_>, server: &Server) -> Container {
+    let mut env = vec![var("SERVER_URL", &server.url), var("SERVER_TIMEOUT", SERVER_TIMEOUT)];
+    env.extend(server_password(server));
+    system(layout, "server-wait".to_owned(), "server-wait", env, Vec::new())
 }
 
 /// A container of the system image.
@@ -186,7 +197,7 @@ fn system(
         image_pull_policy: Some(layout.resolved.system_image_pull_policy.as_str().to_owned()),
         command: Some(vec![PROGRAM.to_owned(), subcommand.to_owned()]),
         env: Some(env),
-        volume_mounts: Some(mounts),
+        volume_mounts: some(mounts),
         ..base(layout)
     }
 }

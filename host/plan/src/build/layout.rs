@@ -3,6 +3,7 @@
 //!
 //! May touch: checked input, paths, bytes. Must not touch: Kubernetes types other than mounts.
 
+mod content;
 mod files;
 mod mappings;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::EnvVar;
 use kubeopencode_api::literals::TOOLS_DIR;
-use kubeopencode_api::plugin::{CommandPlan, Entry};
+use kubeopencode_api::plugin::{Entry, SecretKey};
 
 use super::claims;
 use super::env::agent_env;
@@ -18,10 +19,12 @@ use super::roots::{Roots, clones, downloads};
 use super::store::{Data, Store};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
-use crate::{Refusal, Resolved};
+use crate::{Command, Refusal, Resolved};
+use content::Sources;
+pub(super) use content::{Content, Group, Part, Secrets, secret_dir};
 pub(super) use files::{File, git_config_path};
-pub(super) use mappings::dir_path;
 use mappings::{dir_mappings, file_mappings};
+pub(super) use mappings::{dir_path, joined_at};
 
 /// Most bytes of text and files of a Task.
 const MAX_TOTAL: usize = 4 << 20;
@@ -34,14 +37,14 @@ const MAX_MAPPINGS: usize = 125_000;
 pub(super) struct Layout<'a> {
     pub(super) resolved: &'a Resolved,
     pub(super) contexts: &'a [Evaluated],
-    pub(super) command: &'a CommandPlan,
+    pub(super) command: &'a Command,
     pub(super) roots: Roots,
     pub(super) files: Vec<PlacedFile>,
     pub(super) directories: Vec<PlacedDirectory<'a>>,
     /// the agent's environment
     pub(super) env: Vec<EnvVar>,
-    /// the agent's program runs under the result reader
-    pub(super) has_reader: bool,
+    /// what `context-init` reads of Secrets
+    pub(super) secrets: Vec<SecretKey>,
     pub(super) file_mappings: String,
     pub(super) dir_mappings: String,
     /// ConfigMaps of files, then those of embedded directories
@@ -49,12 +52,14 @@ pub(super) struct Layout<'a> {
     file_maps: usize,
 }
 
-/// A file with the keys of its content.
+/// A file with the sources of its content.
 pub(super) struct PlacedFile {
     pub(super) path: AbsPath,
-    pub(super) keys: Vec<String>,
+    sources: Sources,
     pub(super) mode: Option<u32>,
     pub(super) how: How,
+    /// left out where it cannot be written
+    optional: bool,
 }
 
 /// How a file gets to its path.
@@ -64,7 +69,7 @@ pub(super) enum How {
     Written,
     /// mounted as a single file
     Mounted,
-    /// in parts, outside of what init containers reach: joined in the tools volume and mounted from there
+    /// not one key, and outside of what init containers reach: joined in the tools volume and mounted from there
     Joined,
 }
 
@@ -76,6 +81,8 @@ pub(super) struct PlacedDirectory<'a> {
     pub(super) written: bool,
     /// a missing ConfigMap is no error
     pub(super) optional: bool,
+    /// left out where it cannot be written
+    may_fail: bool,
 }
 
 /// Where a directory's content is.
@@ -92,14 +99,14 @@ impl<'a> Layout<'a> {
     pub(super) fn new(
         resolved: &'a Resolved,
         contexts: &'a [Evaluated],
-        command: &'a CommandPlan,
+        command: &'a Command,
     ) -> Result<Self, Refusal> {
         let roots = Roots::new(&resolved.workspace, contexts);
-        let files = files::files(resolved, contexts, command)?;
+        let (files, secrets) = files::files(resolved, contexts, command)?;
         check_number(resolved, contexts, &files)?;
         claims::check(&claims::all(resolved, contexts, &files, &roots))?;
-        let written: usize = files.iter().map(|file| file.content.len()).sum();
-        let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.as_ref())).collect();
+        let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.chunks())).collect();
+        let written: usize = contents.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len()).sum();
         let Store { mut maps, keys, .. } = Store::pack(&contents);
         let file_maps = maps.len();
         let files: Vec<_> =
@@ -109,13 +116,15 @@ impl<'a> Layout<'a> {
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
         if written + embedded > MAX_TOTAL {
             return Err(Refusal::context(format!(
-                "Task {} has {} bytes of text and files, at most {MAX_TOTAL} are allowed: fetch big ones with Git or URL",
-                resolved.task,
+                "{} has {} bytes of text and files, at most {MAX_TOTAL} are allowed: fetch big ones with Git or URL",
+                resolved.subject(),
                 written + embedded
             )));
         }
         let (file_mappings, dir_mappings) = (file_mappings(&files), dir_mappings(&directories));
-        let has_reader = files::has_reader(resolved, command);
+        if file_mappings.len() + dir_mappings.len() > MAX_MAPPINGS {
+            return Err(too_many(resolved, contexts, files.len()));
+        }
         Ok(Self {
             resolved,
             contexts,
@@ -124,7 +133,7 @@ impl<'a> Layout<'a> {
             files,
             directories,
             env: agent_env(resolved, contexts, command)?,
-            has_reader,
+            secrets: secrets.0,
             file_mappings,
             dir_mappings,
             maps,
@@ -144,7 +153,7 @@ impl<'a> Layout<'a> {
 
     /// Whether `context-init` has anything to do.
     pub(super) fn needs_context_init(&self) -> bool {
-        self.has_reader
+        self.command.reader.is_some()
             || self.files.iter().any(|file| file.how != How::Mounted)
             || self.directories.iter().any(|directory| directory.written)
     }
@@ -156,38 +165,44 @@ impl<'a> Layout<'a> {
             How::Joined => true,
             How::Mounted => false,
         };
-        self.has_reader || self.files.iter().any(in_tools)
+        self.command.reader.is_some() || self.files.iter().any(in_tools)
     }
 }
 
 impl PlacedFile {
-    fn new(file: File<'_>, keys: Vec<String>, roots: &Roots) -> Self {
-        let how = match (is_written(&file.path, roots), keys.len()) {
+    fn new(file: File<'_>, keys: Vec<Vec<String>>, roots: &Roots) -> Self {
+        let sources = file.content.sources(keys);
+        let how = match (is_written(&file.path, roots), sources.key()) {
             (true, _) => How::Written,
-            (false, 1) => How::Mounted,
-            (false, _) => How::Joined,
+            (false, Some(_)) => How::Mounted,
+            (false, None) => How::Joined,
         };
-        Self { path: file.path, keys, mode: file.mode, how }
+        Self { path: file.path, sources, mode: file.mode, how, optional: file.optional }
     }
 
-    /// Where a joined file lies in the tools volume.
-    pub(super) fn joined_at(&self) -> String {
-        format!(".files/{}", self.keys.join("+"))
+    /// The key that is mounted at its path.
+    pub(super) fn mounted_key(&self) -> Option<&str> {
+        self.sources.key().filter(|_| self.how == How::Mounted)
     }
 }
 
 fn check_number(resolved: &Resolved, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Refusal> {
-    let directories = || contexts.iter().flat_map(|context| &context.directories);
-    let paths = files.iter().map(|file| &file.path).chain(directories().map(|directory| &directory.path));
+    let directories = contexts.iter().flat_map(|context| &context.directories);
+    let paths = files.iter().map(|file| &file.path).chain(directories.map(|directory| &directory.path));
     // a key is hardly longer than its path, and JSON doubles a path at most
     if paths.map(|path| 3 * path.as_str().len() + 70).sum::<usize>() <= MAX_MAPPINGS {
         return Ok(());
     }
-    Err(Refusal::context(format!(
-        "Task {} has {} files, too many for one Pod: put them into ConfigMaps, an archive or a repository",
-        resolved.task,
-        files.len() + directories().count()
-    )))
+    Err(too_many(resolved, contexts, files.len()))
+}
+
+fn too_many(resolved: &Resolved, contexts: &[Evaluated], files: usize) -> Refusal {
+    let directories: usize = contexts.iter().map(|context| context.directories.len()).sum();
+    Refusal::context(format!(
+        "{} has {} files, too many for one Pod: put them into ConfigMaps, an archive or a repository",
+        resolved.subject(),
+        files + directories
+    ))
 }
 
 /// Whether `context-init` can write there so that the agent sees it.
@@ -231,6 +246,7 @@ fn directories<'a>(
                 source,
                 written: roots.hold(&directory.path),
                 optional: directory.optional || context.item.optional,
+                may_fail: context.item.optional,
                 directory,
             });
         }
@@ -243,8 +259,9 @@ fn data(entries: &[Entry]) -> Data {
 }
 
 /// The containers that the Pod has besides `context-init` and `agent`.
-fn other_containers(contexts: &[Evaluated], command: &CommandPlan) -> usize {
+fn other_containers(resolved: &Resolved, contexts: &[Evaluated], command: &Command) -> usize {
     let inits = contexts.iter().map(|context| context.inits.len()).sum::<usize>();
-    let tools = usize::from(command.tools != kubeopencode_api::plugin::Tools::None);
-    clones(contexts).count() + downloads(contexts).count() + inits + tools
+    let tools = usize::from(command.tools.is_some());
+    let waits = usize::from(resolved.waits_for().is_some());
+    clones(contexts).count() + downloads(contexts).count() + inits + tools + waits
 }

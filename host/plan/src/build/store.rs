@@ -25,30 +25,44 @@ pub(super) type Data = BTreeMap<String, Vec<u8>>;
 pub(super) struct Store {
     /// one for each ConfigMap
     pub(super) maps: Vec<Data>,
-    /// one for each file: the key of all of it, or the keys of its parts in their order
-    pub(super) keys: Vec<Vec<String>>,
+    /// for each file and each chunk of it, the key of all of it, or the keys of its parts in their order
+    pub(super) keys: Vec<Vec<Vec<String>>>,
     /// bytes in the last map
     used: usize,
 }
 
 impl Store {
     /// Files in their order, each ConfigMap filled before the next is begun.
-    pub(super) fn pack(files: &[(&AbsPath, &[u8])]) -> Self {
+    pub(super) fn pack(files: &[(&AbsPath, Vec<&[u8]>)]) -> Self {
         let mut store = Self::default();
         let mut keys = Keys::of(files.iter().map(|(path, _)| *path));
-        for (path, content) in files {
+        for (path, chunks) in files {
             let whole = keys.whole(path);
-            // an empty file is one part, too
-            let parts: Vec<&[u8]> =
-                if content.is_empty() { vec![content] } else { content.chunks(MAX_BYTES).collect() };
-            let keys: Vec<String> = match parts.len() {
-                1 => vec![whole],
-                n => (0..n).map(|i| keys.part(&whole, path, i)).collect(),
-            };
-            for (key, part) in keys.iter().zip(parts) {
-                store.put(key.clone(), part.to_vec());
+            if let [chunk] = chunks.as_slice()
+                && chunk.len() <= MAX_BYTES
+            {
+                store.put(whole.clone(), chunk.to_vec());
+                store.keys.push(vec![vec![whole]]);
+                continue;
             }
-            store.keys.push(keys);
+            let mut parts = 0..;
+            let mut own = Vec::with_capacity(chunks.len());
+            for chunk in chunks {
+                // an empty text is one part, too
+                let cut: Vec<&[u8]> =
+                    if chunk.is_empty() { vec![chunk] } else { chunk.chunks(MAX_BYTES).collect() };
+                let named = cut.into_iter().zip(&mut parts);
+                own.push(
+                    named
+                        .map(|(part, i)| {
+                            let key = keys.part(&whole, path, i);
+                            store.put(key.clone(), part.to_vec());
+                            key
+                        })
+                        .collect(),
+                );
+            }
+            store.keys.push(own);
         }
         store
     }
@@ -139,8 +153,8 @@ mod tests {
 
     fn keys_of(paths: &[&str]) -> Vec<String> {
         let paths: Vec<AbsPath> = paths.iter().map(|path| AbsPath::parse(path, None).unwrap()).collect();
-        let files: Vec<(&AbsPath, &[u8])> = paths.iter().map(|path| (path, b"x".as_slice())).collect();
-        Store::pack(&files).keys.into_iter().flatten().collect()
+        let files: Vec<_> = paths.iter().map(|path| (path, vec![b"x".as_slice()])).collect();
+        Store::pack(&files).keys.into_iter().flatten().flatten().collect()
     }
 
     #[test]
@@ -170,16 +184,22 @@ mod tests {
 
     #[test]
     fn big_files_are_cut_and_no_map_is_over_its_size() {
-        let paths: Vec<AbsPath> =
-            ["/w/a", "/w/big", "/w/c", "/w/empty"].iter().map(|p| AbsPath::parse(p, None).unwrap()).collect();
+        let paths: Vec<AbsPath> = ["/w/a", "/w/big", "/w/c", "/w/empty", "/w/two"]
+            .iter()
+            .map(|p| AbsPath::parse(p, None).unwrap())
+            .collect();
         let contents = [vec![1; 500_000], vec![2; 2_000_000], vec![3; 500_000], Vec::new()];
-        let files: Vec<(&AbsPath, &[u8])> = paths.iter().zip(contents.iter().map(Vec::as_slice)).collect();
+        let mut chunks: Vec<Vec<&[u8]>> = contents.iter().map(|content| vec![content.as_slice()]).collect();
+        chunks.push(vec![b"one", &contents[1]]);
+        let files: Vec<_> = paths.iter().zip(chunks).collect();
         let store = Store::pack(&files);
-        assert_eq!(store.keys.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 1, 1]);
+        let parts: Vec<Vec<usize>> =
+            store.keys.iter().map(|file| file.iter().map(Vec::len).collect()).collect();
+        assert_eq!(parts, [vec![1], vec![3], vec![1], vec![1], vec![1, 3]]);
         let all: BTreeMap<_, _> = store.maps.iter().flatten().collect();
-        let big: Vec<u8> = store.keys[1].iter().flat_map(|key| all[key].clone()).collect();
+        let big: Vec<u8> = store.keys[1][0].iter().flat_map(|key| all[key].clone()).collect();
         assert_eq!(big, contents[1]);
-        assert_eq!(all.len(), 6, "no key is given twice");
+        assert_eq!(all.len(), 10, "no key is given twice");
         for map in &store.maps {
             assert!(map.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() < 1 << 20);
         }

@@ -7,18 +7,19 @@ use k8s_openapi::api::core::v1::{
     SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
 };
 use kubeopencode_api::literals::TOOLS_DIR;
-use kubeopencode_api::names::TaskNames;
 
-use super::layout::{How, Layout, Source};
+use super::ContextNames;
+use super::layout::{How, Layout, Source, joined_at};
 use super::mounts::{CONTEXT_FILES, TOOLS, WORKSPACE, mount, part, read_only};
 use super::roots::{clones, downloads, git_volume, url_volume};
 use super::store::Data;
+use crate::evaluated::SecretTarget;
 
 /// Name of a single file in the volume of a download.
 pub(super) const URL_FILE: &str = "content";
 
 /// The volumes, in the order of the contract.
-pub(super) fn volumes(layout: &Layout<'_>, names: &TaskNames<'_>) -> Vec<Volume> {
+pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volume> {
     let mut volumes = vec![empty(TOOLS)];
     if layout.roots.use_volume(WORKSPACE) {
         volumes.push(empty(WORKSPACE));
@@ -29,7 +30,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: &TaskNames<'_>) -> Vec<Volume>
                 credential_volume(i),
                 &credential.secret,
                 mount.key.as_deref(),
-                Some(mount.mode),
+                Some(mount.mode.unwrap_or(layout.resolved.pod.credential_mode())),
                 None,
             ));
         }
@@ -41,7 +42,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: &TaskNames<'_>) -> Vec<Volume>
         let mode = mode.filter(|_| !placed.written).map(bits);
         let (config_map, optional) = match &placed.source {
             Source::Named(config_map) => (config_map.clone(), placed.optional.then_some(true)),
-            Source::Own(i) => (names.context(*i), None),
+            Source::Own(i) => (names(*i), None),
             Source::Empty => {
                 volumes.push(empty(name));
                 continue;
@@ -56,9 +57,12 @@ pub(super) fn volumes(layout: &Layout<'_>, names: &TaskNames<'_>) -> Vec<Volume>
             volumes.push(empty(url_volume(i)));
         }
     }
-    for (i, file) in layout.contexts.iter().flat_map(|context| &context.secret_files).enumerate() {
-        let (name, key) = (secret_volume(i), Some(file.secret.key.as_str()));
-        volumes.push(secret(name, &file.secret.name, key, file.mode, file.secret.optional.then_some(true)));
+    for (i, file) in mounted_secrets(layout).enumerate() {
+        volumes.push(secret(secret_file(i), &file.secret.name, Some(&file.secret.key), file.mode, None));
+    }
+    for (i, part) in layout.secrets.iter().enumerate() {
+        let optional = part.optional.then_some(true);
+        volumes.push(secret(secret_volume(i), &part.name, Some(&part.key), None, optional));
     }
     volumes.extend(layout.resolved.pod.spec.volumes.iter().cloned());
     volumes
@@ -77,11 +81,12 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
             });
         }
     }
-    for file in &layout.files {
-        match (file.how, file.keys.as_slice()) {
-            (How::Mounted, [key]) => mounts.push(part(key, read_only(CONTEXT_FILES, file.path.as_str()))),
-            (How::Joined, _) => mounts.push(part(file.joined_at(), read_only(TOOLS, file.path.as_str()))),
-            _ => {}
+    for (i, file) in layout.files.iter().enumerate() {
+        let path = file.path.as_str();
+        if let Some(key) = file.mounted_key() {
+            mounts.push(part(key, read_only(CONTEXT_FILES, path)));
+        } else if file.how == How::Joined {
+            mounts.push(part(joined_at(i), read_only(TOOLS, path)));
         }
     }
     for (i, placed) in layout.directories.iter().enumerate().filter(|(_, placed)| !placed.written) {
@@ -92,8 +97,8 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
             mounts.push(part(URL_FILE, read_only(url_volume(i), download.path.as_str())));
         }
     }
-    for (i, file) in layout.contexts.iter().flat_map(|context| &context.secret_files).enumerate() {
-        mounts.push(part(&file.secret.key, read_only(secret_volume(i), file.path.as_str())));
+    for (i, file) in mounted_secrets(layout).enumerate() {
+        mounts.push(part(&file.secret.key, read_only(secret_file(i), file.path.as_str())));
     }
     mounts.extend(layout.resolved.pod.spec.volume_mounts.iter().cloned());
     mounts
@@ -108,34 +113,40 @@ fn credential_volume(i: usize) -> String {
     format!("credential-{i}")
 }
 
-fn secret_volume(i: usize) -> String {
+fn secret_file(i: usize) -> String {
     format!("secret-file-{i}")
 }
 
+/// Volume of the `i`-th Secret that `context-init` reads.
+pub(super) fn secret_volume(i: usize) -> String {
+    format!("secret-{i}")
+}
+
+/// The Secrets that are files as they are; optional ones are written by `context-init`.
+fn mounted_secrets<'a>(layout: &Layout<'a>) -> impl Iterator<Item = &'a SecretTarget> {
+    let files = layout.contexts.iter().flat_map(|context| &context.secret_files);
+    files.filter(|file| !file.secret.optional)
+}
+
 /// The volume of the plan's files: one ConfigMap as it is, several projected into one directory.
-fn context_files(layout: &Layout<'_>, names: &TaskNames<'_>) -> Option<Volume> {
+fn context_files(layout: &Layout<'_>, names: ContextNames<'_>) -> Option<Volume> {
     let maps = layout.file_maps();
     // keys are listed only where a mode must be given: a list shows nothing but what is in it
-    let modes =
-        layout.files.iter().filter(|file| file.how == How::Mounted && file.mode.is_some()).count() > 0;
+    let modes = layout.files.iter().any(|file| file.how == How::Mounted && file.mode.is_some());
     let items = |map: &Data| modes.then(|| map.keys().map(|key| item(layout, key)).collect::<Vec<_>>());
     let mut volume = Volume { name: CONTEXT_FILES.to_owned(), ..Volume::default() };
     match maps {
         [] => return None,
         [map] => {
             volume.config_map = Some(ConfigMapVolumeSource {
-                name: names.context(0),
+                name: names(0),
                 items: items(map),
                 ..ConfigMapVolumeSource::default()
             });
         }
         maps => {
             let sources = maps.iter().enumerate().map(|(i, map)| VolumeProjection {
-                config_map: Some(ConfigMapProjection {
-                    name: names.context(i),
-                    items: items(map),
-                    optional: None,
-                }),
+                config_map: Some(ConfigMapProjection { name: names(i), items: items(map), optional: None }),
                 ..VolumeProjection::default()
             });
             volume.projected =
@@ -146,7 +157,7 @@ fn context_files(layout: &Layout<'_>, names: &TaskNames<'_>) -> Option<Volume> {
 }
 
 fn item(layout: &Layout<'_>, key: &str) -> KeyToPath {
-    let file = layout.files.iter().find(|file| file.how == How::Mounted && file.keys == [key]);
+    let file = layout.files.iter().find(|file| file.mounted_key() == Some(key));
     KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: file.and_then(|file| file.mode).map(bits) }
 }
 

@@ -9,9 +9,6 @@ use crate::item::file_mode;
 use crate::object_name::{is_key, is_object_name};
 use crate::paths::AbsPath;
 
-/// Readable by the agent's user alone (the Pod's fsGroup adds its group).
-const DEFAULT_MODE: u32 = 0o600;
-
 /// A credential that makes sense.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Credential {
@@ -35,7 +32,8 @@ pub(crate) struct Mount {
     /// One key as the file `path`; without it, all keys in the directory `path`.
     pub(crate) key: Option<String>,
     pub(crate) path: AbsPath,
-    pub(crate) mode: u32,
+    /// without it, one that the agent's user can read
+    pub(crate) mode: Option<u32>,
 }
 
 pub(crate) fn read(specs: &[Spec], workspace: &AbsPath, holder: &str) -> Result<Vec<Credential>, Refusal> {
@@ -67,7 +65,7 @@ fn form(spec: &Spec, workspace: &AbsPath) -> Result<(Option<Env>, Option<Mount>)
     if spec.file_mode.is_some() && path.is_none() {
         return Err("fileMode without mountPath means nothing: add mountPath, or remove fileMode".to_owned());
     }
-    let mode = spec.file_mode.map_or(Ok(DEFAULT_MODE), file_mode)?;
+    let mode = spec.file_mode.map(file_mode).transpose()?;
     let mount = path
         .map(|path| Ok::<_, String>(Mount { key: key.clone(), path: mount_path(&path, workspace)?, mode }))
         .transpose()?;
@@ -132,18 +130,18 @@ mod tests {
             (
                 json!({"name": "a", "secretRef": {"name": "s"}, "mountPath": "/etc/s"}),
                 None,
-                Some(Mount { key: None, path: path("/etc/s"), mode: 0o600 }),
+                Some(Mount { key: None, path: path("/etc/s"), mode: None }),
             ),
             (json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "env": "E"}), env(), None),
             (
                 json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "mountPath": "f", "fileMode": 256}),
                 None,
-                Some(Mount { key: key(), path: path("/workspace/f"), mode: 0o400 }),
+                Some(Mount { key: key(), path: path("/workspace/f"), mode: Some(0o400) }),
             ),
             (
                 json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "env": "E", "mountPath": "/f"}),
                 env(),
-                Some(Mount { key: key(), path: path("/f"), mode: 0o600 }),
+                Some(Mount { key: key(), path: path("/f"), mode: None }),
             ),
         ] {
             let credential = only(spec.clone()).unwrap();

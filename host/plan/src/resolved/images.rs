@@ -3,26 +3,39 @@
 //! May touch: the Agent's image fields.
 
 use kubeopencode_api::agent::AgentSpec;
-use kubeopencode_api::literals::DEFAULT_EXECUTOR_IMAGE;
+use kubeopencode_api::literals::{DEFAULT_ATTACH_IMAGE, DEFAULT_EXECUTOR_IMAGE};
+
+use super::server::Role;
 
 /// The images that the Agent decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Images {
     /// Brings the agent's program; `None`: the builder's choice, else the default.
     pub(crate) agent: Option<String>,
-    /// Runs it.
-    pub(crate) executor: String,
+    executor: String,
+    attach: String,
 }
 
 impl Images {
     /// `agentImage` alone is the executor image: so it was before there were two.
     pub(crate) fn new(spec: &AgentSpec) -> Self {
         let set = |image: &Option<String>| image.clone().filter(|image| !image.is_empty());
-        match (set(&spec.agent_image), set(&spec.executor_image)) {
-            (Some(agent), None) => Self { agent: None, executor: agent },
-            (agent, executor) => {
-                Self { agent, executor: executor.unwrap_or_else(|| DEFAULT_EXECUTOR_IMAGE.to_owned()) }
-            }
+        let (agent, executor) = match (set(&spec.agent_image), set(&spec.executor_image)) {
+            (Some(agent), None) => (None, Some(agent)),
+            both => both,
+        };
+        Self {
+            agent,
+            executor: executor.unwrap_or_else(|| DEFAULT_EXECUTOR_IMAGE.to_owned()),
+            attach: set(&spec.attach_image).unwrap_or_else(|| DEFAULT_ATTACH_IMAGE.to_owned()),
+        }
+    }
+
+    /// What the agent's program runs in.
+    pub(crate) fn worker(&self, role: Role) -> &str {
+        match role {
+            Role::Run | Role::Serve => &self.executor,
+            Role::Attach => &self.attach,
         }
     }
 }
@@ -40,7 +53,8 @@ mod tests {
                 ..AgentSpec::default()
             };
             let images = Images::new(&spec);
-            (images.agent, images.executor)
+            assert_eq!(images.worker(Role::Attach), DEFAULT_ATTACH_IMAGE);
+            (images.agent.clone(), images.worker(Role::Run).to_owned())
         };
         assert_eq!(images(None, None), (None, DEFAULT_EXECUTOR_IMAGE.into()));
         assert_eq!(images(Some("a"), None), (None, "a".into()));

@@ -23,17 +23,17 @@ impl Validator<'_> {
         Err(self.refuse(format!("Secret {} is not named by the item", secret.name)))
     }
 
-    /// Credentials for a host: the hosts that they may go to, none for any.
-    pub(super) fn check_credentials(&self, secret: &str, host: &str) -> Result<Vec<String>, Refusal> {
+    /// Credentials for a host. The Pod's programs send them to no other, also after redirects.
+    pub(super) fn check_credentials(&self, secret: &str, host: &str) -> Result<(), Refusal> {
         self.need(Capability::Secret, "a Secret")?;
         if self.is_named(secret)? {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let Some(grant) = self.granted.secrets.iter().find(|grant| grant.name == secret) else {
             return Err(self.refuse(format!("Secret {secret} is neither named by the item nor granted")));
         };
         if grant.hosts.iter().any(|glob| matches(glob, host) == Ok(true)) {
-            return Ok(grant.hosts.clone());
+            return Ok(());
         }
         Err(self.refuse(format!(
             "Secret {secret} must not go to {host}: its grant names [{}]",

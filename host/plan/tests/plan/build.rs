@@ -10,6 +10,7 @@ use kubeopencode_api::plugin::{BuildRequest, CommandPlan, Entry, Plan};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::{
     Evaluated, ExecutionPlan, Granted, Item, Refusal, Resolved, Settings, agent_key, build, validate,
+    validate_command,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ pub(crate) struct Given {
     pub(crate) configs: BTreeMap<String, KubeOpenCodeConfig>,
     pub(crate) config_maps: BTreeMap<(String, String), Vec<Entry>>,
     pub(crate) builder: fn(&BuildRequest) -> CommandPlan,
+    pub(crate) builder_granted: Granted,
     pub(crate) naming: Naming,
     pub(crate) plugin: Option<Plugin>,
 }
@@ -46,6 +48,7 @@ impl Given {
             configs: configs.map(|config| (config.metadata.namespace.clone().unwrap(), config)).collect(),
             config_maps: config_maps.map(entries).collect(),
             builder: guests::opencode,
+            builder_granted: Granted::none(),
             naming: Naming::Plain,
             plugin: None,
         }
@@ -73,6 +76,7 @@ impl Given {
             });
         }
         let command = (self.builder)(&resolved.build_request(&contexts));
+        let command = validate_command(&resolved, &self.builder_granted, command)?;
         build(&resolved, &contexts, &command, self.naming)
     }
 
@@ -85,7 +89,7 @@ impl Given {
             _ => {
                 let request = resolved.evaluate_request(item, Vec::new());
                 let entries = item.payload["name"].as_str().and_then(map).map(Vec::as_slice);
-                let plan = guests::plan(item, request.mount_path.as_deref(), request.file_mode, entries);
+                let plan = guests::plan(item, request.mount_path.as_deref(), entries);
                 (plan, Granted::builtin(&item.type_))
             }
         };

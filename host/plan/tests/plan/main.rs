@@ -1,9 +1,8 @@
-//! The whole way from the YAML that users write to the Pod and ConfigMaps that a cluster gets.
+//! What the plan makes of answers that no built-in plugin gives, and of very much. What users write and get, with the
+//! real plugins, is in the tests of `kubeopencode render`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod build;
 mod guests;
-mod pods;
-mod refusals;
 mod stable;

@@ -16,7 +16,7 @@ use crate::guests;
 
 type PlanFor = fn(&Item) -> Plan;
 
-const TASK: &str = include_str!("fixtures/quickstart.yaml");
+const TASK: &str = include_str!("fixtures/task.yaml");
 
 fn given(contexts: Value) -> Given {
     let mut given = Given::yaml(TASK);
@@ -103,7 +103,7 @@ fn too_much_is_refused() {
 
     let items: Vec<_> = (0..65).map(|i| json!({"type": "Text", "text": i.to_string()})).collect();
     let refusal = given(Value::from(items)).plan().unwrap_err();
-    assert!(refusal.message.contains("has 65 contexts together with its Agent"), "{refusal}");
+    assert!(refusal.message.contains("has 65 contexts, those of Agent"), "{refusal}");
 }
 
 #[test]
@@ -260,6 +260,10 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
             vec![File { path: "/tools/claude.json".into(), content: b"{}".into(), mode: Some(0o600) }];
         command
     };
+    let refusal = given.plan().unwrap_err();
+    let words = "it brings its program with image \"registry.example/claude:1\", which no grant allows";
+    assert!(refusal.message.contains(words), "{refusal}");
+    given.builder_granted = Granted { images: vec!["registry.example/claude:*".into()], ..Granted::none() };
     let plan = given.plan().unwrap();
     let image = container(&plan, "opencode-init").image.as_deref();
     assert_eq!(image, Some("registry.example/claude:1"), "the Agent names none");

@@ -5,6 +5,7 @@
 use kubeopencode_api::literals::TOOLS_DIR;
 use serde::Serialize;
 
+use super::content::{Source, is_false};
 use super::{How, PlacedDirectory, PlacedFile};
 
 #[derive(Serialize)]
@@ -13,24 +14,34 @@ struct Mapping<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<&'a [String]>,
+    parts: Option<&'a [Source]>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    separator: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_path: Option<String>,
     target_path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_mode: Option<u32>,
+    #[serde(skip_serializing_if = "is_false")]
+    optional: bool,
 }
 
 pub(super) fn file_mappings(files: &[PlacedFile]) -> String {
-    let mappings = files.iter().filter(|file| file.how != How::Mounted).map(|file| Mapping {
-        key: file.keys.first().filter(|_| file.keys.len() == 1).map(String::as_str),
-        parts: (file.keys.len() > 1).then_some(file.keys.as_slice()),
-        source_path: None,
-        target_path: match file.how {
-            How::Joined => format!("{TOOLS_DIR}/{}", file.joined_at()),
-            How::Written | How::Mounted => file.path.as_str().to_owned(),
-        },
-        file_mode: file.mode,
+    let files = files.iter().enumerate().filter(|(_, file)| file.how != How::Mounted);
+    let mappings = files.map(|(i, file)| {
+        let key = file.sources.key();
+        Mapping {
+            key,
+            parts: key.is_none().then_some(file.sources.parts.as_slice()),
+            separator: file.sources.separator,
+            source_path: None,
+            target_path: match file.how {
+                How::Joined => format!("{TOOLS_DIR}/{}", joined_at(i)),
+                How::Written | How::Mounted => file.path.as_str().to_owned(),
+            },
+            file_mode: file.mode,
+            optional: file.optional,
+        }
     });
     json(mappings.collect())
 }
@@ -40,11 +51,18 @@ pub(super) fn dir_mappings(directories: &[PlacedDirectory<'_>]) -> String {
         directories.iter().enumerate().filter(|(_, placed)| placed.written).map(|(i, placed)| Mapping {
             key: None,
             parts: None,
+            separator: "",
             source_path: Some(dir_path(i)),
             target_path: placed.directory.path.as_str().to_owned(),
             file_mode: placed.directory.mode,
+            optional: placed.may_fail,
         });
     json(mappings.collect())
+}
+
+/// Where the `i`-th file lies in the tools volume, when it is joined for a mount.
+pub(in crate::build) fn joined_at(i: usize) -> String {
+    format!(".files/{i}")
 }
 
 /// Where `context-init` finds the `i`-th directory.

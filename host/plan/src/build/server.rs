@@ -1,0 +1,231 @@
+//! The server of a server-mode Agent: Deployment, Service, NetworkPolicy and the ConfigMaps that its Pods mount.
+//!
+//! May touch: the layout. Must not touch: who else has an object of such a name, which the operator looks at.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, Service,
+    ServicePort, ServiceSpec, TCPSocketAction,
+};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::literals::{AGENT_LABEL, APP, APP_LABEL};
+
+use super::layout::Layout;
+use super::{agent, annotate, config_map, digest, notices, owner, pod_spec};
+use crate::evaluated::Evaluated;
+use crate::validate::ServerCommand;
+use crate::{Refusal, Resolved};
+
+/// The container that serves.
+const CONTAINER: &str = "opencode-server";
+/// Name of its port, of the container's and the Service's.
+const PORT: &str = "http";
+/// Seconds between two looks at a server that starts, and at one that runs.
+const STARTUP_PERIOD: i32 = 2;
+const PERIOD: i32 = 10;
+/// Looks until a server that does not start is started again: ten minutes, as long as Tasks wait for it.
+const STARTUP_LOOKS: i32 = 300;
+
+/// What is to be made for a server-mode Agent. All of it is owned by the Agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerObjects {
+    /// `<agent>-server`, one replica.
+    pub deployment: Deployment,
+    /// `<agent>`.
+    pub service: Service,
+    /// `<agent>-server`: only Pods of Tasks reach the port.
+    pub network_policy: NetworkPolicy,
+    /// What its Pods mount, immutable; another content has another name, so that a change rolls the Deployment.
+    pub config_maps: Vec<ConfigMap>,
+    /// `http://<agent>.<namespace>.svc.cluster.local:<port>`
+    pub url: String,
+    /// `sha256:` and the digest of all of them; they and the Pod template carry it as an annotation.
+    pub digest: String,
+    /// What the user should know although all went well.
+    pub notices: Vec<(Reason, String)>,
+}
+
+/// Makes the objects of an Agent's server.
+///
+/// # Errors
+/// Contexts that cannot be there together or are too much, and variables that are set twice.
+pub fn build_server(
+    resolved: &Resolved,
+    contexts: &[Evaluated],
+    server: &ServerCommand,
+) -> Result<ServerObjects, Refusal> {
+    let Some(own) = &resolved.server else {
+        return Err(Refusal::invalid_config(format!(
+            "Agent {}: it has no spec.serverConfig",
+            resolved.agent
+        )));
+    };
+    let layout = Layout::new(resolved, contexts, &server.command)?;
+    let agent = resolved.agent.name.as_str();
+    let content: Vec<_> = layout.config_maps().collect();
+    let content_digest = digest(&content)?;
+    let hash = content_digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
+    let name_of_map = |i: usize| match i {
+        0 => format!("{agent}-server-context-{hash}"),
+        i => format!("{agent}-server-context-{hash}-{i}"),
+    };
+    let maps = content.iter().enumerate();
+    let mut config_maps: Vec<_> =
+        maps.map(|(i, data)| config_map(data, metadata(resolved, name_of_map(i)))).collect();
+    let port = i32::from(own.port);
+    let worker = worker(&layout, port, server.health_path.as_deref().filter(|_| own.password.is_none()));
+    let mut deployment = deployment(resolved, pod_spec(&layout, &name_of_map, worker));
+    let mut service = service(resolved, port);
+    let mut network_policy = network_policy(resolved, port);
+    let digest = digest(&(&deployment, &service, &network_policy, &config_maps))?;
+    let template = deployment.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut());
+    let metadata = [&mut service.metadata, &mut network_policy.metadata, &mut deployment.metadata];
+    for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain(metadata) {
+        annotate(metadata, &digest);
+    }
+    template.into_iter().for_each(|metadata| annotate(metadata, &digest));
+    let notices = notices(resolved, contexts, &server.command);
+    Ok(ServerObjects {
+        deployment,
+        service,
+        network_policy,
+        config_maps,
+        url: own.url.clone(),
+        digest,
+        notices,
+    })
+}
+
+/// A server with a password answers nobody who does not know it, kubelet included: then only its port is looked at.
+fn worker(layout: &Layout<'_>, port: i32, health_path: Option<&str>) -> Container {
+    let named = || IntOrString::String(PORT.to_owned());
+    let tcp = Probe {
+        tcp_socket: Some(TCPSocketAction { port: named(), host: None }),
+        period_seconds: Some(PERIOD),
+        ..Probe::default()
+    };
+    let healthy = match health_path {
+        Some(path) => Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some(path.to_owned()),
+                port: named(),
+                ..HTTPGetAction::default()
+            }),
+            period_seconds: Some(PERIOD),
+            ..Probe::default()
+        },
+        None => tcp.clone(),
+    };
+    Container {
+        name: CONTAINER.to_owned(),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT.to_owned()),
+            container_port: port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        startup_probe: Some(Probe {
+            period_seconds: Some(STARTUP_PERIOD),
+            failure_threshold: Some(STARTUP_LOOKS),
+            ..healthy.clone()
+        }),
+        readiness_probe: Some(healthy),
+        liveness_probe: Some(tcp),
+        ..agent::container(layout)
+    }
+}
+
+fn deployment(resolved: &Resolved, spec: PodSpec) -> Deployment {
+    let mut labels = resolved.pod.spec.labels.clone();
+    labels.extend(labels_of(resolved));
+    Deployment {
+        metadata: metadata(resolved, format!("{}-server", resolved.agent.name)),
+        spec: Some(DeploymentSpec {
+            replicas: Some(1),
+            selector: LabelSelector { match_labels: Some(selector(resolved)), ..LabelSelector::default() },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                spec: Some(spec),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn service(resolved: &Resolved, port: i32) -> Service {
+    Service {
+        metadata: metadata(resolved, resolved.agent.name.clone()),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector(resolved)),
+            ports: Some(vec![ServicePort {
+                name: Some(PORT.to_owned()),
+                port,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::String(PORT.to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// Whoever reaches the server works with the Agent's credentials.
+fn network_policy(resolved: &Resolved, port: i32) -> NetworkPolicy {
+    let pods = |labels| LabelSelector { match_labels: Some(labels), ..LabelSelector::default() };
+    let tasks = BTreeMap::from([(APP_LABEL.to_owned(), APP.to_owned())]);
+    NetworkPolicy {
+        metadata: metadata(resolved, format!("{}-server", resolved.agent.name)),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pods(selector(resolved))),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![NetworkPolicyIngressRule {
+                from: Some(vec![NetworkPolicyPeer {
+                    pod_selector: Some(pods(tasks)),
+                    ..NetworkPolicyPeer::default()
+                }]),
+                ports: Some(vec![NetworkPolicyPort {
+                    port: Some(IntOrString::Int(port)),
+                    protocol: Some("TCP".to_owned()),
+                    end_port: None,
+                }]),
+            }]),
+            egress: None,
+        }),
+    }
+}
+
+fn selector(resolved: &Resolved) -> BTreeMap<String, String> {
+    BTreeMap::from([(AGENT_LABEL.to_owned(), resolved.agent.name.clone())])
+}
+
+fn labels_of(resolved: &Resolved) -> BTreeMap<String, String> {
+    let recommended = [
+        ("name", "kubeopencode-server"),
+        ("instance", &resolved.agent.name),
+        ("component", "server"),
+        ("managed-by", "kubeopencode"),
+    ];
+    let recommended =
+        recommended.into_iter().map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
+    recommended.chain(selector(resolved)).collect()
+}
+
+fn metadata(resolved: &Resolved, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(resolved.agent.namespace.clone()),
+        labels: Some(labels_of(resolved)),
+        owner_references: Some(vec![owner("Agent", &resolved.agent.name, &resolved.agent_uid)]),
+        ..ObjectMeta::default()
+    }
+}

@@ -1,0 +1,58 @@
+//! Server mode: what `Agent.spec.serverConfig` makes of an Agent's Tasks, and where its server is.
+//!
+//! May touch: that field, and what it forbids a Task's context. Must not touch: the server's objects.
+
+use kubeopencode_api::agent::{PasswordRef, ServerConfig};
+use kubeopencode_api::names::ObjectKey;
+
+use crate::Refusal;
+use crate::item::Item;
+use crate::object_name::is_service_name;
+
+/// What the process of a Pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A Task's own agent.
+    Run,
+    /// A Task's client of the Agent's server.
+    Attach,
+    /// The Agent's server.
+    Serve,
+}
+
+/// The server of a server-mode Agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pub(crate) url: String,
+    pub(crate) password: Option<PasswordRef>,
+}
+
+impl Server {
+    pub(super) fn read(config: Option<&ServerConfig>, agent: &ObjectKey) -> Result<Option<Self>, Refusal> {
+        let Some(config) = config else { return Ok(None) };
+        let ObjectKey { namespace, name } = agent;
+        if !is_service_name(name) {
+            return Err(Refusal::invalid_config(format!(
+                "Agent {agent}: with spec.serverConfig its name becomes that of a Service: use at most 63 of a-z, 0-9 \
+                 and -, beginning with a letter"
+            )));
+        }
+        let port = config.port();
+        let url = format!("http://{name}.{namespace}.svc.cluster.local:{port}");
+        Ok(Some(Self { port, url, password: config.password_secret_ref.clone() }))
+    }
+}
+
+/// Refuses a context that would have to be a file: the agent works in the server's Pod, where no Task's files are.
+pub(crate) fn check_item(item: Item, agent: &str) -> Result<Item, Refusal> {
+    if item.mount_path.is_none() {
+        return Ok(item);
+    }
+    let problem = format!(
+        "context \"{}\": mountPath is not supported by server-mode Agent \"{agent}\": let the Agent hold this context, or \
+         leave mountPath out and the text goes in front of the prompt",
+        item.tag_name()
+    );
+    Err(item.refused(problem))
+}

@@ -1,0 +1,142 @@
+//! What a command builder may ask for: the same walls as a context type, and the tools volume.
+//!
+//! May touch: the builder's answer. Must not touch: the contexts.
+
+use kubeopencode_api::literals::TOOLS_DIR;
+use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, ServerPlan, Severity, Tools};
+use kubeopencode_api::report::ResultReader;
+
+use crate::evaluated::TargetFile;
+use crate::paths::AbsPath;
+use crate::resolved::namespaces::matches;
+use crate::{Granted, Refusal, Resolved};
+
+/// How the agent is run, checked. Only [`validate_command`] and [`validate_server`] make one.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// image of the init container that brings the program; the Agent's own comes first
+    pub(crate) tools: Option<ToolsImage>,
+    pub(crate) command: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<EnvVar>,
+    pub(crate) files: Vec<TargetFile>,
+    /// how its output is read; none where the Agent's own command runs in its place
+    pub(crate) reader: Option<ResultReader>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where the program's image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ToolsImage {
+    /// the Agent's `agentImage`, else the default
+    Agents,
+    /// the builder's choice
+    Builders(String),
+}
+
+/// How the Agent's server is run, checked.
+#[derive(Clone, Debug)]
+pub struct ServerCommand {
+    pub(crate) command: Command,
+    pub(crate) health_path: Option<String>,
+}
+
+/// Checks what a command builder made of a Task.
+///
+/// # Errors
+/// The first thing that it must not ask for, as `PluginError`.
+pub fn validate_command(
+    resolved: &Resolved,
+    granted: &Granted,
+    plan: CommandPlan,
+) -> Result<Command, Refusal> {
+    let refuse = |problem: String| Refusal::builder(&resolved.builder, problem);
+    if let Some(extension) = plan.extensions.first() {
+        return Err(refuse(format!(
+            "it asks for \"{}\", which this version does not know: upgrade KubeOpenCode",
+            extension.kind
+        )));
+    }
+    for variable in &plan.env {
+        if let EnvSource::Secret(secret) = &variable.source {
+            let problem =
+                format!("it asks for Secret {}: list it in spec.credentials of the Agent", secret.name);
+            return Err(refuse(problem));
+        }
+    }
+    let files = plan.files.into_iter().map(|file| {
+        let path = path(resolved, &file.path)?;
+        Ok(TargetFile { path, content: file.content, mode: file.mode.map(|mode| mode & 0o777) })
+    });
+    let reader = plan.result_reader.as_deref().filter(|_| resolved.argv.is_empty());
+    Ok(Command {
+        tools: tools(resolved, granted, plan.tools)?,
+        command: plan.command,
+        args: plan.args,
+        env: plan.env,
+        files: files.collect::<Result<_, String>>().map_err(refuse)?,
+        reader: reader.map(result_reader).transpose().map_err(refuse)?,
+        warnings: plan
+            .diagnostics
+            .into_iter()
+            .filter(|remark| remark.severity == Severity::Warning)
+            .map(|remark| remark.message)
+            .collect(),
+    })
+}
+
+/// Checks what a command builder made of an Agent's server.
+///
+/// # Errors
+/// The first thing that it must not ask for, as `PluginError`.
+pub fn validate_server(
+    resolved: &Resolved,
+    granted: &Granted,
+    plan: ServerPlan,
+) -> Result<ServerCommand, Refusal> {
+    // nobody waits for a server's result
+    let command = CommandPlan { result_reader: None, ..plan.command };
+    let command = validate_command(resolved, granted, command)?;
+    let path = plan.health_path.filter(|path| !path.is_empty());
+    if let Some(path) = path.as_ref().filter(|path| !path.starts_with('/')) {
+        let problem = format!("health path \"{path}\" does not begin with \"/\"");
+        return Err(Refusal::builder(&resolved.builder, problem));
+    }
+    Ok(ServerCommand { command, health_path: path })
+}
+
+/// The image must be granted, like every image that a plugin brings, unless the Agent names one in its place.
+fn tools(resolved: &Resolved, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage>, Refusal> {
+    let image = match tools {
+        Tools::None => return Ok(None),
+        Tools::InitContainer(Some(image)) if resolved.images.agent.is_none() => image,
+        Tools::InitContainer(_) => return Ok(Some(ToolsImage::Agents)),
+    };
+    if granted.images.iter().any(|glob| matches(glob, &image) == Ok(true)) {
+        return Ok(Some(ToolsImage::Builders(image)));
+    }
+    let problem = format!(
+        "it brings its program with image \"{image}\", which no grant allows: grant it in the Plugin, or name an image in \
+         spec.agentImage and spec.executorImage of Agent {}",
+        resolved.agent
+    );
+    Err(Refusal::builder(&resolved.builder, problem))
+}
+
+fn path(resolved: &Resolved, written: &str) -> Result<AbsPath, String> {
+    let refuse = |problem: &str| format!("path \"{written}\" {problem}");
+    let workspace = &resolved.workspace;
+    let path = AbsPath::parse(written, Some(workspace)).map_err(refuse)?;
+    let in_tools = path.ancestors().any(|dir| dir == TOOLS_DIR);
+    if !in_tools && !path.is_within(workspace) {
+        return Err(refuse(&format!("lies neither in the workspace nor in {TOOLS_DIR}")));
+    }
+    Ok(path)
+}
+
+fn result_reader(text: &str) -> Result<ResultReader, String> {
+    let reader: ResultReader =
+        serde_json::from_str(text).map_err(|e| format!("its result-reader cannot be read: {e}"))?;
+    reader.check().map_err(|e| e.to_string())?;
+    Ok(reader)
+}
