@@ -19,6 +19,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the operator
     Controller(Controller),
+    /// Print what the operator would make of the Tasks and servers in files, without a cluster
+    Render(Render),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
     /// Take the operator's finalizers off all Tasks, as before it is uninstalled
@@ -46,6 +48,23 @@ pub(crate) struct Controller {
     /// Name of this operator among several
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+}
+
+/// Flags of `kubeopencode render`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Render {
+    /// File or directory with Tasks, Agents, ConfigMaps and KubeOpenCodeConfigs; - reads stdin
+    #[arg(short, long, required = true, value_name = "FILE", num_args = 1..)]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Component of a plugin (.wasm, .wasm.gz or .wasm.zst), installed under the name that it gives itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Vec<PathBuf>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Namespace of the operator, whose KubeOpenCodeConfig holds for all
+    #[arg(long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) operator_namespace: String,
 }
 
 /// Where to listen; `None`: nowhere.

@@ -23,6 +23,28 @@ pub(crate) enum CliError {
     /// A schema that cannot be made.
     #[error("making the CustomResourceDefinitions: {0}")]
     Schema(#[from] serde_json::Error),
+    /// A file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What a file holds makes no sense.
+    #[error("{place}: {problem}")]
+    Object {
+        /// File and object.
+        place: String,
+        /// What is wrong with it, naming the field.
+        problem: String,
+    },
+    /// An object that cannot be written as YAML.
+    #[error("writing YAML: {0}")]
+    Print(String),
+    /// Tasks that cannot run, one message each.
+    #[error("{}", .0.join("\nkubeopencode: "))]
+    Refused(Vec<String>),
     /// The machine said no.
     #[error("{0}")]
     Io(#[from] std::io::Error),

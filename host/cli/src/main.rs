@@ -15,6 +15,7 @@ use crate::error::CliError;
 mod args;
 mod controller;
 mod error;
+mod render;
 
 fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|command| command == "compile-worker") {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     }
     let done = match Args::parse().command {
         Command::Controller(flags) => controller::main(flags),
+        Command::Render(flags) => render::main(&flags),
         Command::Crds => crds(),
         Command::ReleaseFinalizers => release_finalizers(),
     };

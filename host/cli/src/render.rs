@@ -1,0 +1,57 @@
+//! `kubeopencode render`: the objects that the operator would make of the Tasks and servers in files, without a cluster.
+//!
+//! The way is the operator's own: gather (with the ConfigMaps of the files), the real plugins, plan. Only what is read
+//! and where it goes differ. All or nothing: while one Task is refused, nothing is printed.
+//!
+//! May touch: files, stdout, stderr. Must not touch: a cluster.
+
+mod component;
+mod input;
+mod objects;
+mod offline;
+mod schema;
+mod yaml;
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+
+use kubeopencode_plugin_host::{HostOptions, PluginHost};
+
+use crate::args::Render;
+use crate::error::CliError;
+use objects::Objects;
+use offline::Offline;
+
+/// Prints what becomes of the Tasks.
+///
+/// # Errors
+/// Everything that is wrong with the files, their objects or the plugins, and each refused Task in the words of its
+/// condition.
+pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
+    let objects = Objects::read(&input::documents(&flags.filename)?, &flags.namespace)?;
+    let host = PluginHost::new(HostOptions { cache_dir: cache_dir()?, worker: env::current_exe()? })
+        .map_err(|error| CliError::Plugins(error.to_string()))?;
+    for file in &flags.plugin {
+        component::install(&host, file)?;
+    }
+    let offline = Offline { host: &host, objects: &objects, operator_namespace: &flags.operator_namespace };
+    let rendered = crate::runtime()?.block_on(offline.render())?;
+    for warning in &rendered.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let mut out = std::io::stdout().lock();
+    for document in &rendered.documents {
+        writeln!(out, "---\n{document}")?;
+    }
+    Ok(())
+}
+
+/// Where compiled plugins are kept for the next call, which is many times as fast: the user's own cache.
+fn cache_dir() -> Result<PathBuf, CliError> {
+    let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    cache.map(|cache| cache.join("kubeopencode/plugins")).ok_or_else(|| {
+        CliError::Plugins("there is no place for compiled ones: set HOME or XDG_CACHE_HOME".to_owned())
+    })
+}

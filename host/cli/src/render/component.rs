@@ -1,0 +1,48 @@
+//! `--plugin FILE`: a component, compressed or not, installed under the name that it gives itself.
+//!
+//! May touch: the file and the plugin host. Must not touch: grants; it gets what a plugin from a ConfigMap gets.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use kubeopencode_plugin_host::{Kind, LimitClass, LoadError, PluginHost};
+
+use crate::error::CliError;
+
+/// Most bytes that are read: those of the larger class and one, by which the host sees that it is too much.
+const MOST_BYTES: u64 = (32 << 20) + 1;
+
+/// Loads and installs the component of a file.
+///
+/// # Errors
+/// A file that cannot be read, and why it is no plugin.
+pub(super) fn install(host: &PluginHost, path: &Path) -> Result<(), CliError> {
+    let bytes = read(path).map_err(|error| CliError::Read { path: path.to_owned(), error })?;
+    let refuse =
+        |error: LoadError| CliError::Object { place: path.display().to_string(), problem: error.to_string() };
+    let load = |class| match host.load(&bytes, Kind::ContextType, class) {
+        Err(error @ LoadError::WrongWorld { .. }) => {
+            host.load(&bytes, Kind::CommandBuilder, class).map_err(|_| error)
+        }
+        loaded => loaded,
+    };
+    // which class a plugin has is said in the cluster, by its Plugin
+    let plugin = match load(LimitClass::Default) {
+        Err(LoadError::TooLarge { .. } | LoadError::TooExpensive { .. }) => load(LimitClass::Large),
+        loaded => loaded,
+    };
+    plugin.and_then(|plugin| host.install(plugin)).map_err(refuse)
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let decoded: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some("zst") => Box::new(zstd::Decoder::new(file)?),
+        _ => Box::new(file),
+    };
+    let mut bytes = Vec::new();
+    decoded.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

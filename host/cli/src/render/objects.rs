@@ -1,0 +1,177 @@
+//! The objects of the files that a Task's Pod depends on, typed and found by their keys.
+//!
+//! May touch: documents. Must not touch: what a Task comes to.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Resource;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
+use kubeopencode_api::literals::{DEFAULT_NAME, GROUP, VERSION};
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::Task;
+use kubeopencode_operator::caches::key_of;
+use kubeopencode_plan::{is_namespace_name, is_object_name};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::input::Document;
+use super::schema::{self, Schema};
+use crate::error::CliError;
+
+/// The group of the second document's kinds, which are refused like any other unknown kind.
+const OTHER_GROUP: &str = "kubetask.io";
+
+/// What the files hold.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    /// In the order of the files, each with its place, as the Agents are.
+    pub(super) tasks: Vec<(String, Task)>,
+    pub(super) agents: Vec<(String, Agent)>,
+    configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
+    pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
+    seen: HashMap<(String, ObjectKey), String>,
+}
+
+impl Objects {
+    /// Reads and checks all documents. Kinds of other groups are left out: they may be anything.
+    ///
+    /// # Errors
+    /// The first object that the API server would refuse; no Task at all.
+    pub(super) fn read(documents: &[Document], namespace: &str) -> Result<Self, CliError> {
+        let reader = Reader { schemas: schema::all()?, namespace };
+        let mut objects = Self::default();
+        for Document { file, number, value } in documents {
+            let place = format!("{file}: document {number}");
+            objects.add(&reader, &place, value.clone())?;
+        }
+        let servers = objects.agents.iter().any(|(_, agent)| agent.spec.server_config.is_some());
+        if objects.tasks.is_empty() && !servers {
+            return Err(refuse("no Task", "there is nothing to render: name a file that holds one with -f"));
+        }
+        Ok(objects)
+    }
+
+    /// The Agent of this key.
+    pub(super) fn agent(&self, key: &ObjectKey) -> Option<&Agent> {
+        let found = self.agents.iter().find(|(_, agent)| key_of(agent) == *key);
+        found.map(|(_, agent)| agent)
+    }
+
+    /// The spec of the KubeOpenCodeConfig that is read in a namespace.
+    pub(super) fn config(&self, namespace: &str) -> Option<&KubeOpenCodeConfigSpec> {
+        self.configs.get(&ObjectKey::new(namespace, DEFAULT_NAME)).map(|config| &config.spec)
+    }
+
+    fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), CliError> {
+        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version.is_empty() || kind.is_empty() {
+            return Err(refuse(place, "apiVersion and kind are required: is this a Kubernetes object?"));
+        }
+        if version == "v1" && kind == "List" {
+            let items = value["items"].as_array().cloned().unwrap_or_default();
+            return items
+                .into_iter()
+                .enumerate()
+                .try_for_each(|(i, item)| self.add(reader, &format!("{place}: items[{i}]"), item));
+        }
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let own = format!("{GROUP}/{VERSION}");
+        let is_read = (version == "v1" && kind == "ConfigMap")
+            || (version == own
+                && reader.schemas.iter().any(|schema| schema.kind == kind && kind != "ConfigMap"));
+        match (is_read, group == GROUP || group == OTHER_GROUP) {
+            (true, _) => {}
+            (false, true) => {
+                return Err(refuse(
+                    place,
+                    format!("no matches for kind \"{kind}\" in version \"{version}\""),
+                ));
+            }
+            (false, false) => return Ok(()),
+        }
+        match kind.as_str() {
+            "Task" => {
+                let (place, task) = reader.object::<Task>(&kind, place, value)?;
+                self.first(&kind, &task, &place)?;
+                self.tasks.push((place, task));
+            }
+            "Agent" => {
+                let (place, agent) = reader.object::<Agent>(&kind, place, value)?;
+                self.first(&kind, &agent, &place)?;
+                self.agents.push((place, agent));
+            }
+            "ConfigMap" => {
+                let (place, map) = reader.object(&kind, place, value)?;
+                let key = self.first(&kind, &map, &place)?;
+                self.config_maps.insert(key, map);
+            }
+            _ => {
+                let (place, config) = reader.object(&kind, place, value)?;
+                let key = self.first(&kind, &config, &place)?;
+                self.configs.insert(key, config);
+            }
+        }
+        Ok(())
+    }
+
+    /// Its key, if no other document has it.
+    fn first<K: Resource>(&mut self, kind: &str, object: &K, place: &str) -> Result<ObjectKey, CliError> {
+        let key = key_of(object);
+        match self.seen.insert((kind.to_owned(), key.clone()), place.to_owned()) {
+            None => Ok(key),
+            Some(other) => Err(refuse(place, format!("the same object stands in {other}: remove one"))),
+        }
+    }
+}
+
+struct Reader<'a> {
+    schemas: Vec<Schema>,
+    /// Where an object without a namespace goes.
+    namespace: &'a str,
+}
+
+impl Reader<'_> {
+    fn object<K>(&self, kind: &str, place: &str, mut value: Value) -> Result<(String, K), CliError>
+    where
+        K: Resource + DeserializeOwned,
+    {
+        if let Some(object) = value.as_object_mut() {
+            // what a cluster reports of it is no input
+            object.remove("status");
+        }
+        let metadata = &value["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        let namespace = metadata["namespace"].as_str().unwrap_or(self.namespace).to_owned();
+        if name.is_empty() {
+            return Err(refuse(place, format!("{kind}: metadata.name is missing: add it")));
+        }
+        let file = place.split(": document").next().unwrap_or(place);
+        let place = format!("{file}: {kind} {namespace}/{name}");
+        if !is_object_name(&name) {
+            return Err(refuse(&place, "metadata.name: use a-z, 0-9, - and ."));
+        }
+        if !is_namespace_name(&namespace) {
+            return Err(refuse(&place, "metadata.namespace: use a-z, 0-9 and -"));
+        }
+        let schema = self.schemas.iter().find(|schema| schema.kind == kind);
+        schema
+            .map_or(Ok(()), |schema| schema.check(&mut value))
+            .map_err(|problem| refuse(&place, problem))?;
+        let mut object: K =
+            serde_json::from_value(value).map_err(|error| refuse(&place, error.to_string()))?;
+        let metadata = object.meta_mut();
+        // the API server gives a random one; here the same files give the same bytes
+        let uid = || Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{namespace}/{name}").as_bytes()).to_string();
+        metadata.uid = metadata.uid.take().or_else(|| Some(uid()));
+        metadata.namespace = Some(namespace);
+        Ok((place, object))
+    }
+}
+
+fn refuse(place: &str, problem: impl Into<String>) -> CliError {
+    CliError::Object { place: place.to_owned(), problem: problem.into() }
+}

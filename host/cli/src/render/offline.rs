@@ -1,0 +1,111 @@
+//! From the objects of the files to those that the operator would make.
+//!
+//! May touch: the operator's own gather and the plan. Must not touch: how an object is read or printed.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::names::{Naming, ObjectKey};
+use kubeopencode_api::task::Task;
+use kubeopencode_operator::gather::{ConfigMaps, GatherError, gather, gather_server};
+use kubeopencode_plan::{ExecutionPlan, Refusal, ServerObjects, Settings, agent_key, build, build_server};
+use kubeopencode_plugin_host::PluginHost;
+
+use super::objects::Objects;
+use super::yaml::document;
+use crate::error::CliError;
+
+/// What is printed.
+#[derive(Debug, Default)]
+pub(super) struct Rendered {
+    pub(super) documents: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The operator without a cluster.
+pub(super) struct Offline<'a> {
+    pub(super) host: &'a PluginHost,
+    pub(super) objects: &'a Objects,
+    pub(super) operator_namespace: &'a str,
+}
+
+impl ConfigMaps for Objects {
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, kube::Error> {
+        Ok(self.config_maps.get(key).cloned())
+    }
+}
+
+impl Offline<'_> {
+    /// The servers of the Agents, then ConfigMaps and Pod of each Task.
+    ///
+    /// # Errors
+    /// Everything that cannot run, in the words of its condition.
+    pub(super) async fn render(&self) -> Result<Rendered, CliError> {
+        let (mut rendered, mut refused) = (Rendered::default(), Vec::new());
+        for (place, agent) in &self.objects.agents {
+            if agent.spec.server_config.is_none() {
+                continue;
+            }
+            match self.server(agent).await {
+                Ok(server) => {
+                    for map in &server.config_maps {
+                        rendered.documents.push(document(map)?);
+                    }
+                    rendered.documents.push(document(&server.deployment)?);
+                    rendered.documents.push(document(&server.service)?);
+                    rendered.documents.push(document(&server.network_policy)?);
+                    rendered.warn(place, &server.notices);
+                }
+                Err(refusal) => refused.push(format!("{place}: {}: {refusal}", refusal.reason)),
+            }
+        }
+        for (place, task) in &self.objects.tasks {
+            match self.plan(task).await {
+                Ok(plan) => {
+                    for map in &plan.config_maps {
+                        rendered.documents.push(document(map)?);
+                    }
+                    rendered.documents.push(document(&plan.pod)?);
+                    rendered.warn(place, &plan.notices);
+                }
+                Err(refusal) => refused.push(format!("{place}: {}: {refusal}", refusal.reason)),
+            }
+        }
+        if refused.is_empty() { Ok(rendered) } else { Err(CliError::Refused(refused)) }
+    }
+
+    async fn plan(&self, task: &Task) -> Result<ExecutionPlan, Refusal> {
+        let key = agent_key(task)?;
+        let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
+        let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
+        let gathered = gather(self.host, self.objects, task, agent, &settings).await.map_err(refusal)?;
+        build(&gathered.resolved, &gathered.contexts, &gathered.command, Naming::Plain)
+    }
+
+    async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
+        let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
+        let settings = self.settings(namespace, namespace);
+        let gathered = gather_server(self.host, self.objects, agent, &settings).await.map_err(refusal)?;
+        build_server(&gathered.resolved, &gathered.contexts, &gathered.command)
+    }
+
+    fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
+        let [task, pod, operator] = [task_namespace, pod_namespace, self.operator_namespace]
+            .map(|namespace| self.objects.config(namespace));
+        Settings::resolve(task, pod, operator)
+    }
+}
+
+impl Rendered {
+    fn warn(&mut self, place: &str, notices: &[(Reason, String)]) {
+        self.warnings.extend(notices.iter().map(|(reason, message)| format!("{place}: {reason}: {message}")));
+    }
+}
+
+/// Nothing comes later here: what is missing is refused.
+fn refusal(error: GatherError) -> Refusal {
+    match error {
+        GatherError::Refused(refusal) | GatherError::Missing(refusal) => refusal,
+        GatherError::Api(error) => Refusal::context(error.to_string()),
+    }
+}

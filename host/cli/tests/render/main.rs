@@ -1,0 +1,10 @@
+//! `kubeopencode render`, as a user calls it: these files, these objects, these words.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod command_line;
+mod contract;
+mod plugins;
+mod program;
+mod refusals;
+mod restricted;

@@ -1,0 +1,37 @@
+//! Runs the program and says what it said.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+/// The folder of the fixtures, which calls run in, so that messages show no path of this machine.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/fixtures")
+}
+
+/// `kubeopencode render` with these arguments and this stdin. Compiled plugins stay between the tests.
+pub(crate) fn render(args: &[&str], stdin: &str) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kubeopencode"))
+        .arg("render")
+        .args(args)
+        .current_dir(fixtures())
+        .env_clear()
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+}
