@@ -16,6 +16,8 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 
+use kubeopencode_operator::gather::Plugins;
+use kubeopencode_operator::metrics::Metrics;
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 
 use crate::args::Render;
@@ -35,7 +37,8 @@ pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
     for file in &flags.plugin {
         component::install(&host, file)?;
     }
-    let offline = Offline { host: &host, objects: &objects, operator_namespace: &flags.operator_namespace };
+    let plugins = Plugins { host: &host, metrics: &Metrics::default() };
+    let offline = Offline { plugins, objects: &objects, operator_namespace: &flags.operator_namespace };
     let rendered = crate::runtime()?.block_on(offline.render())?;
     for warning in &rendered.warnings {
         eprintln!("warning: {warning}");

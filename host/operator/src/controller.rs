@@ -1,9 +1,10 @@
 //! The watches, and who is looked at when: streams in, looks out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
@@ -30,6 +31,7 @@ use crate::inspect::Inspections;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Touched};
 use crate::reconcile::{Operator, ReconcileError, waiting};
+use crate::server::{SERVER_SELECTOR, Servers, agent_of};
 use crate::sweep;
 use crate::view::PodView;
 use crate::writer::Writer;
@@ -49,6 +51,7 @@ const LAST_LOOKS: Duration = Duration::from_secs(5);
 struct Wakes {
     tasks: UnboundedSender<ObjectKey>,
     agents: UnboundedSender<ObjectKey>,
+    servers: UnboundedSender<ObjectKey>,
 }
 
 /// Runs the controllers until `shutdown`; looks under way are finished.
@@ -71,6 +74,17 @@ pub(crate) async fn run(
     });
     let (task_wakes, woken_tasks) = unbounded_channel();
     let (agent_wakes, woken_agents) = unbounded_channel();
+    let (server_wakes, woken_servers) = unbounded_channel();
+    let (deployments, deployments_writer) = store::<Deployment>();
+    let servers = Arc::new(Servers {
+        client: client.clone(),
+        host: Arc::clone(&options.host),
+        metrics: Arc::clone(&metrics),
+        caches: Arc::clone(&caches),
+        deployments: deployments.clone(),
+        wake: server_wakes.clone(),
+        failures: Mutex::default(),
+    });
     let (events, send_events) = Events::new(client.clone(), &options.identity);
     let operator = Arc::new(Operator {
         client: client.clone(),
@@ -89,7 +103,7 @@ pub(crate) async fn run(
         failures: Failures::default(),
         inspections: Inspections::default(),
     });
-    let wakes = Arc::new(Wakes { tasks: task_wakes, agents: agent_wakes });
+    let wakes = Arc::new(Wakes { tasks: task_wakes, agents: agent_wakes, servers: server_wakes });
 
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
@@ -97,8 +111,9 @@ pub(crate) async fn run(
     let agents = watch_agents(&client, agents_writer, Arc::clone(&operator), Arc::clone(&wakes));
     let configs = watch_configs(&client, configs_writer, Arc::clone(&operator), Arc::clone(&wakes));
     let ledgers = pump_ledgers(Arc::clone(&operator), woken_agents);
+    let of_servers = watch_deployments(&client, deployments_writer, Arc::clone(&wakes));
     let background = async {
-        futures::join!(pods, agents, configs, ledgers, send_events);
+        futures::join!(pods, agents, configs, of_servers, ledgers, send_events);
     };
     let work = async {
         let mut pods_known = pods_known;
@@ -107,6 +122,11 @@ pub(crate) async fn run(
         ready.set();
         let tasks = watch_tasks(&client, tasks_writer, Arc::clone(&operator));
         let sweeps = sweep::run(Arc::clone(&operator), tasks_reader.clone());
+        let serving = async {
+            if deployments.wait_until_ready().await.is_ok() {
+                servers.run(woken_servers).await;
+            }
+        };
         let cleanups = async {
             if tasks_reader.wait_until_ready().await.is_ok() {
                 cleanup::run(Arc::clone(&operator), Arc::clone(&operator.writer.finished)).await;
@@ -122,6 +142,7 @@ pub(crate) async fn run(
             () = controller => {}
             () = sweeps => {}
             () = cleanups => {}
+            () = serving => {}
         }
     };
     let patience = async {
@@ -300,7 +321,24 @@ async fn watch_agents(
         }
         if changed || gone {
             operator.agent_changed(&key, |task| drop(wakes.tasks.send(task)));
+            drop(wakes.servers.send(key.clone()));
             drop(wakes.agents.send(key));
+        }
+    })
+    .await;
+}
+
+/// The Deployments of servers: what becomes of them is told by their Agents.
+async fn watch_deployments(client: &Client, writer: StoreWriter<Deployment>, wakes: Arc<Wakes>) {
+    let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
+    let slim = watcher(Api::<Deployment>::all(client.clone()), of_servers)
+        .default_backoff()
+        .modify(|deployment| deployment.metadata.managed_fields = None);
+    each(reflector(writer, slim), "Deployments", |event| {
+        if let Event::Apply(deployment) | Event::Delete(deployment) = &event {
+            if let Some(agent) = agent_of(deployment) {
+                drop(wakes.servers.send(agent));
+            }
         }
     })
     .await;
@@ -320,6 +358,9 @@ async fn watch_configs(
         // deadlines move with the settings: everybody who is not over looks again
         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
             operator.writer.finished.notify_one();
+            for agent in operator.caches.agents.state() {
+                drop(wakes.servers.send(key_of(agent.as_ref())));
+            }
             for guarded in operator.caches.tasks.state() {
                 let over =
                     |task: &Task| task.status.as_ref().and_then(|s| s.phase).is_some_and(Phase::is_terminal);

@@ -5,8 +5,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use kube::api::Api;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{ConditionType, Reason};
 use kubeopencode_api::names::ObjectKey;
@@ -19,12 +22,49 @@ use kubeopencode_plan::{
     Command, Evaluated, Granted, Item, Refusal, Resolved, ServerCommand, Settings, is_built_in,
     is_object_name, validate, validate_command, validate_server,
 };
-use kubeopencode_plugin_host::{CallError, Plugin, PluginHost};
+use kubeopencode_plugin_host::{CallError, Plugin, PluginHost, outcome};
+
+use crate::metrics::Metrics;
 
 /// Reads ConfigMaps by name.
 pub trait ConfigMaps: Send + Sync {
     /// The ConfigMap, or `None` where there is none.
     fn get(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<ConfigMap>, kube::Error>> + Send;
+}
+
+/// Reads them from the API server.
+pub(crate) struct Live<'a>(pub &'a Client);
+
+impl ConfigMaps for Live<'_> {
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, kube::Error> {
+        Api::namespaced(self.0.clone(), &key.namespace).get_opt(&key.name).await
+    }
+}
+
+/// The plugins, and where their calls are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugins<'a> {
+    /// Who calls them.
+    pub host: &'a PluginHost,
+    /// Who counts.
+    pub metrics: &'a Metrics,
+}
+
+impl Plugins<'_> {
+    /// Calls a plugin on a thread that may block: a bad one takes seconds until its epoch ends.
+    async fn call<T: Send + 'static>(
+        self,
+        plugin: &Arc<Plugin>,
+        f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let (started, called) = (Instant::now(), Arc::clone(plugin));
+        let answer = tokio::task::spawn_blocking(move || f(&called)).await.unwrap_or_else(|error| {
+            Err(CallError::Trap { reason: format!("the thread of the call ended: {error}"), words: None })
+        });
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics.plugin_called(&plugin.descriptor().name, outcome(&answer), seconds);
+        answer
+    }
 }
 
 /// What a Task's Pod is planned from.
@@ -87,7 +127,7 @@ impl From<Unplanned> for GatherError {
 /// # Errors
 /// See [`GatherError`].
 pub async fn gather(
-    host: &PluginHost,
+    host: Plugins<'_>,
     reads: &impl ConfigMaps,
     task: &Task,
     agent: &Agent,
@@ -99,7 +139,7 @@ pub async fn gather(
     let builder = command_builder(host, name)?;
     used(&mut plugins, name, &builder);
     let request = resolved.build_request(&contexts);
-    let plan = call(&builder, move |builder| builder.build(&request)).await;
+    let plan = host.call(&builder, move |builder| builder.build(&request)).await;
     let plan = plan.map_err(|error| unbuilt(name, error))?;
     let command = validate_command(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
     Ok(Gathered { resolved, contexts, command, plugins })
@@ -110,7 +150,7 @@ pub async fn gather(
 /// # Errors
 /// See [`GatherError`].
 pub async fn gather_server(
-    host: &PluginHost,
+    host: Plugins<'_>,
     reads: &impl ConfigMaps,
     agent: &Agent,
     settings: &Settings,
@@ -125,7 +165,7 @@ pub async fn gather_server(
         ))));
     }
     let request = resolved.serve_request(&contexts);
-    let plan = call(&builder, move |builder| builder.serve(&request)).await;
+    let plan = host.call(&builder, move |builder| builder.serve(&request)).await;
     let plan = plan.map_err(|error| unbuilt(name, error))?;
     let command = validate_server(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
     Ok(GatheredServer { resolved, contexts, command })
@@ -133,7 +173,7 @@ pub async fn gather_server(
 
 /// Evaluates all items, and says which plugins did.
 async fn contexts(
-    host: &PluginHost,
+    host: Plugins<'_>,
     reads: &impl ConfigMaps,
     resolved: &Resolved,
 ) -> Result<(Vec<Evaluated>, Vec<UsedPlugin>), GatherError> {
@@ -169,13 +209,13 @@ impl<R: ConfigMaps> Known<'_, R> {
 }
 
 async fn evaluate(
-    host: &PluginHost,
+    host: Plugins<'_>,
     known: &mut Known<'_, impl ConfigMaps>,
     resolved: &Resolved,
     item: &Item,
     plugins: &mut Vec<UsedPlugin>,
 ) -> Result<Evaluated, Unplanned> {
-    let Some(plugin) = host.context_type(&item.type_) else {
+    let Some(plugin) = host.host.context_type(&item.type_) else {
         return Err(Unplanned::Missing(item.no_plugin()));
     };
     used(plugins, &item.type_, &plugin);
@@ -185,7 +225,7 @@ async fn evaluate(
     let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
     for _ in 0..=MAX_ROUNDS {
         let request = resolved.evaluate_request(item, std::mem::take(&mut inputs));
-        let outcome = call(&plugin, move |plugin| plugin.evaluate(&request)).await;
+        let outcome = host.call(&plugin, move |plugin| plugin.evaluate(&request)).await;
         match outcome.map_err(|error| unplanned(item, error))? {
             Outcome::Ready(plan) => {
                 let granted =
@@ -272,8 +312,8 @@ fn size(value: &Answer) -> usize {
     }
 }
 
-fn command_builder(host: &PluginHost, name: &str) -> Result<Arc<Plugin>, GatherError> {
-    host.command_builder(name).ok_or_else(|| {
+fn command_builder(host: Plugins<'_>, name: &str) -> Result<Arc<Plugin>, GatherError> {
+    host.host.command_builder(name).ok_or_else(|| {
         GatherError::Missing(Refusal {
             condition: ConditionType::Accepted,
             reason: Reason::PluginError,
@@ -295,17 +335,6 @@ fn unbuilt(name: &str, error: CallError) -> GatherError {
         other => format!("command builder \"{name}\": {other}"),
     };
     GatherError::Refused(Refusal { condition: ConditionType::Accepted, reason, message })
-}
-
-/// Calls a plugin on a thread that may block: a bad one takes seconds until its epoch ends.
-async fn call<T: Send + 'static>(
-    plugin: &Arc<Plugin>,
-    f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
-) -> Result<T, CallError> {
-    let plugin = Arc::clone(plugin);
-    tokio::task::spawn_blocking(move || f(&plugin)).await.unwrap_or_else(|error| {
-        Err(CallError::Trap { reason: format!("the thread of the call ended: {error}"), words: None })
-    })
 }
 
 fn used(plugins: &mut Vec<UsedPlugin>, type_: &str, plugin: &Plugin) {

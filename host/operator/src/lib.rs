@@ -34,6 +34,7 @@ pub mod pods;
 mod reconcile;
 mod remove;
 mod serve;
+pub mod server;
 pub mod status;
 mod sweep;
 pub mod uninstall;

@@ -35,6 +35,17 @@ struct ReasonLabel {
     reason: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    plugin: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -48,6 +59,8 @@ pub struct Metrics {
     queue_length: Family<AgentLabels, Gauge>,
     reconcile: Histogram,
     errors: Family<ReasonLabel, Counter>,
+    plugin_calls: Family<CallLabels, Counter>,
+    plugin_seconds: Family<PluginLabel, Histogram>,
 }
 
 impl Default for Metrics {
@@ -65,6 +78,11 @@ impl Default for Metrics {
             queue_length: Family::default(),
             reconcile: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             errors: Family::default(),
+            plugin_calls: Family::default(),
+            // twenty microseconds to the longest that a call may take
+            plugin_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.00002, 3.0, 12))
+            }),
             registry: Registry::default(),
         };
         let Metrics {
@@ -77,6 +95,8 @@ impl Default for Metrics {
             queue_length,
             reconcile,
             errors,
+            plugin_calls,
+            plugin_seconds,
             ..
         } = &metrics;
         // the encoder adds `_total` to a counter's name
@@ -93,6 +113,12 @@ impl Default for Metrics {
         registry.register("agent_queue_length", "Tasks that wait for an Agent", queue_length.clone());
         registry.register("reconcile_duration_seconds", "One look at a Task", reconcile.clone());
         registry.register("reconcile_errors", "Looks at a Task that failed and are repeated", errors.clone());
+        registry.register("plugin_calls", "Calls of plugins, by how they ended", plugin_calls.clone());
+        registry.register(
+            "plugin_call_seconds",
+            "One call of a plugin, its wait for a turn included",
+            plugin_seconds.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The operator's version", build);
         Self { registry, ..metrics }
@@ -140,6 +166,12 @@ impl Metrics {
         self.errors.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
     }
 
+    /// A plugin was called; `outcome` is a word from a small fixed set.
+    pub fn plugin_called(&self, plugin: &str, outcome: &'static str, seconds: f64) {
+        self.plugin_calls.get_or_create(&CallLabels { plugin: plugin.to_owned(), outcome }).inc();
+        self.plugin_seconds.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).observe(seconds);
+    }
+
     /// All of them, as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -162,6 +194,7 @@ mod tests {
         metrics.launched(true, 1.0);
         metrics.agent(&ObjectKey::new("team", "default"), Some(3), 2);
         metrics.failed("conflict");
+        metrics.plugin_called("Text", "ok", 0.0001);
         let text = metrics.text();
         for line in [
             "kubeopencode_tasks_total{namespace=\"team\",phase=\"Running\"} 1",
@@ -173,6 +206,8 @@ mod tests {
             "kubeopencode_agent_queue_length{namespace=\"team\",agent=\"default\"} 2",
             "kubeopencode_reconcile_duration_seconds_count 0",
             "kubeopencode_reconcile_errors_total{reason=\"conflict\"} 1",
+            "kubeopencode_plugin_calls_total{plugin=\"Text\",outcome=\"ok\"} 1",
+            "kubeopencode_plugin_call_seconds_count{plugin=\"Text\"} 1",
             "kubeopencode_build_info{version=",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

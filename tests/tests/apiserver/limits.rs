@@ -156,6 +156,52 @@ async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
 }
 
 #[tokio::test]
+async fn zero_is_no_limit() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 0")).await;
+        let _operator = stage.operator();
+        stage.create_tasks(&task("t", "run-on"), 5).await;
+        for i in 0..5 {
+            let running = stage.phase(&format!("t-{i}"), Phase::Running).await;
+            assert_eq!(
+                words(&running, "Queued"),
+                ("False", "NoLimits", "Agent \"default\" has no capacity or quota limits")
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_mode_agent_has_limits_and_resources_too() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage
+            .apply(&agent("serverConfig: {}, maxConcurrentTasks: 1, podSpec: {resources: {requests: {memory: 512Mi, cpu: 500m}}}"))
+            .await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        stage.apply(&task("b", "run-on")).await;
+        let queued = stage.phase("b", Phase::Queued).await;
+        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+        let api = stage.api::<k8s_openapi::api::apps::v1::Deployment>();
+        let is_there = |there: Option<&k8s_openapi::api::apps::v1::Deployment>| there.is_some();
+        kube::runtime::wait::await_condition(api.clone(), "default-server", is_there).await.unwrap();
+        let server = api.get("default-server").await.unwrap().spec.unwrap().template.spec.unwrap();
+        let pod = stage.pods().get("a-pod").await.unwrap().spec.unwrap();
+        for container in [&server.containers[0], &pod.containers[0]] {
+            let requests = container.resources.as_ref().unwrap().requests.as_ref().unwrap();
+            assert_eq!((requests["memory"].0.as_str(), requests["cpu"].0.as_str()), ("512Mi", "500m"));
+        }
+        stage.stop_task("a").await;
+        stage.phase("b", Phase::Running).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_raised_limit_lets_the_next_ones_in() {
     scenario(async |stage| {
         stage.apply(TEAM).await;

@@ -16,6 +16,7 @@ mod definitions;
 mod deletion;
 mod documents;
 mod ends;
+mod events;
 mod faults;
 mod limits;
 mod several;

@@ -7,9 +7,8 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::{Naming, ObjectKey};
 use kubeopencode_api::task::Task;
-use kubeopencode_operator::gather::{ConfigMaps, GatherError, gather, gather_server};
+use kubeopencode_operator::gather::{ConfigMaps, GatherError, Plugins, gather, gather_server};
 use kubeopencode_plan::{ExecutionPlan, Refusal, ServerObjects, Settings, agent_key, build, build_server};
-use kubeopencode_plugin_host::PluginHost;
 
 use super::objects::Objects;
 use super::yaml::document;
@@ -24,7 +23,7 @@ pub(super) struct Rendered {
 
 /// The operator without a cluster.
 pub(super) struct Offline<'a> {
-    pub(super) host: &'a PluginHost,
+    pub(super) plugins: Plugins<'a>,
     pub(super) objects: &'a Objects,
     pub(super) operator_namespace: &'a str,
 }
@@ -78,14 +77,14 @@ impl Offline<'_> {
         let key = agent_key(task)?;
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
-        let gathered = gather(self.host, self.objects, task, agent, &settings).await.map_err(refusal)?;
+        let gathered = gather(self.plugins, self.objects, task, agent, &settings).await.map_err(refusal)?;
         build(&gathered.resolved, &gathered.contexts, &gathered.command, Naming::Plain)
     }
 
     async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let settings = self.settings(namespace, namespace);
-        let gathered = gather_server(self.host, self.objects, agent, &settings).await.map_err(refusal)?;
+        let gathered = gather_server(self.plugins, self.objects, agent, &settings).await.map_err(refusal)?;
         build_server(&gathered.resolved, &gathered.contexts, &gathered.command)
     }
 

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Client;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{ConditionType, Reason, find};
@@ -17,7 +14,7 @@ use super::{Case, Looked, Operator, ReconcileError, SOON, waiting};
 use crate::admission::Turn;
 use crate::answers::{Denied, REFUSAL_PATIENCE};
 use crate::decide::Doomed;
-use crate::gather::{ConfigMaps, GatherError, gather};
+use crate::gather::{GatherError, Live, Plugins, gather};
 use crate::launch::{LaunchError, Launcher};
 use crate::ledger::Blocked;
 use crate::status::Draft;
@@ -26,15 +23,6 @@ use crate::status::Draft;
 const LATER: Duration = Duration::from_secs(15);
 /// Until a start is asked for again while the operator comes up.
 const AT_START: Duration = Duration::from_millis(100);
-
-/// Reads ConfigMaps from the API server.
-struct Live<'a>(&'a Client);
-
-impl ConfigMaps for Live<'_> {
-    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, kube::Error> {
-        Api::namespaced(self.0.clone(), &key.namespace).get_opt(&key.name).await
-    }
-}
 
 impl Operator {
     pub(super) async fn launch(&self, case: &Case<'_>) -> Looked {
@@ -52,21 +40,16 @@ impl Operator {
             };
             return self.missing(case, &agent_key, &missing).await;
         };
-        if agent.spec.server_config.is_some() {
-            let message = format!(
-                "spec.serverConfig of Agent {agent_key}: this version has no server mode; remove it, or name another Agent"
-            );
-            return self.refuse(case, &Refusal::invalid_config(message)).await;
-        }
         let limited = agent.spec.is_limited();
         // who waits already asks first: its place is told without evaluating it again
-        if limited && in_line(case.task) {
-            if let Some(wait) = self.queue(case, &agent_key, &agent).await? {
-                return Ok(wait);
-            }
-        }
-        let gathered = match gather(&self.host, &Live(&self.client), case.task, &agent, &case.settings).await
+        if limited
+            && in_line(case.task)
+            && let Some(wait) = self.queue(case, &agent_key, &agent).await?
         {
+            return Ok(wait);
+        }
+        let plugins = Plugins { host: &self.host, metrics: &self.metrics };
+        let gathered = match gather(plugins, &Live(&self.client), case.task, &agent, &case.settings).await {
             Ok(gathered) => gathered,
             Err(GatherError::Api(error)) => return Err(error.into()),
             Err(error) => {
@@ -80,10 +63,8 @@ impl Operator {
                 };
             }
         };
-        if limited {
-            if let Some(wait) = self.queue(case, &agent_key, &agent).await? {
-                return Ok(wait);
-            }
+        if limited && let Some(wait) = self.queue(case, &agent_key, &agent).await? {
+            return Ok(wait);
         }
         let launcher = Launcher {
             client: &self.client,

@@ -1,0 +1,114 @@
+//! Objects of a server: made once, kept as planned, removed; only where they belong to the Agent.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Client, Resource, ResourceExt};
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::literals::CONTEXT_FILES_VOLUME;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::answers::{is_conflict, is_not_found};
+
+/// Who the API server sees as the writer of these objects' fields.
+const FIELD_MANAGER: &str = "kubeopencode";
+
+/// What became of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is there as planned.
+    AsPlanned,
+    /// Its name is held by an object that does not belong to the Agent: kind and name.
+    Taken(String),
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what makes an Agent's server; Pods of Tasks are made by launch alone"
+)]
+/// Makes an object, or brings it back to its plan where `mutable`.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub(crate) async fn keep<K>(
+    client: &Client,
+    agent: &Agent,
+    planned: &K,
+    mutable: bool,
+) -> Result<Kept, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let (api, name) = (api::<K>(client, agent), planned.name_any());
+    let there = match api.get_metadata_opt(&name).await? {
+        Some(there) => there.metadata,
+        None => match api.create(&PostParams::default(), planned).await {
+            Ok(_) => return Ok(Kept::AsPlanned),
+            // somebody was faster: the next look sees who
+            Err(error) => return Err(error),
+        },
+    };
+    let owners = there.owner_references.iter().flatten();
+    if !owners.into_iter().any(|owner| Some(&owner.uid) == agent.metadata.uid.as_ref()) {
+        return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
+    }
+    if mutable {
+        let mut planned = planned.clone();
+        planned.meta_mut().uid = there.uid;
+        // what people changed by hand is changed back; what stands as planned costs no revision
+        api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&planned)).await?;
+    }
+    Ok(Kept::AsPlanned)
+}
+
+/// Deletes an object of the Agent in the background; one of somebody else stays.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove<K>(client: &Client, agent: &Agent, name: &str) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api = api::<K>(client, agent);
+    let Some(there) = api.get_metadata_opt(name).await? else { return Ok(()) };
+    if there.owner_references().iter().all(|owner| Some(&owner.uid) != agent.metadata.uid.as_ref()) {
+        return Ok(());
+    }
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: there.uid(), resource_version: None }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Names of the ConfigMaps with the contexts that a Deployment's Pods mount.
+pub(crate) fn config_maps_of(deployment: &Deployment) -> Vec<String> {
+    let volumes =
+        deployment.spec.iter().filter_map(|spec| spec.template.spec.as_ref()).flat_map(|pod| &pod.volumes);
+    let ours = volumes.flatten().filter(|volume| volume.name == CONTEXT_FILES_VOLUME);
+    let names = ours.flat_map(|volume| {
+        let plain = volume.config_map.iter().map(|map| &map.name);
+        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let projected = projected.filter_map(|source| source.config_map.as_ref()).map(|map| &map.name);
+        plain.chain(projected).cloned().collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+fn api<K>(client: &Client, agent: &Agent) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), agent.metadata.namespace.as_deref().unwrap_or_default())
+}

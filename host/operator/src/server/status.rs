@@ -1,0 +1,197 @@
+//! What a server's Agent says of it. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kubeopencode_api::agent::{AgentStatus, ServerStatus};
+use kubeopencode_api::condition::{self, ConditionType, Is, Reason};
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_plan::Refusal;
+use serde_json::{Value, json};
+
+/// How a server stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerState {
+    /// Names and address, as soon as the objects are there; `None` while they are not.
+    server: Option<ServerStatus>,
+    /// What the conditions say: none for an Agent without a server.
+    conditions: Vec<(ConditionType, Is, Reason, String)>,
+}
+
+impl ServerState {
+    /// The Agent has no server (any more).
+    pub fn none() -> Self {
+        Self { server: None, conditions: Vec::new() }
+    }
+
+    /// Both objects are there; the Deployment as the watch shows it.
+    pub fn of(agent: &ObjectKey, url: String, deployment: Option<&Deployment>) -> Self {
+        let name = super::deployment_name(&agent.name);
+        let status = deployment.and_then(|deployment| deployment.status.as_ref());
+        let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+        let server = ServerStatus {
+            url,
+            deployment_name: name.clone(),
+            service_name: agent.name.clone(),
+            ready_replicas: ready,
+        };
+        let observed = status.and_then(|status| status.observed_generation);
+        let current = observed.is_some() && observed == deployment.and_then(|d| d.metadata.generation);
+        let updated = status.and_then(|status| status.updated_replicas).unwrap_or(0) > 0;
+        let failing = why_not(deployment);
+        let ready_condition = if current && updated && ready > 0 {
+            (
+                ConditionType::ServerReady,
+                Is::True,
+                Reason::DeploymentReady,
+                format!("Deployment \"{name}\" is ready"),
+            )
+        } else {
+            let message = match &failing {
+                Some(why) => format!("Deployment \"{name}\" is not ready: {why}"),
+                None => format!("Deployment \"{name}\" is not ready yet"),
+            };
+            (ConditionType::ServerReady, Is::False, Reason::DeploymentNotReady, message)
+        };
+        let healthy = if ready > 0 {
+            (
+                ConditionType::ServerHealthy,
+                Is::True,
+                Reason::DeploymentHealthy,
+                "The server answers its probes".to_owned(),
+            )
+        } else {
+            // while it starts nobody knows yet
+            let starts = failing.is_none() && !(current && updated);
+            let is = if starts { Is::Unknown } else { Is::False };
+            (
+                ConditionType::ServerHealthy,
+                is,
+                Reason::DeploymentUnhealthy,
+                "No server answers its probes".to_owned(),
+            )
+        };
+        Self { server: Some(server), conditions: vec![ready_condition, healthy] }
+    }
+
+    /// A name is held by an object of somebody else.
+    pub fn name_conflict(taken: &str) -> Self {
+        let message = format!(
+            "{taken} exists and does not belong to this Agent; it is left alone: rename the Agent, or remove that object"
+        );
+        Self::failed(Reason::NameConflict, message)
+    }
+
+    /// The Agent makes no sense as a server, or something that it names is missing.
+    pub fn refused(refusal: &Refusal) -> Self {
+        Self::failed(refusal.reason, refusal.message.clone())
+    }
+
+    fn failed(reason: Reason, message: String) -> Self {
+        let healthy = (
+            ConditionType::ServerHealthy,
+            Is::False,
+            Reason::DeploymentUnhealthy,
+            "There is no server".to_owned(),
+        );
+        Self {
+            server: None,
+            conditions: vec![(ConditionType::ServerReady, Is::False, reason, message), healthy],
+        }
+    }
+
+    /// The merge patch of `status` that says so, or `None` where it says so already.
+    pub fn patch(&self, status: &AgentStatus, generation: Option<i64>, now: Timestamp) -> Option<Value> {
+        let mut conditions = status.conditions.clone();
+        if self.conditions.is_empty() {
+            conditions.clear();
+        }
+        for (type_, is, reason, message) in &self.conditions {
+            condition::set(&mut conditions, *type_, *is, *reason, message, generation, now);
+        }
+        if conditions == status.conditions && self.server == status.server_status {
+            return None;
+        }
+        let conditions = if conditions.is_empty() { Value::Null } else { json!(conditions) };
+        Some(json!({"serverStatus": self.server, "conditions": conditions}))
+    }
+}
+
+/// What the Deployment's own conditions say.
+fn why_not(deployment: Option<&Deployment>) -> Option<String> {
+    let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
+    let failing = conditions.iter().find(|c| {
+        (c.type_ == "ReplicaFailure" && c.status == "True")
+            || (c.type_ == "Progressing" && c.status == "False")
+    });
+    failing.and_then(|c| c.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "http://slack-agent.platform.svc.cluster.local:4096";
+
+    fn agent() -> ObjectKey {
+        ObjectKey::new("platform", "slack-agent")
+    }
+
+    fn state(deployment: Value) -> ServerState {
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        ServerState::of(&agent(), URL.to_owned(), Some(&deployment))
+    }
+
+    fn said(state: &ServerState) -> Vec<String> {
+        let text = |(type_, is, reason, message): &(ConditionType, Is, Reason, String)| {
+            format!("{type_}={is:?} {reason}: {message}")
+        };
+        state.conditions.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_new_deployment_has_an_address_before_it_is_ready() {
+        let state = ServerState::of(&agent(), URL.to_owned(), None);
+        let server = state.server.clone().unwrap();
+        assert_eq!(server.url, URL);
+        assert_eq!(
+            (server.deployment_name.as_str(), server.service_name.as_str()),
+            ("slack-agent-server", "slack-agent")
+        );
+        assert_eq!(
+            said(&state),
+            [
+                "ServerReady=False DeploymentNotReady: Deployment \"slack-agent-server\" is not ready yet",
+                "ServerHealthy=Unknown DeploymentUnhealthy: No server answers its probes"
+            ]
+        );
+    }
+
+    #[test]
+    fn it_is_ready_when_the_newest_plan_is_and_healthy_while_an_older_one_answers() {
+        let ready = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}});
+        assert!(said(&state(ready))[0].starts_with("ServerReady=True DeploymentReady"));
+        let rolling = json!({"metadata": {"generation": 3}, "status": {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}});
+        let rolling = said(&state(rolling));
+        assert!(rolling[0].starts_with("ServerReady=False"), "{rolling:?}");
+        assert!(rolling[1].starts_with("ServerHealthy=True"), "{rolling:?}");
+    }
+
+    #[test]
+    fn the_deployments_own_words_are_told() {
+        let refused = json!({"metadata": {"generation": 1}, "status": {"conditions": [
+            {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota"}]}});
+        assert!(said(&state(refused))[0].ends_with("is not ready: pods is forbidden: exceeded quota"));
+    }
+
+    #[test]
+    fn what_is_said_already_is_not_written_again_and_what_is_gone_is_cleared() {
+        let state = ServerState::of(&agent(), URL.to_owned(), None);
+        let now = Timestamp::from_second(0).unwrap();
+        let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
+        let written: AgentStatus = serde_json::from_value(patch).unwrap();
+        assert_eq!(state.patch(&written, Some(1), Timestamp::from_second(9).unwrap()), None);
+        let cleared = ServerState::none().patch(&written, Some(2), now).unwrap();
+        assert_eq!(cleared, json!({"serverStatus": null, "conditions": null}));
+        assert_eq!(ServerState::none().patch(&AgentStatus::default(), Some(2), now), None);
+    }
+}
