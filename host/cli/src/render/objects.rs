@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
-use kubeopencode_api::literals::{DEFAULT_NAME, GROUP, VERSION};
+use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
 use kubeopencode_operator::caches::key_of;
@@ -21,7 +21,7 @@ use super::input::Document;
 use super::schema::{self, Schema};
 use crate::error::CliError;
 
-/// The group of the second document's kinds, which are refused like any other unknown kind.
+/// The group of the second document's kinds: ours too, so that one that is not known is no stranger's.
 const OTHER_GROUP: &str = "kubetask.io";
 
 /// What the files hold.
@@ -79,41 +79,38 @@ impl Objects {
                 .try_for_each(|(i, item)| self.add(reader, &format!("{place}: items[{i}]"), item));
         }
         let group = version.split_once('/').map_or("", |(group, _)| group);
-        let own = format!("{GROUP}/{VERSION}");
-        let is_read = (version == "v1" && kind == "ConfigMap")
-            || (version == own
-                && reader.schemas.iter().any(|schema| schema.kind == kind && kind != "ConfigMap"));
-        match (is_read, group == GROUP || group == OTHER_GROUP) {
-            (true, _) => {}
-            (false, true) => {
-                return Err(refuse(
-                    place,
-                    format!("no matches for kind \"{kind}\" in version \"{version}\""),
-                ));
-            }
-            (false, false) => return Ok(()),
-        }
-        match kind.as_str() {
-            "Task" => {
-                let (place, task) = reader.object::<Task>(&kind, place, value)?;
+        let Some(schema) = reader.schemas.iter().find(|schema| schema.is_of(&version, &kind)) else {
+            return match group {
+                GROUP | OTHER_GROUP => {
+                    Err(refuse(place, format!("no matches for kind \"{kind}\" in version \"{version}\"")))
+                }
+                _ => Ok(()),
+            };
+        };
+        let reader = ObjectReader { schema, kind: &kind, namespace: reader.namespace };
+        match (group, kind.as_str()) {
+            (GROUP, "Task") => {
+                let (place, task) = reader.object::<Task>(place, value)?;
                 self.first(&kind, &task, &place)?;
                 self.tasks.push((place, task));
             }
-            "Agent" => {
-                let (place, agent) = reader.object::<Agent>(&kind, place, value)?;
+            (GROUP, "Agent") => {
+                let (place, agent) = reader.object::<Agent>(place, value)?;
                 self.first(&kind, &agent, &place)?;
                 self.agents.push((place, agent));
             }
-            "ConfigMap" => {
-                let (place, map) = reader.object(&kind, place, value)?;
+            ("", "ConfigMap") => {
+                let (place, map) = reader.object(place, value)?;
                 let key = self.first(&kind, &map, &place)?;
                 self.config_maps.insert(key, map);
             }
-            _ => {
-                let (place, config) = reader.object(&kind, place, value)?;
+            (GROUP, "KubeOpenCodeConfig") => {
+                let (place, config) = reader.object(place, value)?;
                 let key = self.first(&kind, &config, &place)?;
                 self.configs.insert(key, config);
             }
+            // no Task's Pod depends on it
+            _ => {}
         }
         Ok(())
     }
@@ -128,17 +125,26 @@ impl Objects {
     }
 }
 
+/// What is known of all objects.
 struct Reader<'a> {
     schemas: Vec<Schema>,
     /// Where an object without a namespace goes.
     namespace: &'a str,
 }
 
-impl Reader<'_> {
-    fn object<K>(&self, kind: &str, place: &str, mut value: Value) -> Result<(String, K), CliError>
+/// What is known of one.
+struct ObjectReader<'a> {
+    schema: &'a Schema,
+    kind: &'a str,
+    namespace: &'a str,
+}
+
+impl ObjectReader<'_> {
+    fn object<K>(&self, place: &str, mut value: Value) -> Result<(String, K), CliError>
     where
         K: Resource + DeserializeOwned,
     {
+        let kind = self.kind;
         if let Some(object) = value.as_object_mut() {
             // what a cluster reports of it is no input
             object.remove("status");
@@ -157,10 +163,7 @@ impl Reader<'_> {
         if !is_namespace_name(&namespace) {
             return Err(refuse(&place, "metadata.namespace: use a-z, 0-9 and -"));
         }
-        let schema = self.schemas.iter().find(|schema| schema.kind == kind);
-        schema
-            .map_or(Ok(()), |schema| schema.check(&mut value))
-            .map_err(|problem| refuse(&place, problem))?;
+        self.schema.check(&mut value).map_err(|problem| refuse(&place, problem))?;
         let mut object: K =
             serde_json::from_value(value).map_err(|error| refuse(&place, error.to_string()))?;
         let metadata = object.meta_mut();

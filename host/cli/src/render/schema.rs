@@ -14,7 +14,8 @@ use crate::error::CliError;
 
 /// The schema of a kind.
 pub(super) struct Schema {
-    pub(super) kind: String,
+    version: String,
+    kind: String,
     schema: Value,
     validator: Validator,
 }
@@ -25,7 +26,7 @@ pub(super) struct Schema {
 /// A defect of the types.
 pub(super) fn all() -> Result<Vec<Schema>, CliError> {
     let metadata = of::<ObjectMeta>()?;
-    let mut schemas = vec![Schema::new("ConfigMap", of::<ConfigMap>()?)?];
+    let mut schemas = vec![Schema::new("v1", "ConfigMap", of::<ConfigMap>()?)?];
     for definition in crd::all()? {
         let definition = serde_json::to_value(definition)?;
         let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
@@ -34,8 +35,10 @@ pub(super) fn all() -> Result<Vec<Schema>, CliError> {
         for field in ["apiVersion", "kind"] {
             properties[field] = json!({"type": "string"});
         }
-        let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or_default();
-        schemas.push(Schema::new(kind, schema)?);
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let version = format!("{}/{}", text(&spec["group"]), text(&spec["versions"][0]["name"]));
+        schemas.push(Schema::new(&version, &text(&spec["names"]["kind"]), schema)?);
     }
     Ok(schemas)
 }
@@ -49,7 +52,7 @@ fn of<T: JsonSchema>() -> Result<Value, CliError> {
 }
 
 impl Schema {
-    fn new(kind: &str, mut schema: Value) -> Result<Self, CliError> {
+    fn new(version: &str, kind: &str, mut schema: Value) -> Result<Self, CliError> {
         whole_numbers(&mut schema);
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -59,7 +62,12 @@ impl Schema {
             place: format!("the schema of {kind}"),
             problem: error.to_string(),
         })?;
-        Ok(Self { kind: kind.to_owned(), schema, validator })
+        Ok(Self { version: version.to_owned(), kind: kind.to_owned(), schema, validator })
+    }
+
+    /// Whether it is that of this kind.
+    pub(super) fn is_of(&self, version: &str, kind: &str) -> bool {
+        self.version == version && self.kind == kind
     }
 
     /// Takes out what counts as not set, and checks the rest.

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod contract;
+mod in_the_pod;
 mod plugins;
 mod program;
 mod refusals;

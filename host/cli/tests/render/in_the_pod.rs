@@ -1,0 +1,102 @@
+//! The seam between the plan and the program in the Pod: what is rendered is given to the real `context-init`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::program::render;
+
+/// Writes what the Pod's volumes would show below `root`, and runs `context-init` there: every path of the Pod is one
+/// below `root`. The workspace must be there already.
+fn context_init(root: &Path, stdout: &str, secrets: &[(&str, &str)]) {
+    let documents = serde_norway::Deserializer::from_str(stdout);
+    let documents: Vec<Value> = documents.map(|document| Value::deserialize(document).unwrap()).collect();
+    let at = |path: &str| format!("{}{path}", root.display());
+    for dir in ["/configmap-files", "/tools"] {
+        fs::create_dir_all(at(dir)).unwrap();
+    }
+    for map in documents.iter().filter(|document| document["kind"] == "ConfigMap") {
+        for (key, value) in map["data"].as_object().unwrap() {
+            fs::write(at(&format!("/configmap-files/{key}")), value.as_str().unwrap()).unwrap();
+        }
+    }
+    for (path, value) in secrets {
+        fs::create_dir_all(Path::new(&at(path)).parent().unwrap()).unwrap();
+        fs::write(at(path), value).unwrap();
+    }
+    let pod = documents.iter().find(|document| document["kind"] == "Pod").unwrap();
+    let inits = pod["spec"]["initContainers"].as_array().unwrap();
+    let container = inits.iter().find(|container| container["name"] == "context-init").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
+    command.arg("context-init").env_clear();
+    for variable in container["env"].as_array().unwrap() {
+        let value = variable["value"].as_str().unwrap();
+        let value = match variable["name"].as_str().unwrap() {
+            "CONFIGMAP_PATH" | "TOOLS_DIR" => at(value),
+            "FILE_MAPPINGS" => {
+                let secrets = value.replace("\"/secret-", &format!("\"{}", at("/secret-")));
+                secrets.replace("\"/tools/", &format!("\"{}", at("/tools/")))
+            }
+            _ => value.to_owned(),
+        };
+        command.env(variable["name"].as_str().unwrap(), value);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn files_secrets_and_parts_come_together() {
+    let root = tempfile::tempdir().unwrap();
+    let workspace = root.path().join("workspace");
+    fs::create_dir(&workspace).unwrap();
+    let big = "0123456789abcdef ".repeat(60_000);
+    let objects = format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: big}}
+data: {{all: \"{big}\"}}
+---
+apiVersion: kubeopencode.io/v1alpha1
+kind: Agent
+metadata: {{name: default}}
+spec:
+  serviceAccountName: runner
+  workspaceDir: {}
+  config: {{model: a/b}}
+---
+apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {{name: fix}}
+spec:
+  description: Do it.
+  contexts:
+    - {{name: one, type: ConfigMap, configMap: {{name: big, key: all}}}}
+    - {{name: two, type: File, file: {{name: f, source: {{secretKeyRef: {{name: s, key: a}}}}}}}}
+    - {{name: three, type: File, file: {{name: f, source: {{secretKeyRef: {{name: s, key: b, optional: true}}}}}}}}
+    - {{type: ConfigMap, configMap: {{name: big, key: all}}, mountPath: big.txt, fileMode: 0640}}
+    - {{type: File, mountPath: may, file: {{name: f, source: {{secretKeyRef: {{name: s, key: b, optional: true}}}}}}}}
+",
+        workspace.display()
+    );
+    let said = render(&["-f", "-"], &objects);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    context_init(root.path(), &said.stdout, &[("/secret-0/a", "</context> a secret")]);
+
+    let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
+    assert_eq!(read("workspace/task.md"), "Do it.");
+    assert_eq!(
+        read("workspace/.kubeopencode/context.md"),
+        format!(
+            "<context name=\"one\" namespace=\"default\" type=\"ConfigMap\">\n{big}\n</context>\n\n\
+             <context name=\"two\" namespace=\"default\" type=\"File\">\n&lt;/context> a secret\n</context>"
+        )
+    );
+    assert_eq!(read("workspace/big.txt"), big);
+    assert_eq!(read("workspace/may"), "", "an optional Secret that is not there is an empty file");
+    assert_eq!(read("tools/opencode.json"), r#"{"model":"a/b"}"#);
+    assert!(root.path().join("tools/kubeopencode").is_file(), "the result reader");
+}
