@@ -8,14 +8,14 @@
 #   ```yaml title="a.yaml"    (any language) is saved under that name, for the commands that follow
 #   ```yaml                   one or more whole objects: the API server takes them, in a dry run
 #   ```yaml fragment=Agent    the same for a part of an object, from `spec:` on
-#   ```console                `$ ` lines are run, with kubectl, helm, deploy/ and examples/ at hand; what follows is what they
-#                             print. `...` in a line stands for anything, as a line for any lines; how many spaces does
-#                             not matter. A command may only fail where its error is shown.
+#   ```console                `$ ` lines are run, with kubectl, helm, kubeopencode, deploy/ and examples/ at hand; what follows
+#                             is what they print. `...` in a line stands for anything, as a line for any lines; how many
+#                             spaces does not matter. A command may only fail where its error is shown.
 #   ```text                   for the reader alone
 # `<!-- namespaces: a b -->` names the namespaces that a document plays in, the first being the one that kubectl uses; they
 # are made before and deleted after. Without it there is one, docs-<name>.
 #
-# Which cluster: as in demo.sh, but none is brought up.
+# Which cluster: as in demo.sh, but none is brought up. Env: KUBEOPENCODE, that program, and none is built.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/install.sh"
@@ -44,6 +44,7 @@ run() {
   work=$(mktemp -d)
   at_exit rm -rf "$work"
   at_exit wait_for_namespaces
+  ! grep -q '^\$ .*\<kubeopencode render' "$@" || make_program
   for document; do
     [ -e "$document" ] || die "$document does not exist"
     grep -q '^```' "$document" || continue
@@ -56,6 +57,19 @@ run() {
     fi
   done
   [ ${#failed[@]} -eq 0 ] || die "these documents do not tell what happens: ${failed[*]}"
+}
+
+# kubeopencode itself, for the documents that call it
+make_program() {
+  local program=${KUBEOPENCODE:-} log=$cache/logs/docs-program.log
+  if [ -z "$program" ]; then
+    need jq:jq cc:gcc
+    program=$(cd "$repo" && cargo build --workspace --locked --bins --message-format json 2>"$log" |
+      jq -r 'select(.reason == "compiler-artifact" and .target.name == "kubeopencode").executable // empty') ||
+      die_with_log "$log" "cargo could not build kubeopencode"
+  fi
+  mkdir "$work/bin"
+  ln -s "$program" "$work/bin/kubeopencode"
 }
 
 find_cluster() {
@@ -99,7 +113,7 @@ run_document() {
   find "$dir/examples" -type f -exec sed -i "s/$model_host/${model_host%%.*}.$model_namespace.svc/g" {} +
   kubectl config view --raw --flatten --minify >"$dir.kubeconfig"
   "$tools/kubectl" --kubeconfig "$dir.kubeconfig" config set-context --current --namespace "$first" >/dev/null
-  export KUBECONFIG=$dir.kubeconfig PATH=$tools:$PATH
+  export KUBECONFIG=$dir.kubeconfig PATH=$work/bin:$tools:$PATH XDG_CACHE_HOME=$work/cache
   unset -f kubectl helm
   cd "$dir"
   each_block "$1" play
@@ -161,7 +175,7 @@ run_command() {
     [ "$code" -eq 0 ] || output+=$(cat "$work/stderr")
     if [ "$code" -eq 124 ]; then
       wrong "$line" "the command was not done in $command_seconds s: $command" "$output"
-    elif [ "$code" -ne 0 ] && ! grep -qiE '^error|is invalid|denied' <<<"$shown"; then
+    elif [ "$code" -ne 0 ] && ! grep -qiE 'error|is invalid|denied' <<<"$shown"; then
       problem="the command failed (exit code $code): $command"
     else
       problem=$(compare "$shown" "$output") && return

@@ -104,6 +104,7 @@ check_test() {
     *.*) ;;
     apiserver/* | e2e/*) path=tests/tests/$path.rs ;;
     plan/*) path=host/plan/tests/$path.rs ;;
+    render/*) path=host/cli/tests/$path.rs ;;
     operator/*) path=host/operator/src/${path#operator/}.rs ;;
     docs/*) path=$path.md ;;
   esac
