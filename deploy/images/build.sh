@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The project's container images, built without Docker: a folder, one layer, one archive that every tool loads.
 #
-#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first five)
+#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first six)
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
 #   agent-devbox    …-agent-devbox: Debian with git and ssh, where the agent runs
+#   agent-attach    …-agent-attach: a shell and little more, where a Task talks to its Agent's server
 #   model-stub      a stand-in for a model, for the demo and the tests
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
 #   pause, coredns  parts of the local cluster
@@ -27,7 +28,7 @@ opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68
 
 main() {
   local name
-  for name in "${@:-system agent-opencode agent-devbox model-stub sources}"; do
+  for name in "${@:-system agent-opencode agent-devbox agent-attach model-stub sources}"; do
     # shellcheck disable=SC2086 # the default is several names
     for name in $name; do build "$name"; done
   done
@@ -188,6 +189,23 @@ root_agent_devbox() {
 }
 config_agent_devbox() {
   printf '{"Cmd": ["/bin/bash"], "User": "%s:%s", "WorkingDir": "/workspace", "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NSS_UNKNOWN_HOME=/tmp"]}' $user $user
+}
+
+# --- agent-attach -----------------------------------------------------------------------------------------------
+
+# what a client of a server needs: a shell, and the libraries that OpenCode is linked with
+attach_packages=dash,coreutils,libc6,ca-certificates,libnss-unknown
+attach_files=(/bin/sh /bin/cat /lib64/ld-linux-x86-64.so.2
+  /lib/x86_64-linux-gnu/lib{c.so.6,m.so.6,dl.so.2,pthread.so.0})
+
+key_agent_attach() { :; }
+root_agent_attach() {
+  tar -xf "$(part_of_debian "$attach_packages" "${attach_files[@]}")" -C "$1"
+  users "$1" "agent:x:$user:$user::/tmp:/bin/sh"
+  install -d -m 1777 "$1/workspace"
+}
+config_agent_attach() {
+  printf '{"Cmd": ["/bin/sh"], "User": "%s:%s", "WorkingDir": "/workspace", "Env": ["PATH=/usr/bin:/bin", "NSS_UNKNOWN_HOME=/tmp"]}' $user $user
 }
 
 # --- parts of the local cluster ---------------------------------------------------------------------------------

@@ -27,17 +27,23 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one for one namespace.
-    pub fn start(cluster: &Cluster, namespace: &str, host: Arc<PluginHost>, faults: Faults) -> Self {
+    /// Starts one for one namespace; one with a name asks for the leader lease first.
+    pub fn start(
+        cluster: &Cluster,
+        namespace: &str,
+        host: Arc<PluginHost>,
+        faults: Faults,
+        candidate: Option<&str>,
+    ) -> Self {
         a_crash_is_no_panic();
         let (shutdown, (tell, ended)) = (CancellationToken::new(), oneshot::channel());
         let (cluster, faults_of_run, stop) = (cluster.clone(), faults.clone(), shutdown.clone());
         let options = Options {
             namespace: namespace.to_owned(),
-            identity: "operator-under-test".to_owned(),
+            identity: candidate.unwrap_or("operator-under-test").to_owned(),
             health_address: None,
             metrics_address: None,
-            leader_elect: false,
+            leader_elect: candidate.is_some(),
             host,
         };
         let thread = std::thread::spawn(move || {

@@ -217,7 +217,13 @@ impl Stage {
     /// Starts an operator to which things happen.
     pub fn operator_with(&self, faults: &Faults) -> Operator {
         let host = self.host.clone().expect("on a whole cluster the chart's operator works");
-        Operator::start(&self.cluster, &self.namespace, host, faults.clone())
+        Operator::start(&self.cluster, &self.namespace, host, faults.clone(), None)
+    }
+
+    /// Starts an operator that works only while it holds the leader lease.
+    pub fn candidate(&self, identity: &str) -> Operator {
+        let host = self.host.clone().expect("on a whole cluster the chart's operator works");
+        Operator::start(&self.cluster, &self.namespace, host, Faults::none(), Some(identity))
     }
 
     /// The Tasks.

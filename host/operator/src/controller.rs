@@ -335,10 +335,10 @@ async fn watch_deployments(client: &Client, writer: StoreWriter<Deployment>, wak
         .default_backoff()
         .modify(|deployment| deployment.metadata.managed_fields = None);
     each(reflector(writer, slim), "Deployments", |event| {
-        if let Event::Apply(deployment) | Event::Delete(deployment) = &event {
-            if let Some(agent) = agent_of(deployment) {
-                drop(wakes.servers.send(agent));
-            }
+        if let Event::Apply(deployment) | Event::Delete(deployment) = &event
+            && let Some(agent) = agent_of(deployment)
+        {
+            drop(wakes.servers.send(agent));
         }
     })
     .await;

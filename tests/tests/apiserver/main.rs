@@ -19,6 +19,7 @@ mod ends;
 mod events;
 mod faults;
 mod limits;
+mod scale;
 mod several;
 mod stop;
 mod waiting;

@@ -12,6 +12,7 @@
 mod contexts;
 mod credentials;
 mod cross_namespace;
+mod server;
 mod support;
 mod trouble;
 mod way;

@@ -43,7 +43,10 @@ async fn serves(stage: &Stage) -> Agent {
 async fn server_pods(stage: &Stage) -> Vec<String> {
     let of_server = ListParams::default().labels("app.kubernetes.io/name=kubeopencode-server");
     let pods = stage.api::<Pod>().list(&of_server).await.unwrap().items;
-    pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(|pod| pod.uid()).collect()
+    pods.into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .filter_map(|pod| pod.uid())
+        .collect()
 }
 
 async fn gone<K>(stage: &Stage, name: &str)
@@ -65,7 +68,12 @@ async fn tasks_attach_to_one_server_that_has_the_agents_contexts() {
         let server = "serverConfig: {}\nmaxConcurrentTasks: 2";
         stage.apply(&agent_with("m", server)).await;
         // the Task comes before its server is up, and waits for it in its Pod
-        stage.apply(&task_with("early", "{contexts: [{type: Text, name: note, text: A note for the attached one.}]}")).await;
+        stage
+            .apply(&task_with(
+                "early",
+                "{contexts: [{type: Text, name: note, text: A note for the attached one.}]}",
+            ))
+            .await;
         let agent = serves(stage).await;
         let url = format!("http://default.{}.svc.cluster.local:4096", stage.namespace);
         let server_status = agent.status.as_ref().unwrap().server_status.clone().unwrap();
@@ -74,7 +82,10 @@ async fn tasks_attach_to_one_server_that_has_the_agents_contexts() {
             (server_status.deployment_name.as_str(), server_status.service_name.as_str()),
             ("default-server", "default")
         );
-        assert_eq!(condition(&agent, "ServerHealthy").map(|(is, why, _)| (is, why)), Some(("True", "DeploymentHealthy")));
+        assert_eq!(
+            condition(&agent, "ServerHealthy").map(|(is, why, _)| (is, why)),
+            Some(("True", "DeploymentHealthy"))
+        );
         let before = server_pods(stage).await;
         stage.apply(&task("second")).await;
         for name in ["early", "second"] {
@@ -87,7 +98,12 @@ async fn tasks_attach_to_one_server_that_has_the_agents_contexts() {
         }
         assert_eq!(server_pods(stage).await, before, "one server for both");
         let received = received(&stage.client).await;
-        for words in ["Task early says hello.", "A note for the attached one.", "Task second says hello.", "Functions are named after what they return"] {
+        for words in [
+            "Task early says hello.",
+            "A note for the attached one.",
+            "Task second says hello.",
+            "Functions are named after what they return",
+        ] {
             assert!(received.contains(words), "the model never saw: {words}");
         }
     })
@@ -100,8 +116,12 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
         stage.apply(&agent_with("m", "serverConfig: {port: 5000}")).await;
         serves(stage).await;
         let before = server_pods(stage).await;
-        let changed = agent_with("m", "serverConfig: {port: 5001}").replace("type: ConfigMap\n", "type: Text\n");
-        let changed = changed.replace("      configMap:\n        name: team-conventions\n", "      text: A new rule for everybody.\n");
+        let changed =
+            agent_with("m", "serverConfig: {port: 5001}").replace("type: ConfigMap\n", "type: Text\n");
+        let changed = changed.replace(
+            "      configMap:\n        name: team-conventions\n",
+            "      text: A new rule for everybody.\n",
+        );
         assert!(changed.contains("A new rule"), "{changed}");
         stage.apply(&changed).await;
         let on_the_new_port = |agent: &Agent| {
@@ -129,8 +149,12 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
 #[tokio::test]
 async fn a_password_keeps_strangers_out_and_lets_tasks_in() {
     on_the_whole_cluster(async |stage| {
-        stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: server}, stringData: {password: s3cret}}").await;
-        stage.apply(&agent_with("m", "serverConfig: {passwordSecretRef: {name: server, key: password}}")).await;
+        stage
+            .apply("{apiVersion: v1, kind: Secret, metadata: {name: server}, stringData: {password: s3cret}}")
+            .await;
+        stage
+            .apply(&agent_with("m", "serverConfig: {passwordSecretRef: {name: server, key: password}}"))
+            .await;
         serves(stage).await;
         let path = format!("/api/v1/namespaces/{}/services/default:http/proxy/session", stage.namespace);
         let refused = stage.client.request_text(http::Request::get(path).body(Vec::new()).unwrap()).await;

@@ -1,0 +1,146 @@
+//! Many Tasks at once, while operators come, go and are killed. The invariants of the record say the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::record::{History, Kind};
+use kubeopencode_tests::stage::{Stage, TEAM};
+
+use crate::scenario;
+
+fn agent(limits: &str) -> String {
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {{name: default}}, spec: {{serviceAccountName: kubeopencode-agent, {limits}}}}}"
+    )
+}
+
+fn task(name: &str, agent_does: &str) -> String {
+    format!(
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
+    )
+}
+
+fn in_phase(history: &History, phase: &str) -> usize {
+    history.all(Kind::Task).filter(|task| task.text("/status/phase") == phase).count()
+}
+
+/// Waits in steps, each with its own patience.
+async fn until_in_phase(stage: &Stage, phase: &str, count: usize, step: usize) {
+    for wanted in (step..count).step_by(step).chain([count]) {
+        stage
+            .until(&format!("{wanted} Tasks are {phase}"), |history| {
+                (in_phase(history, phase) >= wanted).then_some(())
+            })
+            .await;
+    }
+}
+
+/// The highest number of Pods that could run at once, and of Pods that one Task ever had without their gate.
+fn highest(history: &History) -> (usize, usize) {
+    let (mut running, mut of_task) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<String>>::new());
+    let mut most = 0;
+    let mut pods: Vec<_> = history.revisions(Kind::Pod).collect();
+    pods.sort_by_key(|pod| pod.version);
+    for pod in pods {
+        let over = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
+        if pod.gone || over {
+            running.remove(pod.uid());
+        } else if !pod.is_gated() {
+            running.insert(pod.uid().to_owned());
+            of_task
+                .entry(pod.label("kubeopencode.io/task-uid").to_owned())
+                .or_default()
+                .insert(pod.uid().to_owned());
+        }
+        most = most.max(running.len());
+    }
+    (most, of_task.values().map(BTreeSet::len).max().unwrap_or(0))
+}
+
+#[tokio::test]
+async fn a_burst_of_five_hundred_on_seven_slots_with_two_operators_and_a_restart() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 7")).await;
+        let (first, second) = (stage.operator(), stage.operator());
+        stage.create_tasks(&task("burst", "succeed"), 500).await;
+        until_in_phase(stage, "Completed", 100, 25).await;
+        first.crash().await;
+        let third = stage.operator();
+        until_in_phase(stage, "Completed", 250, 25).await;
+        second.stop().await;
+        until_in_phase(stage, "Completed", 500, 25).await;
+        third.stop().await;
+        let (most, of_one_task) = highest(&stage.record.history());
+        eprintln!("a burst of 500 on a limit of 7: at most {most} Pods at once, {of_one_task} of one Task");
+        assert_eq!((most, of_one_task), (7, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_twenty_times_runs_two_hundred_tasks_once_each() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 12")).await;
+        let mut operator = stage.operator();
+        stage.create_tasks(&task("kill", "succeed"), 200).await;
+        for kill in 1..=20 {
+            until_in_phase(stage, "Completed", kill * 9, 9).await;
+            operator.crash().await;
+            operator = stage.operator();
+        }
+        until_in_phase(stage, "Completed", 200, 20).await;
+        operator.stop().await;
+        let (most, of_one_task) = highest(&stage.record.history());
+        let writes = stage.writes();
+        eprintln!(
+            "20 kills during 200 Tasks: at most {most} Pods at once, {of_one_task} of one Task, {} writes: {:#?}",
+            writes.len(),
+            AuditLog::count(&writes)
+        );
+        assert_eq!(of_one_task, 1);
+        assert!(most <= 12);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let operator = stage.operator();
+        stage.create_tasks(&task("runs", "run-on"), 1000).await;
+        until_in_phase(stage, "Running", 1000, 100).await;
+        operator.stop().await;
+        let pods_of_tasks = || {
+            let history = stage.record.history();
+            let of_task = |task: &std::sync::Arc<kubeopencode_tests::record::Revision>| {
+                (task.name().to_owned(), task.text("/status/podUID").to_owned())
+            };
+            history
+                .all(Kind::Task)
+                .filter(|task| task.name().starts_with("runs"))
+                .map(of_task)
+                .collect::<BTreeMap<_, _>>()
+        };
+        let before = pods_of_tasks();
+        let mark = stage.cluster.audit.mark();
+        let operator = stage.operator();
+        stage.apply(&task("next", "succeed")).await;
+        stage.phase("next", Phase::Completed).await;
+        operator.stop().await;
+        assert_eq!(pods_of_tasks(), before);
+        let repeated: Vec<_> = stage
+            .cluster
+            .audit
+            .writes_since(mark, &stage.namespace)
+            .into_iter()
+            .filter(|write| write.name().starts_with("runs"))
+            .collect();
+        assert!(repeated.is_empty(), "{:#?}", AuditLog::count(&repeated));
+        assert_eq!(highest(&stage.record.history()).1, 1);
+    })
+    .await;
+}
