@@ -51,6 +51,8 @@ pub const DEFAULT_ATTACH_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-
 /// Image of the operator and of its init containers.
 pub const DEFAULT_SYSTEM_IMAGE: &str = "quay.io/kubeopencode/kubeopencode:latest";
 
+/// kubectl's annotation for the container that it means when none is named.
+pub const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-container";
 /// The container that runs the agent.
 pub const AGENT_CONTAINER: &str = "agent";
 /// Volume of the ConfigMaps that the operator makes for a Pod.

@@ -136,6 +136,10 @@ impl Servers {
                 // something that is missing may come; nobody tells
                 Err(LookError::Refused(refusal))
             }
+            Err(LookError::Api(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 422) => {
+                self.write(agent, &ServerState::not_taken(&status.message)).await?;
+                Err(LookError::Api(kube::Error::Api(status)))
+            }
             Err(error) => Err(error),
         }
     }

@@ -26,8 +26,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, P
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{
-    AGENT_NAME_ANNOTATION, APP, APP_LABEL, GROUP, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
-    TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
+    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP, APP_LABEL, DEFAULT_CONTAINER_ANNOTATION, GROUP, LAUNCH_GATE,
+    PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
 };
 use kubeopencode_api::names::{Naming, TaskNames, hex, label_value};
 use serde::Serialize;
@@ -113,6 +113,8 @@ fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
     let annotations = [
         (TASK_NAME_ANNOTATION.to_owned(), task.key.name.clone()),
         (AGENT_NAME_ANNOTATION.to_owned(), resolved.agent.name.clone()),
+        // what `kubectl logs` and `kubectl exec` take without being told
+        (DEFAULT_CONTAINER_ANNOTATION.to_owned(), AGENT_CONTAINER.to_owned()),
     ];
     Pod {
         metadata: ObjectMeta {

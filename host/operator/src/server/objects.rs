@@ -29,7 +29,8 @@ pub(crate) enum Kept {
     clippy::disallowed_methods,
     reason = "what makes an Agent's server; Pods of Tasks are made by launch alone"
 )]
-/// Makes an object, or brings it back to its plan where `mutable`.
+/// Makes an object, or brings it back to its plan. By server-side apply, so that what leaves the plan leaves the object,
+/// and what others add stays; one that can never change is created.
 ///
 /// # Errors
 /// When the API server does not answer or refuses.
@@ -47,23 +48,23 @@ where
         + Serialize,
 {
     let (api, name) = (api::<K>(client, agent), planned.name_any());
-    let there = match api.get_metadata_opt(&name).await? {
-        Some(there) => there.metadata,
-        None => match api.create(&PostParams::default(), planned).await {
-            Ok(_) => return Ok(Kept::AsPlanned),
-            // somebody was faster: the next look sees who
-            Err(error) => return Err(error),
-        },
-    };
-    let owners = there.owner_references.iter().flatten();
-    if !owners.into_iter().any(|owner| Some(&owner.uid) == agent.metadata.uid.as_ref()) {
-        return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
+    let there = api.get_metadata_opt(&name).await?;
+    if let Some(there) = &there {
+        let owners = there.owner_references();
+        if owners.iter().all(|owner| Some(&owner.uid) != agent.metadata.uid.as_ref()) {
+            return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
+        }
     }
-    if mutable {
-        let mut planned = planned.clone();
-        planned.meta_mut().uid = there.uid;
-        // what people changed by hand is changed back; what stands as planned costs no revision
-        api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&planned)).await?;
+    match there {
+        None if !mutable => drop(api.create(&PostParams::default(), planned).await?),
+        Some(_) if !mutable => {}
+        there => {
+            // what people changed by hand is changed back; what stands as planned costs no revision
+            let params = PatchParams { force: there.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
+            let mut planned = planned.clone();
+            planned.meta_mut().uid = there.and_then(|there| there.uid());
+            api.patch(&name, &params, &Patch::Apply(&planned)).await?;
+        }
     }
     Ok(Kept::AsPlanned)
 }

@@ -86,6 +86,14 @@ impl ServerState {
         Self::failed(refusal.reason, refusal.message.clone())
     }
 
+    /// The API server does not take an object of it.
+    pub fn not_taken(words: &str) -> Self {
+        Self::failed(
+            Reason::DeploymentNotReady,
+            format!("the API server refused an object of the server: {words}"),
+        )
+    }
+
     fn failed(reason: Reason, message: String) -> Self {
         let healthy = (
             ConditionType::ServerHealthy,

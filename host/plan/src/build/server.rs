@@ -30,6 +30,8 @@ const PORT: &str = "http";
 /// Seconds between two looks at a server that starts, and at one that runs.
 const STARTUP_PERIOD: i32 = 2;
 const PERIOD: i32 = 10;
+/// Seconds that it may take to answer: a busy one is not a dead one.
+const ANSWER: i32 = 5;
 /// Looks until a server that does not start is started again: ten minutes, as long as Tasks wait for it.
 const STARTUP_LOOKS: i32 = 300;
 
@@ -109,6 +111,7 @@ fn worker(layout: &Layout<'_>, port: i32, health_path: Option<&str>) -> Containe
     let tcp = Probe {
         tcp_socket: Some(TCPSocketAction { port: named(), host: None }),
         period_seconds: Some(PERIOD),
+        timeout_seconds: Some(ANSWER),
         ..Probe::default()
     };
     let healthy = match health_path {
@@ -119,6 +122,7 @@ fn worker(layout: &Layout<'_>, port: i32, health_path: Option<&str>) -> Containe
                 ..HTTPGetAction::default()
             }),
             period_seconds: Some(PERIOD),
+            timeout_seconds: Some(ANSWER),
             ..Probe::default()
         },
         None => tcp.clone(),
