@@ -205,6 +205,7 @@ pub struct AgentPodSpec {
 pub struct Scheduling {
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the Pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

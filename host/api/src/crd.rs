@@ -1,7 +1,8 @@
 //! The CustomResourceDefinitions, generated from the types.
 //!
-//! Four things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
-//! that `has()` in a rule means what it says), the core types that are passed through to the Pod lose their
+//! Five things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
+//! that `has()` in a rule means what it says), `default` goes (what an object leaves out is the operator's to fill in,
+//! so that a later version may do better), the core types that are passed through to the Pod lose their
 //! descriptions (148 KB of them), 32-bit numbers get their bounds, and quantities may be numbers, as everywhere in Kubernetes.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -126,6 +127,7 @@ fn finish(
 fn tidy(schema: &mut Value, name: Option<&str>, core: bool) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
+    object.remove("default");
     if object.get("format") == Some(&json!("int32")) {
         // the API server checks bounds, not formats: without them it takes numbers that nobody can read
         object.entry("minimum").or_insert_with(|| json!(i32::MIN));
