@@ -12,5 +12,6 @@ pub mod literals;
 pub mod names;
 pub mod plugin;
 pub mod plugin_object;
+pub mod reference;
 pub mod report;
 pub mod task;

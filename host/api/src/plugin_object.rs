@@ -188,7 +188,7 @@ pub struct PluginLimits {
     pub class: Option<PluginClass>,
 }
 
-/// How large a plugin is.
+/// How large a plugin is: `large` is for one that brings an interpreter. Default `default`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginClass {
