@@ -20,10 +20,12 @@ bench: ## latency, throughput, writes and memory on a real API server
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh
 
-crds: ## write the chart's CustomResourceDefinitions anew, after a change of host/api
-	@mkdir -p deploy/chart/files/crds
+crds: ## write the chart's CustomResourceDefinitions and docs/reference.md anew, after a change of host/api
+	@mkdir -p deploy/chart/files/crds docs
 	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.partial
 	@mv deploy/chart/files/crds/definitions.partial deploy/chart/files/crds/definitions.yaml
+	@cargo run --quiet --example reference > docs/reference.partial
+	@mv docs/reference.partial docs/reference.md
 
 manifests: ## write deploy/install/operator.yaml anew, after a change of the chart
 	@deploy/install/manifest.sh write

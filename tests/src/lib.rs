@@ -18,3 +18,4 @@ pub mod rbac;
 pub mod record;
 pub mod scope;
 pub mod stage;
+pub mod verbatim;

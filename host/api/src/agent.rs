@@ -52,9 +52,9 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1024),
-        regex(pattern = r"^/[^\x00]*$"),
+        regex(pattern = r"^/"),
         extend("x-kubernetes-validations" = [{
-            "rule": "!(self in ['/', '/tools', '/git', '/tmp', '/proc', '/sys', '/dev'])",
+            "rule": "!self.matches('^/+(tools|git|tmp|proc|sys|dev)?/*$')",
             "message": "workspaceDir must not be /, /tools, /git, /tmp, /proc, /sys or /dev"
         }])
     )]
@@ -205,6 +205,7 @@ pub struct AgentPodSpec {
 pub struct Scheduling {
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the Pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -302,10 +303,13 @@ pub struct TaskStart {
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {
     /// Name of the Deployment.
+    #[schemars(length(max = 253))]
     pub deployment_name: String,
     /// Name of the Service.
+    #[schemars(length(max = 63))]
     pub service_name: String,
     /// Address of the server inside the cluster.
+    #[schemars(length(max = 512))]
     pub url: String,
     /// Replicas that are ready.
     #[serde(default)]

@@ -59,7 +59,7 @@ pub struct SystemImage {
     pub image_pull_policy: Option<PullPolicy>,
 }
 
-/// When an image is pulled.
+/// When an image is pulled. Default `IfNotPresent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
     /// Before every start.
@@ -96,7 +96,8 @@ pub struct Cleanup {
     pub max_retained_tasks: Option<i32>,
 }
 
-/// What stopping a Task does with its Pod.
+/// What stopping a Task does with its Pod: `DeletePod`, the default, deletes it and its logs; `KeepPod` ends it and
+/// keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StopPolicy {
     /// Delete it gracefully; its logs are lost.
@@ -106,7 +107,7 @@ pub enum StopPolicy {
     KeepPod,
 }
 
-/// Whether the contexts of Tasks may name Secrets.
+/// Whether the contexts of Tasks may name Secrets. Default `Allow`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaskSecretRefs {
     /// They may, in the Task's own namespace.

@@ -1,7 +1,8 @@
 //! The CustomResourceDefinitions, generated from the types.
 //!
-//! Four things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
-//! that `has()` in a rule means what it says), the core types that are passed through to the Pod lose their
+//! Five things are changed after generation: `nullable` goes (a null is pruned, as with CRDs made from Go types, so
+//! that `has()` in a rule means what it says), `default` goes (what an object leaves out is the operator's to fill in,
+//! so that a later version may do better), the core types that are passed through to the Pod lose their
 //! descriptions (148 KB of them), 32-bit numbers get their bounds, and quantities may be numbers, as everywhere in Kubernetes.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::config::KubeOpenCodeConfig;
+use crate::kubetask;
+use crate::plugin_object::Plugin;
 use crate::task::Task;
 
 /// A field without a type: any JSON. Rules cannot look into it, so the operator checks it.
@@ -26,15 +29,18 @@ pub(crate) fn agent_ref(_: &mut SchemaGenerator) -> Schema {
         "minLength": 1, "maxLength": 253,
         "required": ["name"], "maxProperties": 2,
         "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 253},
-            "namespace": {"type": "string", "minLength": 1, "maxLength": 63},
+            "name": {"type": "string", "minLength": 1, "maxLength": 253, "description": "Name of the Agent."},
+            "namespace": {
+                "type": "string", "minLength": 1, "maxLength": 63,
+                "description": "Namespace of the Agent. Default: the Task's.",
+            },
         },
         "minItems": 1, "maxItems": 0,
         "minimum": 1, "maximum": 0,
     })
 }
 
-/// Rules on the whole Task, so that the API server itself keeps what must not change.
+/// Rules on the whole Task, of either group, so that the API server itself keeps what must not change.
 const TASK_RULES: &[(&str, &str)] = &[
     (
         "!has(oldSelf.status) || !(has(oldSelf.status.podUID) || (has(oldSelf.status.phase) && \
@@ -59,6 +65,20 @@ const AGENT_RULES: &[(&str, &str)] = &[(
     "an Agent with serverConfig gives its name to a Service: at most 63 of a-z, 0-9 and -, beginning with a letter",
 )];
 
+/// Rules on the whole Batch: its Tasks are found by their place in it. (Comparing the lists one by one, so that
+/// `parallelism` could change, is beyond what the API server lets a rule cost.)
+const BATCH_RULES: &[(&str, &str)] = &[
+    (
+        "!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec == oldSelf.spec",
+        "spec cannot change once the Batch has started; make a new Batch",
+    ),
+    (
+        "!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Completed', 'Failed']) || \
+         (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)",
+        "a Batch that is over stays as it is",
+    ),
+];
+
 /// The parts of `podSpec` whose schema is that of a core type.
 const PASSED_THROUGH: &[&str] = &[
     "affinity",
@@ -79,8 +99,12 @@ const PASSED_THROUGH: &[&str] = &[
 pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     Ok(vec![
         finish(Agent::crd(), AGENT_RULES)?,
+        finish(kubetask::batch::Batch::crd(), BATCH_RULES)?,
         finish(KubeOpenCodeConfig::crd(), &[])?,
+        finish(Plugin::crd(), &[])?,
         finish(Task::crd(), TASK_RULES)?,
+        finish(kubetask::task::Task::crd(), TASK_RULES)?,
+        finish(kubetask::workspace_config::WorkspaceConfig::crd(), &[])?,
     ])
 }
 
@@ -103,6 +127,7 @@ fn finish(
 fn tidy(schema: &mut Value, name: Option<&str>, core: bool) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
+    object.remove("default");
     if object.get("format") == Some(&json!("int32")) {
         // the API server checks bounds, not formats: without them it takes numbers that nobody can read
         object.entry("minimum").or_insert_with(|| json!(i32::MIN));
@@ -161,9 +186,10 @@ mod tests {
                 {
                     found.push(path.clone());
                 }
-                if own && !path.ends_with("agentRef") {
+                if own {
                     undescribed(property, &path, found);
                     undescribed(&property["items"], &path, found);
+                    undescribed(&property["items"]["items"], &path, found);
                 }
             }
         }
@@ -172,8 +198,8 @@ mod tests {
                 serde_json::to_value(&crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
                     .unwrap();
             let mut found = Vec::new();
-            undescribed(&schema["properties"]["spec"], "spec", &mut found);
-            assert!(found.is_empty(), "{found:?}");
+            undescribed(&schema, "", &mut found);
+            assert!(found.is_empty(), "{}: {found:?}", crd.metadata.name.unwrap());
         }
     }
 }

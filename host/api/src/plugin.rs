@@ -28,7 +28,8 @@ pub use context_type::{
 };
 pub use needs::{MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, NeedsError, grow_needs};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Name of an extension or feature that this host understands, as listed in `host-info.features`.
 ///
@@ -36,7 +37,7 @@ use serde::Serialize;
 pub const FEATURES: &[&str] = &[];
 
 /// Which of the two plugin kinds a component is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Turns one context item into actions.
@@ -62,7 +63,7 @@ impl std::fmt::Display for Kind {
 }
 
 /// What a plugin may do beyond text, files and ConfigMaps; needs a grant when the plugin is not built in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capability {
     /// `set-env`

@@ -2,18 +2,14 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
-use serde_json::json;
+use kubeopencode_tests::stage::Stage;
+use kubeopencode_tests::verbatim::Verbatim;
+use serde_json::{Value, json};
 
 use crate::scenario;
 
 fn task(spec: &str) -> String {
     format!("apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: t}}\nspec: {spec}\n")
-}
-
-fn agent(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec: {{serviceAccountName: s, {spec}}}\n"
-    )
 }
 
 fn refusal(error: kube::Error) -> Box<Status> {
@@ -26,112 +22,113 @@ fn refusal(error: kube::Error) -> Box<Status> {
 #[tokio::test]
 async fn kubectl_get_shows_the_columns_of_the_contract() {
     scenario(async |stage| {
-        let path = format!("/apis/kubeopencode.io/v1alpha1/namespaces/{}/tasks", stage.namespace);
-        let request =
-            http::Request::get(path).header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
-        let table: serde_json::Value = stage.client.request(request.body(Vec::new()).unwrap()).await.unwrap();
-        let columns = table["columnDefinitions"].as_array().unwrap();
-        let named = |wide: bool| -> Vec<&str> {
-            let shown = columns.iter().filter(|column| (column["priority"] != 0) == wide);
-            shown.map(|column| column["name"].as_str().unwrap()).collect()
-        };
-        assert_eq!(named(false), ["Name", "Phase", "Agent-NS", "Agent", "Pod", "Pod-NS", "Age"]);
-        assert_eq!(named(true), ["Reason", "Queue", "Duration"]);
+        let team = format!("namespaces/{}/", stage.namespace);
+        for (kind, always, wide) in [
+            (
+                format!("kubeopencode.io/v1alpha1/{team}tasks"),
+                "Name Phase Agent-NS Agent Pod Pod-NS Age",
+                "Reason Queue Duration",
+            ),
+            (format!("kubeopencode.io/v1alpha1/{team}agents"), "Name ServiceAccount Age", "Image"),
+            (format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"), "Name Age", ""),
+            ("kubeopencode.io/v1alpha1/plugins".to_owned(), "Name Kind Version Source Ready Age", "Digest"),
+            (format!("kubetask.io/v1alpha1/{team}tasks"), "Name Phase Pod Age", "Reason Duration"),
+            (
+                format!("kubetask.io/v1alpha1/{team}batches"),
+                "Name Phase Total Completed Failed Age",
+                "Running Pending",
+            ),
+            (format!("kubetask.io/v1alpha1/{team}workspaceconfigs"), "Name Image ServiceAccount Age", ""),
+        ] {
+            let table = table(stage, &kind).await;
+            let columns = table["columnDefinitions"].as_array().unwrap();
+            let named = |is_wide: bool| {
+                let shown = columns.iter().filter(|column| (column["priority"] != 0) == is_wide);
+                shown.map(|column| column["name"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+            };
+            assert_eq!((named(false).as_str(), named(true).as_str()), (always, wide), "{kind}");
+        }
     })
     .await;
 }
 
 #[tokio::test]
-async fn agent_ref_is_a_name_or_an_object_with_a_name() {
+async fn kubectl_get_plugins_shows_where_each_comes_from() {
+    scenario(async |stage| {
+        let digest = format!("registry.example/jira@sha256:{}", "0".repeat(64));
+        let sources = [
+            ("{configMap: {name: jira}}", "jira"),
+            (&format!("{{oci: {{image: '{digest}'}}}}"), &digest),
+            ("{https: {url: 'https://plugins.example/jira.wasm'}}", "https://plugins.example/jira.wasm"),
+            ("{directory: {path: /plugins/jira.wasm}}", "/plugins/jira.wasm"),
+        ];
+        for (source, shown) in sources {
+            // cluster-scoped: the name must be this test's own
+            let name = format!("{}-shown", stage.namespace);
+            let plugin = format!(
+                "apiVersion: kubeopencode.io/v1alpha1\nkind: Plugin\nmetadata: {{name: {name}}}\nspec: {{kind: context-type, source: {source}}}\n"
+            );
+            let plugin = Verbatim::new(&plugin, &stage.namespace);
+            plugin.create(&stage.client).await.unwrap();
+            let table = table(stage, &format!("kubeopencode.io/v1alpha1/plugins/{name}")).await;
+            plugin.delete(&stage.client).await.unwrap();
+            assert_eq!(table["rows"][0]["cells"][3], shown);
+        }
+    })
+    .await;
+}
+
+/// What `kubectl get` asks for.
+async fn table(stage: &Stage, path: &str) -> Value {
+    let request = http::Request::get(format!("/apis/{path}"))
+        .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    stage.client.request(request.body(Vec::new()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn agent_ref_is_a_name_or_an_object() {
     scenario(async |stage| {
         for good in ["default", "{name: default}", "{name: default, namespace: team}"] {
             stage.apply(&task(&format!("{{description: d, agentRef: {good}}}"))).await;
             stage.delete_task("t").await;
         }
-        let long = "x".repeat(254);
-        for bad in [
-            "\"\"",
-            "5",
-            "[default]",
-            "[]",
-            "{}",
-            "{namespace: team}",
-            "{name: \"\"}",
-            "{name: a, namespace: b, extra: c}",
-            &long,
-        ] {
-            let error =
-                stage.try_apply(&task(&format!("{{description: d, agentRef: {bad}}}"))).await.expect_err(bad);
-            let error = refusal(error);
-            assert_eq!(error.code, 422, "{bad}: {}", error.message);
-            assert!(error.message.contains("spec.agentRef"), "{bad}: {}", error.message);
-        }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_context_has_the_payload_of_its_type_and_no_other() {
+async fn what_may_be_left_out_may_be_left_out() {
     scenario(async |stage| {
-        for (context, words) in [
-            ("{type: Text}", "text is required for type Text"),
-            ("{type: ConfigMap, text: a}", "configMap is required for type ConfigMap"),
-            (
-                "{type: Text, text: a, git: {repository: https://x/y}}",
-                "git is required for type Git and belongs to no other type",
-            ),
-            ("{type: Git}", "git is required for type Git"),
-            ("{type: URL, url: {source: 'ftp://x'}}", "spec.contexts[0].url.source"),
-            ("{type: File, file: {name: f, source: {}}}", "spec.contexts[0].file.source"),
-            (
-                "{type: File, file: {name: f, source: {inline: a, secretKeyRef: {name: s, key: k}}}}",
-                "spec.contexts[0].file.source",
-            ),
-            ("{type: Text, text: a, fileMode: 512}", "spec.contexts[0].fileMode"),
-            ("{type: 'no such', text: a}", "spec.contexts[0].type"),
-            ("{type: ConfigMap, configMap: {}}", "spec.contexts[0].configMap.name"),
-            ("{text: a}", "spec.contexts[0].type"),
-        ] {
-            let error = stage
-                .try_apply(&task(&format!("{{description: d, contexts: [{context}]}}")))
-                .await
-                .expect_err(context);
-            let error = refusal(error);
-            assert_eq!(error.code, 422, "{context}: {}", error.message);
-            assert!(error.message.contains(words), "{context}: {}", error.message);
-        }
         for good in [
-            "{type: Text, text: ''}",
-            "{type: Runtime}",
-            "{type: Runtime, runtime: {}}",
-            "{type: JiraIssue, config: {key: A-1}}",
+            "{}",
+            "{contexts: [{type: Text, text: ''}]}",
+            "{contexts: [{type: Runtime}]}",
+            "{contexts: [{type: Runtime, runtime: {}}]}",
+            "{contexts: [{type: JiraIssue}]}",
+            "{contexts: [{type: Git, git: {repository: 'git@host:path'}}]}",
+            "{timeout: 1s}",
+            "{timeout: 90s}",
+            "{timeout: 2h30m}",
         ] {
-            stage.apply(&task(&format!("{{description: d, contexts: [{good}]}}"))).await;
+            stage.apply(&task(good)).await;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn values_out_of_their_range_are_refused_by_field() {
+async fn an_agent_with_a_server_has_the_name_of_a_service() {
     scenario(async |stage| {
-        for (yaml, field) in [
-            (task("{description: d, timeout: 0s}"), "spec.timeout"),
-            (task("{description: d, timeout: soon}"), "spec.timeout"),
-            (agent("a", "maxConcurrentTasks: -1"), "spec.maxConcurrentTasks"),
-            (agent("a", "quota: {maxTaskStarts: 0, windowSeconds: 60}"), "spec.quota.maxTaskStarts"),
-            (agent("a", "quota: {maxTaskStarts: 1, windowSeconds: 59}"), "spec.quota.windowSeconds"),
-            (agent("a", "serverConfig: {port: 65536}"), "spec.serverConfig.port"),
-            (agent("a", "workspaceDir: /tools"), "spec.workspaceDir"),
-            (agent("a", "workspaceDir: relative"), "spec.workspaceDir"),
-            (agent("a.b", "serverConfig: {}"), "gives its name to a Service"),
-        ] {
-            let error = refusal(stage.try_apply(&yaml).await.expect_err(&yaml));
-            assert!(error.code == 422 && error.message.contains(field), "{yaml}: {}", error.message);
+        let agent = |name: &str, more: &str| {
+            format!("apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec: {{serviceAccountName: s{more}}}\n")
+        };
+        let long = "x".repeat(64);
+        for name in ["a.b", "1a", &long] {
+            stage.apply(&agent(name, "")).await;
+            let error = refusal(stage.try_apply(&agent(name, ", serverConfig: {}")).await.expect_err(name));
+            assert!(error.message.contains("gives its name to a Service"), "{name}: {}", error.message);
         }
-        for good in ["timeout: 90s", "timeout: 2h30m", "timeout: 1s"] {
-            stage.apply(&task(&format!("{{description: d, {good}}}"))).await;
-        }
+        stage.apply(&agent(&long[1..], ", serverConfig: {}")).await;
     })
     .await;
 }
@@ -141,10 +138,10 @@ async fn the_api_server_keeps_what_must_not_change() {
     scenario(async |stage| {
         stage.apply(&task("{description: d}")).await;
         let tasks = stage.tasks();
-        let status = async |status: serde_json::Value| {
+        let status = async |status: Value| {
             tasks.patch_status("t", &PatchParams::default(), &Patch::Merge(&json!({"status": status}))).await
         };
-        let spec = async |spec: serde_json::Value| {
+        let spec = async |spec: Value| {
             tasks.patch("t", &PatchParams::default(), &Patch::Merge(&json!({"spec": spec}))).await
         };
         spec(json!({"description": "before the launch it may change"})).await.unwrap();
@@ -172,6 +169,40 @@ async fn the_api_server_keeps_what_must_not_change() {
         }
         // annotations and labels pass
         stage.annotate("t", "note", "x").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn so_it_does_in_kubetask_io() {
+    scenario(async |stage| {
+        let task = "apiVersion: kubetask.io/v1alpha1\nkind: Task\nmetadata: {name: t}\nspec: {workspaceConfigRef: WHICH}\n";
+        let batch = "apiVersion: kubetask.io/v1alpha1\nkind: Batch\nmetadata: {name: b}\nspec: {variableContexts: [[]], workspaceConfigRef: WHICH}\n";
+        for (yaml, launched, frozen, over) in [
+            (
+                task,
+                json!({"podUID": "a", "phase": "Running"}),
+                "spec cannot change once the Task has been launched or is over",
+                "a Task that is over stays as it is",
+            ),
+            (
+                batch,
+                json!({"startTime": "2026-01-01T00:00:00Z", "phase": "Running"}),
+                "spec cannot change once the Batch has started",
+                "a Batch that is over stays as it is",
+            ),
+        ] {
+            let with = |config: &str| Verbatim::new(&yaml.replace("WHICH", config), &stage.namespace);
+            let client = &stage.client;
+            with("a").apply(client).await.unwrap();
+            with("b").apply(client).await.unwrap();
+            with("b").set_status(client, &launched).await.unwrap();
+            let refused = with("c").apply(client).await.unwrap_err();
+            assert!(refused.message.contains(frozen), "{}", refused.message);
+            with("b").set_status(client, &json!({"phase": "Failed"})).await.unwrap();
+            let refused = with("b").set_status(client, &json!({"phase": "Running"})).await.unwrap_err();
+            assert!(refused.message.contains(over), "{}", refused.message);
+        }
     })
     .await;
 }

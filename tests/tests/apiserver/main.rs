@@ -21,9 +21,11 @@ mod faults;
 mod limits;
 mod scale;
 mod several;
+mod spec_examples;
 mod stop;
 mod waiting;
 mod way;
+mod wrong_objects;
 
 use std::sync::Arc;
 

@@ -1,0 +1,240 @@
+//! Plugin: a context type or a command builder to load, where its bytes come from and what it may do.
+//!
+//! May touch: the type and its schema. Must not touch: the plugin itself, whose data is in [`crate::plugin`].
+
+#![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::plugin::{Capability, Kind};
+
+/// A context type or a command builder to load: where its bytes come from, and what it may do beyond text, files and
+/// ConfigMaps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "kubeopencode.io",
+    version = "v1alpha1",
+    kind = "Plugin",
+    plural = "plugins",
+    shortname = "plug",
+    status = "PluginStatus",
+    derive = "PartialEq",
+    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(
+        name = "Source",
+        type_ = "string",
+        // the one of them that is there
+        json_path = ".spec.source['configMap','oci','https','directory']['name','image','url','path']"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.grants) || has(self.sha256) || has(self.source.oci)",
+        "message": "grants are for certain bytes: add sha256, the digest of the component (or take it from oci, by digest)"
+    },
+    {
+        "rule": "!has(self.signature) || has(self.source.oci) != has(self.signature.value)",
+        "message": "signature.value is needed for every source but oci, whose signatures lie in the registry"
+    },
+]))]
+pub struct PluginSpec {
+    /// What the component is: `context-type` or `command-builder`.
+    pub kind: Kind,
+    /// Where the component comes from.
+    pub source: PluginSource,
+    /// SHA-256 of the decoded component, in hex; other bytes are not loaded. Required with `grants`, unless `source` is
+    /// `oci`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"), length(max = 64))]
+    pub sha256: Option<String>,
+    /// Signature that the component must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+    /// What it may do beyond text, files and ConfigMaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
+    /// How much it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<PluginLimits>,
+    /// Globs (`*`, `?`, `[..]`) of the namespaces whose Tasks and Agents may use it. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 253)))]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// Exactly one place that a component comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct PluginSource {
+    /// A ConfigMap in the operator's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapSource>,
+    /// An OCI artifact, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSource>,
+    /// A file on a web server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<HttpsSource>,
+    /// A file in the operator's container, as a mounted volume has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectorySource>,
+}
+
+/// A component in a ConfigMap of the operator's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapSource {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key of the component: it ends in `.wasm`, `.wasm.gz` or `.wasm.zst`. Default: the only such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+\.wasm(\.gz|\.zst)?$"))]
+    pub key: Option<String>,
+}
+
+/// A component in an OCI registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OciSource {
+    /// Registry, repository and digest: `registry.example.com/plugins/jira@sha256:…`.
+    #[schemars(length(max = 1024), regex(pattern = r"^[^@\s]+@sha256:[0-9a-f]{64}$"))]
+    pub image: String,
+}
+
+/// A component on a web server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpsSource {
+    /// Address, `https://`.
+    #[schemars(length(max = 2048), regex(pattern = r"^https://.+"))]
+    pub url: String,
+}
+
+/// A component in the operator's container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectorySource {
+    /// Absolute path of the component's file.
+    #[schemars(length(max = 1024), regex(pattern = r"^/.+"))]
+    pub path: String,
+}
+
+/// Signature of a component by a key of the operator's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signature {
+    /// Name of the public key, among those that the chart's `plugins.cosignKeys` mounts.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+    /// The signature of the decoded component in base64, as `cosign sign-blob` prints it. Not for `oci`, where it lies
+    /// in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096), regex(pattern = r"^[A-Za-z0-9+/]+={0,2}$"))]
+    pub value: Option<String>,
+}
+
+/// What a plugin may do beyond text, files and ConfigMaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grants {
+    /// Kinds of actions that its plans may hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub capabilities: Vec<Capability>,
+    /// Patterns (`*`, `?`, `[..]`) of the environment variables that it may set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub env: Vec<String>,
+    /// Patterns of the images that its init containers may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
+    pub images: Vec<String>,
+    /// Secrets that it may name although the item does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub secrets: Vec<SecretGrant>,
+}
+
+/// A Secret that a plugin may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretGrant {
+    /// Name of the Secret, in the namespace of the object that holds the item.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Hosts that it may be sent to, also after redirects. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub hosts: Vec<String>,
+}
+
+/// How much a plugin may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Default `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<PluginClass>,
+}
+
+/// How large a plugin is: `large` is for one that brings an interpreter. Default `default`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginClass {
+    /// For plugins in Rust and the like.
+    #[default]
+    Default,
+    /// For plugins that bring an interpreter (JavaScript, Python).
+    Large,
+}
+
+/// What the operator knows of a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginStatus {
+    /// `sha256:` and the digest of the component that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub digest: Option<String>,
+    /// What the plugin says its version is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub version: Option<String>,
+    /// What the plugin says it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub description: Option<String>,
+    /// JSON Schema of its payload: what users write under `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::any")]
+    pub schema: Option<Value>,
+    /// What its plans may hold beyond text, files and ConfigMaps, if it is granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub capabilities: Vec<Capability>,
+    /// Size of the decoded component in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    /// Milliseconds that compiling it took; 0 where it was compiled before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile_millis: Option<i64>,
+    /// Why the bytes that were last seen do not serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub last_error: Option<String>,
+    /// Fetched, Verified, Compiled, Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
+    pub conditions: Vec<Condition>,
+}
