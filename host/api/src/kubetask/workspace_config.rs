@@ -1,5 +1,7 @@
 //! WorkspaceConfig of `kubetask.io`: how the Tasks of a namespace are executed.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
