@@ -121,12 +121,14 @@ fn is_free(spec: &LeaseSpec, identity: &str, now: Timestamp) -> bool {
 /// The lease in the hands of `identity`.
 fn next(spec: LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
     let same = spec.holder_identity.as_deref() == Some(identity);
+    // as every other lease counts: from hand to hand, not its making
+    let handed_on = spec.holder_identity.is_some() && !same;
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         lease_duration_seconds: Some(DURATION),
         acquire_time: if same { spec.acquire_time } else { Some(MicroTime(now)) },
         renew_time: Some(MicroTime(now)),
-        lease_transitions: Some(spec.lease_transitions.unwrap_or(0) + i32::from(!same)),
+        lease_transitions: Some(spec.lease_transitions.unwrap_or(0) + i32::from(handed_on)),
         ..spec
     }
 }
@@ -144,6 +146,6 @@ mod tests {
         assert!(!is_free(&held, "b", Timestamp::from_second(115).unwrap()));
         assert!(is_free(&held, "b", Timestamp::from_second(116).unwrap()));
         let handed_on = next(held, "b", Timestamp::from_second(116).unwrap());
-        assert_eq!((handed_on.lease_transitions, handed_on.holder_identity.as_deref()), (Some(2), Some("b")));
+        assert_eq!((handed_on.lease_transitions, handed_on.holder_identity.as_deref()), (Some(1), Some("b")));
     }
 }
