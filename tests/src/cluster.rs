@@ -71,6 +71,14 @@ impl Cluster {
         Client::try_from(self.admin.clone()).unwrap()
     }
 
+    /// How the API server answers a GET, whatever that is.
+    pub async fn status_of(&self, path: &str) -> u16 {
+        let mut config = self.admin.clone();
+        config.default_retry = false;
+        let request = http::Request::get(path).body(kube::client::Body::empty()).unwrap();
+        Client::try_from(config).unwrap().send(request).await.unwrap().status().as_u16()
+    }
+
     /// The operator's client: it sees one namespace, as if that were all there is, and every request goes through
     /// `faults`.
     pub fn operator_client(&self, namespace: &str, faults: &Faults) -> Client {
