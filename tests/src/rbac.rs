@@ -70,16 +70,19 @@ impl Granted {
         let mut findings = Findings { unused: self.all(), ..Findings::default() };
         for entry in asked {
             let Some(request) = Request::of(&entry) else { continue };
-            let words = request.words();
+            let asked_for = request.words();
             if self.rules.iter().any(|(namespace, rule)| request.fits(namespace.as_deref(), rule)) {
-                findings.unused.remove(&words);
-                if request.verb == "patch" && entry.code() == 201 {
+                findings.unused.remove(&asked_for);
+                if request.verb == "list" {
+                    // what is listed is watched next, and a watch is logged when it ends
+                    findings.unused.remove(&words("watch", &request.resource, request.group));
+                } else if request.verb == "patch" && entry.code() == 201 {
                     // an apply that makes the object is allowed by both verbs
-                    findings.unused.remove(&Request { verb: "create", ..request }.words());
+                    findings.unused.remove(&words("create", &request.resource, request.group));
                 }
             } else {
                 let object = format!("{} in namespace \"{}\"", entry.name(), request.namespace);
-                findings.not_allowed.entry(words).or_insert(object);
+                findings.not_allowed.entry(asked_for).or_insert(object);
             }
         }
         findings

@@ -6,9 +6,14 @@
 use kubeopencode_tests::cluster::Cluster;
 use kubeopencode_tests::rbac::{Findings, Granted};
 
+/// What only an accident makes the operator ask for: a Pod that its watch does not show, and an Agent whose status somebody
+/// else wrote at the same time. The tests with faults on a control plane of their own ask for both.
+const RARE: [&str; 2] = ["get pods", "get agents.kubeopencode.io"];
+
 #[tokio::test]
 async fn the_charts_rules_are_what_the_operator_needs() {
     let cluster = Cluster::whole().await;
-    let findings = Granted::by_the_chart().compare(cluster.audit.asked());
+    let mut findings = Granted::by_the_chart().compare(cluster.audit.asked());
+    findings.unused.retain(|words| !RARE.contains(&words.as_str()));
     assert_eq!(findings, Findings::default(), "found in the API server's audit log of this cluster");
 }
