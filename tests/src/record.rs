@@ -14,6 +14,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// How long the watch of a machine with much else to do may be behind.
+const CATCH_UP: Duration = Duration::from_secs(120);
+
 /// A kind that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -198,12 +201,13 @@ impl Recorder {
                 listed.iter().map(|object| (object.name_any(), version_of(object))).collect();
             let caught_up = |history: &History| {
                 let seen = history.all(kind).filter(|seen| !there.contains_key(seen.name())).count() == 0;
+                // by what was ever seen: it may be gone again by now
                 let newest = |(name, version): (&String, &u64)| {
-                    history.get(kind, name).is_some_and(|seen| seen.version >= *version)
+                    history.revisions(kind).any(|seen| seen.name() == name && seen.version >= *version)
                 };
                 (seen && there.iter().all(newest)).then_some(())
             };
-            self.wait(Duration::from_secs(30), caught_up).await.expect("the watch shows what the list shows");
+            self.wait(CATCH_UP, caught_up).await.expect("the watch shows what the list shows");
         }
     }
 }
