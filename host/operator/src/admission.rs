@@ -22,6 +22,7 @@ use crate::caches::{Caches, key_of};
 use crate::ledger::{Blocked, Leaving, Verdict, Waiting, admit, worth_writing};
 use crate::metrics::Metrics;
 use crate::view::PodView;
+use crate::wakes::name_later;
 
 /// Tries to write one Agent's status before the next reconcile gets its turn.
 const TRIES: usize = 8;
@@ -296,12 +297,8 @@ impl Admission {
         self.metrics.agent(key, agent.and_then(|agent| agent.spec.capacity()), line.order.len());
         if let Some(wake) = verdict.wake.filter(|wake| line.wake.is_none_or(|known| *wake < known)) {
             line.wake = Some(wake);
-            let (agents, key) = (self.agents.clone(), key.clone());
             let pause = wake.duration_since(Timestamp::now()).try_into().unwrap_or_default();
-            tokio::spawn(async move {
-                tokio::time::sleep(pause).await;
-                let _ = agents.send(key);
-            });
+            name_later(&self.agents, key.clone(), pause);
         }
     }
 

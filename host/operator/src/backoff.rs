@@ -1,33 +1,37 @@
-//! How long to pause before a failed look at a Task is repeated: longer and longer, until one succeeds.
+//! How long to pause before a failed look is repeated: longer and longer, until one succeeds.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use kubeopencode_api::names::TaskUid;
-
-const FIRST: Duration = Duration::from_millis(100);
 const MAX_DOUBLINGS: u32 = 9;
 
-/// Failed looks in a row, by Task.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    inner: Mutex<HashMap<TaskUid, u32>>,
+/// Failed looks in a row, by what was looked at.
+#[derive(Debug)]
+pub(crate) struct Failures<K> {
+    first: Duration,
+    inner: Mutex<HashMap<K, u32>>,
 }
 
-impl Failures {
+impl<K: Clone + Eq + Hash> Failures<K> {
+    /// None so far; the first pause is this one.
+    pub(crate) fn starting_with(first: Duration) -> Self {
+        Self { first, inner: Mutex::default() }
+    }
+
     /// One more failed: the pause before the next look.
-    pub(crate) fn next(&self, task: &TaskUid) -> Duration {
+    pub(crate) fn next(&self, key: &K) -> Duration {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = inner.entry(task.clone()).or_insert(0);
-        let pause = FIRST * 2_u32.pow((*failures).min(MAX_DOUBLINGS));
+        let failures = inner.entry(key.clone()).or_insert(0);
+        let pause = self.first * 2_u32.pow((*failures).min(MAX_DOUBLINGS));
         *failures += 1;
         pause
     }
 
-    /// One succeeded, or the Task is gone.
-    pub(crate) fn forget(&self, task: &TaskUid) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
+    /// One succeeded, or what was looked at is gone.
+    pub(crate) fn forget(&self, key: &K) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -37,7 +41,8 @@ mod tests {
 
     #[test]
     fn pauses_double_until_a_success() {
-        let (failures, task) = (Failures::default(), TaskUid("a".into()));
+        const FIRST: Duration = Duration::from_millis(100);
+        let (failures, task) = (Failures::starting_with(FIRST), "a");
         assert_eq!([failures.next(&task), failures.next(&task)], [FIRST, FIRST * 2]);
         for _ in 0..20 {
             failures.next(&task);

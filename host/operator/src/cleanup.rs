@@ -89,16 +89,21 @@ pub(crate) async fn run(operator: Arc<Operator>, changed: Arc<Notify>) {
 /// One round over all namespaces; says when the next one has something to do.
 async fn round(operator: &Operator) -> Timestamp {
     let now = Timestamp::now();
-    let mut namespaces = BTreeMap::<String, Vec<Finished>>::new();
+    let mut namespaces = BTreeMap::<String, (Cleanup, Vec<Finished>)>::new();
     for guarded in operator.caches.tasks.state() {
         let Some(task) = guarded.0.as_ref().ok() else { continue };
-        if let Some(finished) = Finished::of(task) {
-            namespaces.entry(task.namespace().unwrap_or_default()).or_default().push(finished);
+        let namespace = task.namespace().unwrap_or_default();
+        let (rules, finished) = namespaces.entry(namespace).or_insert_with_key(|namespace| {
+            (operator.caches.settings(namespace, namespace).cleanup().clone(), Vec::new())
+        });
+        // most namespaces have no rule, and nobody has to look at what ended there
+        if *rules != Cleanup::default() {
+            finished.extend(Finished::of(task));
         }
     }
     let (mut doomed, mut next) = (Vec::new(), now.checked_add(ROUND).unwrap_or(now));
-    for (namespace, finished) in namespaces {
-        let due = due(operator.caches.settings(&namespace, &namespace).cleanup(), finished, now);
+    for (namespace, (rules, finished)) in namespaces {
+        let due = due(&rules, finished, now);
         next = due.next.map_or(next, |at| at.min(next));
         doomed.extend(due.now.into_iter().map(|task| (ObjectKey::new(&namespace, &task.name), task.uid)));
     }

@@ -1,6 +1,6 @@
 //! The watches, and who is looked at when: streams in, looks out.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -31,18 +31,22 @@ use crate::inspect::Inspections;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Touched};
 use crate::reconcile::{Operator, ReconcileError, waiting};
-use crate::server::{SERVER_SELECTOR, Servers, agent_of};
+use crate::server::{self, SERVER_SELECTOR, Servers, agent_of};
 use crate::sweep;
 use crate::view::PodView;
+use crate::wakes::{look_at_named, name_later};
 use crate::writer::Writer;
 use crate::{Options, Ready};
 
 /// Looks at Tasks at once. Unbounded, a burst of 1,000 would open 1,000 connections.
 const CONCURRENCY: u16 = 64;
-/// Longest pause before a failed look is repeated.
+/// Pauses before a failed look is repeated: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Agents whose ledger is looked at without a cause, in case one was missed.
 const LEDGER_ROUND: Duration = Duration::from_secs(60);
+/// Ledgers that are looked at at once.
+const LEDGERS_AT_ONCE: usize = 8;
 
 /// How long looks under way may take after a shutdown began; the API server may not answer any more.
 const LAST_LOOKS: Duration = Duration::from_secs(5);
@@ -83,7 +87,7 @@ pub(crate) async fn run(
         caches: Arc::clone(&caches),
         deployments: deployments.clone(),
         wake: server_wakes.clone(),
-        failures: Mutex::default(),
+        failures: Failures::starting_with(server::FIRST_PAUSE),
     });
     let (events, send_events) = Events::new(client.clone(), &options.identity);
     let operator = Arc::new(Operator {
@@ -100,7 +104,7 @@ pub(crate) async fn run(
         ),
         metrics,
         agents: agent_wakes.clone(),
-        failures: Failures::default(),
+        failures: Failures::starting_with(FIRST_PAUSE),
         inspections: Inspections::default(),
     });
     let wakes = Arc::new(Wakes { tasks: task_wakes, agents: agent_wakes, servers: server_wakes });
@@ -388,34 +392,13 @@ async fn each<K>(
     }
 }
 
-/// Settles the ledgers of Agents that somebody named, one after the other for each Agent, and all of them now and then.
-async fn pump_ledgers(operator: Arc<Operator>, mut woken: UnboundedReceiver<ObjectKey>) {
-    let mut round = tokio::time::interval(LEDGER_ROUND);
-    loop {
-        let mut keys = std::collections::BTreeSet::new();
-        tokio::select! {
-            key = woken.recv() => match key {
-                Some(key) => drop(keys.insert(key)),
-                None => return,
-            },
-            _ = round.tick() => keys.extend(operator.limited_agents()),
+/// Settles the ledgers of Agents that somebody named, and all of them now and then.
+async fn pump_ledgers(operator: Arc<Operator>, woken: UnboundedReceiver<ObjectKey>) {
+    let pump = |key| async {
+        if let Err(error) = operator.admission.pump(&key).await {
+            tracing::warn!(agent = %key, %error, "the Agent's ledger could not be written and is tried again");
+            name_later(&operator.agents, key, Duration::from_secs(1));
         }
-        while let Ok(key) = woken.try_recv() {
-            keys.insert(key);
-        }
-        let pumps = futures::stream::iter(keys).for_each_concurrent(8, |key| {
-            let operator = Arc::clone(&operator);
-            async move {
-                if let Err(error) = operator.admission.pump(&key).await {
-                    tracing::warn!(agent = %key, %error, "the Agent's ledger could not be written and is tried again");
-                    let agents = operator.agents.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                        let _ = agents.send(key);
-                    });
-                }
-            }
-        });
-        pumps.await;
-    }
+    };
+    look_at_named(woken, LEDGER_ROUND, LEDGERS_AT_ONCE, || operator.limited_agents(), pump).await;
 }

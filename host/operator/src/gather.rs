@@ -51,6 +51,16 @@ pub struct Plugins<'a> {
 }
 
 impl Plugins<'_> {
+    fn command_builder(self, name: &str) -> Result<Arc<Plugin>, GatherError> {
+        self.host.command_builder(name).ok_or_else(|| {
+            GatherError::Missing(Refusal {
+                condition: ConditionType::Accepted,
+                reason: Reason::PluginError,
+                message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
+            })
+        })
+    }
+
     /// Calls a plugin on a thread that may block: a bad one takes seconds until its epoch ends.
     async fn call<T: Send + 'static>(
         self,
@@ -127,22 +137,22 @@ impl From<Unplanned> for GatherError {
 /// # Errors
 /// See [`GatherError`].
 pub async fn gather(
-    host: Plugins<'_>,
+    plugins: Plugins<'_>,
     reads: &impl ConfigMaps,
     task: &Task,
     agent: &Agent,
     settings: &Settings,
 ) -> Result<Gathered, GatherError> {
     let resolved = Resolved::new(task, agent, settings).map_err(GatherError::Refused)?;
-    let (contexts, mut plugins) = contexts(host, reads, &resolved).await?;
+    let (contexts, mut asked) = contexts(plugins, reads, &resolved).await?;
     let name = resolved.command_builder();
-    let builder = command_builder(host, name)?;
-    used(&mut plugins, name, &builder);
+    let builder = plugins.command_builder(name)?;
+    used(&mut asked, name, &builder);
     let request = resolved.build_request(&contexts);
-    let plan = host.call(&builder, move |builder| builder.build(&request)).await;
+    let plan = plugins.call(&builder, move |builder| builder.build(&request)).await;
     let plan = plan.map_err(|error| unbuilt(name, error))?;
     let command = validate_command(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
-    Ok(Gathered { resolved, contexts, command, plugins })
+    Ok(Gathered { resolved, contexts, command, plugins: asked })
 }
 
 /// Evaluates the contexts of a server-mode Agent and asks for its server's command.
@@ -150,22 +160,22 @@ pub async fn gather(
 /// # Errors
 /// See [`GatherError`].
 pub async fn gather_server(
-    host: Plugins<'_>,
+    plugins: Plugins<'_>,
     reads: &impl ConfigMaps,
     agent: &Agent,
     settings: &Settings,
 ) -> Result<GatheredServer, GatherError> {
     let resolved = Resolved::server(agent, settings).map_err(GatherError::Refused)?;
-    let (contexts, _) = contexts(host, reads, &resolved).await?;
+    let (contexts, _) = contexts(plugins, reads, &resolved).await?;
     let name = resolved.command_builder();
-    let builder = command_builder(host, name)?;
+    let builder = plugins.command_builder(name)?;
     if !builder.has_server() {
         return Err(GatherError::Refused(Refusal::invalid_config(format!(
             "spec.serverConfig: command builder \"{name}\" cannot run a server: remove serverConfig, or name another builder"
         ))));
     }
     let request = resolved.serve_request(&contexts);
-    let plan = host.call(&builder, move |builder| builder.serve(&request)).await;
+    let plan = plugins.call(&builder, move |builder| builder.serve(&request)).await;
     let plan = plan.map_err(|error| unbuilt(name, error))?;
     let command = validate_server(&resolved, &Granted::none(), plan).map_err(GatherError::Refused)?;
     Ok(GatheredServer { resolved, contexts, command })
@@ -173,14 +183,14 @@ pub async fn gather_server(
 
 /// Evaluates all items, and says which plugins did.
 async fn contexts(
-    host: Plugins<'_>,
+    plugins: Plugins<'_>,
     reads: &impl ConfigMaps,
     resolved: &Resolved,
 ) -> Result<(Vec<Evaluated>, Vec<UsedPlugin>), GatherError> {
     let mut known = Known { reads, read: HashMap::new() };
-    let (mut contexts, mut plugins) = (Vec::with_capacity(resolved.items().len()), Vec::new());
+    let (mut contexts, mut asked) = (Vec::with_capacity(resolved.items().len()), Vec::new());
     for item in resolved.items() {
-        let context = match evaluate(host, &mut known, resolved, item, &mut plugins).await {
+        let context = match evaluate(plugins, &mut known, resolved, item, &mut asked).await {
             Ok(context) => context,
             Err(Unplanned::Refused(refusal) | Unplanned::Missing(refusal)) if item.optional => {
                 Evaluated::skipped(item, refusal.message)
@@ -189,7 +199,7 @@ async fn contexts(
         };
         contexts.push(context);
     }
-    Ok((contexts, plugins))
+    Ok((contexts, asked))
 }
 
 /// The ConfigMaps that this Task's evaluation has read: each once.
@@ -209,23 +219,23 @@ impl<R: ConfigMaps> Known<'_, R> {
 }
 
 async fn evaluate(
-    host: Plugins<'_>,
+    plugins: Plugins<'_>,
     known: &mut Known<'_, impl ConfigMaps>,
     resolved: &Resolved,
     item: &Item,
-    plugins: &mut Vec<UsedPlugin>,
+    asked: &mut Vec<UsedPlugin>,
 ) -> Result<Evaluated, Unplanned> {
-    let Some(plugin) = host.host.context_type(&item.type_) else {
+    let Some(plugin) = plugins.host.context_type(&item.type_) else {
         return Err(Unplanned::Missing(item.no_plugin()));
     };
-    used(plugins, &item.type_, &plugin);
+    used(asked, &item.type_, &plugin);
     if let Err(error) = plugin.check_payload(&item.payload) {
         return Err(Unplanned::Refused(item.refused(error)));
     }
     let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
     for _ in 0..=MAX_ROUNDS {
         let request = resolved.evaluate_request(item, std::mem::take(&mut inputs));
-        let outcome = host.call(&plugin, move |plugin| plugin.evaluate(&request)).await;
+        let outcome = plugins.call(&plugin, move |plugin| plugin.evaluate(&request)).await;
         match outcome.map_err(|error| unplanned(item, error))? {
             Outcome::Ready(plan) => {
                 let granted =
@@ -310,16 +320,6 @@ fn size(value: &Answer) -> usize {
         Answer::ConfigMap(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum(),
         Answer::Missing | Answer::Extended(_) => 0,
     }
-}
-
-fn command_builder(host: Plugins<'_>, name: &str) -> Result<Arc<Plugin>, GatherError> {
-    host.host.command_builder(name).ok_or_else(|| {
-        GatherError::Missing(Refusal {
-            condition: ConditionType::Accepted,
-            reason: Reason::PluginError,
-            message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
-        })
-    })
 }
 
 /// A command builder's answer that is no plan.

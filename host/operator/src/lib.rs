@@ -39,6 +39,7 @@ pub mod status;
 mod sweep;
 pub mod uninstall;
 pub mod view;
+mod wakes;
 mod writer;
 mod written;
 

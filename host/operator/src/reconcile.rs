@@ -30,7 +30,7 @@ use crate::launch::open_gate;
 use crate::ledger::Waiting;
 use crate::metrics::Metrics;
 use crate::observe::{Ending, Seen, observe};
-use crate::remove::{Removal, remove_config_map, remove_pod};
+use crate::remove::{Removal, remove_config_map_of, remove_pod};
 use crate::status::Draft;
 use crate::view::PodView;
 use crate::writer::Writer;
@@ -56,7 +56,7 @@ pub(crate) struct Operator {
     /// Agents whose ledger has to be looked at.
     pub agents: UnboundedSender<ObjectKey>,
     /// Looks that failed, in a row.
-    pub failures: Failures,
+    pub failures: Failures<TaskUid>,
     /// Pods whose Events were asked.
     pub inspections: Inspections,
 }
@@ -265,13 +265,12 @@ impl Operator {
             // between namespaces every name has the UID in it
             naming: Naming::Plain,
         };
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &agent.namespace);
         for index in 0.. {
-            let there = api.get_opt(&names.context(index)).await?;
-            let ours = |map: &ConfigMap| map.labels().get(TASK_UID_LABEL) == Some(&case.uid.0);
-            let Some(map) = there.filter(ours) else { break };
-            if remove_config_map(&self.client, &map).await? == Removal::Changed {
-                return Ok(false);
+            let name = names.context(index);
+            match remove_config_map_of(&self.client, &case.uid, &agent.namespace, &name).await? {
+                Some(Removal::Changed) => return Ok(false),
+                Some(_) => {}
+                None => break,
             }
         }
         Ok(true)

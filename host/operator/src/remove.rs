@@ -4,6 +4,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, ResourceExt};
 
+use kubeopencode_api::literals::TASK_UID_LABEL;
+use kubeopencode_api::names::TaskUid;
+
 use crate::answers::{is_conflict, is_not_found};
 use crate::decide::Doomed;
 use crate::view::PodView;
@@ -43,6 +46,23 @@ pub(crate) async fn remove_pod(client: &Client, doomed: &Doomed) -> Result<Remov
         Err(error) if is_not_found(&error) => Ok(Removal::Gone),
         Err(error) if is_conflict(&error) => Ok(Removal::Changed),
         Err(error) => Err(error),
+    }
+}
+
+/// Deletes the ConfigMap of this name if it was made for this Task; `None`: it was not, or there is none.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_config_map_of(
+    client: &Client,
+    task: &TaskUid,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Removal>, kube::Error> {
+    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    match there.filter(|map| map.labels().get(TASK_UID_LABEL) == Some(&task.0)) {
+        Some(map) => remove_config_map(client, &map).await.map(Some),
+        None => Ok(None),
     }
 }
 

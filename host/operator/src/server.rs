@@ -7,11 +7,10 @@
 mod objects;
 pub mod status;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -27,9 +26,11 @@ use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::answers::{is_conflict, is_not_found};
+use crate::backoff::Failures;
 use crate::caches::{Caches, key_of};
 use crate::gather::{GatherError, Live, Plugins, gather_server};
 use crate::metrics::Metrics;
+use crate::wakes::{look_at_named, name_later};
 use objects::{Kept, keep, remove};
 use status::ServerState;
 
@@ -40,8 +41,9 @@ pub(crate) const SERVER_SELECTOR: &str =
 const CONCURRENCY: usize = 8;
 /// How often all servers are looked at without a cause: the content of ConfigMaps is not watched.
 const ROUND: Duration = Duration::from_secs(600);
-/// Pauses before a look that failed is repeated: from the first to the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Pauses before a look that failed is repeated: the first, and the longest.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a look at a server ended early.
 #[derive(Debug, thiserror::Error)]
@@ -69,31 +71,13 @@ pub(crate) struct Servers {
     /// Agents to look at again.
     pub wake: UnboundedSender<ObjectKey>,
     /// Looks that failed, in a row.
-    pub failures: Mutex<HashMap<ObjectKey, u32>>,
+    pub failures: Failures<ObjectKey>,
 }
 
 impl Servers {
     /// Looks at the Agents that somebody named, and at all of them now and then, until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, mut woken: UnboundedReceiver<ObjectKey>) {
-        let mut round = tokio::time::interval(ROUND);
-        loop {
-            let mut keys = BTreeSet::new();
-            tokio::select! {
-                key = woken.recv() => match key {
-                    Some(key) => drop(keys.insert(key)),
-                    None => return,
-                },
-                _ = round.tick() => keys.extend(self.concerned()),
-            }
-            while let Ok(key) = woken.try_recv() {
-                keys.insert(key);
-            }
-            let looks = futures::stream::iter(keys).for_each_concurrent(CONCURRENCY, |key| {
-                let servers = Arc::clone(&self);
-                async move { servers.look(key).await }
-            });
-            looks.await;
-        }
+    pub(crate) async fn run(&self, woken: UnboundedReceiver<ObjectKey>) {
+        look_at_named(woken, ROUND, CONCURRENCY, || self.concerned(), |key| self.look(key)).await;
     }
 
     /// Agents that have a server, or had one.
@@ -105,18 +89,14 @@ impl Servers {
 
     async fn look(&self, key: ObjectKey) {
         let Some(agent) = self.caches.agent(&key).filter(has_or_had_server) else {
-            return self.forget(&key);
+            return self.failures.forget(&key);
         };
         match self.keep_or_remove(&agent).await {
-            Ok(()) => self.forget(&key),
+            Ok(()) => self.failures.forget(&key),
             Err(error) => {
-                let pause = self.next_pause(&key);
+                let pause = self.failures.next(&key).min(MAX_PAUSE);
                 tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date and is tried again");
-                let wake = self.wake.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    let _ = wake.send(key);
-                });
+                name_later(&self.wake, key, pause);
             }
         }
     }
@@ -234,18 +214,6 @@ impl Servers {
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn forget(&self, key: &ObjectKey) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn next_pause(&self, key: &ObjectKey) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_default();
-        let pause = PAUSES.0.saturating_mul(2_u32.saturating_pow(*count)).min(PAUSES.1);
-        *count += 1;
-        pause
     }
 }
 

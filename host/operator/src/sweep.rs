@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::Store;
-use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{ObjectKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
 
@@ -16,8 +14,7 @@ use crate::answers::is_not_found;
 use crate::caches::GuardedTask;
 use crate::decide::Doomed;
 use crate::reconcile::Operator;
-use crate::remove::{remove_config_map, remove_pod};
-use crate::view::PodView;
+use crate::remove::{remove_config_map_of, remove_pod};
 
 const ROUND: Duration = Duration::from_secs(600);
 const COUNT_ROUND: Duration = Duration::from_secs(15);
@@ -62,30 +59,14 @@ pub(crate) async fn one(operator: &Operator, uid: &TaskUid, key: &ObjectKey) -> 
     }
     for pod in operator.caches.pods.of(uid) {
         tracing::info!(pod = %pod.name_any(), namespace = ?pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         // in the Task's own namespace garbage collection takes them
-        let embedded = if pod.namespace().as_deref() == Some(&key.namespace) {
-            Vec::new()
-        } else {
-            pod.context_config_maps()
-        };
-        for name in embedded {
-            remove_embedded(operator, &pod, name, uid).await?;
+        if namespace != key.namespace {
+            for name in pod.context_config_maps() {
+                remove_config_map_of(&operator.client, uid, namespace, name).await?;
+            }
         }
         remove_pod(&operator.client, &Doomed { gated: pod.is_gated(), pod: Arc::clone(&pod) }).await?;
-    }
-    Ok(())
-}
-
-async fn remove_embedded(
-    operator: &Operator,
-    pod: &PodView,
-    name: &str,
-    uid: &TaskUid,
-) -> Result<(), kube::Error> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let there = Api::<ConfigMap>::namespaced(operator.client.clone(), namespace).get_opt(name).await?;
-    if let Some(map) = there.filter(|map| map.labels().get(TASK_UID_LABEL) == Some(&uid.0)) {
-        remove_config_map(&operator.client, &map).await?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Context type `Git`: a clone of a repository, or a path of it, at mountPath.
 
-use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, GitFetch, Request, context_type, ready};
+use kubeopencode_plugin_sdk::{
+    About, Action, Answer, ContextType, GitFetch, Request, SecretRef, context_type, ready,
+};
 use serde::Deserialize;
 
 /// The plugin.
@@ -20,12 +22,6 @@ pub struct Config {
     #[serde(default)]
     submodules: bool,
     secret_ref: Option<SecretRef>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretRef {
-    name: String,
 }
 
 fn latest_commit() -> u32 {

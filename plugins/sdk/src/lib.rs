@@ -37,6 +37,7 @@ mod config_map;
 mod context;
 mod errors;
 mod logging;
+mod secret_ref;
 pub mod testing;
 
 pub use about::About;
@@ -48,6 +49,7 @@ pub use context::{
     skipped,
 };
 pub use logging::{Level, log};
+pub use secret_ref::SecretRef;
 
 pub use bindings::context::kubeopencode::plugin::types::{
     CommandPlan, Descriptor, Diagnostic, EnvSource, EnvVar, ErrorKind, Extension, File, HostInfo,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, Request, UrlFetch, context_type, ready};
+use kubeopencode_plugin_sdk::{
+    About, Action, Answer, ContextType, Request, SecretRef, UrlFetch, context_type, ready,
+};
 use serde::Deserialize;
 
 /// The plugin.
@@ -23,12 +25,6 @@ pub struct Config {
     sha256: Option<String>,
     #[serde(default)]
     unpack: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretRef {
-    name: String,
 }
 
 fn half_a_minute() -> u32 {

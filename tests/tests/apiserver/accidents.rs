@@ -4,24 +4,10 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::{Stage, TEAM};
+use kubeopencode_tests::stage::TEAM;
 use serde_json::json;
 
-use crate::{pods_of, scenario, status, words};
-
-fn task(agent_does: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: fix\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
-    )
-}
-
-async fn agent_runs(stage: &Stage) {
-    stage
-        .until("the agent runs", |history| {
-            (history.get(Kind::Pod, "fix-pod")?.text("/status/phase") == "Running").then_some(())
-        })
-        .await;
-}
+use crate::{agent_runs, pods_of, scenario, status, task, words};
 
 fn is_lost(task: &Task) {
     let (is, reason, message) = words(task, "Succeeded");
@@ -34,8 +20,8 @@ async fn a_pod_that_vanishes_is_lost_and_never_made_again() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("run-on")).await;
-        agent_runs(stage).await;
+        stage.apply(&task("fix", "run-on")).await;
+        agent_runs(stage, "fix-pod").await;
         stage.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
         let task = stage.phase("fix", Phase::Failed).await;
         is_lost(&task);
@@ -49,8 +35,8 @@ async fn a_pod_that_vanishes_while_no_operator_is_there_is_lost() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let operator = stage.operator();
-        stage.apply(&task("run-on")).await;
-        agent_runs(stage).await;
+        stage.apply(&task("fix", "run-on")).await;
+        agent_runs(stage, "fix-pod").await;
         operator.crash().await;
         stage.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
         let _operator = stage.operator();
@@ -64,8 +50,8 @@ async fn a_pod_that_is_deleted_gracefully_tells_how_it_ended() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("run-on")).await;
-        agent_runs(stage).await;
+        stage.apply(&task("fix", "run-on")).await;
+        agent_runs(stage, "fix-pod").await;
         stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
         let task = stage.phase("fix", Phase::Failed).await;
         assert_eq!(
@@ -84,7 +70,7 @@ async fn a_gated_pod_that_vanishes_is_lost_too() {
             (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
         };
         let operator = stage.operator_with(&Faults::by(no_gate_opens));
-        stage.apply(&task("succeed")).await;
+        stage.apply(&task("fix", "succeed")).await;
         stage.phase("fix", Phase::Running).await;
         stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
         is_lost(&stage.phase("fix", Phase::Failed).await);
@@ -98,11 +84,11 @@ async fn the_pod_of_a_task_that_is_over_may_be_deleted() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("succeed")).await;
+        stage.apply(&task("fix", "succeed")).await;
         stage.phase("fix", Phase::Completed).await;
         stage.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
         stage.gone(Kind::Pod, "fix-pod").await;
-        stage.apply(&task("succeed").replace("name: fix", "name: next")).await;
+        stage.apply(&task("fix", "succeed").replace("name: fix", "name: next")).await;
         let next = stage.phase("next", Phase::Completed).await;
         assert_eq!(status(&next).pod_name.as_deref(), Some("next-pod"));
     })
@@ -119,7 +105,7 @@ async fn names_that_others_hold_are_left_to_them() {
             stage.apply(TEAM).await;
             stage.apply(foreign).await;
             let _operator = stage.operator();
-            stage.apply(&task("succeed")).await;
+            stage.apply(&task("fix", "succeed")).await;
             let task = stage.phase("fix", Phase::Completed).await;
             let uid8 = &task.metadata.uid.as_deref().unwrap()[..8];
             assert_eq!(status(&task).pod_name.as_deref(), Some(format!("fix-{uid8}-pod").as_str()));
@@ -154,7 +140,7 @@ async fn a_gate_that_was_opened_by_hand_launches_the_task() {
             (moment.verb == "PATCH" && moment.path.ends_with("/status")).then_some(Fault::Unavailable)
         });
         let operator = stage.operator_with(&nothing_is_recorded);
-        stage.apply(&task("run-on")).await;
+        stage.apply(&task("fix", "run-on")).await;
         stage.until("the Pod is made", |history| history.get(Kind::Pod, "fix-pod").map(drop)).await;
         operator.crash().await;
         let open = json!({"spec": {"schedulingGates": null}});
@@ -177,7 +163,7 @@ async fn a_config_map_that_vanishes_before_the_launch_fails_the_task() {
             (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
         };
         let operator = stage.operator_with(&Faults::by(no_gate_opens));
-        stage.apply(&task("succeed")).await;
+        stage.apply(&task("fix", "succeed")).await;
         stage.phase("fix", Phase::Running).await;
         operator.crash().await;
         let maps = stage.api::<k8s_openapi::api::core::v1::ConfigMap>();
@@ -197,7 +183,7 @@ async fn an_agent_that_goes_leaves_its_running_tasks_alone() {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
         for name in ["first", "second"] {
-            let yaml = task("run-on")
+            let yaml = task("fix", "run-on")
                 .replace("name: fix", &format!("name: {name}"))
                 .replace("description: d", "description: d, agentRef: one-at-a-time");
             stage.apply(&yaml).await;
@@ -217,10 +203,10 @@ async fn an_agent_that_changes_changes_nothing_for_who_runs() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("run-on")).await;
-        agent_runs(stage).await;
+        stage.apply(&task("fix", "run-on")).await;
+        agent_runs(stage, "fix-pod").await;
         stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {name: default}, spec: {serviceAccountName: kubeopencode-agent, executorImage: other}}").await;
-        stage.apply(&task("succeed").replace("name: fix", "name: next")).await;
+        stage.apply(&task("fix", "succeed").replace("name: fix", "name: next")).await;
         stage.phase("next", Phase::Completed).await;
         let history = stage.record.history();
         let image = |pod: &str| history.get(Kind::Pod, pod).unwrap().text("/spec/containers/0/image").to_owned();

@@ -5,20 +5,11 @@ use kubeopencode_tests::audit::AuditLog;
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::{Stage, TEAM};
 
-use crate::scenario;
-
-const TASK: &str =
-    "{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: done}, spec: {description: d}}";
+use crate::{scenario, task, until_in_phase};
 
 fn cleanup(rules: &str) -> String {
     format!(
         "{{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {{name: default}}, spec: {{cleanup: {rules}}}}}"
-    )
-}
-
-fn named(name: &str, agent_does: &str) -> String {
-    format!(
-        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}, annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}}}, spec: {{description: d}}}}"
     )
 }
 
@@ -38,9 +29,9 @@ async fn a_finished_task_goes_with_its_pod_when_its_time_is_over_and_a_running_o
         stage.apply(TEAM).await;
         stage.apply(&cleanup("{ttlSecondsAfterFinished: 2}")).await;
         let _operator = stage.operator();
-        stage.apply(&named("runs", "run-on")).await;
-        stage.apply(&named("good", "succeed")).await;
-        stage.apply(&named("bad", "fail")).await;
+        stage.apply(&task("runs", "run-on")).await;
+        stage.apply(&task("good", "succeed")).await;
+        stage.apply(&task("bad", "fail")).await;
         let good = stage.phase("good", Phase::Completed).await;
         let bad = stage.phase("bad", Phase::Failed).await;
         tasks_are(stage, &["runs"]).await;
@@ -69,7 +60,7 @@ async fn the_last_to_end_are_retained_also_when_the_rule_comes_later() {
         stage.apply(TEAM).await;
         let operator = stage.operator();
         for name in ["d", "c", "b", "a"] {
-            stage.apply(&named(name, "succeed")).await;
+            stage.apply(&task(name, "succeed")).await;
             stage.phase(name, Phase::Completed).await;
         }
         operator.stop().await;
@@ -102,16 +93,8 @@ async fn many_finished_tasks_go_without_a_read_for_each() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.create_tasks(TASK, COUNT).await;
-        for wanted in (50..=COUNT).step_by(50) {
-            stage
-                .until(&format!("{wanted} are Completed"), |history| {
-                    let done =
-                        history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed");
-                    (done.count() >= wanted).then_some(())
-                })
-                .await;
-        }
+        stage.create_tasks(&task("done", "succeed"), COUNT).await;
+        until_in_phase(stage, "Completed", COUNT, 50).await;
         let mark = stage.cluster.audit.mark();
         stage.apply(&cleanup("{ttlSecondsAfterFinished: 0}")).await;
         for left in (0..COUNT).step_by(50).rev() {

@@ -7,26 +7,20 @@ use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::TEAM;
 use serde_json::json;
 
-use crate::{pods_of, scenario, status};
-
-fn task(name: &str, agent: &str, agent_does: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d, agentRef: {agent}}}\n"
-    )
-}
+use crate::{pods_of, scenario, status, task_of};
 
 #[tokio::test]
 async fn while_it_waits_or_is_queued() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("waits", "later", "succeed")).await;
+        stage.apply(&task_of("waits", "later", "succeed")).await;
         stage.until_task("waits", "waits", |task| task.status.is_some()).await;
-        stage.apply(&task("runs", "one-at-a-time", "run-on")).await;
+        stage.apply(&task_of("runs", "one-at-a-time", "run-on")).await;
         stage.phase("runs", Phase::Running).await;
-        stage.apply(&task("queued", "one-at-a-time", "succeed")).await;
+        stage.apply(&task_of("queued", "one-at-a-time", "succeed")).await;
         stage.phase("queued", Phase::Queued).await;
-        stage.apply(&task("last", "one-at-a-time", "succeed")).await;
+        stage.apply(&task_of("last", "one-at-a-time", "succeed")).await;
         stage.phase("last", Phase::Queued).await;
         for name in ["waits", "queued", "runs"] {
             stage.delete_task(name).await;
@@ -49,7 +43,7 @@ async fn between_each_two_steps_of_its_launch() {
                 (moment.verb == verb && moment.path.contains(path)).then_some(Fault::Unavailable)
             });
             let operator = stage.operator_with(&faults);
-            stage.apply(&task("fix", "default", "succeed")).await;
+            stage.apply(&task_of("fix", "default", "succeed")).await;
             stage.until_task("fix", "is claimed", |task| task.metadata.finalizers.is_some()).await;
             faults.strike().await;
             stage.delete_task("fix").await;
@@ -75,7 +69,7 @@ async fn while_it_runs_and_after_its_end() {
         for (name, agent_does, phase) in
             [("runs", "run-on", Phase::Running), ("done", "succeed", Phase::Completed)]
         {
-            stage.apply(&task(name, "default", agent_does)).await;
+            stage.apply(&task_of(name, "default", agent_does)).await;
             stage.phase(name, phase).await;
             stage.delete_task(name).await;
             stage.gone(Kind::Task, name).await;
@@ -91,7 +85,7 @@ async fn while_no_operator_is_there() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let operator = stage.operator();
-        stage.apply(&task("fix", "default", "run-on")).await;
+        stage.apply(&task_of("fix", "default", "run-on")).await;
         stage.phase("fix", Phase::Running).await;
         operator.crash().await;
         stage.delete_task("fix").await;
@@ -110,11 +104,11 @@ async fn the_next_one_of_its_name_starts_anew() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("fix", "default", "run-on")).await;
+        stage.apply(&task_of("fix", "default", "run-on")).await;
         let first = stage.phase("fix", Phase::Running).await;
         stage.delete_task("fix").await;
         stage.gone(Kind::Task, "fix").await;
-        stage.apply(&task("fix", "default", "succeed")).await;
+        stage.apply(&task_of("fix", "default", "succeed")).await;
         let second = stage.phase("fix", Phase::Completed).await;
         assert_ne!(status(&first).pod_uid, status(&second).pod_uid);
         assert_eq!(status(&second).pod_name.as_deref(), Some("fix-pod"));
@@ -129,7 +123,7 @@ async fn a_pod_that_outlived_its_task_is_waited_for_by_the_next_one() {
         stage.tolerate("I4: Task fix went");
         stage.apply(TEAM).await;
         let operator = stage.operator();
-        stage.apply(&task("fix", "default", "run-on")).await;
+        stage.apply(&task_of("fix", "default", "run-on")).await;
         let first = stage.phase("fix", Phase::Running).await;
         operator.crash().await;
         // somebody takes the finalizer off by hand
@@ -140,7 +134,7 @@ async fn a_pod_that_outlived_its_task_is_waited_for_by_the_next_one() {
             .unwrap();
         stage.delete_task("fix").await;
         stage.gone(Kind::Task, "fix").await;
-        stage.apply(&task("fix", "default", "succeed")).await;
+        stage.apply(&task_of("fix", "default", "succeed")).await;
         let _operator = stage.operator();
         let second = stage.phase("fix", Phase::Completed).await;
         assert_eq!(

@@ -4,13 +4,7 @@ use kubeopencode_api::task::Phase;
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::TEAM;
 
-use crate::{scenario, status, words};
-
-fn task(agent_does: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: fix\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d, {spec}}}\n"
-    )
-}
+use crate::{scenario, status, task_with, words};
 
 #[tokio::test]
 async fn a_failure_says_who_failed_and_how() {
@@ -21,7 +15,7 @@ async fn a_failure_says_who_failed_and_how() {
         scenario(async |stage| {
             stage.apply(TEAM).await;
             let _operator = stage.operator();
-            stage.apply(&task(agent_does, "")).await;
+            stage.apply(&task_with("fix", agent_does, "")).await;
             let task = stage.phase("fix", Phase::Failed).await;
             assert_eq!(words(&task, "Succeeded"), ("False", reason, message));
             assert_eq!(status(&task).reason.as_deref(), Some(reason));
@@ -35,7 +29,7 @@ async fn an_image_that_cannot_be_pulled_is_named_while_the_task_runs() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("pull-fails", "")).await;
+        stage.apply(&task_with("fix", "pull-fails", "")).await;
         let in_trouble = |task: &kubeopencode_api::task::Task| status_reason(task) == Some("ImagePullFailed");
         let task = stage.until_task("fix", "is in trouble", in_trouble).await;
         assert_eq!(status(&task).phase, Some(Phase::Running));
@@ -56,7 +50,7 @@ async fn a_task_over_its_timeout_fails_and_its_pod_goes() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("run-on", "timeout: 1s")).await;
+        stage.apply(&task_with("fix", "run-on", "timeout: 1s")).await;
         let task = stage.phase("fix", Phase::Failed).await;
         assert_eq!(
             words(&task, "Succeeded"),
@@ -73,7 +67,7 @@ async fn a_pod_that_never_starts_ends_the_task() {
         stage.apply(TEAM).await;
         stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {startTimeoutSeconds: 1}}").await;
         let _operator = stage.operator();
-        stage.apply(&task("unscheduled", "")).await;
+        stage.apply(&task_with("fix", "unscheduled", "")).await;
         let task = stage.phase("fix", Phase::Failed).await;
         let (_, reason, message) = words(&task, "Succeeded");
         assert_eq!(reason, "StartTimeout");
@@ -89,7 +83,7 @@ async fn the_last_words_stay_out_of_the_status_where_they_are_not_wanted() {
         stage.apply(TEAM).await;
         stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {resultSummary: false}}").await;
         let _operator = stage.operator();
-        stage.apply(&task("succeed", "")).await;
+        stage.apply(&task_with("fix", "succeed", "")).await;
         let task = stage.phase("fix", Phase::Completed).await;
         assert_eq!(status(&task).result.as_ref().and_then(|result| result.summary.as_deref()), None);
         assert!(status(&task).usage.is_some());

@@ -9,7 +9,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::stage::{Stage, TEAM};
 
-use crate::scenario;
+use crate::{scenario, task_with};
 
 /// Waits until these Events of the Task are there, each as `<type> <reason>`, with words in their notes.
 async fn told(stage: &Stage, task: &str, expected: &[(&str, &str)]) {
@@ -35,12 +35,6 @@ async fn told(stage: &Stage, task: &str, expected: &[(&str, &str)]) {
     assert!(in_time.is_ok(), "still missing {open:?} in {heard:#?}");
 }
 
-fn task(name: &str, agent_does: &str, spec: &str) -> String {
-    format!(
-        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}, annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}}}, spec: {{description: d, {spec}}}}}"
-    )
-}
-
 #[tokio::test]
 async fn each_phase_of_a_task_is_told_once() {
     scenario(async |stage| {
@@ -52,19 +46,19 @@ async fn each_phase_of_a_task_is_told_once() {
             .apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {dependencyGraceSeconds: 0}}")
             .await;
         let _operator = stage.operator();
-        stage.apply(&task("good", "succeed", "")).await;
+        stage.apply(&task_with("good", "succeed", "")).await;
         told(stage, "good", &[("Normal PodCreated", "has been launched"), ("Normal Completed", "")]).await;
-        stage.apply(&task("bad", "fail", "")).await;
+        stage.apply(&task_with("bad", "fail", "")).await;
         told(stage, "bad", &[("Warning Failed", "PodFailed: container \"agent\" exited with code 3")]).await;
-        stage.apply(&task("first", "run-on", "agentRef: one")).await;
+        stage.apply(&task_with("first", "run-on", "agentRef: one")).await;
         stage.phase("first", Phase::Running).await;
-        stage.apply(&task("second", "run-on", "agentRef: one")).await;
+        stage.apply(&task_with("second", "run-on", "agentRef: one")).await;
         told(stage, "second", &[("Normal Queued", "Waiting for agent \"one\" capacity (max: 1)")]).await;
         stage.stop_task("first").await;
         told(stage, "first", &[("Normal Stopped", "stopped by user")]).await;
-        stage.apply(&task("late", "run-on", "timeout: 1s")).await;
+        stage.apply(&task_with("late", "run-on", "timeout: 1s")).await;
         told(stage, "late", &[("Warning Timeout", "spec.timeout (1s)")]).await;
-        stage.apply(&task("unknown", "succeed", "contexts: [{type: Jira, config: {}}]")).await;
+        stage.apply(&task_with("unknown", "succeed", "contexts: [{type: Jira, config: {}}]")).await;
         told(stage, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
     })
     .await;

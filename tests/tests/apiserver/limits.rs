@@ -8,29 +8,12 @@ use kubeopencode_tests::record::{History, Kind};
 use kubeopencode_tests::stage::{Stage, TEAM};
 use serde_json::json;
 
-use crate::{scenario, status, words};
-
-fn agent(limits: &str) -> String {
-    format!(
-        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {{name: default}}, spec: {{serviceAccountName: kubeopencode-agent, {limits}}}}}"
-    )
-}
-
-fn task(name: &str, agent_does: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
-    )
-}
+use crate::{agent, in_phase, scenario, status, task, words};
 
 /// All Tasks have ended well.
 async fn all_complete(stage: &Stage, count: usize) {
-    stage
-        .until(&format!("{count} Tasks are Completed"), |history| {
-            let done =
-                history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count();
-            (done == count).then_some(())
-        })
-        .await;
+    let all = |history: &History| (in_phase(history, "Completed") == count).then_some(());
+    stage.until(&format!("{count} Tasks are Completed"), all).await;
 }
 
 /// The Tasks in the order in which they were admitted; those of one write in the order of the list.
@@ -58,11 +41,7 @@ async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
         }
         stage.create_tasks(&task("burst", "succeed"), 50).await;
         stage
-            .until("fifty Tasks are Queued", |history| {
-                let queued =
-                    history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Queued").count();
-                (queued == 50).then_some(())
-            })
+            .until("fifty Tasks are Queued", |history| (in_phase(history, "Queued") == 50).then_some(()))
             .await;
         for i in 0..3 {
             stage.stop_task(&format!("first-{i}")).await;
@@ -208,18 +187,13 @@ async fn a_raised_limit_lets_the_next_ones_in() {
         stage.apply(&agent("maxConcurrentTasks: 1")).await;
         let _operator = stage.operator();
         stage.create_tasks(&task("t", "run-on"), 3).await;
-        let running = |history: &History| {
-            history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Running").count()
-        };
         stage
             .until("one runs, two wait", |history| {
-                let queued =
-                    history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Queued").count();
-                (running(history) == 1 && queued == 2).then_some(())
+                (in_phase(history, "Running") == 1 && in_phase(history, "Queued") == 2).then_some(())
             })
             .await;
         stage.apply(&agent("maxConcurrentTasks: 3")).await;
-        stage.until("three run", |history| (running(history) == 3).then_some(())).await;
+        stage.until("three run", |history| (in_phase(history, "Running") == 3).then_some(())).await;
     })
     .await;
 }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kubeopencode_api::task::{Task, TaskStatus};
+use kubeopencode_tests::kubelet::AGENT_DOES;
 use kubeopencode_tests::record::{History, Kind, Revision};
 use kubeopencode_tests::stage::Stage;
 
@@ -69,4 +70,53 @@ fn pods_of(history: &History, task: &Task) -> Vec<Arc<Revision>> {
         }
     }
     pods
+}
+
+/// The team's Agent with these limits, or more in its `spec`, as YAML in one line.
+fn agent(more: &str) -> String {
+    format!(
+        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {{name: default}}, spec: {{serviceAccountName: kubeopencode-agent, {more}}}}}"
+    )
+}
+
+/// A Task whose agent does what the kubelet of the harness is told here.
+fn task(name: &str, agent_does: &str) -> String {
+    task_with(name, agent_does, "")
+}
+
+/// The same with an Agent.
+fn task_of(name: &str, agent: &str, agent_does: &str) -> String {
+    task_with(name, agent_does, &format!("agentRef: {agent}"))
+}
+
+/// The same with more in its `spec`, as YAML in one line.
+fn task_with(name: &str, agent_does: &str, more: &str) -> String {
+    format!(
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{{AGENT_DOES}: {agent_does}}}\nspec: {{description: d, {more}}}\n"
+    )
+}
+
+/// How many Tasks are in a phase.
+fn in_phase(history: &History, phase: &str) -> usize {
+    history.all(Kind::Task).filter(|task| task.text("/status/phase") == phase).count()
+}
+
+/// Waits until so many Tasks are in a phase, in steps that have a patience each.
+async fn until_in_phase(stage: &Stage, phase: &str, count: usize, step: usize) {
+    for wanted in (step..count).step_by(step).chain([count]) {
+        stage
+            .until(&format!("{wanted} Tasks are {phase}"), |history| {
+                (in_phase(history, phase) >= wanted).then_some(())
+            })
+            .await;
+    }
+}
+
+/// The agent's container in a Pod runs.
+async fn agent_runs(stage: &Stage, pod: &str) {
+    stage
+        .until(&format!("Pod {pod} runs"), |history| {
+            (history.get(Kind::Pod, pod)?.text("/status/phase") == "Running").then_some(())
+        })
+        .await;
 }

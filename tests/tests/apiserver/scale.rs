@@ -5,36 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::audit::AuditLog;
 use kubeopencode_tests::record::{History, Kind};
-use kubeopencode_tests::stage::{Stage, TEAM};
+use kubeopencode_tests::stage::TEAM;
 
-use crate::scenario;
-
-fn agent(limits: &str) -> String {
-    format!(
-        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {{name: default}}, spec: {{serviceAccountName: kubeopencode-agent, {limits}}}}}"
-    )
-}
-
-fn task(name: &str, agent_does: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d}}\n"
-    )
-}
-
-fn in_phase(history: &History, phase: &str) -> usize {
-    history.all(Kind::Task).filter(|task| task.text("/status/phase") == phase).count()
-}
-
-/// Waits in steps, each with its own patience.
-async fn until_in_phase(stage: &Stage, phase: &str, count: usize, step: usize) {
-    for wanted in (step..count).step_by(step).chain([count]) {
-        stage
-            .until(&format!("{wanted} Tasks are {phase}"), |history| {
-                (in_phase(history, phase) >= wanted).then_some(())
-            })
-            .await;
-    }
-}
+use crate::{agent, scenario, task, until_in_phase};
 
 /// The highest number of Pods that could run at once, and of Pods that one Task ever had without their gate.
 fn highest(history: &History) -> (usize, usize) {

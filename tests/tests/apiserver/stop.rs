@@ -5,15 +5,9 @@ use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::{Stage, TEAM};
 
-use crate::{pods_of, scenario, status, words};
+use crate::{agent_runs, pods_of, scenario, status, task_of, words};
 
 const KEEP_POD: &str = "{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {stopPolicy: KeepPod}}";
-
-fn task(name: &str, agent: &str, agent_does: &str) -> String {
-    format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata:\n  name: {name}\n  annotations: {{tests.kubeopencode.io/agent-does: {agent_does}}}\nspec: {{description: d, agentRef: {agent}}}\n"
-    )
-}
 
 /// The Task ends as one that was stopped; says how many Pods it ever had.
 async fn is_stopped(stage: &Stage, name: &str) -> usize {
@@ -28,21 +22,11 @@ async fn is_stopped(stage: &Stage, name: &str) -> usize {
     pods.len()
 }
 
-/// The agent's container runs.
-async fn agent_runs(stage: &Stage, pod: &str) {
-    let what = format!("Pod {pod} runs");
-    stage
-        .until(&what, |history| {
-            (history.get(Kind::Pod, pod)?.text("/status/phase") == "Running").then_some(())
-        })
-        .await;
-}
-
 #[tokio::test]
 async fn before_anybody_looked_at_it() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
-        stage.apply(&task("fix", "default", "succeed")).await;
+        stage.apply(&task_of("fix", "default", "succeed")).await;
         stage.stop_task("fix").await;
         let _operator = stage.operator();
         assert_eq!(is_stopped(stage, "fix").await, 0);
@@ -54,7 +38,7 @@ async fn before_anybody_looked_at_it() {
 async fn while_it_waits_for_its_agent() {
     scenario(async |stage| {
         let _operator = stage.operator();
-        stage.apply(&task("fix", "later", "succeed")).await;
+        stage.apply(&task_of("fix", "later", "succeed")).await;
         stage.until_task("fix", "waits", |task| task.status.is_some()).await;
         stage.stop_task("fix").await;
         assert_eq!(is_stopped(stage, "fix").await, 0);
@@ -67,10 +51,10 @@ async fn while_it_is_queued_and_the_next_one_moves_up() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("first", "one-at-a-time", "run-on")).await;
+        stage.apply(&task_of("first", "one-at-a-time", "run-on")).await;
         stage.phase("first", Phase::Running).await;
         for name in ["second", "third"] {
-            stage.apply(&task(name, "one-at-a-time", "succeed")).await;
+            stage.apply(&task_of(name, "one-at-a-time", "succeed")).await;
             stage.phase(name, Phase::Queued).await;
         }
         stage.stop_task("second").await;
@@ -91,7 +75,7 @@ async fn while_its_pod_is_gated() {
             (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
         };
         let _operator = stage.operator_with(&Faults::by(no_gate_opens));
-        stage.apply(&task("fix", "default", "succeed")).await;
+        stage.apply(&task_of("fix", "default", "succeed")).await;
         stage.phase("fix", Phase::Running).await;
         stage.stop_task("fix").await;
         assert_eq!(is_stopped(stage, "fix").await, 1);
@@ -115,7 +99,7 @@ async fn while_it_runs_its_pod_is_deleted_gracefully() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let _operator = stage.operator();
-        stage.apply(&task("fix", "default", "run-on")).await;
+        stage.apply(&task_of("fix", "default", "run-on")).await;
         agent_runs(stage, "fix-pod").await;
         stage.stop_task("fix").await;
         is_stopped(stage, "fix").await;
@@ -133,9 +117,9 @@ async fn the_pod_is_kept_where_the_policy_says_so() {
         stage.apply(TEAM).await;
         stage.apply(KEEP_POD).await;
         let _operator = stage.operator();
-        stage.apply(&task("fix", "one-at-a-time", "run-on")).await;
+        stage.apply(&task_of("fix", "one-at-a-time", "run-on")).await;
         agent_runs(stage, "fix-pod").await;
-        stage.apply(&task("next", "one-at-a-time", "succeed")).await;
+        stage.apply(&task_of("next", "one-at-a-time", "succeed")).await;
         stage.phase("next", Phase::Queued).await;
         stage.stop_task("fix").await;
         is_stopped(stage, "fix").await;
@@ -154,7 +138,7 @@ async fn a_pod_that_never_started_is_not_worth_keeping() {
         stage.apply(TEAM).await;
         stage.apply(KEEP_POD).await;
         let _operator = stage.operator();
-        stage.apply(&task("fix", "default", "unscheduled")).await;
+        stage.apply(&task_of("fix", "default", "unscheduled")).await;
         stage.phase("fix", Phase::Running).await;
         stage.stop_task("fix").await;
         is_stopped(stage, "fix").await;
@@ -168,11 +152,11 @@ async fn after_its_end_it_changes_nothing() {
     scenario(async |stage| {
         stage.apply(TEAM).await;
         let operator = stage.operator();
-        stage.apply(&task("fix", "default", "fail")).await;
+        stage.apply(&task_of("fix", "default", "fail")).await;
         let before = stage.phase("fix", Phase::Failed).await;
         stage.stop_task("fix").await;
         // one that is made later is through: the operator had looked at the first one by then
-        stage.apply(&task("next", "default", "succeed")).await;
+        stage.apply(&task_of("next", "default", "succeed")).await;
         stage.phase("next", Phase::Completed).await;
         operator.stop().await;
         let after = stage.tasks().get("fix").await.unwrap();

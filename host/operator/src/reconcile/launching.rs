@@ -52,15 +52,13 @@ impl Operator {
         let gathered = match gather(plugins, &Live(&self.client), case.task, &agent, &case.settings).await {
             Ok(gathered) => gathered,
             Err(GatherError::Api(error)) => return Err(error.into()),
-            Err(error) => {
-                if limited {
-                    self.admission.withdraw(&agent_key, &case.uid).await?;
-                }
-                return match error {
-                    GatherError::Missing(refusal) => self.missing(case, &agent_key, &refusal).await,
-                    GatherError::Refused(refusal) => self.refuse(case, &refusal).await,
-                    GatherError::Api(error) => Err(error.into()),
-                };
+            Err(GatherError::Missing(refusal)) => {
+                self.give_back(case, &agent_key, limited).await?;
+                return self.missing(case, &agent_key, &refusal).await;
+            }
+            Err(GatherError::Refused(refusal)) => {
+                self.give_back(case, &agent_key, limited).await?;
+                return self.refuse(case, &refusal).await;
             }
         };
         if limited && let Some(wait) = self.queue(case, &agent_key, &agent).await? {
@@ -99,6 +97,19 @@ impl Operator {
         }
     }
 
+    /// It does not start now: slot and start of a limited Agent go back.
+    async fn give_back(
+        &self,
+        case: &Case<'_>,
+        agent: &ObjectKey,
+        limited: bool,
+    ) -> Result<(), ReconcileError> {
+        if limited {
+            self.admission.withdraw(agent, &case.uid).await?;
+        }
+        Ok(())
+    }
+
     async fn not_launched(
         &self,
         case: &Case<'_>,
@@ -132,9 +143,7 @@ impl Operator {
             }
             Denied::Terminating(_) => Ok(Action::requeue(LATER)),
             Denied::NoServiceAccount(words) => {
-                if limited {
-                    self.admission.withdraw(agent, &case.uid).await?;
-                }
+                self.give_back(case, agent, limited).await?;
                 self.missing(case, agent, &refusal(&words)).await
             }
             Denied::Refused(words) => self.refused_for_now(case, &refusal(&words)).await,
@@ -149,9 +158,7 @@ impl Operator {
         limited: bool,
         blocked: &Blocked,
     ) -> Looked {
-        if limited {
-            self.admission.withdraw(agent, &case.uid).await?;
-        }
+        self.give_back(case, agent, limited).await?;
         self.write(case.task, &Draft::of(case.task, case.now).queued(agent, blocked, None)).await?;
         Ok(Action::requeue(LATER))
     }
