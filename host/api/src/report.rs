@@ -45,6 +45,39 @@ pub struct ResultReader {
     /// Every rule that holds for a line is applied to it, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// The session of a server that the program works in. Only for a program that attaches to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionReader>,
+}
+
+/// A program that attaches to a server is a window on what runs there: it may print less than was said, and its end
+/// ends nothing. So the reader opens the session itself, reads from the server what the program left out, and aborts
+/// the session when the program did not end well.
+///
+/// Paths are those of the server that the Task attaches to; `{id}` stands for the session's id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionReader {
+    /// `POST` here opens a session.
+    pub open: String,
+    /// The JSON body of that request.
+    pub body: Value,
+    /// Where the answer has the session's id.
+    pub id: String,
+    /// Appended to the program's arguments, so that it works in this session.
+    pub args: Vec<String>,
+    /// `GET` here answers a JSON array of records: all that was said so far.
+    pub records: String,
+    /// A record counts when each of these pointers has this value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub when: BTreeMap<String, Value>,
+    /// What of a record becomes an event `{"type": NAME, NAME: VALUE}` for the rules: the value at the pointer, or
+    /// each element where it is an array.
+    pub events: BTreeMap<String, String>,
+    /// The first of these that an event has tells it from others: one that the program printed is not read twice.
+    pub identity: Vec<String>,
+    /// `POST` here ends what goes on in the session.
+    pub abort: String,
 }
 
 /// The form of a program's output.
@@ -104,6 +137,9 @@ pub struct ReaderSettings {
     /// None: the program's output is passed through unread and its exit code alone counts.
     #[serde(default)]
     pub reader: Option<ResultReader>,
+    /// URL of the server that the program attaches to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// Whether the report may hold the agent's last words (`KubeOpenCodeConfig.spec.resultSummary`).
     pub summary: bool,
     /// Most bytes of the report: [`message_bytes`] of the Pod's number of containers.
@@ -135,19 +171,38 @@ impl ResultReader {
     /// Refuses what cannot mean anything: malformed pointers, rules without a condition, conditions that are no
     /// scalar, arguments the kernel does not take. (Unknown formats and fields are refused by serde.)
     pub fn check(&self) -> Result<(), ReaderError> {
-        if self.args.len() > MAX_ARGS {
-            return err("/args", format!("{} arguments, at most {MAX_ARGS} are allowed", self.args.len()));
-        }
-        for (i, arg) in self.args.iter().enumerate() {
-            if arg.contains('\0') || arg.len() > MAX_ARG_BYTES {
-                let problem = format!("an argument has at most {MAX_ARG_BYTES} bytes and none of them is 0");
-                return err(format!("/args/{i}"), problem);
-            }
-        }
+        check_args("/args", &self.args)?;
         if self.rules.len() > MAX_RULES {
             return err("/rules", format!("{} rules, at most {MAX_RULES} are allowed", self.rules.len()));
         }
-        self.rules.iter().enumerate().try_for_each(|(i, rule)| rule.check(&format!("/rules/{i}")))
+        self.rules.iter().enumerate().try_for_each(|(i, rule)| rule.check(&format!("/rules/{i}")))?;
+        self.session.as_ref().map_or(Ok(()), SessionReader::check)
+    }
+}
+
+impl SessionReader {
+    fn check(&self) -> Result<(), ReaderError> {
+        for (field, path) in [("open", &self.open), ("records", &self.records), ("abort", &self.abort)] {
+            // "//host" and "/\\host" would leave the server
+            if !path.starts_with('/') || path[1..].starts_with(['/', '\\']) {
+                let problem = format!("{path:?} is no path on the server: it must start with one \"/\"");
+                return err(format!("/session/{field}"), problem);
+            }
+        }
+        check_args("/session/args", &self.args)?;
+        check_pointer("/session/id", &self.id)?;
+        check_conditions("/session/when", &self.when)?;
+        if self.events.is_empty() || self.events.len() > MAX_CONDITIONS {
+            return err("/session/events", format!("1 to {MAX_CONDITIONS} kinds of event are allowed"));
+        }
+        for (name, pointer) in &self.events {
+            check_pointer(&format!("/session/events/{name}"), pointer)?;
+        }
+        if self.identity.is_empty() || self.identity.len() > MAX_CONDITIONS {
+            return err("/session/identity", format!("1 to {MAX_CONDITIONS} pointers are allowed"));
+        }
+        let mut identity = self.identity.iter().enumerate();
+        identity.try_for_each(|(i, pointer)| check_pointer(&format!("/session/identity/{i}"), pointer))
     }
 }
 
@@ -156,13 +211,7 @@ impl Rule {
         if self.when.is_empty() || self.when.len() > MAX_CONDITIONS {
             return err(format!("{at}/when"), format!("a rule has 1 to {MAX_CONDITIONS} conditions"));
         }
-        for (pointer, value) in &self.when {
-            check_pointer(&format!("{at}/when"), pointer)?;
-            if value.is_null() || value.is_array() || value.is_object() {
-                let problem = format!("the value of {pointer} must be a string, a number or a boolean");
-                return err(format!("{at}/when"), problem);
-            }
-        }
+        check_conditions(&format!("{at}/when"), &self.when)?;
         if self.error.len() > MAX_CONDITIONS {
             return err(format!("{at}/error"), format!("at most {MAX_CONDITIONS} pointers are allowed"));
         }
@@ -189,6 +238,29 @@ impl Rule {
             .chain(errors)
             .chain(usage.filter_map(|(field, pointer)| Some((format!("usage/{field}"), pointer.as_ref()?))))
     }
+}
+
+fn check_args(at: &str, args: &[String]) -> Result<(), ReaderError> {
+    if args.len() > MAX_ARGS {
+        return err(at, format!("{} arguments, at most {MAX_ARGS} are allowed", args.len()));
+    }
+    for (i, arg) in args.iter().enumerate() {
+        if arg.contains('\0') || arg.len() > MAX_ARG_BYTES {
+            let problem = format!("an argument has at most {MAX_ARG_BYTES} bytes and none of them is 0");
+            return err(format!("{at}/{i}"), problem);
+        }
+    }
+    Ok(())
+}
+
+fn check_conditions(at: &str, conditions: &BTreeMap<String, Value>) -> Result<(), ReaderError> {
+    for (pointer, value) in conditions {
+        check_pointer(at, pointer)?;
+        if value.is_null() || value.is_array() || value.is_object() {
+            return err(at, format!("the value of {pointer} must be a string, a number or a boolean"));
+        }
+    }
+    Ok(())
 }
 
 fn check_pointer(at: &str, pointer: &str) -> Result<(), ReaderError> {
@@ -349,7 +421,11 @@ mod tests {
             {"when": {"/type": "step_finish"}, "usage": {
                 "inputTokens": "/part/tokens/input", "outputTokens": "/part/tokens/output",
                 "reasoningTokens": "/part/tokens/reasoning", "cacheReadTokens": "/part/tokens/cache/read",
-                "costUSD": "/part/cost"}}]})
+                "costUSD": "/part/cost"}}],
+            "session": {"open": "/session", "body": {"title": "team-a/fix"}, "id": "/id", "args": ["--session", "{id}"],
+                "records": "/session/{id}/message", "when": {"/info/role": "assistant"},
+                "events": {"part": "/parts", "error": "/info/error"}, "identity": ["/part/id", "/error"],
+                "abort": "/session/{id}/abort"}})
     }
 
     fn problem_of(reader: Value) -> String {
@@ -381,6 +457,24 @@ mod tests {
             ("/rules/1/error/1", json!(""), "/rules/1/error/1: \"\" is no JSON pointer"),
             ("/rules/2/usage/costUSD", json!("cost"), "/rules/2/usage/costUSD: \"cost\" is no JSON pointer"),
             ("/args/0", json!("a\u{0}b"), "/args/0: an argument has at most"),
+            (
+                "/session/open",
+                json!("//evil.example/session"),
+                "/session/open: \"//evil.example/session\" is no path",
+            ),
+            (
+                "/session/abort",
+                json!("http://evil.example"),
+                "/session/abort: \"http://evil.example\" is no path",
+            ),
+            ("/session/records", json!("/\\evil.example"), "/session/records: "),
+            ("/session/id", json!("id"), "/session/id: \"id\" is no JSON pointer"),
+            ("/session/args/1", json!("\u{0}"), "/session/args/1: an argument has at most"),
+            ("/session/when", json!({"role": 1}), "/session/when: \"role\" is no JSON pointer"),
+            ("/session/events", json!({}), "/session/events: 1 to 8 kinds of event"),
+            ("/session/events/part", json!("parts"), "/session/events/part: \"parts\" is no JSON pointer"),
+            ("/session/identity", json!([]), "/session/identity: 1 to 8 pointers"),
+            ("/session/identity/0", json!("id"), "/session/identity/0: \"id\" is no JSON pointer"),
         ] {
             let mut reader = opencode();
             *reader.pointer_mut(at).unwrap() = value;
@@ -395,7 +489,10 @@ mod tests {
     #[test]
     fn settings_without_a_limit_take_kubelets() {
         let settings: ReaderSettings = serde_json::from_str(r#"{"reader":null,"summary":true}"#).unwrap();
-        assert_eq!(settings, ReaderSettings { reader: None, summary: true, message_bytes: MESSAGE_BYTES });
+        assert_eq!(
+            settings,
+            ReaderSettings { reader: None, server: None, summary: true, message_bytes: MESSAGE_BYTES }
+        );
         assert_eq!(message_bytes(3), 1755);
         assert_eq!(message_bytes(0), 3072);
     }

@@ -141,7 +141,7 @@ impl Servers {
             return Ok(ServerState::name_conflict(&taken));
         }
         self.drop_old_config_maps(agent, before.as_deref(), &server).await?;
-        Ok(ServerState::of(&key, server.url, self.deployment(&key).as_deref()))
+        Ok(ServerState::of(&key, server.url, &server.digest, self.deployment(&key).as_deref()))
     }
 
     /// The server's Deployment, as the watch shows it.

@@ -115,6 +115,11 @@ impl Resolved {
         Ok(this)
     }
 
+    /// The server that the Task's process is a client of.
+    pub(crate) fn attaches_to(&self) -> Option<&Server> {
+        self.server.as_ref().filter(|_| self.role == Role::Attach)
+    }
+
     fn of_agent(key: ObjectKey, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
         let holder = format!("Agent {key}");
         let workspace = workspace(agent.spec.workspace_dir(), &holder)?;

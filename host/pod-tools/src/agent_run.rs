@@ -6,12 +6,14 @@
 //! most once.
 //!
 //! The exit code is the program's (128 + n for signal n), or 1 where the program exited 0 although it reported an
-//! error. `reading` holds all that is decided, `lines` cuts output into lines, `child` deals with processes.
+//! error. `reading` holds all that is decided, `lines` cuts output into lines, `child` deals with processes, `session`
+//! with the server that a program may be a client of.
 
 mod child;
 mod cost;
 mod lines;
 mod reading;
+mod session;
 
 use std::env;
 use std::ffi::OsString;
@@ -27,6 +29,7 @@ use crate::{Error, termination};
 use child::Ended;
 use lines::Lines;
 use reading::{Printed, Reading};
+use session::Session;
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
@@ -93,21 +96,7 @@ fn settings(path: &Path) -> Result<ReaderSettings, Error> {
 
 fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
     let mut reading = Reading::new(settings);
-    let ended = match &settings.reader {
-        None => child::run(&mut command, None),
-        Some(reader) => {
-            command.args(&reader.args).stdout(Stdio::piped());
-            let mut lines = Lines::default();
-            let mut out = Output(io::stdout());
-            let ended = child::run(
-                &mut command,
-                Some(&mut |bytes| lines.push(bytes, |line| out.line(&mut reading, line))),
-            );
-            lines.finish(|line| out.line(&mut reading, line));
-            ended
-        }
-    };
-    match ended {
+    match supervised(&mut command, settings, &mut reading) {
         Ok(Ended { code }) => reading.report(code),
         Err(e) => {
             let program = command.get_program().display();
@@ -116,6 +105,35 @@ fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
             reading.not_run(problem, &e)
         }
     }
+}
+
+fn supervised(command: &mut Command, settings: &ReaderSettings, reading: &mut Reading) -> io::Result<Ended> {
+    let mut signals = child::signals()?;
+    let Some(reader) = &settings.reader else { return child::run(command, &mut signals, None) };
+    command.args(&reader.args).stdout(Stdio::piped());
+    let session = reader.session.as_ref().zip(settings.server.as_deref());
+    let session = session.and_then(|(session, server)| told(Session::open(session, server)));
+    command.args(session.iter().flat_map(Session::args));
+    let mut out = Output(io::stdout());
+    let mut lines = Lines::default();
+    let ended = child::run(
+        command,
+        &mut signals,
+        Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
+    );
+    lines.finish(|line| out.line(reading, line));
+    if let Some(session) = session {
+        told(session.records(&mut |record| out.texts(&reading.record(record))));
+        if !matches!(ended, Ok(Ended { code: 0 })) {
+            told(session.abort());
+        }
+    }
+    ended
+}
+
+/// What goes wrong with a session costs words of the log and numbers of the report, and not the Task.
+fn told<T>(result: Result<T, String>) -> Option<T> {
+    result.map_err(|problem| eprintln!("agent-run: session: {problem}")).ok()
 }
 
 /// The container's log. When nobody takes it any more the program still runs to its end.
@@ -130,5 +148,10 @@ impl Output {
             Printed::Nothing => Ok(()),
         }
         .ok();
+    }
+
+    fn texts(&mut self, texts: &[String]) {
+        let mut log = self.0.lock();
+        texts.iter().try_for_each(|text| writeln!(log, "{text}")).ok();
     }
 }

@@ -13,6 +13,7 @@ mod exit;
 pub mod git_init;
 mod redact;
 mod root;
+mod server;
 pub mod server_wait;
 mod termination;
 pub mod url_fetch;

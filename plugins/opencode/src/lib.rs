@@ -41,7 +41,7 @@ impl CommandBuilder for OpenCode {
             request.config_path.as_deref(),
         )?;
         let mut plan = CommandPlan::new(["sh", "-c", &command], env);
-        plan.result_reader = Some(result_reader().to_string());
+        plan.result_reader = Some(result_reader(request).to_string());
         Ok(plan)
     }
 }
@@ -112,17 +112,17 @@ fn sets_permission(config: Option<&str>) -> Result<bool, PluginError> {
 }
 
 /// OpenCode's `--format json`: one event a line.
-fn result_reader() -> Value {
-    json!({
+fn result_reader(request: &BuildRequest) -> Value {
+    let mut reader = json!({
         "format": "json-lines",
         // its own log says on stderr what an error event often leaves out, and nothing when all is well
         "args": ["--format", "json", "--print-logs", "--log-level", "ERROR"],
         "rules": [
-            {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
-            {"when": {"/type": "step_start"}},
-            {"when": {"/type": "tool_use"}, "print": "/part/state/title"},
+            {"when": {"/part/type": "text"}, "print": "/part/text", "summary": "/part/text"},
+            {"when": {"/part/type": "step-start"}},
+            {"when": {"/part/type": "tool"}, "print": "/part/state/title"},
             {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
-            {"when": {"/type": "step_finish"}, "usage": {
+            {"when": {"/part/type": "step-finish"}, "usage": {
                 "inputTokens": "/part/tokens/input",
                 "outputTokens": "/part/tokens/output",
                 "reasoningTokens": "/part/tokens/reasoning",
@@ -130,6 +130,29 @@ fn result_reader() -> Value {
                 "costUSD": "/part/cost",
             }},
         ],
+    });
+    if let Mode::Attach(_) = request.mode {
+        reader["session"] = session(&request.task_namespace, &request.task_name);
+    }
+    reader
+}
+
+/// A client leaves as soon as its prompt is answered, often before it has printed the answer, and what it asked for goes
+/// on without it (OpenCode 1.18: anomalyco/opencode#38661). So the session is opened, read and aborted from outside.
+fn session(namespace: &str, task: &str) -> Value {
+    // nobody is there to answer a question: what `opencode run` forbids in a session that it opens itself
+    let permission = ["question", "plan_enter", "plan_exit"]
+        .map(|permission| json!({"permission": permission, "pattern": "*", "action": "deny"}));
+    json!({
+        "open": "/session",
+        "body": {"title": format!("{namespace}/{task}"), "permission": permission},
+        "id": "/id",
+        "args": ["--session", "{id}"],
+        "records": "/session/{id}/message",
+        "when": {"/info/role": "assistant"},
+        "events": {"error": "/info/error", "part": "/parts"},
+        "identity": ["/part/id", "/error"],
+        "abort": "/session/{id}/abort",
     })
 }
 

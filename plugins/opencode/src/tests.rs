@@ -27,6 +27,7 @@ fn a_task_runs_with_its_prompt_on_stdin_and_a_reader_around_it() {
     assert_eq!(env(&plan.env), [("OPENCODE_PERMISSION", r#"{"*":"allow"}"#)]);
     let reader: Value = serde_json::from_str(&plan.result_reader.unwrap()).unwrap();
     assert_eq!(reader["args"], json!(["--format", "json", "--print-logs", "--log-level", "ERROR"]));
+    assert_eq!(reader.get("session"), None, "only a client has one");
 }
 
 #[test]
@@ -72,11 +73,16 @@ fn a_client_attaches_and_odd_paths_are_quoted() {
     let mut request = build_request();
     request.mode = Mode::Attach("http://helper.team.svc.cluster.local:4096".into());
     request.prompt_path = Some("/my work/task.md".into());
+    let plan = OpenCode::build(&request).unwrap();
     assert_eq!(
-        OpenCode::build(&request).unwrap().command[2],
+        plan.command[2],
         "exec /tools/kubeopencode agent-run -- /tools/opencode run \
          --attach http://helper.team.svc.cluster.local:4096 < '/my work/task.md'"
     );
+    let reader: Value = serde_json::from_str(&plan.result_reader.unwrap()).unwrap();
+    let title = format!("{}/{}", request.task_namespace, request.task_name);
+    assert_eq!(reader.pointer("/session/body/title"), Some(&json!(title)));
+    assert_eq!(reader.pointer("/session/args"), Some(&json!(["--session", "{id}"])));
 }
 
 #[test]

@@ -10,10 +10,15 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::Stage;
+use serde_json::Value;
 use std::time::Duration;
 
-use crate::support::{agent_with, on_the_whole_cluster, received, status, task, task_with, words};
+use crate::support::{
+    agent_runs, agent_with, log, on_the_whole_cluster, received_with, status, task, task_with, words,
+};
 
+/// Of the example's Agent.
+const CONTEXT_OF_AGENT: &str = "Every change is read by somebody who did not write it.";
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until the Agent says so.
@@ -88,18 +93,70 @@ async fn tasks_attach_to_one_server_that_has_the_agents_contexts() {
         );
         let before = server_pods(stage).await;
         stage.apply(&task("second")).await;
-        for name in ["early", "second"] {
+        // the stand-in says the first line of what it was asked
+        for (name, first_line) in [("early", "<context name=\"note\""), ("second", "Task second says hello.")]
+        {
             let task = stage.phase(name, Phase::Completed).await;
             let pod = stage.pods().get(status(&task).pod_name.as_deref().unwrap()).await.unwrap();
             let command = pod.spec.unwrap().containers[0].command.clone().unwrap().join(" ");
             assert!(command.contains(&format!("run --attach {url}")), "{command}");
+            let said = format!("The model stub was asked: {first_line}");
+            let log = log(stage, &task).await;
+            assert!(log.starts_with(&said), "the log is what the agent said: {log}");
+            let result = status(&task).result.as_ref().unwrap();
+            assert!(result.summary.as_ref().unwrap().contains(&said), "{result:?}");
+            let usage = status(&task).usage.as_ref().unwrap();
+            assert_eq!(
+                (usage.input_tokens, usage.output_tokens),
+                (Some(11), Some(7)),
+                "as the stand-in counts"
+            );
         }
         assert_eq!(server_pods(stage).await, before, "one server for both");
-        let received = received(&stage.client).await;
-        // what the agent said is not in the log: OpenCode 1.18 prints nothing there (anomalyco/opencode#27703)
-        for words in ["Task early says hello.", "A note for the attached one.", "Task second says hello."] {
-            assert!(received.contains(words), "the model never saw: {words}");
+        // one of them is the server's first session
+        for name in ["early", "second"] {
+            let asked = received_with(&stage.client, &format!("Task {name} says hello.")).await;
+            assert!(asked.contains(CONTEXT_OF_AGENT), "{name} did without the Agent's context: {asked}");
+            assert_eq!(asked.contains("A note for the attached one."), name == "early", "{asked}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_stopped_ends_its_session_on_the_server() {
+    on_the_whole_cluster(async |stage| {
+        stage.apply(&agent_with("slow-60", "serverConfig: {}")).await;
+        serves(stage).await;
+        stage.apply(&task("stopped")).await;
+        agent_runs(stage, "stopped-pod").await;
+        let server = format!("/api/v1/namespaces/{}/services/default:http/proxy", stage.namespace);
+        let ask = async |path: &str| -> Value {
+            let request = http::Request::get(format!("{server}{path}")).body(Vec::new()).unwrap();
+            stage.client.request(request).await.unwrap()
+        };
+        // nobody can watch this
+        let busy = async {
+            loop {
+                let status = ask("/session/status").await;
+                if let Some(id) = status.as_object().unwrap().keys().next() {
+                    return id.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let session = tokio::time::timeout(PATIENCE, busy).await.expect("a session is busy");
+        stage.stop_task("stopped").await;
+        stage.phase("stopped", Phase::Completed).await;
+        stage.gone(Kind::Pod, "stopped-pod").await;
+        assert_eq!(ask("/session/status").await, serde_json::json!({}), "nothing goes on");
+        assert_eq!(
+            ask(&format!("/session/{session}")).await["title"],
+            format!("{}/stopped", stage.namespace)
+        );
+        let messages = ask(&format!("/session/{session}/message")).await;
+        let last = messages.as_array().unwrap().last().unwrap();
+        assert_eq!(last["info"]["error"]["name"], "MessageAbortedError", "{last}");
     })
     .await;
 }
@@ -125,12 +182,10 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
         };
         until_agent(stage, "serves on the new port", on_the_new_port).await;
         assert_ne!(server_pods(stage).await, before);
-        // OpenCode's first session of a fresh server may come before its instructions are read
-        for name in ["after", "after-that"] {
-            stage.apply(&task(name)).await;
-            stage.phase(name, Phase::Completed).await;
-        }
-        assert!(received(&stage.client).await.contains("A new rule for everybody."));
+        stage.apply(&task("after")).await;
+        stage.phase("after", Phase::Completed).await;
+        let asked = received_with(&stage.client, "Task after says hello.").await;
+        assert!(asked.contains("A new rule for everybody."), "{asked}");
         stage.apply(&agent_with("m", "")).await;
         gone::<Deployment>(stage, "default-server").await;
         gone::<Service>(stage, "default").await;
@@ -156,7 +211,8 @@ async fn a_password_keeps_strangers_out_and_lets_tasks_in() {
         let path = format!("/api/v1/namespaces/{}/services/default:http/proxy/session", stage.namespace);
         assert_eq!(stage.cluster.status_of(&path).await, 401, "a stranger is refused");
         stage.apply(&task("inside")).await;
-        stage.phase("inside", Phase::Completed).await;
+        let task = stage.phase("inside", Phase::Completed).await;
+        assert!(log(stage, &task).await.contains("Task inside says hello."));
     })
     .await;
 }

@@ -85,21 +85,29 @@ pub(crate) async fn log(stage: &Stage, task: &Task) -> String {
 
 /// What the stand-in for the model received so far, as text.
 pub(crate) async fn received(client: &Client) -> String {
+    requests(client).await.join("\n")
+}
+
+/// The newest request to the stand-in that holds these words.
+pub(crate) async fn received_with(client: &Client, words: &str) -> String {
+    let request = requests(client).await.into_iter().rfind(|request| request.contains(words));
+    request.unwrap_or_else(|| panic!("the model never saw: {words}"))
+}
+
+/// Each request to the stand-in as text, the oldest first.
+async fn requests(client: &Client) -> Vec<String> {
     let path = format!("/api/v1/namespaces/{}/services/model-stub:http/proxy/requests", model_namespace());
     let requests: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
-    let messages = requests
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|request| request["messages"].as_array().unwrap().clone());
-    let text = |message: Value| match &message["content"] {
+    let text = |message: &Value| match &message["content"] {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
             parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
     };
-    messages.map(text).collect::<Vec<_>>().join("\n")
+    let texts =
+        |request: &Value| request["messages"].as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+    requests.as_array().unwrap().iter().map(|request| texts(request).join("\n")).collect()
 }
 
 /// The agent's container runs.

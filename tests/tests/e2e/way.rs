@@ -1,8 +1,5 @@
 //! The way of a Task with the real OpenCode, and what ends it early.
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::record::Kind;
 
@@ -57,48 +54,6 @@ async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
             .and_then(|result| result.error.as_deref())
             .expect("the agent's error");
         assert!(error.contains("the model stub was told to fail"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent_with("slow-3", "maxConcurrentTasks: 2")).await;
-        let names: Vec<String> = (0..5).map(|i| format!("killed-{i}")).collect();
-        for name in &names {
-            stage.apply(&task(name)).await;
-        }
-        let operators = Api::<Pod>::namespaced(stage.client.clone(), "kubeopencode-system");
-        let of_operator = ListParams::default()
-            .labels("app.kubernetes.io/name=kubeopencode,app.kubernetes.io/component=controller");
-        for done in 1..=3 {
-            for pod in operators.list(&of_operator).await.unwrap() {
-                // its process gets SIGKILL, as in a node's crash
-                let _ = operators.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
-            }
-            stage
-                .until(&format!("{done} Tasks are Completed"), |history| {
-                    let over = history
-                        .all(Kind::Task)
-                        .filter(|task| task.text("/status/phase") == "Completed")
-                        .count();
-                    (over >= done).then_some(())
-                })
-                .await;
-        }
-        for name in &names {
-            stage.phase(name, Phase::Completed).await;
-        }
-        let received = received(&stage.client).await;
-        for name in &names {
-            let history = stage.record.history();
-            let pod = history.get(Kind::Pod, &format!("{name}-pod")).unwrap();
-            assert_eq!(pod.object["status"]["containerStatuses"][0]["restartCount"], 0);
-            // OpenCode asks twice per run: for a title and for the answer
-            let asked = received.matches(&format!("Task {name} says hello.")).count();
-            assert!((1..=2).contains(&asked), "{name}: {asked}");
-        }
     })
     .await;
 }

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
 use kubeopencode_api::agent::{AgentStatus, ServerStatus};
 use kubeopencode_api::condition::{self, ConditionType, Is, Reason};
+use kubeopencode_api::literals::PLAN_ANNOTATION;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_plan::Refusal;
 use serde_json::{Value, json};
@@ -23,8 +25,9 @@ impl ServerState {
         Self { server: None, conditions: Vec::new() }
     }
 
-    /// Both objects are there; the Deployment as the watch shows it.
-    pub fn of(agent: &ObjectKey, url: String, deployment: Option<&Deployment>) -> Self {
+    /// Both objects are there, brought to the plan of this digest; the Deployment as the watch shows it, which may still
+    /// be the one before.
+    pub fn of(agent: &ObjectKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
         let name = super::deployment_name(&agent.name);
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
@@ -34,9 +37,14 @@ impl ServerState {
             service_name: agent.name.clone(),
             ready_replicas: ready,
         };
+        let planned =
+            deployment.is_some_and(|d| d.annotations().get(PLAN_ANNOTATION).is_some_and(|d| d == digest));
         let observed = status.and_then(|status| status.observed_generation);
-        let current = observed.is_some() && observed == deployment.and_then(|d| d.metadata.generation);
-        let updated = status.and_then(|status| status.updated_replicas).unwrap_or(0) > 0;
+        let current =
+            planned && observed.is_some() && observed == deployment.and_then(|d| d.metadata.generation);
+        let replicas = status.and_then(|status| status.replicas).unwrap_or(0);
+        // none of an older plan is left
+        let updated = replicas > 0 && status.and_then(|status| status.updated_replicas) == Some(replicas);
         let failing = why_not(deployment);
         let ready_condition = if current && updated && ready > 0 {
             (
@@ -144,9 +152,16 @@ mod tests {
         ObjectKey::new("platform", "slack-agent")
     }
 
-    fn state(deployment: Value) -> ServerState {
-        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-        ServerState::of(&agent(), URL.to_owned(), Some(&deployment))
+    /// The Deployment of plan `new`, unless it says otherwise.
+    fn state(generation: i64, status: Value) -> ServerState {
+        state_of("new", generation, status)
+    }
+
+    fn state_of(plan: &str, generation: i64, status: Value) -> ServerState {
+        let metadata = json!({"generation": generation, "annotations": {PLAN_ANNOTATION: plan}});
+        let deployment: Deployment =
+            serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap();
+        ServerState::of(&agent(), URL.to_owned(), "new", Some(&deployment))
     }
 
     fn said(state: &ServerState) -> Vec<String> {
@@ -158,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_new_deployment_has_an_address_before_it_is_ready() {
-        let state = ServerState::of(&agent(), URL.to_owned(), None);
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None);
         let server = state.server.clone().unwrap();
         assert_eq!(server.url, URL);
         assert_eq!(
@@ -176,24 +191,31 @@ mod tests {
 
     #[test]
     fn it_is_ready_when_the_newest_plan_is_and_healthy_while_an_older_one_answers() {
-        let ready = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}});
-        assert!(said(&state(ready))[0].starts_with("ServerReady=True DeploymentReady"));
-        let rolling = json!({"metadata": {"generation": 3}, "status": {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}});
-        let rolling = said(&state(rolling));
-        assert!(rolling[0].starts_with("ServerReady=False"), "{rolling:?}");
-        assert!(rolling[1].starts_with("ServerHealthy=True"), "{rolling:?}");
+        let one = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1});
+        assert!(said(&state(2, one.clone()))[0].starts_with("ServerReady=True DeploymentReady"));
+        let older_is_left =
+            json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 1, "updatedReplicas": 1});
+        for (case, state) in [
+            ("nobody has looked at the new plan yet", state(3, one.clone())),
+            ("the watch still shows the Deployment before", state_of("old", 2, one)),
+            ("the Pod that answers may be an older one", state(2, older_is_left)),
+        ] {
+            let said = said(&state);
+            assert!(said[0].starts_with("ServerReady=False"), "{case}: {said:?}");
+            assert!(said[1].starts_with("ServerHealthy=True"), "{case}: {said:?}");
+        }
     }
 
     #[test]
     fn the_deployments_own_words_are_told() {
-        let refused = json!({"metadata": {"generation": 1}, "status": {"conditions": [
-            {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota"}]}});
-        assert!(said(&state(refused))[0].ends_with("is not ready: pods is forbidden: exceeded quota"));
+        let refused = json!({"conditions": [
+            {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota"}]});
+        assert!(said(&state(1, refused))[0].ends_with("is not ready: pods is forbidden: exceeded quota"));
     }
 
     #[test]
     fn what_is_said_already_is_not_written_again_and_what_is_gone_is_cleared() {
-        let state = ServerState::of(&agent(), URL.to_owned(), None);
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None);
         let now = Timestamp::from_second(0).unwrap();
         let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
         let written: AgentStatus = serde_json::from_value(patch).unwrap();

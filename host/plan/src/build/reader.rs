@@ -14,6 +14,7 @@ pub(super) fn settings(
 ) -> Result<Vec<u8>, Refusal> {
     let settings = ReaderSettings {
         reader: Some(reader.clone()),
+        server: resolved.attaches_to().map(|server| server.url.clone()),
         summary: resolved.result_summary,
         message_bytes: message_bytes(containers),
     };

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, Service,
-    ServicePort, ServiceSpec, TCPSocketAction,
+    ConfigMap, Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec,
+    PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec, TCPSocketAction,
 };
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -142,8 +142,34 @@ fn worker(layout: &Layout<'_>, port: i32, health_path: Option<&str>) -> Containe
         }),
         readiness_probe: Some(healthy),
         liveness_probe: Some(tcp),
+        lifecycle: passes_no_signal(&layout.command.command).then(end_all_processes),
         ..agent::container(layout)
     }
+}
+
+/// A shell that is a container's first process ignores SIGTERM and tells its children nothing of it: each change of the
+/// Agent would cost the whole grace period.
+fn passes_no_signal(command: &[String]) -> bool {
+    command.first().is_some_and(|program| matches!(program.as_str(), "sh" | "bash" | "/bin/sh" | "/bin/bash"))
+}
+
+fn end_all_processes() -> Lifecycle {
+    let command = ["sh", "-c", "kill -TERM -1"].map(str::to_owned);
+    let pre_stop = LifecycleHandler {
+        exec: Some(ExecAction { command: Some(command.into()) }),
+        ..LifecycleHandler::default()
+    };
+    Lifecycle { pre_stop: Some(pre_stop), ..Lifecycle::default() }
+}
+
+/// What leaves the Agent (a credential, a permission) leaves its server at once, and no Task reaches the one before.
+/// `Recreate` would also wait until the one before has ended, and cannot be applied over a Deployment that rolls.
+fn one_after_the_other() -> DeploymentStrategy {
+    let rolling_update = RollingUpdateDeployment {
+        max_surge: Some(IntOrString::Int(0)),
+        max_unavailable: Some(IntOrString::Int(1)),
+    };
+    DeploymentStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: Some(rolling_update) }
 }
 
 fn deployment(resolved: &Resolved, spec: PodSpec) -> Deployment {
@@ -153,6 +179,7 @@ fn deployment(resolved: &Resolved, spec: PodSpec) -> Deployment {
         metadata: metadata(resolved, format!("{}-server", resolved.agent.name)),
         spec: Some(DeploymentSpec {
             replicas: Some(1),
+            strategy: Some(one_after_the_other()),
             selector: LabelSelector { match_labels: Some(selector(resolved)), ..LabelSelector::default() },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),

@@ -61,10 +61,7 @@ impl Resolved {
             tools_dir: TOOLS_DIR.to_owned(),
             prompt_path: has_prompt.then(|| prompt_path.as_str().to_owned()),
             context_path: self.context_file_path(contexts),
-            mode: match &self.server {
-                Some(server) if self.role == Role::Attach => Mode::Attach(server.url.clone()),
-                _ => Mode::Run,
-            },
+            mode: self.attaches_to().map_or(Mode::Run, |server| Mode::Attach(server.url.clone())),
             config: self.config.clone(),
             config_path: self.config.is_some().then(|| self.config_path()),
             extensions: Vec::new(),

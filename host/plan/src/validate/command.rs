@@ -69,13 +69,14 @@ pub fn validate_command(
         Ok(TargetFile { path, content: file.content, mode: file.mode.map(|mode| mode & 0o777) })
     });
     let reader = plan.result_reader.as_deref().filter(|_| resolved.argv.is_empty());
+    let reader = reader.map(|text| result_reader(resolved, text)).transpose().map_err(refuse)?;
     Ok(Command {
         tools: tools(resolved, granted, plan.tools)?,
         command: plan.command,
         args: plan.args,
         env: plan.env,
         files: files.collect::<Result<_, String>>().map_err(refuse)?,
-        reader: reader.map(result_reader).transpose().map_err(refuse)?,
+        reader,
         warnings: plan
             .diagnostics
             .into_iter()
@@ -134,9 +135,15 @@ fn path(resolved: &Resolved, written: &str) -> Result<AbsPath, String> {
     Ok(path)
 }
 
-fn result_reader(text: &str) -> Result<ResultReader, String> {
+fn result_reader(resolved: &Resolved, text: &str) -> Result<ResultReader, String> {
     let reader: ResultReader =
         serde_json::from_str(text).map_err(|e| format!("its result-reader cannot be read: {e}"))?;
     reader.check().map_err(|e| e.to_string())?;
+    if reader.session.is_some() && resolved.attaches_to().is_none() {
+        return Err(
+            "result-reader: /session: this program attaches to no server: leave it out where mode is run"
+                .into(),
+        );
+    }
     Ok(reader)
 }

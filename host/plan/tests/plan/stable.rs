@@ -281,7 +281,7 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
     assert_eq!(inits.iter().map(|init| init.name.as_str()).collect::<Vec<_>>(), ["context-init"]);
 
     type Builder = fn(&kubeopencode_api::plugin::BuildRequest) -> kubeopencode_api::plugin::CommandPlan;
-    let bad: [(Builder, &str); 4] = [
+    let bad: [(Builder, &str); 5] = [
         (
             |request| {
                 let mut command = guests::opencode(request);
@@ -305,6 +305,16 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
                 command
             },
             "its result-reader cannot be read",
+        ),
+        (
+            |request| {
+                let mut command = guests::opencode(request);
+                let session = r#"{"open":"/s","body":{},"id":"/id","args":[],"records":"/s/{id}","events":{"part":"/parts"},
+                    "identity":["/part/id"],"abort":"/s/{id}/abort"}"#;
+                command.result_reader = Some(format!(r#"{{"format":"json-lines","session":{session}}}"#));
+                command
+            },
+            "result-reader: /session: this program attaches to no server",
         ),
         (
             |request| {

@@ -26,12 +26,15 @@ pub(super) struct Ended {
 /// Takes output in the order it comes.
 pub(super) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
+/// The signals that matter, from now on. To be asked for before the program can start, or its end could be missed.
+pub(super) fn signals() -> io::Result<Signals> {
+    Signals::new(FORWARDED.iter().chain([&SIGCHLD]))
+}
+
 /// Runs `command` to its end; `sink` gets what comes out of its standard output, if that is piped. Output that was
 /// written before the end is complete; children of the program that live on and hold its output open are not
 /// waited for.
-pub(super) fn run(command: &mut Command, sink: Option<Sink>) -> io::Result<Ended> {
-    // before the program starts, or its end could be missed
-    let mut signals = Signals::new(FORWARDED.iter().chain([&SIGCHLD]))?;
+pub(super) fn run(command: &mut Command, signals: &mut Signals, sink: Option<Sink>) -> io::Result<Ended> {
     let (has_ended, ends) = io::pipe()?;
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
@@ -40,7 +43,7 @@ pub(super) fn run(command: &mut Command, sink: Option<Sink>) -> io::Result<Ended
         if let (Some(output), Some(sink)) = (output, sink) {
             scope.spawn(move || pass_on(output, has_ended, sink));
         }
-        let ended = supervise(pid, &mut signals);
+        let ended = supervise(pid, signals);
         drop(ends);
         ended
     })

@@ -1,11 +1,12 @@
 //! From the program's output lines to what is printed and to the report. Pure: the heart of `agent-run`.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use kubeopencode_api::report::{
-    AgentReport, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, Usage, UsagePointers, cut,
+    AgentReport, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage, UsagePointers, cut,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cost::Cost;
 use super::lines::Line;
@@ -27,6 +28,9 @@ pub(super) enum Printed<'a> {
 /// What has been read so far.
 pub(super) struct Reading<'s> {
     rules: &'s [Rule],
+    session: Option<&'s SessionReader>,
+    /// identities of what the program printed of its session
+    seen: HashSet<String>,
     keep_summary: bool,
     summary: Option<String>,
     error: Option<String>,
@@ -38,6 +42,8 @@ impl<'s> Reading<'s> {
     pub(super) fn new(settings: &'s ReaderSettings) -> Self {
         Reading {
             rules: settings.reader.as_ref().map_or(&[], |reader| &reader.rules),
+            session: settings.reader.as_ref().and_then(|reader| reader.session.as_ref()),
+            seen: HashSet::new(),
             keep_summary: settings.summary,
             summary: None,
             error: None,
@@ -53,16 +59,37 @@ impl<'s> Reading<'s> {
             Line::Piece(bytes) => return Printed::AsIs(bytes),
         };
         let Some(event) = event(bytes) else { return Printed::AsIs(bytes) };
-        let mut known = false;
+        if let Some(identity) = self.session.and_then(|session| identity(session, &event)) {
+            self.seen.insert(identity);
+        }
+        match self.event(&event) {
+            None => Printed::Text(shortened(bytes)),
+            Some(texts) if texts.is_empty() => Printed::Nothing,
+            Some(texts) => Printed::Text(texts.join("\n")),
+        }
+    }
+
+    /// Takes in a record of the session; gives what the log lacks of it. Of a record only what a rule knows matters.
+    pub(super) fn record(&mut self, record: &Value) -> Vec<String> {
+        let Some(session) = self.session.filter(|session| all_hold(&session.when, record)) else {
+            return Vec::new();
+        };
         let mut texts = Vec::new();
-        for rule in self.rules.iter().filter(|rule| holds(rule, &event)) {
-            known = true;
-            self.apply(rule, &event, &mut texts);
+        for event in events(session, record) {
+            if identity(session, &event).is_none_or(|identity| self.seen.insert(identity)) {
+                texts.extend(self.event(&event).unwrap_or_default());
+            }
         }
-        if !known {
-            return Printed::Text(shortened(bytes));
+        texts
+    }
+
+    /// What is to be printed; none where no rule knows the event.
+    fn event(&mut self, event: &Value) -> Option<Vec<String>> {
+        let mut texts = None;
+        for rule in self.rules.iter().filter(|rule| all_hold(&rule.when, event)) {
+            self.apply(rule, event, texts.get_or_insert_default());
         }
-        if texts.is_empty() { Printed::Nothing } else { Printed::Text(texts.join("\n")) }
+        texts
     }
 
     fn apply(&mut self, rule: &Rule, event: &Value, texts: &mut Vec<String>) {
@@ -131,8 +158,24 @@ fn event(line: &[u8]) -> Option<Value> {
     is_object.then(|| serde_json::from_slice(line).ok())?
 }
 
-fn holds(rule: &Rule, event: &Value) -> bool {
-    rule.when.iter().all(|(pointer, value)| event.pointer(pointer) == Some(value))
+fn all_hold(conditions: &BTreeMap<String, Value>, value: &Value) -> bool {
+    conditions.iter().all(|(pointer, expected)| value.pointer(pointer) == Some(expected))
+}
+
+/// The events that a record holds, in the order of their names.
+fn events(session: &SessionReader, record: &Value) -> impl Iterator<Item = Value> {
+    session.events.iter().flat_map(|(name, pointer)| {
+        let values = match record.pointer(pointer) {
+            Some(Value::Array(values)) => &values[..],
+            Some(Value::Null) | None => &[],
+            Some(value) => std::slice::from_ref(value),
+        };
+        values.iter().map(move |value| json!({"type": name, name: value}))
+    })
+}
+
+fn identity(session: &SessionReader, event: &Value) -> Option<String> {
+    session.identity.iter().find_map(|pointer| event.pointer(pointer)).map(Value::to_string)
 }
 
 /// Strings as they are, other values as JSON; nothing for an absent or blank one.
@@ -169,10 +212,10 @@ mod tests {
     fn opencode() -> ReaderSettings {
         settings(
             json!([
-                {"when": {"/type": "step_start"}},
-                {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
+                {"when": {"/part/type": "step-start"}},
+                {"when": {"/part/type": "text"}, "print": "/part/text", "summary": "/part/text"},
                 {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
-                {"when": {"/type": "step_finish"}, "usage": {
+                {"when": {"/part/type": "step-finish"}, "usage": {
                     "inputTokens": "/part/tokens/input", "outputTokens": "/part/tokens/output",
                     "reasoningTokens": "/part/tokens/reasoning", "cacheReadTokens": "/part/tokens/cache/read",
                     "costUSD": "/part/cost"}}
@@ -258,7 +301,7 @@ mod tests {
     #[test]
     fn an_unknown_event_is_cut_short_and_a_hidden_one_is_not_printed() {
         let long = json!({"type": "tool_use", "output": "é".repeat(500)}).to_string();
-        let output = format!("{{\"type\":\"step_start\"}}\n{{\"type\":\"new\"}}\n{long}\n");
+        let output = format!("{{\"part\":{{\"type\":\"step-start\"}}}}\n{{\"type\":\"new\"}}\n{long}\n");
         let (log, ..) = read(&opencode(), output.as_bytes(), 0);
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines.len(), 2);

@@ -1,20 +1,10 @@
 //! `agent-run` as a process, started as the agent's container starts it, around a fake agent written in sh that
 //! prints what the real one prints.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "all of this is tests: a failure is a panic"
-)]
-#![cfg(test)]
-
-mod container;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-use container::{Container, OPENCODE};
+use crate::container::{self, Container, OPENCODE};
 
 const ERROR: &str =
     r#"{"type":"error","sessionID":"ses_1","error":{"name":"APIError","data":{"message":"no such model"}}}"#;
@@ -177,8 +167,11 @@ fn as_the_first_process_it_reaps_orphans() {
 fn a_message_keeps_to_what_kubelet_leaves_uncut() {
     let settings = OPENCODE.replacen('{', r#"{"messageBytes":180,"#, 1);
     let text = "word ".repeat(300);
-    let ended =
-        Container::new(&settings, &format!(r#"echo '{{"type":"text","part":{{"text":"{text}"}}}}'"#)).run("");
+    let ended = Container::new(
+        &settings,
+        &format!(r#"echo '{{"type":"text","part":{{"type":"text","text":"{text}"}}}}'"#),
+    )
+    .run("");
     assert!(ended.message.len() <= 180 && ended.message.len() > 120, "{}", ended.message);
     assert!(ended.message.starts_with(r#"{"outcome":"completed","summary":"word word"#), "{}", ended.message);
 }

@@ -11,15 +11,21 @@ use tempfile::TempDir;
 
 /// The settings for the real OpenCode.
 pub(crate) const OPENCODE: &str = r#"{"reader":{"format":"json-lines","args":["--format","json"],"rules":[
-    {"when":{"/type":"step_start"}},
-    {"when":{"/type":"text"},"print":"/part/text","summary":"/part/text"},
+    {"when":{"/part/type":"step-start"}},
+    {"when":{"/part/type":"text"},"print":"/part/text","summary":"/part/text"},
     {"when":{"/type":"error"},"error":["/error/data/message","/error/name"]},
-    {"when":{"/type":"step_finish"},"usage":{"inputTokens":"/part/tokens/input","outputTokens":"/part/tokens/output",
+    {"when":{"/part/type":"step-finish"},"usage":{"inputTokens":"/part/tokens/input","outputTokens":"/part/tokens/output",
      "reasoningTokens":"/part/tokens/reasoning","cacheReadTokens":"/part/tokens/cache/read","costUSD":"/part/cost"}}
     ]},"summary":true}"#;
 
+/// Its session, where it attaches to a server.
+pub(crate) const OPENCODE_SESSION: &str = r#"{"open":"/session","body":{"title":"team-a/fix"},"id":"/id",
+    "args":["--session","{id}"],"records":"/session/{id}/message","when":{"/info/role":"assistant"},
+    "events":{"error":"/info/error","part":"/parts"},"identity":["/part/id","/error"],"abort":"/session/{id}/abort"}"#;
+
 pub(crate) struct Container {
     dir: TempDir,
+    env: Vec<(&'static str, &'static str)>,
     pub(crate) termination_log: PathBuf,
 }
 
@@ -50,7 +56,13 @@ impl Container {
         assert!(written.unwrap().success());
         let termination_log = path("termination-log");
         fs::write(&termination_log, "").unwrap();
-        Container { dir, termination_log }
+        Container { dir, env: Vec::new(), termination_log }
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
     }
 
     fn command(&self, program: &str, first_process: bool) -> Command {
@@ -62,6 +74,7 @@ impl Container {
         command.args(["-c", &format!("exec ./kubeopencode agent-run -- {program} run")]);
         command
             .current_dir(self.dir.path())
+            .envs(self.env.iter().copied())
             .env("KUBEOPENCODE_TERMINATION_LOG", &self.termination_log)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

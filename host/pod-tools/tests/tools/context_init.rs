@@ -1,13 +1,5 @@
 //! `context-init` as a process, on real directories laid out as kubelet lays them out.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "all of this is tests: a failure is a panic"
-)]
-#![cfg(test)]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,122 @@
+//! The session of a server that the program works in: opened before it starts, read after it ended, aborted when it
+//! did not end well. What the records mean is for `reading` to say.
+
+use std::time::Duration;
+
+use kubeopencode_api::report::SessionReader;
+use reqwest::Method;
+use reqwest::blocking::Response;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde_json::Value;
+use url::Url;
+
+use crate::environment::Environment;
+use crate::server::Server;
+use crate::{redact, web};
+
+/// A server that has just started reads its whole configuration with the first session.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Kubelet kills 30 seconds after a signal: both must fit into them.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_ID_BYTES: usize = 128;
+
+/// An open session.
+pub(super) struct Session<'s> {
+    reader: &'s SessionReader,
+    server: Server,
+    id: String,
+}
+
+impl<'s> Session<'s> {
+    /// Opens a session on the server at this URL.
+    pub(super) fn open(reader: &'s SessionReader, url: &str) -> Result<Self, String> {
+        let base = Url::parse(url).map_err(|e| format!("{url}: {e}"))?;
+        let server =
+            Server::new(&Environment::of_process(), base, OPEN_TIMEOUT).map_err(|e| e.to_string())?;
+        let mut session = Session { reader, server, id: String::new() };
+        let body = serde_json::to_vec(&reader.body).map_err(|e| e.to_string())?;
+        let answer = session.ask(Method::POST, &reader.open, OPEN_TIMEOUT, Some(body))?;
+        let answer: Value = serde_json::from_reader(answer).map_err(|e| format!("{}: {e}", reader.open))?;
+        let id = answer.pointer(&reader.id).and_then(Value::as_str).unwrap_or_default();
+        // it becomes part of paths and arguments
+        if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(is_id_byte) {
+            return Err(format!("{}: the answer has no id of a session at {}", reader.open, reader.id));
+        }
+        session.id = id.to_owned();
+        Ok(session)
+    }
+
+    /// What tells the program to work in it.
+    pub(super) fn args(&self) -> impl Iterator<Item = String> {
+        self.reader.args.iter().map(|arg| self.with_id(arg))
+    }
+
+    /// Hands over all records, one at a time: a long session is larger than the container's memory.
+    pub(super) fn records(&self, sink: &mut dyn FnMut(&Value)) -> Result<(), String> {
+        let path = self.with_id(&self.reader.records);
+        let answer = self.ask(Method::GET, &path, READ_TIMEOUT, None)?;
+        let mut answer = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
+        Each(sink).deserialize(&mut answer).map_err(|e| format!("{path}: {e}"))
+    }
+
+    /// Ends what goes on in it.
+    pub(super) fn abort(&self) -> Result<(), String> {
+        self.ask(Method::POST, &self.with_id(&self.reader.abort), ABORT_TIMEOUT, None).map(drop)
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        timeout: Duration,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response, String> {
+        let url = self.server.at(path).map_err(|e| format!("{path}: {e}"))?;
+        let failed = |reason: String| format!("{method} {}: {reason}", redact::shown(&url));
+        let mut request = self.server.request(method.clone(), url.clone()).timeout(timeout);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let answer = request.send().map_err(|e| failed(web::reason(&e)))?;
+        let status = answer.status();
+        if status.is_success() { Ok(answer) } else { Err(failed(format!("it answers {status}"))) }
+    }
+
+    fn with_id(&self, text: &str) -> String {
+        text.replace("{id}", &self.id)
+    }
+}
+
+fn is_id_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// Takes the elements of an array as they come.
+struct Each<'a>(&'a mut dyn FnMut(&Value));
+
+impl<'de> DeserializeSeed<'de> for Each<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Each<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element::<Value>()? {
+            if !record.is_object() {
+                return Err(A::Error::custom("a record is no object"));
+            }
+            (self.0)(&record);
+        }
+        Ok(())
+    }
+}
