@@ -1,6 +1,6 @@
 //! The API server's audit log: who wrote what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -106,6 +106,15 @@ impl AuditLog {
             entry.user.username == self.operator && matches!(entry.verb.as_str(), "get" | "list" | "watch")
         });
         reads
+    }
+
+    /// The operator's searches for Pods, over all namespaces, by the UID of one of these Tasks.
+    pub fn searches_since(&self, mark: Mark, tasks: &HashSet<String>) -> usize {
+        let mut file = std::fs::File::open(&self.path).unwrap();
+        file.seek(SeekFrom::Start(mark.0)).unwrap();
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        let by_uid = lines.filter_map(|line| Some(line.split_once("task-uid%3D")?.1.get(..36)?.to_owned()));
+        by_uid.filter(|uid| tasks.contains(uid)).count()
     }
 
     /// Everybody's writes in a namespace, oldest first, but for Events.

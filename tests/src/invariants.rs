@@ -124,8 +124,9 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                     ));
                 }
                 let before = agents.get(revision.name()).map_or(0, |(_, before)| before.len());
-                // a lowered limit takes nothing away
-                if admitted.len() > limit.max(before) {
+                // a lowered limit takes nothing away, and who runs when the limit comes is counted
+                let runs = running.get(revision.name()).map_or(0, BTreeSet::len);
+                if admitted.len() > limit.max(before).max(runs) {
                     found.push(format!(
                         "I3: Agent {} admitted {} Tasks of {limit} at {}",
                         revision.name(),

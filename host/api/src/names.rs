@@ -158,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn two_tasks_never_share_a_name_in_the_agents_namespace() {
+        let (one, other) = (TaskUid("01234567-a".into()), TaskUid("89abcdef-b".into()));
+        let pairs = [("a-b", "c"), ("a", "b-c")].map(|(namespace, task)| (namespace, task.to_owned()));
+        let long = [("a-b", "c".repeat(253)), ("a", format!("b-{}", "c".repeat(251)))];
+        for [first, second] in [pairs, long] {
+            let first = names(first.0, &first.1, &one, Naming::Plain);
+            let second = names(second.0, &second.1, &other, Naming::Plain);
+            assert_ne!(first.pod(), second.pod());
+            assert_ne!(first.context(0), second.context(0));
+        }
+    }
+
+    #[test]
     fn long_names_are_cut_and_stay_distinct() {
         let uid = TaskUid("0123456789abcdef".into());
         let (a, b) = ("x".repeat(253), format!("{}y", "x".repeat(252)));

@@ -7,10 +7,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::{Agent, AgentStatus, TaskStart};
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{ObjectKey, TaskUid};
 use kubeopencode_api::task::Task;
@@ -19,13 +21,17 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answers::{is_conflict, is_not_found};
 use crate::caches::{Caches, key_of};
-use crate::ledger::{Blocked, Leaving, Verdict, Waiting, admit, worth_writing};
+use crate::ledger::{Blocked, Changes, Started, Verdict, Waiting, admit, counts_for_quota, worth_writing};
 use crate::metrics::Metrics;
 use crate::view::PodView;
 use crate::wakes::name_later;
 
 /// Tries to write one Agent's status before the next reconcile gets its turn.
 const TRIES: usize = 8;
+/// Most entries that are taken up at once: an Agent's status has at most 1.5 MiB. The rest follows as these leave.
+const MOST_STARTED: usize = 1000;
+/// Those at the front of the line are told when another reason holds them up; so many know their place exactly.
+const NEXT: usize = 3;
 /// How long starts wait, after the operator has come up, for the first look at every Task: a restart lets nobody
 /// overtake, and a Task that cannot be looked at holds nobody up for longer.
 pub(crate) const FIRST_LOOKS: Duration = Duration::from_secs(5);
@@ -62,6 +68,8 @@ pub struct Admission {
 struct Queue {
     /// The newest Agent that an answer showed; held while its ledger is settled.
     latest: tokio::sync::Mutex<Option<Agent>>,
+    /// UID and generation of the Agent whose ledger has all Tasks that started under the ones before.
+    counted: Mutex<Option<(String, i64)>>,
     waiting: Mutex<Line>,
 }
 
@@ -70,6 +78,8 @@ struct Queue {
 struct Line {
     order: BTreeSet<Waiting>,
     told: HashMap<TaskUid, i64>,
+    /// Why they wait.
+    blocked: Option<Reason>,
     wake: Option<Timestamp>,
     /// Tasks of the first list that nobody has looked at yet; until then, who came first is not known.
     unseen: HashSet<TaskUid>,
@@ -129,13 +139,13 @@ impl Admission {
             let mut line = lock(&queue.waiting);
             line.order.insert(waiting.clone());
             line.unseen.remove(&uid);
-            if !line.is_complete() {
+            if !line.is_complete() || !self.knows_all_tasks() {
                 return Ok(Turn::Later);
             }
         }
         let mut latest = queue.latest.lock().await;
         let (verdict, holds) =
-            self.settle(&key, &queue, &mut latest, &Leaving::default(), Some(&uid)).await?;
+            self.settle(&key, &queue, &mut latest, &Changes::default(), Some(&uid)).await?;
         if holds {
             self.leave(&key, &uid);
             return Ok(Turn::Admitted);
@@ -146,7 +156,7 @@ impl Admission {
             line.told.insert(uid, position);
         }
         let blocked = verdict.blocked.unwrap_or_else(|| Blocked {
-            reason: kubeopencode_api::condition::Reason::AgentAtCapacity,
+            reason: Reason::AgentAtCapacity,
             message: format!("Waiting for agent \"{}\" capacity (max: 0)", key.name),
         });
         Ok(Turn::Queued { blocked, position })
@@ -160,8 +170,8 @@ impl Admission {
         self.leave(agent, uid);
         let queue = self.queue(agent);
         let mut latest = queue.latest.lock().await;
-        let leaving = Leaving { withdrawn: [uid.0.clone()].into(), ..Leaving::default() };
-        self.settle(agent, &queue, &mut latest, &leaving, None).await.map(|_| ())
+        let changes = Changes { withdrawn: [uid.0.clone()].into(), ..Changes::default() };
+        self.settle(agent, &queue, &mut latest, &changes, None).await.map(|_| ())
     }
 
     /// The Task waits for no start (any more).
@@ -187,12 +197,12 @@ impl Admission {
         {
             let mut line = lock(&queue.waiting);
             line.wake = None;
-            if !line.is_complete() {
+            if !line.is_complete() || !self.knows_all_tasks() {
                 // whoever asks then settles
                 return Ok(());
             }
         }
-        self.settle(agent, &queue, &mut latest, &Leaving::default(), None).await.map(|_| ())
+        self.settle(agent, &queue, &mut latest, &Changes::default(), None).await.map(|_| ())
     }
 
     /// Whether the Agent's ledger may have an entry of this Task. The cache may be behind our own writes, so that of
@@ -201,6 +211,11 @@ impl Admission {
         self.caches.agent(agent).is_some_and(|agent| {
             agent.spec.is_limited() || agent.status.as_ref().is_some_and(|status| has(status, uid))
         })
+    }
+
+    /// Whether the first list of Tasks is in: nobody starts before those that run are counted.
+    fn knows_all_tasks(&self) -> bool {
+        self.caches.tasks.wait_until_ready().now_or_never().is_some()
     }
 
     fn queue(&self, agent: &ObjectKey) -> Arc<Queue> {
@@ -214,25 +229,35 @@ impl Admission {
         key: &ObjectKey,
         queue: &Queue,
         latest: &mut Option<Agent>,
-        leaving: &Leaving,
+        changes: &Changes,
         asking: Option<&TaskUid>,
     ) -> Result<(Verdict, bool), kube::Error> {
         let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
         let mut last_error = None;
         for _ in 0..TRIES {
             let Some(agent) = newest(latest.take(), self.caches.agent(key)) else {
+                // its series would stand still for ever
+                self.metrics.forget_agent(key);
                 return Ok((Verdict::nothing(), false));
             };
             let status = agent.status.clone().unwrap_or_default();
-            let mut leaving = leaving.clone();
+            let mut changes = changes.clone();
             for entry in &status.admitted {
                 if self.is_over(entry).await? {
-                    leaving.released.insert(entry.task_uid.clone());
+                    changes.released.insert(entry.task_uid.clone());
                 }
             }
+            let identity = (agent.uid().unwrap_or_default(), agent.metadata.generation.unwrap_or(0));
             let now = Timestamp::now();
-            let verdict = admit(&key.name, &agent.spec, &status, &leaving, &lock(&queue.waiting).order, now);
+            let mut all_counted = true;
+            if agent.spec.is_limited() && lock(&queue.counted).as_ref() != Some(&identity) {
+                changes.started = self.started(key, &agent, now);
+                all_counted = changes.started.len() <= MOST_STARTED;
+                changes.started.truncate(MOST_STARTED);
+            }
+            let verdict = admit(&key.name, &agent.spec, &status, &changes, &lock(&queue.waiting).order, now);
             if !verdict.changed {
+                *lock(&queue.counted) = all_counted.then_some(identity);
                 let holds = asking.is_some_and(|uid| has(&status, uid));
                 *latest = Some(agent);
                 self.tell(key, queue, latest.as_ref(), &verdict, asking);
@@ -244,6 +269,7 @@ impl Admission {
             });
             match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(written) => {
+                    *lock(&queue.counted) = all_counted.then_some(identity);
                     let holds =
                         asking.is_some_and(|uid| written.status.as_ref().is_some_and(|s| has(s, uid)));
                     *latest = Some(written);
@@ -259,6 +285,31 @@ impl Admission {
         }
         Err(last_error
             .unwrap_or_else(|| kube::Error::Service("the Agent's status could not be written".into())))
+    }
+
+    /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
+    fn started(&self, agent: &ObjectKey, spec: &Agent, now: Timestamp) -> Vec<Started> {
+        let tasks = self.caches.tasks.state();
+        let started = tasks.iter().filter_map(|guarded| {
+            let task = guarded.0.as_ref().ok()?;
+            let status = task.status.as_ref()?;
+            let used = status.agent_ref.as_ref()?;
+            let is_agents = used.name == agent.name && used.namespace == agent.namespace;
+            status.pod_uid.as_ref().filter(|_| is_agents)?;
+            let entry = TaskStart {
+                task_uid: task.uid()?,
+                task_namespace: task.namespace()?,
+                task_name: task.name_any(),
+                start_time: status.start_time.clone()?,
+            };
+            let is_over = status.phase.is_some_and(|phase| phase.is_terminal());
+            let pods = self.caches.pods.of(&TaskUid(entry.task_uid.clone()));
+            let runs = !is_over || pods.iter().any(|pod| !pod.is_over());
+            (runs || counts_for_quota(&spec.spec, &entry, now)).then_some(Started { entry, runs })
+        });
+        let mut started: Vec<_> = started.collect();
+        started.sort_by_key(|started| !started.runs);
+        started
     }
 
     /// Wakes whom the verdict concerns.
@@ -290,6 +341,13 @@ impl Admission {
         if !woken.is_empty() {
             moved = line.moved();
         }
+        let reason = verdict.blocked.as_ref().map(|blocked| blocked.reason);
+        if reason.is_some() && line.blocked.is_some_and(|before| Some(before) != reason) {
+            // something else stands in their way now: those who come next are told
+            let next = line.order.iter().take(NEXT).filter(|waiting| Some(&waiting.uid) != asking);
+            moved.extend(next.map(|waiting| ObjectKey::new(&waiting.namespace, &waiting.name)));
+        }
+        line.blocked = reason;
         let woken = woken.into_iter().filter(|(uid, _)| Some(uid) != asking).map(|(_, task)| task);
         for task in woken.chain(moved) {
             let _ = self.tasks.send(task);

@@ -286,12 +286,16 @@ fn finish(ending: Ending) -> Step {
 fn going(known: &Known<'_>, pod: &Arc<PodView>, of: Going) -> Step {
     let Going { trouble, started, silence, lost_at, skipped } = of;
     let status = known.task.status.as_ref();
+    let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
+    // who holds it back by a gate of their own may do so for as long as they like
+    let gated = pod.foreign_gates().next().is_some();
     let since = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let give_up = match (started, since, known.rules.start_timeout) {
+    let gets_on = find(conditions, ConditionType::Started).filter(|c| c.status == "True");
+    let since = since.max(gets_on.map(|c| c.last_transition_time.0));
+    let give_up = match (started || gated, since, known.rules.start_timeout) {
         (false, Some(since), Some(limit)) => since.checked_add(limit).ok(),
         _ => None,
     };
-    let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
     let said = find(conditions, ConditionType::Started).filter(|c| c.status == "False");
     if give_up.is_some_and(|at| known.now >= at) {
         let why = trouble.as_ref().map(|t| t.message.as_str()).or(said.map(|c| c.message.as_str()));

@@ -192,7 +192,7 @@ impl Launcher<'_> {
         {
             return Ok(Made::There(()));
         }
-        remove_config_map(self.client, &there).await?;
+        remove_config_map(self.client, &there.metadata).await?;
         Err(LaunchError::Again)
     }
 

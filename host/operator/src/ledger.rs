@@ -57,13 +57,27 @@ impl Verdict {
     }
 }
 
-/// UIDs of Tasks whose entries may go.
+/// A start is written in whole seconds, rounded down.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
+/// What happened to Tasks outside of the ledger.
 #[derive(Clone, Debug, Default)]
-pub struct Leaving {
-    /// They are over: the slot is free, the start still counts.
+pub struct Changes {
+    /// UIDs of those that are over: the slot is free, the start still counts.
     pub released: HashSet<String>,
-    /// They did not start after all: neither counts.
+    /// UIDs of those that did not start after all: neither counts.
     pub withdrawn: HashSet<String>,
+    /// Those that started while nobody counted: before the Agent had a limit, or before it was made anew.
+    pub started: Vec<Started>,
+}
+
+/// A Task that started, and whether it still runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// Its entry.
+    pub entry: TaskStart,
+    /// It holds a slot.
+    pub runs: bool,
 }
 
 /// Lets Tasks start, in order of arrival, as far as capacity and quota allow; `waiting` must be in that order.
@@ -71,20 +85,18 @@ pub fn admit<'a>(
     agent: &str,
     spec: &AgentSpec,
     status: &AgentStatus,
-    leaving: &Leaving,
+    changes: &Changes,
     waiting: impl IntoIterator<Item = &'a Waiting>,
     now: Timestamp,
 ) -> Verdict {
-    let Leaving { released, withdrawn } = leaving;
+    let Changes { released, withdrawn, started } = changes;
     let stays = |e: &&TaskStart| !released.contains(&e.task_uid) && !withdrawn.contains(&e.task_uid);
-    let mut admitted: Vec<_> = status.admitted.iter().filter(stays).cloned().collect();
-    let window = spec.quota.as_ref().map(|quota| SignedDuration::from_secs(quota.window_seconds.into()));
-    let counts = |entry: &&TaskStart| {
-        let in_window = |window| entry.start_time.0.checked_add(window).is_ok_and(|end| end > now);
-        !withdrawn.contains(&entry.task_uid) && window.is_some_and(in_window)
-    };
-    let mut history: Vec<_> = status.task_start_history.iter().filter(counts).cloned().collect();
-    let pruned = history.len() != status.task_start_history.len();
+    let running = started.iter().filter(|task| task.runs).map(|task| &task.entry);
+    let admitted = with_more(&status.admitted, running, stays);
+    let counts = |e: &&TaskStart| !withdrawn.contains(&e.task_uid) && counts_for_quota(spec, e, now);
+    let history = with_more(&status.task_start_history, started.iter().map(|task| &task.entry), counts);
+    let (mut admitted, mut history) = (admitted, history);
+    let settled = admitted != status.admitted || history != status.task_start_history;
     let mut holders: HashSet<String> = admitted.iter().map(|entry| entry.task_uid.clone()).collect();
     let (mut newly, mut blocked, mut wake) = (Vec::new(), None, None);
 
@@ -109,7 +121,7 @@ pub fn admit<'a>(
             let excess = history.len() - usize_of(quota.max_task_starts);
             let mut starts: Vec<_> = history.iter().map(|entry| entry.start_time.0).collect();
             starts.sort_unstable();
-            wake = starts.get(excess).and_then(|start| start.checked_add(window?).ok());
+            wake = starts.get(excess).and_then(|start| leaves_window(spec, *start));
             break;
         }
         let entry = TaskStart {
@@ -125,8 +137,30 @@ pub fn admit<'a>(
         }
         admitted.push(entry);
     }
-    let changed = !newly.is_empty() || pruned || admitted.len() != status.admitted.len();
+    let changed = !newly.is_empty() || settled;
     Verdict { admitted, history, newly, blocked, wake, changed }
+}
+
+/// Whether a start lies in the quota's window.
+pub fn counts_for_quota(spec: &AgentSpec, entry: &TaskStart, now: Timestamp) -> bool {
+    leaves_window(spec, entry.start_time.0).is_some_and(|end| end > now)
+}
+
+/// When a start leaves the quota's window; `None`: there is no quota.
+fn leaves_window(spec: &AgentSpec, start: Timestamp) -> Option<Timestamp> {
+    let window = SignedDuration::from_secs(spec.quota.as_ref()?.window_seconds.into());
+    start.checked_add(window + ROUNDING).ok()
+}
+
+/// The entries that `keep` keeps, of those that are there and of those that are not yet.
+fn with_more<'a>(
+    there: &'a [TaskStart],
+    more: impl Iterator<Item = &'a TaskStart>,
+    keep: impl FnMut(&&TaskStart) -> bool,
+) -> Vec<TaskStart> {
+    let known: HashSet<_> = there.iter().map(|entry| &entry.task_uid).collect();
+    let more = more.filter(|entry| !known.contains(&entry.task_uid));
+    there.iter().chain(more).filter(keep).cloned().collect()
 }
 
 /// Whether a new place in the queue is worth a write: on entry, near the front, and when it has halved.
@@ -176,8 +210,8 @@ mod tests {
         }
     }
 
-    fn released(uids: &[&str]) -> Leaving {
-        Leaving { released: uids.iter().map(|uid| (*uid).to_owned()).collect(), ..Leaving::default() }
+    fn released(uids: &[&str]) -> Changes {
+        Changes { released: uids.iter().map(|uid| (*uid).to_owned()).collect(), ..Changes::default() }
     }
 
     fn names(uids: &[TaskUid]) -> Vec<&str> {
@@ -190,7 +224,7 @@ mod tests {
             "a",
             &spec(2, None),
             &AgentStatus::default(),
-            &Leaving::default(),
+            &Changes::default(),
             &waiting(&["x", "y", "z"]),
             at(0),
         );
@@ -202,8 +236,8 @@ mod tests {
     #[test]
     fn an_entry_counts_once_and_a_release_makes_room() {
         let full =
-            admit("a", &spec(1, None), &AgentStatus::default(), &Leaving::default(), &waiting(&["x"]), at(0));
-        let again = admit("a", &spec(1, None), &status(&full), &Leaving::default(), &waiting(&["x"]), at(1));
+            admit("a", &spec(1, None), &AgentStatus::default(), &Changes::default(), &waiting(&["x"]), at(0));
+        let again = admit("a", &spec(1, None), &status(&full), &Changes::default(), &waiting(&["x"]), at(1));
         assert!(!again.changed && again.blocked.is_none(), "a restart finds its own entry");
         let released = released(&["uid-x"]);
         let next = admit("a", &spec(1, None), &status(&full), &released, &waiting(&["y"]), at(1));
@@ -217,17 +251,17 @@ mod tests {
             "a",
             &quota,
             &AgentStatus::default(),
-            &Leaving::default(),
+            &Changes::default(),
             &waiting(&["x", "y", "z"]),
             at(100),
         );
         assert_eq!(names(&first.newly), ["x", "y"]);
         assert_eq!(first.blocked.as_ref().unwrap().message, "Waiting for agent \"a\" quota (max: 2 per 60s)");
-        assert_eq!(first.wake, Some(at(160)));
+        assert_eq!(first.wake, Some(at(161)), "a start is written rounded down");
         let released = released(&["uid-x", "uid-y"]);
-        let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(159));
+        let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(160));
         assert!(early.newly.is_empty() && early.history.len() == 2, "a release gives no start back");
-        let later = admit("a", &quota, &status(&early), &Leaving::default(), &waiting(&["z"]), at(160));
+        let later = admit("a", &quota, &status(&early), &Changes::default(), &waiting(&["z"]), at(161));
         assert_eq!((names(&later.newly), later.history.len()), (vec!["z"], 1), "old starts are pruned");
     }
 
@@ -235,7 +269,7 @@ mod tests {
     fn capacity_is_named_before_quota() {
         let both = spec(1, Some((1, 60)));
         let first =
-            admit("a", &both, &AgentStatus::default(), &Leaving::default(), &waiting(&["x", "y"]), at(0));
+            admit("a", &both, &AgentStatus::default(), &Changes::default(), &waiting(&["x", "y"]), at(0));
         assert_eq!(first.blocked.unwrap().reason, Reason::AgentAtCapacity);
     }
 
@@ -245,7 +279,7 @@ mod tests {
             "a",
             &spec(4, None),
             &AgentStatus::default(),
-            &Leaving::default(),
+            &Changes::default(),
             &waiting(&["1", "2", "3", "4"]),
             at(0),
         );
@@ -257,10 +291,40 @@ mod tests {
     #[test]
     fn a_start_that_did_not_happen_counts_nowhere() {
         let quota = spec(1, Some((1, 60)));
-        let first = admit("a", &quota, &AgentStatus::default(), &Leaving::default(), &waiting(&["x"]), at(0));
-        let withdrawn = Leaving { withdrawn: HashSet::from(["uid-x".to_owned()]), ..Leaving::default() };
+        let first = admit("a", &quota, &AgentStatus::default(), &Changes::default(), &waiting(&["x"]), at(0));
+        let withdrawn = Changes { withdrawn: HashSet::from(["uid-x".to_owned()]), ..Changes::default() };
         let next = admit("a", &quota, &status(&first), &withdrawn, &waiting(&["y"]), at(1));
         assert_eq!(names(&next.newly), ["y"]);
+    }
+
+    #[test]
+    fn who_started_while_nobody_counted_counts() {
+        let started = |uid: &str, second, runs| Started {
+            entry: TaskStart {
+                task_uid: uid.into(),
+                task_namespace: "team".into(),
+                task_name: uid.trim_start_matches("uid-").into(),
+                start_time: Time(at(second)),
+            },
+            runs,
+        };
+        let changes = Changes {
+            started: vec![
+                started("uid-old", 0, true),
+                started("uid-over", 90, false),
+                started("uid-new", 95, true),
+            ],
+            ..Changes::default()
+        };
+        let none = AgentStatus::default();
+        let limited = admit("a", &spec(2, None), &none, &changes, &waiting(&["x"]), at(100));
+        assert_eq!((limited.admitted.len(), limited.newly.len(), limited.changed), (2, 0, true));
+        assert_eq!(limited.blocked.unwrap().reason, Reason::AgentAtCapacity);
+        let quota = admit("a", &spec(0, Some((2, 60))), &none, &changes, &waiting(&["x"]), at(100));
+        assert_eq!((quota.history.len(), quota.newly.len()), (2, 0), "the first is out of the window");
+        assert_eq!(quota.blocked.as_ref().unwrap().reason, Reason::QuotaExceeded);
+        let again = admit("a", &spec(0, Some((2, 60))), &status(&quota), &changes, &waiting(&["x"]), at(101));
+        assert!(!again.changed, "nobody counts twice");
     }
 
     #[test]
@@ -293,18 +357,18 @@ mod tests {
             let mut capacity = 2;
             for (kind, number, passes) in steps {
                 clock += passes;
-                let mut leaving = Leaving::default();
+                let mut changes = Changes::default();
                 match kind {
                     0 => for _ in 0..number {
                         made += 1;
                         queue.push(Waiting { created: at(clock), namespace: "n".into(), name: format!("{made:04}"), uid: TaskUid(format!("u{made:04}")) });
                     },
-                    1 => leaving.released.extend(state.admitted.iter().take(1).map(|e| e.task_uid.clone())),
+                    1 => changes.released.extend(state.admitted.iter().take(1).map(|e| e.task_uid.clone())),
                     2 => capacity = number,
                     _ => {}
                 }
-                let before = state.admitted.len() - leaving.released.len();
-                let verdict = admit("a", &spec(capacity, Some((3, 60))), &state, &leaving, &queue, at(clock));
+                let before = state.admitted.len() - changes.released.len();
+                let verdict = admit("a", &spec(capacity, Some((3, 60))), &state, &changes, &queue, at(clock));
                 prop_assert!(verdict.admitted.len() <= before.max(usize_of(capacity)));
                 let expected: Vec<_> = queue.iter().take(verdict.newly.len()).map(|w| w.uid.clone()).collect();
                 prop_assert_eq!(&verdict.newly, &expected, "in order");

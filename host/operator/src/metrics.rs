@@ -156,6 +156,13 @@ impl Metrics {
         self.queue_length.get_or_create(&labels).set(number(waiting));
     }
 
+    /// The Agent is gone.
+    pub fn forget_agent(&self, agent: &ObjectKey) {
+        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        self.capacity.remove(&labels);
+        self.queue_length.remove(&labels);
+    }
+
     /// One look at a Task took this long.
     pub fn reconciled(&self, seconds: f64) {
         self.reconcile.observe(seconds);

@@ -228,6 +228,11 @@ fn report(pod: &PodView) -> Option<AgentReport> {
 }
 
 fn trouble(pod: &PodView) -> Option<Trouble> {
+    let gates: Vec<_> = pod.foreign_gates().collect();
+    if !gates.is_empty() {
+        let message = format!("the Pod is held back by scheduling gates: {}", gates.join(", "));
+        return Some(Trouble { reason: Reason::Unschedulable, message });
+    }
     let unscheduled = condition(pod, "PodScheduled").filter(|c| c.status == "False");
     if let Some(condition) = unscheduled.filter(|c| c.reason.as_deref() == Some("Unschedulable")) {
         let words = condition.message.as_deref().unwrap_or("no node takes the Pod");

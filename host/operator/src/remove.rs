@@ -1,6 +1,7 @@
 //! Deleting Pods and ConfigMaps of Tasks, never more than what was seen: every delete carries the UID.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, ResourceExt};
 
@@ -59,9 +60,9 @@ pub(crate) async fn remove_config_map_of(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Removal>, kube::Error> {
-    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?;
     match there.filter(|map| map.labels().get(TASK_UID_LABEL) == Some(&task.0)) {
-        Some(map) => remove_config_map(client, &map).await.map(Some),
+        Some(map) => remove_config_map(client, &map.metadata).await.map(Some),
         None => Ok(None),
     }
 }
@@ -70,15 +71,12 @@ pub(crate) async fn remove_config_map_of(
 ///
 /// # Errors
 /// When the API server does not answer.
-pub(crate) async fn remove_config_map(client: &Client, map: &ConfigMap) -> Result<Removal, kube::Error> {
-    let api =
-        Api::<ConfigMap>::namespaced(client.clone(), map.metadata.namespace.as_deref().unwrap_or_default());
-    let preconditions = Preconditions {
-        uid: map.metadata.uid.clone(),
-        resource_version: map.metadata.resource_version.clone(),
-    };
+pub(crate) async fn remove_config_map(client: &Client, map: &ObjectMeta) -> Result<Removal, kube::Error> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), map.namespace.as_deref().unwrap_or_default());
+    let preconditions =
+        Preconditions { uid: map.uid.clone(), resource_version: map.resource_version.clone() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(&map.name_any(), &params).await {
+    match api.delete(map.name.as_deref().unwrap_or_default(), &params).await {
         Ok(_) => Ok(Removal::Gone),
         Err(error) if is_not_found(&error) => Ok(Removal::Gone),
         Err(error) if is_conflict(&error) => Ok(Removal::Changed),

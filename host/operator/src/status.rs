@@ -54,6 +54,7 @@ impl Draft {
 
     /// It waits for an object that may still come.
     pub fn waiting(mut self, message: &str) -> TaskStatus {
+        self.status.queue_position = None;
         self.set(ConditionType::Accepted, Is::Unknown, Reason::WaitingForDependency, message);
         self.done()
     }
@@ -71,6 +72,7 @@ impl Draft {
 
     /// The API server does not take its Pod or ConfigMaps for now.
     pub fn held_up(mut self, reason: Reason, message: &str) -> TaskStatus {
+        self.status.queue_position = None;
         self.set(ConditionType::Ready, Is::Unknown, reason, message);
         self.done()
     }
@@ -196,7 +198,11 @@ fn deciding(conditions: &[Condition], phase: Phase) -> Option<&Condition> {
         Phase::Running => {
             find(conditions, Started).filter(|c| c.status == "False").or_else(|| find(conditions, Ready))
         }
-        Phase::Queued => find(conditions, Queued),
+        // its turn may have come, and something else is in the way
+        Phase::Queued => [Ready, Accepted]
+            .into_iter()
+            .find_map(|type_| find(conditions, type_).filter(|c| c.status == "Unknown"))
+            .or_else(|| find(conditions, Queued)),
         Phase::Pending => find(conditions, Ready).or_else(|| find(conditions, Accepted)),
     }
 }
@@ -273,6 +279,23 @@ mod tests {
         let expected =
             ("False".into(), "CapacityAvailable".into(), "Agent \"default\" capacity now available".into());
         assert_eq!(condition(&running, ConditionType::Queued), expected);
+    }
+
+    #[test]
+    fn a_queued_task_that_then_waits_for_something_else_says_so() {
+        let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
+        let queued = || task(Some(Draft::of(&task(None), at(0)).queued(&agent(), &blocked, Some(1))));
+        for status in [
+            Draft::of(&queued(), at(1)).waiting("ConfigMap c not found"),
+            Draft::of(&queued(), at(1)).held_up(Reason::PodCreationError, "ConfigMap c not found"),
+        ] {
+            assert_eq!(status.message.as_deref(), Some("ConfigMap c not found"), "{status:?}");
+            assert_eq!(
+                (status.phase, status.queue_position),
+                (Some(Phase::Queued), None),
+                "it never goes back"
+            );
+        }
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl PodView {
         self.spec.scheduling_gates.iter().any(|gate| gate.name == LAUNCH_GATE)
     }
 
+    /// Gates of others that hold it, Kueue's for example.
+    pub fn foreign_gates(&self) -> impl Iterator<Item = &str> {
+        self.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).filter(|name| *name != LAUNCH_GATE)
+    }
+
     /// Whether all its containers are over for good.
     pub fn is_over(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))

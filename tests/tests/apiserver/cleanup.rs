@@ -98,6 +98,7 @@ async fn five_thousand_finished_tasks_go_without_a_read_for_each() {
         stage.create_tasks(&over.to_string(), COUNT).await;
         stage.end_tasks("done", COUNT).await;
         stage.apply(&cleanup("{ttlSecondsAfterFinished: 0}")).await;
+        let tasks = stage.record.history().all(Kind::Task).map(|task| task.uid().to_owned()).collect();
         let mark = stage.cluster.audit.mark();
         let _operator = stage.operator();
         for left in (0..COUNT).step_by(500).rev() {
@@ -110,6 +111,7 @@ async fn five_thousand_finished_tasks_go_without_a_read_for_each() {
         let reads = stage.cluster.audit.reads_since(mark, &stage.namespace);
         eprintln!("reads for {COUNT} Tasks: {:?}", AuditLog::count(&reads));
         assert!(reads.len() < COUNT / 100, "{:#?}", AuditLog::count(&reads));
+        assert_eq!(stage.cluster.audit.searches_since(mark, &tasks), 0, "nobody searched for their Pods");
     })
     .await;
 }

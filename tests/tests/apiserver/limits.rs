@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::record::{History, Kind};
 use kubeopencode_tests::stage::{Stage, TEAM};
 use serde_json::json;
 
-use crate::{agent, in_phase, scenario, status, task, words};
+use crate::{agent, agent_runs, in_phase, scenario, status, task, words};
 
 /// All Tasks have ended well.
 async fn all_complete(stage: &Stage, count: usize) {
@@ -214,7 +216,8 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         stage.stop_task("b").await;
         stage.phase("b", Phase::Completed).await;
         stage.apply(&task("c", "succeed")).await;
-        let queued = stage.phase("c", Phase::Queued).await;
+        // the slot of b is free a moment after its end
+        let queued = stage.until_task("c", "waits for the quota", waits_for_quota).await;
         assert_eq!(
             words(&queued, "Queued"),
             ("True", "QuotaExceeded", "Waiting for agent \"default\" quota (max: 2 per 60s)")
@@ -228,6 +231,172 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         }
         stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 3, windowSeconds: 60}")).await;
         stage.phase("c", Phase::Completed).await;
+    })
+    .await;
+}
+
+fn waits_for_quota(task: &Task) -> bool {
+    task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("QuotaExceeded"))
+}
+
+/// Waits until these hold the Agent's slots.
+async fn until_admitted(stage: &Stage, agent: &str, names: &[&str]) {
+    let names: BTreeSet<_> = names.iter().copied().collect();
+    stage
+        .until(&format!("{names:?} hold the slots of {agent}"), |history| {
+            let admitted = history.get(Kind::Agent, agent)?.list("/status/admitted").to_vec();
+            let holders: BTreeSet<_> =
+                admitted.iter().filter_map(|entry| entry["taskName"].as_str()).collect();
+            (holders == names).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_becomes_limited_counts_who_runs() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 0")).await;
+        let _operator = stage.operator();
+        stage.create_tasks(&task("t", "run-on"), 3).await;
+        for i in 0..3 {
+            agent_runs(stage, &format!("t-{i}-pod")).await;
+        }
+        stage.apply(&agent("maxConcurrentTasks: 2")).await;
+        until_admitted(stage, "default", &["t-0", "t-1", "t-2"]).await;
+        stage.apply(&task("next", "run-on")).await;
+        stage.phase("next", Phase::Queued).await;
+        stage.stop_task("t-0").await;
+        until_admitted(stage, "default", &["t-1", "t-2"]).await;
+        stage.stop_task("t-1").await;
+        until_admitted(stage, "default", &["t-2", "next"]).await;
+        stage.phase("next", Phase::Running).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_made_again_counts_who_runs_and_started() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let limits = "maxConcurrentTasks: 2, quota: {maxTaskStarts: 3, windowSeconds: 3600}";
+        stage.apply(&agent(limits)).await;
+        let _operator = stage.operator();
+        stage.create_tasks(&task("runs", "run-on"), 2).await;
+        stage.until("two run", |history| (in_phase(history, "Running") == 2).then_some(())).await;
+        stage.api::<Agent>().delete("default", &DeleteParams::default()).await.unwrap();
+        stage.gone(Kind::Agent, "default").await;
+        stage.apply(&agent(limits)).await;
+        until_admitted(stage, "default", &["runs-0", "runs-1"]).await;
+        stage.apply(&task("third", "succeed")).await;
+        assert_eq!(words(&stage.phase("third", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
+        stage.stop_task("runs-0").await;
+        stage.phase("third", Phase::Completed).await;
+        stage.apply(&task("fourth", "succeed")).await;
+        stage.until_task("fourth", "waits for the quota", waits_for_quota).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_goes_to_another_agent_leaves_the_line() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1")).await;
+        stage.apply(&agent("maxConcurrentTasks: 1").replace("name: default", "name: other")).await;
+        let _operator = stage.operator();
+        stage.apply(&task("first", "run-on")).await;
+        stage.phase("first", Phase::Running).await;
+        stage.apply(&task("moves", "run-on")).await;
+        stage.phase("moves", Phase::Queued).await;
+        let elsewhere = Patch::Merge(json!({"spec": {"agentRef": "other"}}));
+        stage.tasks().patch("moves", &PatchParams::default(), &elsewhere).await.unwrap();
+        stage.phase("moves", Phase::Running).await;
+        until_admitted(stage, "other", &["moves"]).await;
+        stage.stop_task("first").await;
+        stage.phase("first", Phase::Completed).await;
+        stage.apply(&task("last", "succeed")).await;
+        stage.phase("last", Phase::Completed).await;
+        let history = stage.record.history();
+        let of_default = history.revisions(Kind::Agent).filter(|agent| agent.name() == "default");
+        for agent in of_default {
+            let holders = agent.list("/status/admitted");
+            assert!(holders.iter().all(|entry| entry["taskName"] != "moves"), "{holders:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_next_is_told_when_something_else_stands_in_the_way() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 1, windowSeconds: 3600}")).await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        stage.apply(&task("b", "succeed")).await;
+        assert_eq!(words(&stage.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
+        stage.stop_task("a").await;
+        stage.until_task("b", "waits for the quota", waits_for_quota).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("maxConcurrentTasks: 1")).await;
+        stage.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: rules}, data: {a: b}}").await;
+        let _operator = stage.operator();
+        stage.apply(&task("a", "run-on")).await;
+        stage.phase("a", Phase::Running).await;
+        let needs = "{contexts: [{name: rules, type: ConfigMap, configMap: {name: rules}}], description: d}";
+        stage
+            .apply(&format!(
+                "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: b}}, spec: {needs}}}"
+            ))
+            .await;
+        stage.phase("b", Phase::Queued).await;
+        stage.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
+        stage.stop_task("a").await;
+        let waits = stage
+            .until_task("b", "waits for the ConfigMap", |task| {
+                status(task)
+                    .message
+                    .as_deref()
+                    .is_some_and(|words| words.contains("ConfigMap rules not found"))
+            })
+            .await;
+        assert_eq!((status(&waits).phase, status(&waits).queue_position), (Some(Phase::Queued), None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_quotas_window_opens_by_itself() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        stage.apply(&agent("quota: {maxTaskStarts: 1, windowSeconds: 60}")).await;
+        // started most of a window ago, and over
+        stage.apply(&task("before", "succeed")).await;
+        let now = jiff::Timestamp::now();
+        let started = now.checked_sub(jiff::SignedDuration::from_secs(50)).unwrap();
+        let over = json!({"status": {
+            "phase": "Completed", "podUID": "before", "agentRef": {"name": "default", "namespace": stage.namespace},
+            "startTime": started.strftime("%FT%TZ").to_string(), "completionTime": now.strftime("%FT%TZ").to_string(),
+        }});
+        stage.tasks().patch_status("before", &PatchParams::default(), &Patch::Merge(&over)).await.unwrap();
+        let _operator = stage.operator();
+        stage.apply(&task("next", "succeed")).await;
+        assert_eq!(words(&stage.phase("next", Phase::Queued).await, "Queued").1, "QuotaExceeded");
+        stage.phase("next", Phase::Completed).await;
+        // old starts go with the next one
+        let history = stage.record.history();
+        let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
+        let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
+        assert_eq!(names, ["next"]);
     })
     .await;
 }

@@ -220,6 +220,24 @@ fn what_never_starts_and_what_runs_too_long_ends() {
 }
 
 #[test]
+fn a_gate_of_somebody_else_stops_the_clock_until_it_is_gone() {
+    let mut held = pod("a", false, "Pending");
+    held["spec"]["schedulingGates"] = json!([{"name": "kueue.x-k8s.io/admission"}]);
+    let mut status = running();
+    status["startTime"] = json!(time(NOW - 3000));
+    let case = Case { task: task(json!({}), status.clone()), pods: vec![held], ..Case::default() };
+    let step = run(&case);
+    let Step::Report { trouble: Some(trouble), .. } = step else { panic!("{}", word(&step)) };
+    assert_eq!(trouble.message, "the Pod is held back by scheduling gates: kueue.x-k8s.io/admission");
+    // so the Task says, until the Pod gets on
+    status["conditions"] = json!([{"type": "Started", "status": "True", "reason": "PodLaunched", "message": "",
+        "lastTransitionTime": time(NOW - 100)}]);
+    let case =
+        Case { task: task(json!({}), status), pods: vec![pod("a", false, "Pending")], ..Case::default() };
+    assert_eq!(word(&run(&case)), "Wait 500");
+}
+
+#[test]
 fn stop_works_in_every_phase() {
     let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
     let case = Case { task: task(stopped.clone(), json!({})), ..Case::default() };

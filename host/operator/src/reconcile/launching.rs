@@ -30,6 +30,10 @@ impl Operator {
             Ok(key) => key,
             Err(refusal) => return self.refuse(case, &refusal).await,
         };
+        if let Some(before) = agent_before(case.task).filter(|before| *before != agent_key) {
+            // it waited there
+            self.admission.withdraw(&before, &case.uid).await?;
+        }
         let Some(agent) = self.caches.agent(&agent_key) else {
             let missing = match self.caches.broken_agent(&agent_key) {
                 Some(error) => Refusal {
@@ -209,6 +213,12 @@ impl Operator {
         }
         self.conclude(case, &Draft::of(case.task, case.now).refused(refusal)).await
     }
+}
+
+/// The Agent that the Task was told it waits for.
+fn agent_before(task: &Task) -> Option<ObjectKey> {
+    let agent = task.status.as_ref()?.agent_ref.as_ref()?;
+    Some(ObjectKey::new(&agent.namespace, &agent.name))
 }
 
 /// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.
