@@ -183,8 +183,9 @@ impl ResultReader {
 impl SessionReader {
     fn check(&self) -> Result<(), ReaderError> {
         for (field, path) in [("open", &self.open), ("records", &self.records), ("abort", &self.abort)] {
-            // "//host" and "/\\host" would leave the server
-            if !path.starts_with('/') || path[1..].starts_with(['/', '\\']) {
+            // "//host" and "/\\host" would leave the server, and readers of addresses drop control characters
+            let leaves = path.strip_prefix('/').is_none_or(|rest| rest.starts_with(['/', '\\']));
+            if leaves || path.contains(char::is_control) {
                 let problem = format!("{path:?} is no path on the server: it must start with one \"/\"");
                 return err(format!("/session/{field}"), problem);
             }
@@ -468,6 +469,7 @@ mod tests {
                 "/session/abort: \"http://evil.example\" is no path",
             ),
             ("/session/records", json!("/\\evil.example"), "/session/records: "),
+            ("/session/open", json!("/\t/evil.example"), "/session/open: "),
             ("/session/id", json!("id"), "/session/id: \"id\" is no JSON pointer"),
             ("/session/args/1", json!("\u{0}"), "/session/args/1: an argument has at most"),
             ("/session/when", json!({"role": 1}), "/session/when: \"role\" is no JSON pointer"),

@@ -21,18 +21,25 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use kubeopencode_api::report::{AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings};
+use kubeopencode_api::report::{AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings, SessionReader};
+use signal_hook::iterator::Signals;
 
 use crate::error::io_reason;
 use crate::{Error, termination};
 use child::Ended;
 use lines::Lines;
 use reading::{Printed, Reading};
-use session::Session;
+use session::{NotOpened, Session};
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
+/// For how long a server is asked for a session.
+const OPEN_PATIENCE: Duration = Duration::from_secs(60);
+const OPEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs the program named by `args`, the arguments after `agent-run`: `-- PROGRAM [ARGUMENT…]`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut limit = MESSAGE_BYTES;
@@ -98,21 +105,39 @@ fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
     let mut reading = Reading::new(settings);
     match supervised(&mut command, settings, &mut reading) {
         Ok(Ended { code }) => reading.report(code),
-        Err(e) => {
-            let program = command.get_program().display();
-            let problem = format!("cannot run {program}: {}", io_reason(&e));
+        Err(NotRun { problem, code }) => {
             eprintln!("agent-run: {problem}");
-            reading.not_run(problem, &e)
+            reading.not_run(problem, code)
         }
     }
 }
 
-fn supervised(command: &mut Command, settings: &ReaderSettings, reading: &mut Reading) -> io::Result<Ended> {
-    let mut signals = child::signals()?;
-    let Some(reader) = &settings.reader else { return child::run(command, &mut signals, None) };
+/// The program was not started, or what became of it cannot be known.
+struct NotRun {
+    problem: String,
+    code: u8,
+}
+
+impl NotRun {
+    /// Exit codes as of a shell.
+    fn program(command: &Command, e: &io::Error) -> Self {
+        let problem = format!("cannot run {}: {}", command.get_program().display(), io_reason(e));
+        NotRun { problem, code: if e.kind() == io::ErrorKind::NotFound { 127 } else { 126 } }
+    }
+}
+
+fn supervised(
+    command: &mut Command,
+    settings: &ReaderSettings,
+    reading: &mut Reading,
+) -> Result<Ended, NotRun> {
+    let mut signals = child::signals().map_err(|e| NotRun::program(command, &e))?;
+    let Some(reader) = &settings.reader else {
+        return child::run(command, &mut signals, None).map_err(|e| NotRun::program(command, &e));
+    };
     command.args(&reader.args).stdout(Stdio::piped());
     let session = reader.session.as_ref().zip(settings.server.as_deref());
-    let session = session.and_then(|(session, server)| told(Session::open(session, server)));
+    let session = session.map(|(session, server)| open(session, server, &mut signals)).transpose()?;
     command.args(session.iter().flat_map(Session::args));
     let mut out = Output(io::stdout());
     let mut lines = Lines::default();
@@ -122,18 +147,46 @@ fn supervised(command: &mut Command, settings: &ReaderSettings, reading: &mut Re
         Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
     );
     lines.finish(|line| out.line(reading, line));
+    let ended = ended.map_err(|e| NotRun::program(command, &e));
     if let Some(session) = session {
-        told(session.records(&mut |record| out.texts(&reading.record(record))));
-        if !matches!(ended, Ok(Ended { code: 0 })) {
+        let went_well = matches!(ended, Ok(Ended { code: 0 }));
+        if !went_well {
             told(session.abort());
+            reading.aborted();
         }
+        told(session.records(!went_well, &mut |record| out.texts(&reading.record(record))));
     }
     ended
 }
 
-/// What goes wrong with a session costs words of the log and numbers of the report, and not the Task.
-fn told<T>(result: Result<T, String>) -> Option<T> {
-    result.map_err(|problem| eprintln!("agent-run: session: {problem}")).ok()
+/// Opens the program's session. Nothing has run yet, so a server that starts, or is replaced just now, is waited for.
+fn open<'s>(reader: &'s SessionReader, server: &str, signals: &mut Signals) -> Result<Session<'s>, NotRun> {
+    let (start, mut said) = (Instant::now(), String::new());
+    loop {
+        let opened = Session::open(reader, server);
+        if let Some(code) = child::ended_by(signals) {
+            return Err(NotRun { problem: "ended before its session was open; nothing ran".into(), code });
+        }
+        let problem = match opened {
+            Ok(session) => return Ok(session),
+            Err(NotOpened::Yet(problem)) if start.elapsed() < OPEN_PATIENCE => problem,
+            Err(NotOpened::Yet(problem) | NotOpened::Ever(problem)) => {
+                return Err(NotRun { problem: format!("no session, so nothing ran: {problem}"), code: 1 });
+            }
+        };
+        if problem != said {
+            eprintln!("agent-run: waiting for a session: {problem}");
+            said = problem;
+        }
+        thread::sleep(OPEN_PAUSE);
+    }
+}
+
+/// What goes wrong with a session afterwards costs words of the log and numbers of the report, and not the Task.
+fn told(result: Result<(), String>) {
+    if let Err(problem) = result {
+        eprintln!("agent-run: session: {problem}");
+    }
 }
 
 /// The container's log. When nobody takes it any more the program still runs to its end.

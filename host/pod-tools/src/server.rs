@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::redirect::Policy;
 use url::Url;
 
 use crate::environment::Environment;
@@ -28,7 +29,8 @@ impl Server {
         let username =
             environment.text("OPENCODE_SERVER_USERNAME")?.unwrap_or_else(|| DEFAULT_USERNAME.into());
         let login = environment.secret("OPENCODE_SERVER_PASSWORD")?.map(|password| (username, password));
-        let mut client = web::client(timeout);
+        // it is in the cluster, and what it is told with its password is for it alone
+        let mut client = web::client(timeout).no_proxy().redirect(Policy::none());
         if base.scheme() == "http" {
             // the usual case inside a cluster, which must not fail where an image has no authorities
             client = client.tls_certs_only([]);
@@ -40,9 +42,11 @@ impl Server {
     /// Where a path of this server is.
     ///
     /// # Errors
-    /// When it is no path.
-    pub(crate) fn at(&self, path: &str) -> Result<Url, url::ParseError> {
-        self.base.join(path)
+    /// When it is no path, or one that leads to another server.
+    pub(crate) fn at(&self, path: &str) -> Result<Url, Error> {
+        let elsewhere = || Error::Failed(format!("{path:?} is no path on {}", self.base));
+        let url = self.base.join(path).map_err(|_| elsewhere())?;
+        if url.origin() == self.base.origin() { Ok(url) } else { Err(elsewhere()) }
     }
 
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -50,6 +54,30 @@ impl Server {
         match &self.login {
             Some((username, password)) => request.basic_auth(username, Some(password)),
             None => request,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_to_another_server() {
+        let base = Url::parse("http://helper.team.svc.cluster.local:4096").unwrap();
+        let server = Server::new(&Environment::of(&[]), base, Duration::from_secs(1)).unwrap();
+        assert_eq!(
+            server.at("/session").unwrap().as_str(),
+            "http://helper.team.svc.cluster.local:4096/session"
+        );
+        for path in [
+            "//evil.example/x",
+            "/\t/evil.example/x",
+            "/\\evil.example",
+            "http://evil.example",
+            "//helper:1/",
+        ] {
+            assert!(server.at(path).is_err(), "{path:?}");
         }
     }
 }

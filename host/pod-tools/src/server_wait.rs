@@ -27,7 +27,7 @@ fn run(environment: &Environment) -> Result<(), Error> {
     let base = Url::parse(&environment.required("SERVER_URL")?).map_err(wrong)?;
     let timeout = Duration::from_secs(environment.number("SERVER_TIMEOUT", DEFAULT_TIMEOUT_SECONDS)?);
     let server = Server::new(environment, base, REQUEST_TIMEOUT)?;
-    let url = server.at(HEALTH_PATH).map_err(wrong)?;
+    let url = server.at(HEALTH_PATH)?;
     let start = Instant::now();
     let mut last = String::new();
     loop {

@@ -31,6 +31,12 @@ pub(super) fn signals() -> io::Result<Signals> {
     Signals::new(FORWARDED.iter().chain([&SIGCHLD]))
 }
 
+/// The signal that ends the container, if one came before the program was started.
+pub(super) fn ended_by(signals: &mut Signals) -> Option<u8> {
+    let signal = signals.pending().find(|signal| FORWARDED.contains(signal))?;
+    u8::try_from(128 + signal).ok()
+}
+
 /// Runs `command` to its end; `sink` gets what comes out of its standard output, if that is piped. Output that was
 /// written before the end is complete; children of the program that live on and hold its output open are not
 /// waited for.

@@ -1,7 +1,6 @@
 //! From the program's output lines to what is printed and to the report. Pure: the heart of `agent-run`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 
 use kubeopencode_api::report::{
     AgentReport, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage, UsagePointers, cut,
@@ -31,6 +30,8 @@ pub(super) struct Reading<'s> {
     session: Option<&'s SessionReader>,
     /// identities of what the program printed of its session
     seen: HashSet<String>,
+    /// errors in records come from our own abort
+    aborted: bool,
     keep_summary: bool,
     summary: Option<String>,
     error: Option<String>,
@@ -44,6 +45,7 @@ impl<'s> Reading<'s> {
             rules: settings.reader.as_ref().map_or(&[], |reader| &reader.rules),
             session: settings.reader.as_ref().and_then(|reader| reader.session.as_ref()),
             seen: HashSet::new(),
+            aborted: false,
             keep_summary: settings.summary,
             summary: None,
             error: None,
@@ -78,9 +80,18 @@ impl<'s> Reading<'s> {
         for event in events(session, record) {
             if identity(session, &event).is_none_or(|identity| self.seen.insert(identity)) {
                 texts.extend(self.event(&event).unwrap_or_default());
+            } else {
+                // what comes last in the session is its summary, whoever told it
+                let rules = self.rules.iter().filter(|rule| all_hold(&rule.when, &event));
+                rules.for_each(|rule| self.take_summary(rule, &event));
             }
         }
         texts
+    }
+
+    /// The session was aborted: that it says so is no error of the agent.
+    pub(super) fn aborted(&mut self) {
+        self.aborted = true;
     }
 
     /// What is to be printed; none where no rule knows the event.
@@ -95,12 +106,8 @@ impl<'s> Reading<'s> {
     fn apply(&mut self, rule: &Rule, event: &Value, texts: &mut Vec<String>) {
         let text_at = |pointer: &Option<String>| text(event.pointer(pointer.as_ref()?)?);
         texts.extend(text_at(&rule.print));
-        if self.keep_summary
-            && let Some(words) = text_at(&rule.summary)
-        {
-            self.summary = Some(cut(&words, SUMMARY_BYTES).to_owned());
-        }
-        if !rule.error.is_empty() {
+        self.take_summary(rule, event);
+        if !rule.error.is_empty() && !self.aborted {
             let message = rule.error.iter().find_map(|pointer| text(event.pointer(pointer)?));
             let message = message.unwrap_or_else(|| NAMELESS_ERROR.to_owned());
             texts.push(format!("error: {message}"));
@@ -108,6 +115,13 @@ impl<'s> Reading<'s> {
         }
         if let Some(pointers) = &rule.usage {
             self.add_usage(pointers, event);
+        }
+    }
+
+    fn take_summary(&mut self, rule: &Rule, event: &Value) {
+        let words = rule.summary.as_ref().and_then(|pointer| text(event.pointer(pointer)?));
+        if let Some(words) = words.filter(|_| self.keep_summary) {
+            self.summary = Some(cut(&words, SUMMARY_BYTES).to_owned());
         }
     }
 
@@ -146,9 +160,8 @@ impl<'s> Reading<'s> {
         (report, code)
     }
 
-    /// The same when the program could not be started: exit codes as of a shell.
-    pub(super) fn not_run(self, problem: String, reason: &io::Error) -> (AgentReport, u8) {
-        let code = if reason.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+    /// The same when the program was not started.
+    pub(super) fn not_run(self, problem: String, code: u8) -> (AgentReport, u8) {
         (AgentReport { error: Some(problem), ..AgentReport::new(Outcome::Failed) }, code)
     }
 }

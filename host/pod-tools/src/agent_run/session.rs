@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kubeopencode_api::report::SessionReader;
-use reqwest::Method;
 use reqwest::blocking::Response;
+use reqwest::{Method, StatusCode};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use url::Url;
@@ -14,12 +14,36 @@ use crate::environment::Environment;
 use crate::server::Server;
 use crate::{redact, web};
 
-/// A server that has just started reads its whole configuration with the first session.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Kubelet kills 30 seconds after a signal: both must fit into them.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// A server that has just started reads its whole configuration with the first session. Shorter than kubelet's grace,
+/// as nothing hears a signal meanwhile.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// All of a long session.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a signal kubelet kills within 30 seconds, of which the program had its share.
+const LAST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ID_BYTES: usize = 128;
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum NotOpened {
+    /// The server may answer in a moment: it starts, or is replaced.
+    Yet(String),
+    /// It never will.
+    Ever(String),
+}
+
+/// Why a request was in vain.
+struct Failed {
+    reason: String,
+    passes: bool,
+}
+
+impl Failed {
+    fn for_good(reason: impl ToString) -> Self {
+        Failed { reason: reason.to_string(), passes: false }
+    }
+}
 
 /// An open session.
 pub(super) struct Session<'s> {
@@ -30,18 +54,25 @@ pub(super) struct Session<'s> {
 
 impl<'s> Session<'s> {
     /// Opens a session on the server at this URL.
-    pub(super) fn open(reader: &'s SessionReader, url: &str) -> Result<Self, String> {
-        let base = Url::parse(url).map_err(|e| format!("{url}: {e}"))?;
-        let server =
-            Server::new(&Environment::of_process(), base, OPEN_TIMEOUT).map_err(|e| e.to_string())?;
+    pub(super) fn open(reader: &'s SessionReader, url: &str) -> Result<Self, NotOpened> {
+        Self::try_open(reader, url).map_err(|failed| match failed.passes {
+            true => NotOpened::Yet(failed.reason),
+            false => NotOpened::Ever(failed.reason),
+        })
+    }
+
+    fn try_open(reader: &'s SessionReader, url: &str) -> Result<Self, Failed> {
+        let base = Url::parse(url).map_err(|e| Failed::for_good(format!("{url}: {e}")))?;
+        let server = Server::new(&Environment::of_process(), base, OPEN_TIMEOUT).map_err(Failed::for_good)?;
         let mut session = Session { reader, server, id: String::new() };
-        let body = serde_json::to_vec(&reader.body).map_err(|e| e.to_string())?;
+        let body = serde_json::to_vec(&reader.body).map_err(Failed::for_good)?;
         let answer = session.ask(Method::POST, &reader.open, OPEN_TIMEOUT, Some(body))?;
-        let answer: Value = serde_json::from_reader(answer).map_err(|e| format!("{}: {e}", reader.open))?;
+        let strange = |problem: String| Failed::for_good(format!("POST {}: {problem}", reader.open));
+        let answer: Value = serde_json::from_reader(answer).map_err(|e| strange(e.to_string()))?;
         let id = answer.pointer(&reader.id).and_then(Value::as_str).unwrap_or_default();
         // it becomes part of paths and arguments
         if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(is_id_byte) {
-            return Err(format!("{}: the answer has no id of a session at {}", reader.open, reader.id));
+            return Err(strange(format!("the answer has no id of a session at {}", reader.id)));
         }
         session.id = id.to_owned();
         Ok(session)
@@ -53,16 +84,18 @@ impl<'s> Session<'s> {
     }
 
     /// Hands over all records, one at a time: a long session is larger than the container's memory.
-    pub(super) fn records(&self, sink: &mut dyn FnMut(&Value)) -> Result<(), String> {
+    pub(super) fn records(&self, in_a_hurry: bool, sink: &mut dyn FnMut(&Value)) -> Result<(), String> {
         let path = self.with_id(&self.reader.records);
-        let answer = self.ask(Method::GET, &path, READ_TIMEOUT, None)?;
+        let timeout = if in_a_hurry { LAST_READ_TIMEOUT } else { READ_TIMEOUT };
+        let answer = self.ask(Method::GET, &path, timeout, None).map_err(|failed| failed.reason)?;
         let mut answer = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
         Each(sink).deserialize(&mut answer).map_err(|e| format!("{path}: {e}"))
     }
 
     /// Ends what goes on in it.
     pub(super) fn abort(&self) -> Result<(), String> {
-        self.ask(Method::POST, &self.with_id(&self.reader.abort), ABORT_TIMEOUT, None).map(drop)
+        let path = self.with_id(&self.reader.abort);
+        self.ask(Method::POST, &path, ABORT_TIMEOUT, None).map(drop).map_err(|failed| failed.reason)
     }
 
     fn ask(
@@ -71,16 +104,23 @@ impl<'s> Session<'s> {
         path: &str,
         timeout: Duration,
         body: Option<Vec<u8>>,
-    ) -> Result<Response, String> {
-        let url = self.server.at(path).map_err(|e| format!("{path}: {e}"))?;
-        let failed = |reason: String| format!("{method} {}: {reason}", redact::shown(&url));
+    ) -> Result<Response, Failed> {
+        let url = self.server.at(path).map_err(Failed::for_good)?;
+        let failed = |reason: String, passes| Failed {
+            reason: format!("{method} {}: {reason}", redact::shown(&url)),
+            passes,
+        };
         let mut request = self.server.request(method.clone(), url.clone()).timeout(timeout);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request.send().map_err(|e| failed(web::reason(&e)))?;
+        let answer = request.send().map_err(|e| failed(web::reason(&e), true))?;
         let status = answer.status();
-        if status.is_success() { Ok(answer) } else { Err(failed(format!("it answers {status}"))) }
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        Err(failed(format!("it answers {status}"), passes))
     }
 
     fn with_id(&self, text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -40,11 +41,15 @@ fn server(messages: Value) -> Web {
     })
 }
 
-fn container(web: &Web, agent: &str) -> Container {
+fn settings(web: &Web) -> Value {
     let mut settings: Value = serde_json::from_str(OPENCODE).unwrap();
     settings["server"] = json!(web.url(""));
     settings["reader"]["session"] = serde_json::from_str(OPENCODE_SESSION).unwrap();
-    Container::new(&settings.to_string(), agent).with("OPENCODE_SERVER_PASSWORD", "pw")
+    settings
+}
+
+fn container(web: &Web, agent: &str) -> Container {
+    Container::new(&settings(web).to_string(), agent).with("OPENCODE_SERVER_PASSWORD", "pw")
 }
 
 fn asked(web: &Web) -> Vec<String> {
@@ -96,31 +101,89 @@ fn a_program_that_is_stopped_leaves_no_work_behind() {
     assert_eq!(line, "ready\n");
     container::terminate(&process);
     assert_eq!(container.finish(process).code, 143);
-    assert_eq!(asked(&web)[1..], ["GET /session/ses_1/message", "POST /session/ses_1/abort"]);
+    assert_eq!(asked(&web)[1..], ["POST /session/ses_1/abort", "GET /session/ses_1/message"]);
 }
 
 #[test]
-fn a_program_that_fails_leaves_no_work_behind() {
-    let web = server(messages());
-    assert_eq!(container(&web, "exit 3").run("").code, 3);
-    assert_eq!(asked(&web).last().unwrap(), "POST /session/ses_1/abort");
+fn a_program_that_fails_leaves_no_work_behind_and_the_abort_is_no_error_of_its_own() {
+    let error = json!({"name": "MessageAbortedError", "data": {"message": "Aborted"}});
+    let web = server(json!([{"info": {"role": "assistant", "error": error}, "parts": []}]));
+    let ended = container(&web, "exit 3").run("");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.message.as_str()),
+        (3, "", r#"{"outcome":"failed"}"#)
+    );
+    assert_eq!(asked(&web)[1], "POST /session/ses_1/abort");
 }
 
 #[test]
-fn without_a_session_the_program_runs_all_the_same() {
+fn the_summary_is_what_came_last_although_the_program_lost_something_before() {
+    let last = json!({"type": "text", "part": {"id": "prt_4", "type": "text", "text": "There it is."}});
+    let ended = container(&server(messages()), &format!("echo '{last}'")).run("");
+    assert_eq!(ended.stdout, "There it is.\nI will look.\n");
+    assert!(ended.message.ends_with(r#""summary":"There it is."}"#), "{}", ended.message);
+}
+
+#[test]
+fn a_server_that_starts_is_waited_for() {
+    let refusals = AtomicU32::new(1);
+    let web = Web::http(move |request| {
+        let refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match (refused, request.method.as_str()) {
+            (Ok(_), _) => Response::status(503),
+            (_, "POST") => Response::ok(r#"{"id":"ses_1"}"#),
+            _ => Response::ok("[]"),
+        }
+    });
+    let ended = container(&web, "echo \"$@\"").run("");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "run --format json --session ses_1\n"));
+    assert!(ended.stderr.ends_with("/session: it answers 503 Service Unavailable\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_a_session_nothing_runs() {
+    // a session of its own could neither be read nor aborted
     for (answer, problem) in [
-        (Response::status as fn(u16) -> Response, "it answers 404 Not Found"),
-        (|_| Response::ok("{}"), "/session: the answer has no id of a session at /id"),
-        (|_| Response::ok(r#"{"id":"../../config"}"#), "/session: the answer has no id of a session at /id"),
-        (|_| Response::ok("<html>"), "/session: expected value at line 1 column 1"),
+        ((|| Response::status(404)) as fn() -> Response, "it answers 404 Not Found"),
+        (|| Response::redirect("http://127.0.0.1:1/elsewhere"), "it answers 302 Found"),
+        (|| Response::ok("{}"), "/session: the answer has no id of a session at /id"),
+        (|| Response::ok(r#"{"id":"../../config"}"#), "/session: the answer has no id of a session at /id"),
+        (|| Response::ok("<html>"), "/session: expected value at line 1 column 1"),
     ] {
-        let web = Web::http(move |_| answer(404));
-        let ended = container(&web, "echo \"$@\"").run("");
-        assert_eq!((ended.code, ended.stdout.as_str()), (0, "run --format json\n"));
-        assert!(ended.stderr.starts_with("agent-run: session: "), "{}", ended.stderr);
-        assert!(ended.stderr.contains(problem), "{}", ended.stderr);
+        let web = Web::http(move |_| answer());
+        let ended = container(&web, "echo ran").run("");
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+        assert!(ended.stderr.starts_with("agent-run: no session, so nothing ran: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains(problem) && ended.message.contains("nothing ran"), "{}", ended.stderr);
         assert_eq!(asked(&web), ["POST /session"]);
     }
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_not_asked_and_learns_no_password() {
+    let (web, elsewhere) = (server(messages()), server(messages()));
+    let mut settings = settings(&web);
+    // such a character is dropped by whoever reads an address
+    settings["reader"]["session"]["open"] = json!(elsewhere.url("/session").replace("http://", "/\t/"));
+    let ended =
+        Container::new(&settings.to_string(), "echo ran").with("OPENCODE_SERVER_PASSWORD", "pw").run("");
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    assert_eq!((asked(&web).len(), asked(&elsewhere).len()), (0, 0));
+}
+
+#[test]
+fn a_signal_before_the_session_is_open_starts_nothing() {
+    let web = Web::http(|_| Response::status(503));
+    let container = container(&web, "echo ran");
+    let mut process = container.start(Stdio::null());
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.starts_with("agent-run: waiting for a session: "), "{line}");
+    container::terminate(&process);
+    let ended = container.finish(process);
+    assert_eq!((ended.code, ended.stdout.as_str()), (143, ""));
+    assert!(ended.message.contains("nothing ran"), "{}", ended.message);
 }
 
 #[test]
