@@ -50,8 +50,11 @@ fn crds() -> Result<(), CliError> {
 fn release_finalizers() -> Result<(), CliError> {
     let released = runtime()?.block_on(async {
         let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
+        let namespace = config.default_namespace.clone();
         let client = kubeopencode_operator::client(config)?;
-        Ok::<_, CliError>(kubeopencode_operator::uninstall::release_finalizers(&client).await?)
+        let tasks = kube::Api::all(client.clone());
+        let released = kubeopencode_operator::uninstall::release_finalizers(&client, &namespace, &tasks);
+        Ok::<_, CliError>(released.await?)
     })?;
     println!("released {released} Tasks");
     Ok(())

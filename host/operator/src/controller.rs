@@ -34,7 +34,7 @@ use crate::reconcile::{Operator, ReconcileError, waiting};
 use crate::server::{self, SERVER_SELECTOR, Servers, agent_of};
 use crate::sweep;
 use crate::view::PodView;
-use crate::wakes::{look_at_named, name_later};
+use crate::wakes::look_at_named;
 use crate::writer::Writer;
 use crate::{Options, Ready};
 
@@ -86,7 +86,6 @@ pub(crate) async fn run(
         metrics: Arc::clone(&metrics),
         caches: Arc::clone(&caches),
         deployments: deployments.clone(),
-        wake: server_wakes.clone(),
         failures: Failures::starting_with(server::FIRST_PAUSE),
     });
     let (events, send_events) = Events::new(client.clone(), &options.identity);
@@ -115,7 +114,7 @@ pub(crate) async fn run(
     let agents = watch_agents(&client, agents_writer, Arc::clone(&operator), Arc::clone(&wakes));
     let configs = watch_configs(&client, configs_writer, Arc::clone(&operator), Arc::clone(&wakes));
     let ledgers = pump_ledgers(Arc::clone(&operator), woken_agents);
-    let of_servers = watch_deployments(&client, deployments_writer, Arc::clone(&wakes));
+    let of_servers = watch_deployments(&client, deployments_writer, Arc::clone(&servers), Arc::clone(&wakes));
     let background = async {
         futures::join!(pods, agents, configs, of_servers, ledgers, send_events);
     };
@@ -309,7 +308,7 @@ async fn watch_agents(
     let slim = watcher(all, watcher::Config::default())
         .default_backoff()
         .modify(|agent| agent.meta_mut().managed_fields = None);
-    let mut generations = std::collections::HashMap::<ObjectKey, Option<i64>>::new();
+    let mut generations = std::collections::HashMap::<ObjectKey, (Option<String>, Option<i64>)>::new();
     each(reflector(writer, slim), "Agents", |event| {
         let (agent, gone) = match &event {
             Event::Apply(agent) | Event::InitApply(agent) => (agent, false),
@@ -317,9 +316,9 @@ async fn watch_agents(
             Event::Init | Event::InitDone => return,
         };
         let key = key_of(agent);
-        let generation = agent.meta().generation;
+        let generation = (agent.uid(), agent.meta().generation);
         // its own ledger's writes change nothing for those who wait
-        let changed = generations.insert(key.clone(), generation) != Some(generation);
+        let changed = generations.insert(key.clone(), generation.clone()) != Some(generation);
         if gone {
             generations.remove(&key);
         }
@@ -333,16 +332,26 @@ async fn watch_agents(
 }
 
 /// The Deployments of servers: what becomes of them is told by their Agents.
-async fn watch_deployments(client: &Client, writer: StoreWriter<Deployment>, wakes: Arc<Wakes>) {
+async fn watch_deployments(
+    client: &Client,
+    writer: StoreWriter<Deployment>,
+    servers: Arc<Servers>,
+    wakes: Arc<Wakes>,
+) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
     let slim = watcher(Api::<Deployment>::all(client.clone()), of_servers)
         .default_backoff()
         .modify(|deployment| deployment.metadata.managed_fields = None);
     each(reflector(writer, slim), "Deployments", |event| {
-        if let Event::Apply(deployment) | Event::Delete(deployment) = &event
-            && let Some(agent) = agent_of(deployment)
-        {
-            drop(wakes.servers.send(agent));
+        match &event {
+            Event::Apply(deployment) | Event::InitApply(deployment) | Event::Delete(deployment) => {
+                agent_of(deployment).into_iter().for_each(|agent| drop(wakes.servers.send(agent)));
+            }
+            // one may have gone while nobody watched
+            Event::InitDone => {
+                servers.concerned().into_iter().for_each(|agent| drop(wakes.servers.send(agent)))
+            }
+            Event::Init => {}
         }
     })
     .await;
@@ -394,10 +403,16 @@ async fn each<K>(
 
 /// Settles the ledgers of Agents that somebody named, and all of them now and then.
 async fn pump_ledgers(operator: Arc<Operator>, woken: UnboundedReceiver<ObjectKey>) {
-    let pump = |key| async {
-        if let Err(error) = operator.admission.pump(&key).await {
-            tracing::warn!(agent = %key, %error, "the Agent's ledger could not be written and is tried again");
-            name_later(&operator.agents, key, Duration::from_secs(1));
+    let failures = Failures::starting_with(FIRST_PAUSE);
+    let pump = async |key: ObjectKey| match operator.admission.pump(&key).await {
+        Ok(()) => {
+            failures.forget(&key);
+            None
+        }
+        Err(error) => {
+            let pause = failures.next(&key).min(MAX_PAUSE);
+            tracing::warn!(agent = %key, %error, ?pause, "the Agent's ledger could not be written and is tried again");
+            Some(pause)
         }
     };
     look_at_named(woken, LEDGER_ROUND, LEDGERS_AT_ONCE, || operator.limited_agents(), pump).await;

@@ -19,6 +19,28 @@ pub const NAME: &str = "kubeopencode.io";
 const DURATION: i32 = 15;
 const RENEW: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_secs(1);
+/// An answer that takes longer does not come.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Without a renewal for so long this operator stops, before another one may begin.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// Who holds the lease while the operator is uninstalled.
+const RETIRED: &str = "uninstall";
+/// For how long, in seconds: an operator that is installed again waits no longer than this.
+const RETIRED_FOR: i32 = 45;
+/// By then whoever led has asked for a renewal, and stands still.
+pub const STANDS_STILL: Duration = Duration::from_secs(10);
+/// Tries to take the lease from somebody who renews it at the same time.
+const TRIES: usize = 5;
+
+/// How a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Another operator leads, or nobody answers who could say.
+    ToAnother,
+    /// The operator is being uninstalled.
+    ToNobody,
+}
 
 /// The lease, asked for by one operator.
 pub struct Leader {
@@ -46,24 +68,25 @@ impl Leader {
         }
     }
 
-    /// Keeps the lease until `shutdown`, or until it is lost.
-    pub async fn keep(&self, shutdown: &CancellationToken) {
+    /// Keeps the lease until it is lost; after `shutdown` it is only held.
+    pub async fn keep(&self, shutdown: &CancellationToken) -> Lost {
         let mut renewed = tokio::time::Instant::now();
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => std::future::pending().await,
                 () = tokio::time::sleep(RENEW) => {}
             }
             match self.take().await {
                 Ok(true) => renewed = tokio::time::Instant::now(),
                 Ok(false) => {
-                    tracing::error!("another operator leads now");
-                    return;
+                    let lease = self.api.get_opt(NAME).await.ok().flatten();
+                    let retired = lease.is_some_and(|lease| holder(&lease) == Some(RETIRED));
+                    return if retired { Lost::ToNobody } else { Lost::ToAnother };
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the leader lease could not be renewed");
-                    if renewed.elapsed() > Duration::from_secs(DURATION.unsigned_abs().into()) {
-                        return;
+                    if renewed.elapsed() > GIVE_UP {
+                        return Lost::ToAnother;
                     }
                 }
             }
@@ -84,9 +107,35 @@ impl Leader {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
+    /// Takes the lease from whoever has it, so that no operator works for a while; says whether there is one.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn retire(client: Client, namespace: &str) -> Result<bool, kube::Error> {
+        let api = Api::<Lease>::namespaced(client, namespace);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let Some(mut lease) = api.get_opt(NAME).await? else { return Ok(false) };
+            let spec = lease.spec.take().unwrap_or_default();
+            let retired = next(spec, RETIRED, Timestamp::now());
+            lease.spec = Some(LeaseSpec { lease_duration_seconds: Some(RETIRED_FOR), ..retired });
+            match api.replace(NAME, &PostParams::default(), &lease).await {
+                Ok(_) => return Ok(true),
+                Err(error) if is_conflict(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        last.map_or(Ok(false), Err)
+    }
+
     /// One try to take or renew the lease: whether this operator has it now.
     async fn take(&self) -> Result<bool, kube::Error> {
+        let late = |_| kube::Error::Service(format!("no answer within {ANSWER:?}").into());
+        tokio::time::timeout(ANSWER, self.take_now()).await.map_err(late)?
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
+    async fn take_now(&self) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(NAME).await? else {
             let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
@@ -108,6 +157,10 @@ fn taken(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
         Err(error) if is_conflict(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref()
 }
 
 /// Whether `identity` may take the lease.

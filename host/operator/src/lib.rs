@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kube::{Client, Config};
 use kubeopencode_plugin_host::PluginHost;
@@ -96,12 +97,16 @@ pub enum RunError {
     LeaseLost,
 }
 
+/// How long a connection may be silent: longer than a watch, which hears of its end after at most 290 seconds.
+const SILENCE: Duration = Duration::from_secs(300);
+
 /// A client that repeats nothing by itself: whether a POST that was not answered was done is decided by looking.
 ///
 /// # Errors
 /// When the configuration names files that cannot be read.
 pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     config.default_retry = false;
+    config.read_timeout.get_or_insert(SILENCE);
     Client::try_from(config)
 }
 
@@ -141,25 +146,24 @@ async fn lead(
         return Ok(());
     }
     let leader = lease::Leader::new(client.clone(), &options.namespace, &options.identity);
-    // a stand-by is ready: it can take over at any time
-    ready.set();
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        () = leader.acquire() => tracing::info!(identity = options.identity, "leading"),
-    }
-    let keep = async {
-        leader.keep(shutdown).await;
-        if shutdown.is_cancelled() {
-            // the work ends by itself
-            std::future::pending::<()>().await;
+    loop {
+        // a stand-by is ready: it can take over at any time
+        ready.set();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = leader.acquire() => tracing::info!(identity = options.identity, "leading"),
         }
-    };
-    let lost = tokio::select! {
-        () = work() => false,
-        () = keep => true,
-    };
-    if lost {
-        return Err(RunError::LeaseLost);
+        let lost = tokio::select! {
+            () = work() => None,
+            lost = leader.keep(shutdown) => Some(lost),
+        };
+        match lost {
+            None => break,
+            Some(lease::Lost::ToAnother) => return Err(RunError::LeaseLost),
+            Some(lease::Lost::ToNobody) => {
+                tracing::warn!("the operator is being uninstalled, and stands still");
+            }
+        }
     }
     leader.release().await;
     Ok(())

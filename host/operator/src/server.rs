@@ -18,19 +18,20 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_plan::{Refusal, ServerObjects, build_server};
 use kubeopencode_plugin_host::PluginHost;
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::answers::{is_conflict, is_not_found};
 use crate::backoff::Failures;
 use crate::caches::{Caches, key_of};
 use crate::gather::{GatherError, Live, Plugins, gather_server};
 use crate::metrics::Metrics;
-use crate::wakes::{look_at_named, name_later};
+use crate::wakes::look_at_named;
 use objects::{Kept, keep, remove};
 use status::ServerState;
 
@@ -51,6 +52,9 @@ enum LookError {
     /// The Agent makes no sense as a server, or something that it names is missing.
     #[error("{0}")]
     Refused(Refusal),
+    /// Kind and name of an object that somebody else has.
+    #[error("{0} does not belong to the Agent")]
+    NameTaken(String),
     /// The API server did not answer, or refused.
     #[error("{0}")]
     Api(#[from] kube::Error),
@@ -68,8 +72,6 @@ pub(crate) struct Servers {
     pub caches: Arc<Caches>,
     /// The servers' Deployments.
     pub deployments: Store<Deployment>,
-    /// Agents to look at again.
-    pub wake: UnboundedSender<ObjectKey>,
     /// Looks that failed, in a row.
     pub failures: Failures<ObjectKey>,
 }
@@ -81,24 +83,32 @@ impl Servers {
     }
 
     /// Agents that have a server, or had one.
-    fn concerned(&self) -> Vec<ObjectKey> {
+    pub(crate) fn concerned(&self) -> Vec<ObjectKey> {
         let agents = self.caches.agents.state();
         let agents = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-        agents.filter(|agent| has_or_had_server(agent)).map(key_of).collect()
+        agents.filter(|agent| self.has_or_had_server(agent)).map(key_of).collect()
     }
 
-    async fn look(&self, key: ObjectKey) {
-        let Some(agent) = self.caches.agent(&key).filter(has_or_had_server) else {
-            return self.failures.forget(&key);
+    /// One look; how long until the next, if it failed.
+    async fn look(&self, key: ObjectKey) -> Option<Duration> {
+        let looked = match self.caches.agent(&key).filter(|agent| self.has_or_had_server(agent)) {
+            Some(agent) => self.keep_or_remove(&agent).await,
+            None => Ok(()),
         };
-        match self.keep_or_remove(&agent).await {
-            Ok(()) => self.failures.forget(&key),
-            Err(error) => {
-                let pause = self.failures.next(&key).min(MAX_PAUSE);
-                tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date and is tried again");
-                name_later(&self.wake, key, pause);
-            }
-        }
+        let Err(error) = looked else {
+            self.failures.forget(&key);
+            return None;
+        };
+        let pause = self.failures.next(&key).min(MAX_PAUSE);
+        tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date and is tried again");
+        Some(pause)
+    }
+
+    /// What it had is told by its status, and by the Deployment where that could not be written.
+    fn has_or_had_server(&self, agent: &Agent) -> bool {
+        agent.spec.server_config.is_some()
+            || agent.status.as_ref().is_some_and(|s| s.server_status.is_some() || !s.conditions.is_empty())
+            || self.deployment_of(agent).is_some()
     }
 
     async fn keep_or_remove(&self, agent: &Agent) -> Result<(), LookError> {
@@ -111,16 +121,15 @@ impl Servers {
         }
         match self.keep(agent).await {
             Ok(state) => self.write(agent, &state).await,
-            Err(LookError::Refused(refusal)) => {
-                self.write(agent, &ServerState::refused(&refusal)).await?;
-                // something that is missing may come; nobody tells
-                Err(LookError::Refused(refusal))
+            Err(error) => {
+                // what is in the way may go, or come; nobody tells
+                if let Some((reason, message)) = told(&error) {
+                    let deployment = self.deployment_of(agent);
+                    let state = ServerState::held_up(agent, deployment.as_deref(), reason, message);
+                    self.write(agent, &state).await?;
+                }
+                Err(error)
             }
-            Err(LookError::Api(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 422) => {
-                self.write(agent, &ServerState::not_taken(&status.message)).await?;
-                Err(LookError::Api(kube::Error::Api(status)))
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -138,10 +147,17 @@ impl Servers {
         let server = server.map_err(LookError::Refused)?;
         let before = self.deployment(&key);
         if let Some(taken) = self.keep_all(agent, &server).await? {
-            return Ok(ServerState::name_conflict(&taken));
+            return Err(LookError::NameTaken(taken));
         }
         self.drop_old_config_maps(agent, before.as_deref(), &server).await?;
         Ok(ServerState::of(&key, server.url, &server.digest, self.deployment(&key).as_deref()))
+    }
+
+    /// The Deployment that belongs to this Agent.
+    fn deployment_of(&self, agent: &Agent) -> Option<Arc<Deployment>> {
+        let uid = agent.metadata.uid.as_ref();
+        let there = self.deployment(&key_of(agent))?;
+        there.owner_references().iter().any(|owner| Some(&owner.uid) == uid).then_some(there)
     }
 
     /// The server's Deployment, as the watch shows it.
@@ -188,12 +204,13 @@ impl Servers {
     async fn remove(&self, agent: &Agent) -> Result<(), LookError> {
         let key = key_of(agent);
         let (name, deployment) = (deployment_name(&key.name), self.deployment(&key));
-        remove::<Deployment>(&self.client, agent, &name).await?;
-        remove::<Service>(&self.client, agent, &key.name).await?;
-        remove::<NetworkPolicy>(&self.client, agent, &name).await?;
+        // the Deployment alone knows their names, and goes after them; its Pods have read them already
         for name in deployment.as_deref().map(objects::config_maps_of).unwrap_or_default() {
             remove::<ConfigMap>(&self.client, agent, &name).await?;
         }
+        remove::<Deployment>(&self.client, agent, &name).await?;
+        remove::<Service>(&self.client, agent, &key.name).await?;
+        remove::<NetworkPolicy>(&self.client, agent, &name).await?;
         self.write(agent, &ServerState::none()).await
     }
 
@@ -217,6 +234,24 @@ impl Servers {
     }
 }
 
+/// What of a failed look is for the user: reason and message of ServerReady.
+fn told(error: &LookError) -> Option<(Reason, String)> {
+    match error {
+        LookError::Refused(refusal) => Some((refusal.reason, refusal.message.clone())),
+        LookError::NameTaken(taken) => {
+            let message = format!(
+                "{taken} exists and does not belong to this Agent; it is left alone: rename the Agent, or remove that object"
+            );
+            Some((Reason::NameConflict, message))
+        }
+        LookError::Api(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            let message = format!("the API server refused an object of the server: {}", status.message);
+            Some((Reason::DeploymentNotReady, message))
+        }
+        LookError::Api(_) => None,
+    }
+}
+
 /// Name of an Agent's Deployment and NetworkPolicy; the Service has the Agent's own.
 fn deployment_name(agent: &str) -> String {
     format!("{agent}-server")
@@ -228,9 +263,4 @@ pub(crate) fn agent_of(deployment: &Deployment) -> Option<ObjectKey> {
     let owner = deployment.owner_references().iter().find(|owner| owner.kind == "Agent");
     let name = owner.map_or(agent, |owner| &owner.name);
     Some(ObjectKey::new(deployment.namespace()?, name.clone()))
-}
-
-fn has_or_had_server(agent: &Agent) -> bool {
-    agent.spec.server_config.is_some()
-        || agent.status.as_ref().is_some_and(|s| s.server_status.is_some() || !s.conditions.is_empty())
 }

@@ -1,4 +1,5 @@
-//! Before the operator is uninstalled: its finalizers go, so that no Task and no namespace waits for it for ever.
+//! Before the operator is uninstalled: it stands still and its finalizers go, so that no Task and no namespace waits for
+//! it for ever.
 
 use futures::TryStreamExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -8,21 +9,30 @@ use kubeopencode_api::task::Task;
 use serde_json::json;
 
 use crate::answers::{is_conflict, is_not_found};
+use crate::lease::{Leader, STANDS_STILL};
 
 /// Tasks read in one page.
 const PAGE: u32 = 500;
 /// Tries for a Task that others change at the same time.
 const TRIES: usize = 5;
 
-/// Takes the finalizer off every Task and says how many had it.
+/// Takes the finalizer off these Tasks and says how many had it. The operator in `namespace` stands still meanwhile, and
+/// until 45 seconds later: it would give them a new one with each launch.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub async fn release_finalizers(client: &Client) -> Result<usize, kube::Error> {
-    let all = Api::<Task>::all(client.clone());
+pub async fn release_finalizers(
+    client: &Client,
+    namespace: &str,
+    all: &Api<Task>,
+) -> Result<usize, kube::Error> {
+    if Leader::retire(client.clone(), namespace).await? {
+        tokio::time::sleep(STANDS_STILL).await;
+    }
     let mut released = 0;
     let mut params = ListParams::default().limit(PAGE);
     loop {
+        Leader::retire(client.clone(), namespace).await?;
         let page = all.list_metadata(&params).await?;
         let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
         let held = page.items.into_iter().filter(|task| task.finalizers().iter().any(|f| f == FINALIZER));

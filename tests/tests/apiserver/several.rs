@@ -1,8 +1,11 @@
 //! Operators that die, come back, or work at the same time.
 
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::Phase;
+use kubeopencode_operator::uninstall::release_finalizers;
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::record::{History, Kind};
 use kubeopencode_tests::stage::{Stage, TEAM};
@@ -173,6 +176,28 @@ async fn the_lease_goes_over_at_once_when_its_holder_stops() {
             + jiff::SignedDuration::from_secs(before.lease_duration_seconds.unwrap().into());
         assert!(taken < runs_out, "it was released, not waited for: {taken} {runs_out}");
         second.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_uninstalled_stands_still_and_lets_go_of_all_tasks() {
+    scenario(async |stage| {
+        stage.apply(TEAM).await;
+        let operator = stage.candidate("leader");
+        stage.apply(&task("before", "default")).await;
+        stage.phase("before", Phase::Completed).await;
+        let client = &stage.client;
+        let released = release_finalizers(client, &stage.namespace, &stage.tasks()).await.unwrap();
+        assert_eq!(released, 1);
+        // it would make a Pod within milliseconds
+        stage.apply(&task("after", "default")).await;
+        assert_eq!(release_finalizers(client, &stage.namespace, &stage.tasks()).await.unwrap(), 0);
+        let tasks = stage.tasks().list(&ListParams::default()).await.unwrap();
+        assert!(tasks.iter().all(|task| task.finalizers().is_empty()), "{tasks:#?}");
+        assert_eq!(stage.tasks().get("after").await.unwrap().status, None);
+        stage.tasks().delete("after", &DeleteParams::default()).await.unwrap();
+        operator.stop().await;
     })
     .await;
 }

@@ -12,6 +12,7 @@
 mod contexts;
 mod credentials;
 mod cross_namespace;
+mod examples;
 mod operator;
 mod server;
 mod support;

@@ -1,10 +1,12 @@
 //! The operator as the chart installs it: two replicas, the lease between them, metrics, and what a crash costs.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
+use kube::runtime::wait::{Error as WaitError, await_condition};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::record::Kind;
@@ -17,6 +19,7 @@ use crate::support::{agent_with, names, on_the_whole_cluster, received, shell_ag
 const SYSTEM: &str = "kubeopencode-system";
 const DEPLOYMENT: &str = "kubeopencode";
 const LEASE: &str = "kubeopencode.io";
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What contract and docs/operations.md promise, of what this scene brings about.
 const METRICS: [&str; 10] = [
@@ -55,7 +58,7 @@ async fn scale(client: &Client, replicas: i32) {
             status.replicas == Some(replicas) && status.available_replicas == Some(replicas)
         })
     };
-    await_condition(deployments, DEPLOYMENT, available).await.unwrap();
+    in_time("replicas", await_condition(deployments, DEPLOYMENT, available)).await;
 }
 
 /// The lease, once somebody who may holds it.
@@ -64,7 +67,12 @@ async fn lease_of(client: &Client, may: impl Fn(&str) -> bool + Send + Sync + Cl
     let held = move |lease: Option<&Lease>| {
         lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref()).is_some_and(&may)
     };
-    await_condition(leases, LEASE, held).await.unwrap().unwrap()
+    in_time("the lease", await_condition(leases, LEASE, held)).await.unwrap()
+}
+
+async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T, WaitError>>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, wait).await;
+    waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain: {what}")).unwrap()
 }
 
 /// What a Prometheus would read of this operator.
@@ -128,7 +136,8 @@ async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
     let _alone = OPERATOR.lock().await;
     on_the_whole_cluster(async |stage| {
         stage.apply(&agent_with("slow-3", "maxConcurrentTasks: 2")).await;
-        let names: Vec<String> = (0..5).map(|i| format!("killed-{i}")).collect();
+        // the stand-in for the model remembers what earlier runs asked
+        let names: Vec<String> = (0..5).map(|i| format!("{}-{i}", stage.namespace)).collect();
         for name in &names {
             stage.apply(&task(name)).await;
         }

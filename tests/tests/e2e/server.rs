@@ -14,7 +14,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 use crate::support::{
-    agent_runs, agent_with, log, on_the_whole_cluster, received_with, status, task, task_with, words,
+    agent_runs, agent_with, log, model_namespace, on_the_whole_cluster, received_with, status, task,
+    task_with, words,
 };
 
 /// Of the example's Agent.
@@ -199,14 +200,23 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
 }
 
 #[tokio::test]
-async fn a_password_keeps_strangers_out_and_lets_tasks_in() {
+async fn config_and_credentials_reach_the_server_and_a_password_keeps_strangers_out() {
     on_the_whole_cluster(async |stage| {
-        stage
-            .apply("{apiVersion: v1, kind: Secret, metadata: {name: server}, stringData: {password: s3cret}}")
-            .await;
-        stage
-            .apply(&agent_with("m", "serverConfig: {passwordSecretRef: {name: server, key: password}}"))
-            .await;
+        let model = format!("http://model-stub.{}.svc.cluster.local/v1", model_namespace());
+        let secret = |name: &str, key: &str, value: &str| {
+            format!("{{apiVersion: v1, kind: Secret, metadata: {{name: {name}}}, stringData: {{{key}: '{value}'}}}}")
+        };
+        stage.apply(&secret("server", "password", "s3cret")).await;
+        stage.apply(&secret("model", "url", &model)).await;
+        let agent = agent_with(
+            "m",
+            "serverConfig: {passwordSecretRef: {name: server, key: password}}\n\
+             credentials: [{name: model, secretRef: {name: model, key: url}, env: MODEL_URL}]",
+        );
+        // without it the server finds no model
+        let agent_of_credential = agent.replace(&model, "'{env:MODEL_URL}'");
+        assert_ne!(agent_of_credential, agent);
+        stage.apply(&agent_of_credential).await;
         serves(stage).await;
         let path = format!("/api/v1/namespaces/{}/services/default:http/proxy/session", stage.namespace);
         assert_eq!(stage.cluster.status_of(&path).await, 401, "a stranger is refused");
@@ -229,7 +239,7 @@ async fn objects_of_somebody_else_are_left_alone() {
         let service = stage.api::<Service>().get("default").await.unwrap();
         assert_eq!(service.spec.unwrap().selector.unwrap()["app"], "mine");
         stage.api::<Service>().delete("default", &Default::default()).await.unwrap();
-        stage.apply(&agent_with("m", "serverConfig: {port: 4097}")).await;
+        // nobody tells that the name is free
         serves(stage).await;
     })
     .await;

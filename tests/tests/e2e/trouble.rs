@@ -144,7 +144,12 @@ async fn an_optional_context_that_cannot_be_fetched_is_left_out_and_told() {
 #[tokio::test]
 async fn a_custom_command_has_plain_exit_codes() {
     on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("echo \"$TASK_NAME in $(pwd)\"; exit 7", "workspaceDir: /home/work")).await;
+        stage
+            .apply(&shell_agent(
+                "echo \"$TASK_NAME in $(pwd): $(cat task.md)\"; exit 7",
+                "workspaceDir: /home/work",
+            ))
+            .await;
         stage.apply(&task("seven")).await;
         let task = fails(stage, "seven", "PodFailed").await;
         assert!(
@@ -152,7 +157,7 @@ async fn a_custom_command_has_plain_exit_codes() {
             "{:?}",
             status(&task).message
         );
-        assert_eq!(log(stage, &task).await, "seven in /home/work\n");
+        assert_eq!(log(stage, &task).await, "seven in /home/work: Task seven says hello.\n");
     })
     .await;
 }

@@ -3,11 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use kubeopencode_api::agent::{AgentStatus, ServerStatus};
+use kubeopencode_api::agent::{Agent, AgentStatus, ServerStatus};
 use kubeopencode_api::condition::{self, ConditionType, Is, Reason};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
 use kubeopencode_api::names::ObjectKey;
-use kubeopencode_plan::Refusal;
 use serde_json::{Value, json};
 
 /// How a server stands.
@@ -30,7 +29,7 @@ impl ServerState {
     pub fn of(agent: &ObjectKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
         let name = super::deployment_name(&agent.name);
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
-        let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+        let ready = deployment.map_or(0, ready_replicas);
         let server = ServerStatus {
             url,
             deployment_name: name.clone(),
@@ -60,59 +59,27 @@ impl ServerState {
             };
             (ConditionType::ServerReady, Is::False, Reason::DeploymentNotReady, message)
         };
-        let healthy = if ready > 0 {
-            (
+        Self { server: Some(server), conditions: vec![ready_condition, healthy(deployment)] }
+    }
+
+    /// It cannot be brought to what the Agent says. What there is of it goes on as it was.
+    pub fn held_up(agent: &Agent, deployment: Option<&Deployment>, reason: Reason, message: String) -> Self {
+        let Some(deployment) = deployment else {
+            let unhealthy = (
                 ConditionType::ServerHealthy,
-                Is::True,
-                Reason::DeploymentHealthy,
-                "The server answers its probes".to_owned(),
-            )
-        } else {
-            // while it starts nobody knows yet
-            let starts = failing.is_none() && !(current && updated);
-            let is = if starts { Is::Unknown } else { Is::False };
-            (
-                ConditionType::ServerHealthy,
-                is,
+                Is::False,
                 Reason::DeploymentUnhealthy,
-                "No server answers its probes".to_owned(),
-            )
+                "There is no server".into(),
+            );
+            let not_ready = (ConditionType::ServerReady, Is::False, reason, message);
+            return Self { server: None, conditions: vec![not_ready, unhealthy] };
         };
-        Self { server: Some(server), conditions: vec![ready_condition, healthy] }
-    }
-
-    /// A name is held by an object of somebody else.
-    pub fn name_conflict(taken: &str) -> Self {
-        let message = format!(
-            "{taken} exists and does not belong to this Agent; it is left alone: rename the Agent, or remove that object"
-        );
-        Self::failed(Reason::NameConflict, message)
-    }
-
-    /// The Agent makes no sense as a server, or something that it names is missing.
-    pub fn refused(refusal: &Refusal) -> Self {
-        Self::failed(refusal.reason, refusal.message.clone())
-    }
-
-    /// The API server does not take an object of it.
-    pub fn not_taken(words: &str) -> Self {
-        Self::failed(
-            Reason::DeploymentNotReady,
-            format!("the API server refused an object of the server: {words}"),
-        )
-    }
-
-    fn failed(reason: Reason, message: String) -> Self {
-        let healthy = (
-            ConditionType::ServerHealthy,
-            Is::False,
-            Reason::DeploymentUnhealthy,
-            "There is no server".to_owned(),
-        );
-        Self {
-            server: None,
-            conditions: vec![(ConditionType::ServerReady, Is::False, reason, message), healthy],
-        }
+        let before = agent.status.as_ref().and_then(|status| status.server_status.clone());
+        let server =
+            before.map(|before| ServerStatus { ready_replicas: ready_replicas(deployment), ..before });
+        let message = format!("{message}; the server is still what it was before");
+        let not_ready = (ConditionType::ServerReady, Is::False, reason, message);
+        Self { server, conditions: vec![not_ready, healthy(Some(deployment))] }
     }
 
     /// The merge patch of `status` that says so, or `None` where it says so already.
@@ -130,6 +97,33 @@ impl ServerState {
         let conditions = if conditions.is_empty() { Value::Null } else { json!(conditions) };
         Some(json!({"serverStatus": self.server, "conditions": conditions}))
     }
+}
+
+fn ready_replicas(deployment: &Deployment) -> i32 {
+    deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0)
+}
+
+/// The condition ServerHealthy: while a server starts nobody knows yet.
+fn healthy(deployment: Option<&Deployment>) -> (ConditionType, Is, Reason, String) {
+    let (is, reason, message) = match deployment {
+        Some(deployment) if ready_replicas(deployment) > 0 => {
+            (Is::True, Reason::DeploymentHealthy, "The server answers its probes")
+        }
+        _ => {
+            let is = if starts(deployment) { Is::Unknown } else { Is::False };
+            (is, Reason::DeploymentUnhealthy, "No server answers its probes")
+        }
+    };
+    (ConditionType::ServerHealthy, is, reason, message.to_owned())
+}
+
+/// Whether the newest Pod is on its way, for the first time.
+fn starts(deployment: Option<&Deployment>) -> bool {
+    let conditions = deployment.and_then(|d| d.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+    let progress = conditions.iter().find(|c| c.type_ == "Progressing");
+    let on_its_way =
+        progress.is_none_or(|c| c.status == "True" && c.reason.as_deref() != Some("NewReplicaSetAvailable"));
+    on_its_way && why_not(deployment).is_none()
 }
 
 /// What the Deployment's own conditions say.
@@ -204,6 +198,39 @@ mod tests {
             assert!(said[0].starts_with("ServerReady=False"), "{case}: {said:?}");
             assert!(said[1].starts_with("ServerHealthy=True"), "{case}: {said:?}");
         }
+    }
+
+    #[test]
+    fn while_it_starts_nobody_knows_and_one_that_fell_silent_is_not_healthy() {
+        let pod_made = |progress: &str| {
+            let progressing = json!({"type": "Progressing", "status": "True", "reason": progress});
+            json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "conditions": [progressing]})
+        };
+        assert!(said(&state(1, pod_made("ReplicaSetUpdated")))[1].starts_with("ServerHealthy=Unknown"));
+        assert!(said(&state(1, pod_made("NewReplicaSetAvailable")))[1].starts_with("ServerHealthy=False"));
+    }
+
+    #[test]
+    fn what_cannot_be_changed_goes_on_as_it_was() {
+        let before = state(
+            1,
+            json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}),
+        );
+        let patch = before.patch(&AgentStatus::default(), Some(1), Timestamp::UNIX_EPOCH).unwrap();
+        let agent = Agent { status: Some(serde_json::from_value(patch).unwrap()), ..Agent::default() };
+        let runs: Deployment =
+            serde_json::from_value(json!({"metadata": {}, "status": {"readyReplicas": 1}})).unwrap();
+        let words = || "ConfigMap c not found".to_owned();
+        let held_up = ServerState::held_up(&agent, Some(&runs), Reason::ContextError, words());
+        assert_eq!(held_up.server, before.server, "whoever reads its URL keeps it");
+        let expected = [
+            "ServerReady=False ContextError: ConfigMap c not found; the server is still what it was before",
+            "ServerHealthy=True DeploymentHealthy: The server answers its probes",
+        ];
+        assert_eq!(said(&held_up), expected);
+        let never_made = ServerState::held_up(&agent, None, Reason::ContextError, words());
+        assert_eq!(never_made.server, None);
+        assert!(said(&never_made)[1].ends_with("There is no server"));
     }
 
     #[test]

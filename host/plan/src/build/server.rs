@@ -32,6 +32,9 @@ const STARTUP_PERIOD: i32 = 2;
 const PERIOD: i32 = 10;
 /// Seconds that it may take to answer: a busy one is not a dead one.
 const ANSWER: i32 = 5;
+/// Seconds that it has to end: it keeps nothing that would be lost, and one that hears no signal must not outlive a change
+/// for long.
+const GRACE: i64 = 10;
 /// Looks until a server that does not start is started again: ten minutes, as long as Tasks wait for it.
 const STARTUP_LOOKS: i32 = 300;
 
@@ -83,16 +86,16 @@ pub fn build_server(
         maps.map(|(i, data)| config_map(data, metadata(resolved, name_of_map(i)))).collect();
     let port = i32::from(own.port);
     let worker = worker(&layout, port, server.health_path.as_deref().filter(|_| own.password.is_none()));
-    let mut deployment = deployment(resolved, pod_spec(&layout, &name_of_map, worker));
+    let spec =
+        PodSpec { termination_grace_period_seconds: Some(GRACE), ..pod_spec(&layout, &name_of_map, worker) };
+    let mut deployment = deployment(resolved, spec);
     let mut service = service(resolved, port);
     let mut network_policy = network_policy(resolved, port);
     let digest = digest(&(&deployment, &service, &network_policy, &config_maps))?;
-    let template = deployment.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut());
     let metadata = [&mut service.metadata, &mut network_policy.metadata, &mut deployment.metadata];
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain(metadata) {
         annotate(metadata, &digest);
     }
-    template.into_iter().for_each(|metadata| annotate(metadata, &digest));
     let notices = notices(resolved, contexts, &server.command);
     Ok(ServerObjects {
         deployment,
