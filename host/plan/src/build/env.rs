@@ -91,9 +91,13 @@ pub(super) fn base_env(resolved: &Resolved) -> Vec<EnvVar> {
 }
 
 /// What the server asks of its clients.
-pub(super) fn server_password(server: &Server) -> Option<EnvVar> {
+pub(super) const SERVER_PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
+/// Who they are to it, where its Agent says so.
+pub(super) const SERVER_USERNAME: &str = "OPENCODE_SERVER_USERNAME";
+
+fn server_password(server: &Server) -> Option<EnvVar> {
     let password = server.password.as_ref()?;
-    Some(secret_var("OPENCODE_SERVER_PASSWORD", &password.name, &password.key, false))
+    Some(secret_var(SERVER_PASSWORD, &password.name, &password.key, false))
 }
 
 /// A plugin's variable.

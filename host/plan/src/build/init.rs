@@ -9,7 +9,7 @@ use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, TOOLS_DIR};
 use kubeopencode_api::plugin::RunInit;
 
 use super::agent::PULL_POLICY;
-use super::env::{base_env, env_var, secret_var, server_password, var};
+use super::env::{SERVER_PASSWORD, SERVER_USERNAME, base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
 use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};
@@ -179,7 +179,9 @@ fn context_init(layout: &Layout<'_>) -> Container {
 /// Holds the agent back until the server answers.
 fn server_wait(layout: &Layout<'_>, server: &Server) -> Container {
     let mut env = vec![var("SERVER_URL", &server.url), var("SERVER_TIMEOUT", SERVER_TIMEOUT)];
-    env.extend(server_password(server));
+    // it logs in as the agent does, whoever sets that up
+    let login = |variable: &&EnvVar| [SERVER_USERNAME, SERVER_PASSWORD].contains(&variable.name.as_str());
+    env.extend(layout.env.iter().filter(login).cloned());
     system(layout, "server-wait".to_owned(), "server-wait", env, Vec::new())
 }
 
