@@ -49,6 +49,7 @@ main() {
     step "tests on the whole cluster" e2e_cargo e2e
     step "the documentation's commands" "$here/docs.sh" run
     step "the operator's rights, by the API server's record" e2e_cargo rights
+    step "uninstall, by helm and by the manifest" uninstall
   fi
   summary
 }
@@ -116,8 +117,19 @@ check_advisories() {
 e2e_cluster() {
   own=true
   # what ran before stays
-  "$here/cluster.sh" kubeconfig >/dev/null 2>&1 || at_exit "$here/cluster.sh" down
+  ran_before=true
+  "$here/cluster.sh" kubeconfig >/dev/null 2>&1 || ran_before=
+  [ "$ran_before" ] || at_exit "$here/cluster.sh" down
   connect
+}
+
+# takes all Tasks and Agents with it, which may be somebody's
+uninstall() {
+  if [ "$ran_before" ]; then
+    say "NOT CHECKED: the cluster ran before and keeps its operator; deploy/local/cluster.sh down, then this checks it"
+  else
+    "$repo/tests/uninstall.sh"
+  fi
 }
 
 # e2e_cargo TEST
