@@ -30,7 +30,7 @@ at_exit rm -f "$manifest"
 
 # tasks_run_and_queue NAMESPACE: one runs for long, two wait for its slot
 tasks_run_and_queue() {
-  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  have_namespace "$1"
   kubectl --namespace "$1" apply -f - >/dev/null <<'YAML'
 apiVersion: v1
 kind: ServiceAccount

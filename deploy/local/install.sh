@@ -108,9 +108,11 @@ install_chart() {
   die_with_log "$log" "helm could not install the chart" "see $log"
 }
 
+have_namespace() { kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null; }
+
 # start_model_stub NAMESPACE
 start_model_stub() {
-  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  have_namespace "$1"
   sed "s|@IMAGE@|$(reference model-stub)|" "$here/model-stub.yaml" | kubectl --namespace "$1" apply -f - >/dev/null
   kubectl --namespace "$1" rollout status deployment/model-stub --timeout=120s >/dev/null ||
     die "the model stub does not start" "see: kubectl --namespace $1 describe pods"
@@ -118,7 +120,7 @@ start_model_stub() {
 
 # start_sources NAMESPACE: a git server and a web server with something to fetch
 start_sources() {
-  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  have_namespace "$1"
   sed "s|@IMAGE@|$(reference sources)|" "$here/sources.yaml" | kubectl --namespace "$1" apply -f - >/dev/null
   kubectl --namespace "$1" rollout status deployment/sources --timeout=120s >/dev/null ||
     die "the git and web server does not start" "see: kubectl --namespace $1 describe pods"

@@ -108,11 +108,9 @@ impl AuditLog {
         reads
     }
 
-    /// The operator's searches for Pods, over all namespaces, by the UID of one of these Tasks.
+    /// Searches for Pods by the UID of one of these Tasks, whoever asked, and over all namespaces too.
     pub fn searches_since(&self, mark: Mark, tasks: &HashSet<String>) -> usize {
-        let mut file = std::fs::File::open(&self.path).unwrap();
-        file.seek(SeekFrom::Start(mark.0)).unwrap();
-        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        let lines = self.lines_since(mark);
         let by_uid = lines.filter_map(|line| Some(line.split_once("task-uid%3D")?.1.get(..36)?.to_owned()));
         by_uid.filter(|uid| tasks.contains(uid)).count()
     }
@@ -128,21 +126,23 @@ impl AuditLog {
     }
 
     fn entries_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
-        let mut file = std::fs::File::open(&self.path).unwrap();
-        file.seek(SeekFrom::Start(mark.0)).unwrap();
-        let lines = BufReader::new(file).lines().map_while(Result::ok);
         // cheap first: other scenarios write at the same time
-        let ours = lines.filter(|line| line.contains(namespace));
+        let ours = self.lines_since(mark).filter(|line| line.contains(namespace));
         ours.filter_map(|line| serde_json::from_str::<Entry>(&line).ok())
             .filter(|entry| entry.object_ref.namespace == namespace)
             .collect()
     }
 
+    fn lines_since(&self, mark: Mark) -> impl Iterator<Item = String> + use<> {
+        let mut file = std::fs::File::open(&self.path).unwrap();
+        file.seek(SeekFrom::Start(mark.0)).unwrap();
+        BufReader::new(file).lines().map_while(Result::ok)
+    }
+
     /// All that the operator ever asked for, oldest first.
     pub fn asked(&self) -> impl Iterator<Item = Entry> + use<> {
         let operator = self.operator;
-        let lines = BufReader::new(std::fs::File::open(&self.path).unwrap()).lines().map_while(Result::ok);
-        let ours = lines.filter(move |line| line.contains(operator));
+        let ours = self.lines_since(Mark(0)).filter(move |line| line.contains(operator));
         let entries = ours.filter_map(|line| serde_json::from_str::<Entry>(&line).ok());
         entries.filter(move |entry| entry.user.username == operator)
     }

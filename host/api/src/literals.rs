@@ -64,3 +64,8 @@ pub const TOOLS_DIR: &str = "/tools";
 pub const MAX_LABEL: usize = 63;
 /// Longest object name that Kubernetes takes, in characters.
 pub const MAX_NAME: usize = 253;
+
+/// Environment variable with the password of an Agent's server, for the server and its clients.
+pub const SERVER_PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
+/// Environment variable with the name under which clients log in, where the Agent says so.
+pub const SERVER_USERNAME: &str = "OPENCODE_SERVER_USERNAME";

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
-use kubeopencode_api::agent::{Agent, AgentStatus, TaskStart};
+use kubeopencode_api::agent::{Agent, AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{ObjectKey, TaskUid};
@@ -21,7 +21,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::answers::{is_conflict, is_not_found};
 use crate::caches::{Caches, key_of};
-use crate::ledger::{Blocked, Changes, Started, Verdict, Waiting, admit, counts_for_quota, worth_writing};
+use crate::ledger::{
+    Blocked, Changes, NEAR, Started, Verdict, Waiting, admit, counts_for_quota, worth_writing,
+};
 use crate::metrics::Metrics;
 use crate::view::PodView;
 use crate::wakes::name_later;
@@ -30,8 +32,6 @@ use crate::wakes::name_later;
 const TRIES: usize = 8;
 /// Most entries that are taken up at once: an Agent's status has at most 1.5 MiB. The rest follows as these leave.
 const MOST_STARTED: usize = 1000;
-/// Those at the front of the line are told when another reason holds them up; so many know their place exactly.
-const NEXT: usize = 3;
 /// How long starts wait, after the operator has come up, for the first look at every Task: a restart lets nobody
 /// overtake, and a Task that cannot be looked at holds nobody up for longer.
 pub(crate) const FIRST_LOOKS: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Line {
         let moved = places.filter(|(waiting, position)| {
             self.told.get(&waiting.uid).is_some_and(|told| worth_writing(Some(*told), *position))
         });
-        moved.map(|(waiting, _)| ObjectKey::new(&waiting.namespace, &waiting.name)).collect()
+        moved.map(|(waiting, _)| waiting.key()).collect()
     }
 }
 
@@ -139,7 +139,7 @@ impl Admission {
             let mut line = lock(&queue.waiting);
             line.order.insert(waiting.clone());
             line.unseen.remove(&uid);
-            if !line.is_complete() || !self.knows_all_tasks() {
+            if !self.knows_everybody(&line) {
                 return Ok(Turn::Later);
             }
         }
@@ -197,7 +197,7 @@ impl Admission {
         {
             let mut line = lock(&queue.waiting);
             line.wake = None;
-            if !line.is_complete() || !self.knows_all_tasks() {
+            if !self.knows_everybody(&line) {
                 // whoever asks then settles
                 return Ok(());
             }
@@ -213,9 +213,9 @@ impl Admission {
         })
     }
 
-    /// Whether the first list of Tasks is in: nobody starts before those that run are counted.
-    fn knows_all_tasks(&self) -> bool {
-        self.caches.tasks.wait_until_ready().now_or_never().is_some()
+    /// Nobody starts before those that run are counted, and those that came before have been looked at.
+    fn knows_everybody(&self, line: &Line) -> bool {
+        line.is_complete() && self.caches.tasks.wait_until_ready().now_or_never().is_some()
     }
 
     fn queue(&self, agent: &ObjectKey) -> Arc<Queue> {
@@ -251,7 +251,7 @@ impl Admission {
             let now = Timestamp::now();
             let mut all_counted = true;
             if agent.spec.is_limited() && lock(&queue.counted).as_ref() != Some(&identity) {
-                changes.started = self.started(key, &agent, now);
+                changes.started = self.started(key, &agent.spec, now);
                 all_counted = changes.started.len() <= MOST_STARTED;
                 changes.started.truncate(MOST_STARTED);
             }
@@ -288,7 +288,7 @@ impl Admission {
     }
 
     /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
-    fn started(&self, agent: &ObjectKey, spec: &Agent, now: Timestamp) -> Vec<Started> {
+    fn started(&self, agent: &ObjectKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
         let tasks = self.caches.tasks.state();
         let started = tasks.iter().filter_map(|guarded| {
             let task = guarded.0.as_ref().ok()?;
@@ -305,7 +305,7 @@ impl Admission {
             let is_over = status.phase.is_some_and(|phase| phase.is_terminal());
             let pods = self.caches.pods.of(&TaskUid(entry.task_uid.clone()));
             let runs = !is_over || pods.iter().any(|pod| !pod.is_over());
-            (runs || counts_for_quota(&spec.spec, &entry, now)).then_some(Started { entry, runs })
+            (runs || counts_for_quota(spec, &entry, now)).then_some(Started { entry, runs })
         });
         let mut started: Vec<_> = started.collect();
         started.sort_by_key(|started| !started.runs);
@@ -328,10 +328,7 @@ impl Admission {
             let admitted =
                 agent.and_then(|agent| agent.status.as_ref()).is_some_and(|status| has(status, &waiting.uid));
             if admitted {
-                woken.push((
-                    waiting.uid.clone(),
-                    ObjectKey::new(waiting.namespace.clone(), waiting.name.clone()),
-                ));
+                woken.push((waiting.uid.clone(), waiting.key()));
             }
             !admitted
         });
@@ -344,8 +341,8 @@ impl Admission {
         let reason = verdict.blocked.as_ref().map(|blocked| blocked.reason);
         if reason.is_some() && line.blocked.is_some_and(|before| Some(before) != reason) {
             // something else stands in their way now: those who come next are told
-            let next = line.order.iter().take(NEXT).filter(|waiting| Some(&waiting.uid) != asking);
-            moved.extend(next.map(|waiting| ObjectKey::new(&waiting.namespace, &waiting.name)));
+            let next = line.order.iter().take(NEAR.into()).filter(|waiting| Some(&waiting.uid) != asking);
+            moved.extend(next.map(Waiting::key));
         }
         line.blocked = reason;
         let woken = woken.into_iter().filter(|(uid, _)| Some(uid) != asking).map(|(_, task)| task);

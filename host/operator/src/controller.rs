@@ -344,14 +344,14 @@ async fn watch_deployments(
         .modify(|deployment| deployment.metadata.managed_fields = None);
     each(reflector(writer, slim), "Deployments", |event| {
         match &event {
-            Event::Apply(deployment) | Event::InitApply(deployment) | Event::Delete(deployment) => {
+            Event::Apply(deployment) | Event::Delete(deployment) => {
                 agent_of(deployment).into_iter().for_each(|agent| drop(wakes.servers.send(agent)));
             }
-            // one may have gone while nobody watched
+            // any may have changed or gone while nobody watched
             Event::InitDone => {
                 servers.concerned().into_iter().for_each(|agent| drop(wakes.servers.send(agent)))
             }
-            Event::Init => {}
+            Event::Init | Event::InitApply(_) => {}
         }
     })
     .await;

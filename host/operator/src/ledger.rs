@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::TaskUid;
+use kubeopencode_api::names::{ObjectKey, TaskUid};
 
 /// A Task that waits for its turn. The order of the fields is the order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,13 @@ pub struct Waiting {
     pub name: String,
     /// UID of the Task.
     pub uid: TaskUid,
+}
+
+impl Waiting {
+    /// Its name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.namespace, &self.name)
+    }
 }
 
 /// What stands in the way of the first Task that was not admitted.
@@ -163,11 +170,14 @@ fn with_more<'a>(
     there.iter().chain(more).filter(keep).cloned().collect()
 }
 
+/// So many at the front of the queue know exactly where they stand, and why.
+pub const NEAR: u8 = 3;
+
 /// Whether a new place in the queue is worth a write: on entry, near the front, and when it has halved.
 pub fn worth_writing(written: Option<i64>, position: i64) -> bool {
     match written {
         None => true,
-        Some(written) => written != position && (position <= 3 || position * 2 <= written),
+        Some(written) => written != position && (position <= NEAR.into() || position * 2 <= written),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::caches::{Caches, key_of};
 use crate::gather::{GatherError, Live, Plugins, gather_server};
 use crate::metrics::Metrics;
 use crate::wakes::look_at_named;
-use objects::{Kept, keep, remove};
+use objects::{Kept, belongs_to, keep, remove};
 use status::ServerState;
 
 /// Labels of the Deployments of all servers.
@@ -155,9 +155,7 @@ impl Servers {
 
     /// The Deployment that belongs to this Agent.
     fn deployment_of(&self, agent: &Agent) -> Option<Arc<Deployment>> {
-        let uid = agent.metadata.uid.as_ref();
-        let there = self.deployment(&key_of(agent))?;
-        there.owner_references().iter().any(|owner| Some(&owner.uid) == uid).then_some(there)
+        self.deployment(&key_of(agent)).filter(|there| belongs_to(there.as_ref(), agent))
     }
 
     /// The server's Deployment, as the watch shows it.

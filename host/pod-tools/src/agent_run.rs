@@ -32,7 +32,7 @@ use crate::{Error, termination};
 use child::Ended;
 use lines::Lines;
 use reading::{Printed, Reading};
-use session::{NotOpened, Session};
+use session::Session;
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
@@ -169,9 +169,10 @@ fn open<'s>(reader: &'s SessionReader, server: &str, signals: &mut Signals) -> R
         }
         let problem = match opened {
             Ok(session) => return Ok(session),
-            Err(NotOpened::Yet(problem)) if start.elapsed() < OPEN_PATIENCE => problem,
-            Err(NotOpened::Yet(problem) | NotOpened::Ever(problem)) => {
-                return Err(NotRun { problem: format!("no session, so nothing ran: {problem}"), code: 1 });
+            Err(failed) if failed.passes && start.elapsed() < OPEN_PATIENCE => failed.reason,
+            Err(failed) => {
+                let problem = format!("no session, so nothing ran: {}", failed.reason);
+                return Err(NotRun { problem, code: 1 });
             }
         };
         if problem != said {

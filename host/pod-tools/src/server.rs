@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kubeopencode_api::literals::{SERVER_PASSWORD, SERVER_USERNAME};
 use reqwest::Method;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::redirect::Policy;
@@ -26,9 +27,8 @@ impl Server {
     /// # Errors
     /// When an environment variable is no text.
     pub(crate) fn new(environment: &Environment, base: Url, timeout: Duration) -> Result<Self, Error> {
-        let username =
-            environment.text("OPENCODE_SERVER_USERNAME")?.unwrap_or_else(|| DEFAULT_USERNAME.into());
-        let login = environment.secret("OPENCODE_SERVER_PASSWORD")?.map(|password| (username, password));
+        let username = environment.text(SERVER_USERNAME)?.unwrap_or_else(|| DEFAULT_USERNAME.into());
+        let login = environment.secret(SERVER_PASSWORD)?.map(|password| (username, password));
         // it is in the cluster, and what it is told with its password is for it alone
         let mut client = web::client(timeout).no_proxy().redirect(Policy::none());
         if base.scheme() == "http" {

@@ -7,10 +7,10 @@ use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::uninstall::release_finalizers;
 use kubeopencode_tests::faults::{Fault, Faults};
-use kubeopencode_tests::record::{History, Kind};
+use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::{Stage, TEAM};
 
-use crate::scenario;
+use crate::{scenario, until_in_phase};
 
 const LIMITED: &str = "{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {name: two}, spec: {serviceAccountName: kubeopencode-agent, maxConcurrentTasks: 2}}";
 
@@ -20,14 +20,8 @@ fn task(name: &str, agent: &str) -> String {
     )
 }
 
-fn completed(history: &History) -> usize {
-    history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count()
-}
-
 async fn until_completed(stage: &Stage, count: usize) {
-    stage
-        .until(&format!("{count} Tasks are Completed"), |history| (completed(history) >= count).then_some(()))
-        .await;
+    until_in_phase(stage, "Completed", count, count).await;
 }
 
 /// Each Task had exactly one Pod that lost its gate: the invariants say at most one, the end says at least one.

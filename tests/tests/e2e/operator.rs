@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::wait::{Error as WaitError, await_condition};
+use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::record::Kind;
@@ -14,7 +14,7 @@ use kubeopencode_tests::stage::Stage;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::support::{agent_with, names, on_the_whole_cluster, received, shell_agent, task};
+use crate::support::{agent_with, in_time, names, on_the_whole_cluster, received, shell_agent, task};
 
 const SYSTEM: &str = "kubeopencode-system";
 const DEPLOYMENT: &str = "kubeopencode";
@@ -58,7 +58,7 @@ async fn scale(client: &Client, replicas: i32) {
             status.replicas == Some(replicas) && status.available_replicas == Some(replicas)
         })
     };
-    in_time("replicas", await_condition(deployments, DEPLOYMENT, available)).await;
+    in_time(PATIENCE, "replicas", await_condition(deployments, DEPLOYMENT, available)).await;
 }
 
 /// The lease, once somebody who may holds it.
@@ -67,12 +67,7 @@ async fn lease_of(client: &Client, may: impl Fn(&str) -> bool + Send + Sync + Cl
     let held = move |lease: Option<&Lease>| {
         lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref()).is_some_and(&may)
     };
-    in_time("the lease", await_condition(leases, LEASE, held)).await.unwrap()
-}
-
-async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T, WaitError>>) -> T {
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain: {what}")).unwrap()
+    in_time(PATIENCE, "the lease", await_condition(leases, LEASE, held)).await.unwrap()
 }
 
 /// What a Prometheus would read of this operator.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 use crate::support::{
-    agent_runs, agent_with, log, model_namespace, on_the_whole_cluster, received_with, status, task,
+    agent_runs, agent_with, in_time, log, model_namespace, on_the_whole_cluster, received_with, status, task,
     task_with, words,
 };
 
@@ -65,7 +65,7 @@ where
         + 'static,
 {
     let gone = await_condition(stage.api::<K>(), name, |there: Option<&K>| there.is_none());
-    tokio::time::timeout(PATIENCE, gone).await.unwrap_or_else(|_| panic!("{name} is still there")).unwrap();
+    in_time(PATIENCE, &format!("{name} is gone"), gone).await;
 }
 
 #[tokio::test]

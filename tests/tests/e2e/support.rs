@@ -1,7 +1,10 @@
 //! What the tests on the whole cluster share: Agents, Tasks, and what can be asked of both.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
+use kube::runtime::wait::Error as WaitError;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::{Task, TaskStatus};
 use kubeopencode_tests::record::Kind;
@@ -108,6 +111,16 @@ async fn requests(client: &Client) -> Vec<String> {
     let texts =
         |request: &Value| request["messages"].as_array().unwrap().iter().map(text).collect::<Vec<_>>();
     requests.as_array().unwrap().iter().map(|request| texts(request).join("\n")).collect()
+}
+
+/// Waits for what no record shows, and says in the end what was waited for.
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    what: &str,
+    wait: impl Future<Output = Result<T, WaitError>>,
+) -> T {
+    let waited = tokio::time::timeout(patience, wait).await;
+    waited.unwrap_or_else(|_| panic!("waited {patience:?} in vain: {what}")).unwrap()
 }
 
 /// The agent's container runs.

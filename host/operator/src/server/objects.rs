@@ -49,11 +49,8 @@ where
 {
     let (api, name) = (api::<K>(client, agent), planned.name_any());
     let there = api.get_metadata_opt(&name).await?;
-    if let Some(there) = &there {
-        let owners = there.owner_references();
-        if owners.iter().all(|owner| Some(&owner.uid) != agent.metadata.uid.as_ref()) {
-            return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
-        }
+    if there.as_ref().is_some_and(|there| !belongs_to(there, agent)) {
+        return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
     }
     match there {
         None if !mutable => drop(api.create(&PostParams::default(), planned).await?),
@@ -78,10 +75,8 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api = api::<K>(client, agent);
-    let Some(there) = api.get_metadata_opt(name).await? else { return Ok(()) };
-    if there.owner_references().iter().all(|owner| Some(&owner.uid) != agent.metadata.uid.as_ref()) {
-        return Ok(());
-    }
+    let there = api.get_metadata_opt(name).await?;
+    let Some(there) = there.filter(|there| belongs_to(there, agent)) else { return Ok(()) };
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: there.uid(), resource_version: None }),
         propagation_policy: Some(PropagationPolicy::Background),
@@ -91,6 +86,11 @@ where
         Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether an object is the Agent's own.
+pub(crate) fn belongs_to(there: &impl ResourceExt, agent: &Agent) -> bool {
+    there.owner_references().iter().any(|owner| Some(&owner.uid) == agent.metadata.uid.as_ref())
 }
 
 /// Names of the ConfigMaps with the contexts that a Deployment's Pods mount.

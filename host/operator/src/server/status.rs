@@ -64,22 +64,21 @@ impl ServerState {
 
     /// It cannot be brought to what the Agent says. What there is of it goes on as it was.
     pub fn held_up(agent: &Agent, deployment: Option<&Deployment>, reason: Reason, message: String) -> Self {
-        let Some(deployment) = deployment else {
-            let unhealthy = (
-                ConditionType::ServerHealthy,
-                Is::False,
-                Reason::DeploymentUnhealthy,
-                "There is no server".into(),
-            );
-            let not_ready = (ConditionType::ServerReady, Is::False, reason, message);
-            return Self { server: None, conditions: vec![not_ready, unhealthy] };
+        let (server, message, healthy) = match deployment {
+            None => {
+                let words = "There is no server".to_owned();
+                let unhealthy = (ConditionType::ServerHealthy, Is::False, Reason::DeploymentUnhealthy, words);
+                (None, message, unhealthy)
+            }
+            Some(deployment) => {
+                let before = agent.status.as_ref().and_then(|status| status.server_status.clone());
+                let server = before
+                    .map(|before| ServerStatus { ready_replicas: ready_replicas(deployment), ..before });
+                let message = format!("{message}; the server is still what it was before");
+                (server, message, healthy(Some(deployment)))
+            }
         };
-        let before = agent.status.as_ref().and_then(|status| status.server_status.clone());
-        let server =
-            before.map(|before| ServerStatus { ready_replicas: ready_replicas(deployment), ..before });
-        let message = format!("{message}; the server is still what it was before");
-        let not_ready = (ConditionType::ServerReady, Is::False, reason, message);
-        Self { server, conditions: vec![not_ready, healthy(Some(deployment))] }
+        Self { server, conditions: vec![(ConditionType::ServerReady, Is::False, reason, message), healthy] }
     }
 
     /// The merge patch of `status` that says so, or `None` where it says so already.

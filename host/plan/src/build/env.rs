@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
+use kubeopencode_api::literals::SERVER_PASSWORD;
 use kubeopencode_api::plugin::{self, EnvSource};
 
 use super::layout::git_config_path;
@@ -91,10 +92,6 @@ pub(super) fn base_env(resolved: &Resolved) -> Vec<EnvVar> {
 }
 
 /// What the server asks of its clients.
-pub(super) const SERVER_PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
-/// Who they are to it, where its Agent says so.
-pub(super) const SERVER_USERNAME: &str = "OPENCODE_SERVER_USERNAME";
-
 fn server_password(server: &Server) -> Option<EnvVar> {
     let password = server.password.as_ref()?;
     Some(secret_var(SERVER_PASSWORD, &password.name, &password.key, false))

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
-use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, TOOLS_DIR};
+use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, SERVER_PASSWORD, SERVER_USERNAME, TOOLS_DIR};
 use kubeopencode_api::plugin::RunInit;
 
 use super::agent::PULL_POLICY;
-use super::env::{SERVER_PASSWORD, SERVER_USERNAME, base_env, env_var, secret_var, var};
+use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
 use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};

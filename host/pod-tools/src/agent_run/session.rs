@@ -24,19 +24,11 @@ const LAST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ID_BYTES: usize = 128;
 
-/// Why there is no session.
-#[derive(Debug)]
-pub(super) enum NotOpened {
-    /// The server may answer in a moment: it starts, or is replaced.
-    Yet(String),
-    /// It never will.
-    Ever(String),
-}
-
 /// Why a request was in vain.
-struct Failed {
-    reason: String,
-    passes: bool,
+pub(super) struct Failed {
+    pub(super) reason: String,
+    /// The server may answer in a moment: it starts, or is replaced.
+    pub(super) passes: bool,
 }
 
 impl Failed {
@@ -54,14 +46,7 @@ pub(super) struct Session<'s> {
 
 impl<'s> Session<'s> {
     /// Opens a session on the server at this URL.
-    pub(super) fn open(reader: &'s SessionReader, url: &str) -> Result<Self, NotOpened> {
-        Self::try_open(reader, url).map_err(|failed| match failed.passes {
-            true => NotOpened::Yet(failed.reason),
-            false => NotOpened::Ever(failed.reason),
-        })
-    }
-
-    fn try_open(reader: &'s SessionReader, url: &str) -> Result<Self, Failed> {
+    pub(super) fn open(reader: &'s SessionReader, url: &str) -> Result<Self, Failed> {
         let base = Url::parse(url).map_err(|e| Failed::for_good(format!("{url}: {e}")))?;
         let server = Server::new(&Environment::of_process(), base, OPEN_TIMEOUT).map_err(Failed::for_good)?;
         let mut session = Session { reader, server, id: String::new() };

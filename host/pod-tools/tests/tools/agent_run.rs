@@ -1,7 +1,7 @@
 //! `agent-run` as a process, started as the agent's container starts it, around a fake agent written in sh that
 //! prints what the real one prints.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use crate::container::{self, Container, OPENCODE};
@@ -56,9 +56,7 @@ fn a_termination_signal_reaches_the_program_which_may_end_in_its_own_way() {
     let container =
         Container::new(OPENCODE, "trap 'echo saved; exit 7' TERM; echo ready; while :; do sleep 0.05; done");
     let mut process = container.start(Stdio::null());
-    let mut log = BufReader::new(process.stdout.take().unwrap());
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
+    let (mut line, mut log) = container::first_line(process.stdout.take().unwrap());
     assert_eq!(line, "ready\n");
     container::terminate(&process);
     line.clear();

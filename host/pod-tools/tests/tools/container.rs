@@ -2,7 +2,7 @@
 //! settings, an agent, a termination log.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -126,6 +126,13 @@ impl Container {
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.dir.path().join(name)).unwrap()
     }
+}
+
+/// The first line that a process prints there, and what comes after it.
+pub(crate) fn first_line<R: Read>(output: R) -> (String, BufReader<R>) {
+    let (mut line, mut rest) = (String::new(), BufReader::new(output));
+    rest.read_line(&mut line).unwrap();
+    (line, rest)
 }
 
 /// What kubelet does to end a container.

@@ -1,6 +1,5 @@
 //! `agent-run` around a program that is a client of a server: it prints less than was said, and leaves.
 
-use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -95,9 +94,7 @@ fn a_program_that_is_stopped_leaves_no_work_behind() {
     let web = server(messages());
     let container = container(&web, "echo ready; while :; do sleep 0.05; done");
     let mut process = container.start(Stdio::null());
-    let mut log = BufReader::new(process.stdout.take().unwrap());
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
+    let (line, _log) = container::first_line(process.stdout.take().unwrap());
     assert_eq!(line, "ready\n");
     container::terminate(&process);
     assert_eq!(container.finish(process).code, 143);
@@ -176,9 +173,7 @@ fn a_signal_before_the_session_is_open_starts_nothing() {
     let web = Web::http(|_| Response::status(503));
     let container = container(&web, "echo ran");
     let mut process = container.start(Stdio::null());
-    let mut log = BufReader::new(process.stderr.take().unwrap());
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
+    let (line, _log) = container::first_line(process.stderr.take().unwrap());
     assert!(line.starts_with("agent-run: waiting for a session: "), "{line}");
     container::terminate(&process);
     let ended = container.finish(process);
