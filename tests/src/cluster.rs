@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Client, Config, ResourceExt};
+use kubeopencode_evaluate::Catalog;
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -125,12 +126,13 @@ async fn prepare(client: &Client) {
 }
 
 /// The plugins, compiled once for all tests and runs.
-pub async fn plugin_host(worker: &str) -> Arc<PluginHost> {
-    static HOST: OnceCell<Arc<PluginHost>> = OnceCell::const_new();
+pub async fn plugin_host(worker: &str) -> Arc<Catalog> {
+    static HOST: OnceCell<Arc<Catalog>> = OnceCell::const_new();
     let worker = PathBuf::from(worker);
     let make = move || {
         let cache_dir = worker.with_file_name("plugin-cache-of-tests");
-        Arc::new(PluginHost::new(HostOptions { cache_dir, worker }).unwrap())
+        let host = PluginHost::new(HostOptions { cache_dir, worker }).unwrap();
+        Arc::new(Catalog::new(host.load_built_in().unwrap()))
     };
     Arc::clone(HOST.get_or_init(|| async { tokio::task::spawn_blocking(make).await.unwrap() }).await)
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Phase;
-use kubeopencode_operator::metrics::Metrics;
+use kubeopencode_operator::Metrics;
 use serde_json::Value;
 
 const ALERTS: &str = include_str!("../../deploy/chart/files/alerts.yaml");

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kubeopencode_operator::{Options, RunError, run};
-use kubeopencode_plugin_host::PluginHost;
+use kubeopencode_evaluate::Catalog;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ impl Operator {
     pub fn start(
         cluster: &Cluster,
         namespace: &str,
-        host: Arc<PluginHost>,
+        catalog: Arc<Catalog>,
         faults: Faults,
         candidate: Option<&str>,
     ) -> Self {
@@ -44,7 +44,7 @@ impl Operator {
             health_address: None,
             metrics_address: None,
             leader_elect: candidate.is_some(),
-            host,
+            catalog,
         };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()

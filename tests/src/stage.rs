@@ -16,7 +16,7 @@ use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_plugin_host::PluginHost;
+use kubeopencode_evaluate::Catalog;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub struct Stage {
     /// What happened so far.
     pub record: Recorder,
     /// The plugins of operators that are started here.
-    host: Option<Arc<PluginHost>>,
+    host: Option<Arc<Catalog>>,
     mark: Mark,
     tolerated: Mutex<Vec<&'static str>>,
     _kubelet: Option<Kubelet>,
@@ -116,7 +116,7 @@ pub async fn make_namespace(client: &Client) -> String {
 
 impl Stage {
     /// Starts the record of a namespace and, where operators will be started here, a kubelet.
-    pub async fn set(cluster: &Cluster, host: Option<Arc<PluginHost>>, namespace: &str) -> Self {
+    pub async fn set(cluster: &Cluster, host: Option<Arc<Catalog>>, namespace: &str) -> Self {
         let client = cluster.client();
         Self {
             record: Recorder::start(&client, namespace).await,

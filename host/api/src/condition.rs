@@ -7,7 +7,7 @@ use crate::report::cut;
 use crate::task::Phase;
 
 /// Declares an enum whose variants are the words that users see.
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,9 +32,15 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// `type` of a condition of a Task or, the last two, of a server-mode Agent.
-    ConditionType {
+/// The `type`s of one kind's conditions.
+pub trait ConditionType: Copy {
+    /// The word as it stands in the API.
+    fn as_str(self) -> &'static str;
+}
+
+string_enum! {
+    /// `type` of a condition of a Task.
+    TaskCondition {
         /// the Task's references are resolved
         Accepted,
         /// the contexts are evaluated
@@ -43,12 +49,18 @@ words! {
         Queued,
         /// the Pod is made
         Ready,
-        /// the Pod has been launched; False while it does not get on
+        /// the Pod has been launched; False while it does not start
         Started,
         /// how it ended
         Succeeded,
         /// stopped by the user
         Stopped,
+    }
+}
+
+string_enum! {
+    /// `type` of a condition of an Agent.
+    AgentCondition {
         /// the Agent's server is there as planned
         ServerReady,
         /// the Agent's server answers
@@ -56,7 +68,19 @@ words! {
     }
 }
 
-words! {
+impl ConditionType for TaskCondition {
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl ConditionType for AgentCondition {
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+string_enum! {
     /// `reason` of a condition.
     Reason {
         /// references resolved
@@ -156,68 +180,69 @@ impl Reason {
     }
 }
 
-/// `status` of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Is {
-    /// `True`
-    True,
-    /// `False`
-    False,
-    /// `Unknown`
-    Unknown,
-}
-
-impl Is {
-    /// The word as it stands in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+string_enum! {
+    /// `status` of a condition.
+    ConditionStatus {
+        /// it is so
+        True,
+        /// it is not so
+        False,
+        /// nobody knows yet
+        Unknown,
     }
 }
 
 /// Longest message of a condition, in bytes: the API's own limit is 32 KiB, people read less.
 const MAX_MESSAGE: usize = 4096;
 
-/// Sets a condition, keeping `lastTransitionTime` while its status stays.
-pub fn set(
-    conditions: &mut Vec<Condition>,
-    type_: ConditionType,
-    is: Is,
-    reason: Reason,
-    message: &str,
-    generation: Option<i64>,
+/// Writes the conditions of one object.
+#[derive(Debug)]
+pub struct Conditions<'a> {
+    list: &'a mut Vec<Condition>,
+    observed_generation: Option<i64>,
     now: Timestamp,
-) {
-    let message = cut(message, MAX_MESSAGE).to_owned();
-    if let Some(known) = conditions.iter_mut().find(|c| c.type_ == type_.as_str()) {
-        if known.status != is.as_str() {
-            known.last_transition_time = Time(now);
-            known.status = is.as_str().to_owned();
-        }
-        known.reason = reason.as_str().to_owned();
-        known.message = message;
-        known.observed_generation = generation;
-        return;
+}
+
+impl<'a> Conditions<'a> {
+    /// Writes into `list`, for an object of this `metadata.generation`.
+    pub fn new(list: &'a mut Vec<Condition>, observed_generation: Option<i64>, now: Timestamp) -> Self {
+        Self { list, observed_generation, now }
     }
-    conditions.push(Condition {
-        type_: type_.as_str().to_owned(),
-        status: is.as_str().to_owned(),
-        reason: reason.as_str().to_owned(),
-        message,
-        observed_generation: generation,
-        last_transition_time: Time(now),
-    });
+
+    /// Sets a condition, keeping `lastTransitionTime` while its status stays. The message is cut at 4096 bytes.
+    pub fn set(
+        &mut self,
+        type_: impl ConditionType,
+        status: ConditionStatus,
+        reason: Reason,
+        message: &str,
+    ) {
+        let known = self.list.iter().position(|c| c.type_ == type_.as_str());
+        let since = known
+            .and_then(|i| self.list.get(i))
+            .filter(|c| c.status == status.as_str())
+            .map(|c| c.last_transition_time.clone());
+        let condition = Condition {
+            type_: type_.as_str().to_owned(),
+            status: status.as_str().to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: cut(message, MAX_MESSAGE).to_owned(),
+            observed_generation: self.observed_generation,
+            last_transition_time: since.unwrap_or(Time(self.now)),
+        };
+        match known.and_then(|i| self.list.get_mut(i)) {
+            Some(known) => *known = condition,
+            None => self.list.push(condition),
+        }
+    }
 }
 
 /// The condition of a type, if it was ever set.
-pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+pub fn find(conditions: &[Condition], type_: impl ConditionType) -> Option<&Condition> {
     conditions.iter().find(|c| c.type_ == type_.as_str())
 }
 
-fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
+fn is_true(conditions: &[Condition], type_: TaskCondition) -> bool {
     find(conditions, type_).is_some_and(|c| c.status == "True")
 }
 
@@ -225,15 +250,15 @@ fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
 pub fn phase(conditions: &[Condition]) -> Phase {
     let failed = |c: &Condition| {
         c.status == "False"
-            && (c.type_ == ConditionType::Succeeded.as_str() || c.reason.parse().is_ok_and(Reason::is_error))
+            && (c.type_ == TaskCondition::Succeeded.as_str() || c.reason.parse().is_ok_and(Reason::is_error))
     };
-    if is_true(conditions, ConditionType::Stopped) || is_true(conditions, ConditionType::Succeeded) {
+    if is_true(conditions, TaskCondition::Stopped) || is_true(conditions, TaskCondition::Succeeded) {
         Phase::Completed
     } else if conditions.iter().any(failed) {
         Phase::Failed
-    } else if is_true(conditions, ConditionType::Ready) {
+    } else if is_true(conditions, TaskCondition::Ready) {
         Phase::Running
-    } else if is_true(conditions, ConditionType::Queued) {
+    } else if is_true(conditions, TaskCondition::Queued) {
         Phase::Queued
     } else {
         Phase::Pending
@@ -244,28 +269,29 @@ pub fn phase(conditions: &[Condition]) -> Phase {
 mod tests {
     use super::*;
 
-    fn conditions(set_these: &[(ConditionType, Is, Reason)]) -> Vec<Condition> {
-        let mut conditions = Vec::new();
-        for (type_, is, reason) in set_these {
-            set(&mut conditions, *type_, *is, *reason, "", None, Timestamp::UNIX_EPOCH);
+    fn conditions(set_these: &[(TaskCondition, ConditionStatus, Reason)]) -> Vec<Condition> {
+        let mut list = Vec::new();
+        let mut conditions = Conditions::new(&mut list, None, Timestamp::UNIX_EPOCH);
+        for (type_, status, reason) in set_these {
+            conditions.set(*type_, *status, *reason, "");
         }
-        conditions
+        list
     }
 
     #[test]
     fn the_phase_follows_the_conditions() {
-        use ConditionType::*;
-        let launched = (Ready, Is::True, Reason::PodLaunched);
+        use TaskCondition::*;
+        let launched = (Ready, ConditionStatus::True, Reason::PodLaunched);
         for (given, expected) in [
             (vec![], Phase::Pending),
-            (vec![(Accepted, Is::Unknown, Reason::WaitingForDependency)], Phase::Pending),
-            (vec![(Queued, Is::True, Reason::AgentAtCapacity)], Phase::Queued),
-            (vec![(Queued, Is::False, Reason::CapacityAvailable), launched], Phase::Running),
-            (vec![launched, (Started, Is::False, Reason::ImagePullFailed)], Phase::Running),
-            (vec![launched, (Succeeded, Is::True, Reason::Completed)], Phase::Completed),
-            (vec![launched, (Succeeded, Is::False, Reason::PodFailed)], Phase::Failed),
-            (vec![launched, (Stopped, Is::True, Reason::UserStopped)], Phase::Completed),
-            (vec![(Accepted, Is::False, Reason::AgentError)], Phase::Failed),
+            (vec![(Accepted, ConditionStatus::Unknown, Reason::WaitingForDependency)], Phase::Pending),
+            (vec![(Queued, ConditionStatus::True, Reason::AgentAtCapacity)], Phase::Queued),
+            (vec![(Queued, ConditionStatus::False, Reason::CapacityAvailable), launched], Phase::Running),
+            (vec![launched, (Started, ConditionStatus::False, Reason::ImagePullFailed)], Phase::Running),
+            (vec![launched, (Succeeded, ConditionStatus::True, Reason::Completed)], Phase::Completed),
+            (vec![launched, (Succeeded, ConditionStatus::False, Reason::PodFailed)], Phase::Failed),
+            (vec![launched, (Stopped, ConditionStatus::True, Reason::UserStopped)], Phase::Completed),
+            (vec![(Accepted, ConditionStatus::False, Reason::AgentError)], Phase::Failed),
         ] {
             assert_eq!(phase(&conditions(&given)), expected, "{given:?}");
         }
@@ -275,13 +301,14 @@ mod tests {
     fn the_transition_time_moves_only_with_the_status() {
         let mut conditions = Vec::new();
         let later = Timestamp::from_second(60).unwrap();
-        let queued = |conditions: &mut Vec<_>, is, now| {
-            set(conditions, ConditionType::Queued, is, Reason::AgentAtCapacity, "3 before it", Some(1), now);
+        let queued = |list: &mut Vec<_>, status, now| {
+            let mut conditions = Conditions::new(list, Some(1), now);
+            conditions.set(TaskCondition::Queued, status, Reason::AgentAtCapacity, "3 before it");
         };
-        queued(&mut conditions, Is::True, Timestamp::UNIX_EPOCH);
-        queued(&mut conditions, Is::True, later);
+        queued(&mut conditions, ConditionStatus::True, Timestamp::UNIX_EPOCH);
+        queued(&mut conditions, ConditionStatus::True, later);
         assert_eq!(conditions[0].last_transition_time.0, Timestamp::UNIX_EPOCH);
-        queued(&mut conditions, Is::False, later);
+        queued(&mut conditions, ConditionStatus::False, later);
         assert_eq!((conditions.len(), conditions[0].last_transition_time.0), (1, later));
     }
 }

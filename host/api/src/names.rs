@@ -4,10 +4,12 @@
 
 use std::fmt;
 
+use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::literals::{MAX_LABEL, MAX_NAME};
+use crate::task::Task;
 
 /// `metadata.uid` of a Task: what tells two Tasks of one name apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +42,11 @@ impl ObjectKey {
     /// The key of `name` in `namespace`.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of this object.
+    pub fn of(object: &impl ResourceExt) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
     }
 }
 
@@ -74,7 +81,18 @@ pub struct TaskNames<'a> {
     pub naming: Naming,
 }
 
-impl TaskNames<'_> {
+impl<'a> TaskNames<'a> {
+    /// The names of this Task's objects, which are in `pod_namespace`.
+    pub fn of(task: &'a Task, uid: &'a TaskUid, pod_namespace: &'a str, naming: Naming) -> Self {
+        Self {
+            task_namespace: task.metadata.namespace.as_deref().unwrap_or_default(),
+            task: task.metadata.name.as_deref().unwrap_or_default(),
+            uid,
+            pod_namespace,
+            naming,
+        }
+    }
+
     /// Name of the Task's Pod. The kubelet keeps a Pod's logs in a directory `<namespace>_<name>_<uid>`: a longer name
     /// would be taken by the API server and run nowhere.
     pub fn pod(&self) -> String {

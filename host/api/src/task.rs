@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::context::ContextItem;
+use crate::names::{ObjectKey, TaskUid};
 use crate::report::Usage;
 
 /// One run of an agent: a prompt and what the agent should know. It runs at most once.
@@ -78,6 +79,44 @@ impl TaskSpec {
             number.clear();
         }
         (number.is_empty() && total > 0).then(|| SignedDuration::from_secs(total))
+    }
+}
+
+impl Task {
+    /// Namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::of(self)
+    }
+
+    /// `metadata.uid`, empty before the API server gave one.
+    pub fn uid(&self) -> TaskUid {
+        TaskUid(self.metadata.uid.clone().unwrap_or_default())
+    }
+
+    /// Its phase; Pending while no status says otherwise.
+    pub fn phase(&self) -> Phase {
+        self.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
+    }
+
+    /// Whether it is over.
+    pub fn is_terminal(&self) -> bool {
+        self.phase().is_terminal()
+    }
+
+    /// UID of the one Pod that may run for it, once that is recorded.
+    pub fn pod_uid(&self) -> Option<&str> {
+        self.status.as_ref()?.pod_uid.as_deref()
+    }
+
+    /// Its conditions.
+    pub fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+
+    /// The Agent that its status names.
+    pub fn recorded_agent(&self) -> Option<ObjectKey> {
+        let agent = self.status.as_ref()?.agent_ref.as_ref()?;
+        Some(ObjectKey::new(&agent.namespace, &agent.name))
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Config;
+use kubeopencode_evaluate::Catalog;
 use kubeopencode_operator::{Options, client, run};
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,10 +29,11 @@ pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
     let host =
         PluginHost::new(HostOptions { cache_dir: flags.plugin_cache_dir.clone(), worker: own_path()? })
             .map_err(|error| CliError::Plugins(error.to_string()))?;
-    crate::runtime()?.block_on(serve(flags, Arc::new(host)))
+    let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
+    crate::runtime()?.block_on(serve(flags, Arc::new(Catalog::new(built_in))))
 }
 
-async fn serve(flags: Controller, host: Arc<PluginHost>) -> Result<(), CliError> {
+async fn serve(flags: Controller, catalog: Arc<Catalog>) -> Result<(), CliError> {
     let config = Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
     let client = client(config)?;
     let shutdown = CancellationToken::new();
@@ -39,7 +41,7 @@ async fn serve(flags: Controller, host: Arc<PluginHost>) -> Result<(), CliError>
     let stop = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("shutting down: looks under way are finished");
+        tracing::info!("shutting down: reconciles in flight are finished");
         stop.cancel();
     });
     let options = Options {
@@ -48,7 +50,7 @@ async fn serve(flags: Controller, host: Arc<PluginHost>) -> Result<(), CliError>
         health_address: flags.health_probe_bind_address.0,
         metrics_address: flags.metrics_bind_address.0,
         leader_elect: flags.leader_elect,
-        host,
+        catalog,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -53,7 +53,7 @@ fn release_finalizers() -> Result<(), CliError> {
         let namespace = config.default_namespace.clone();
         let client = kubeopencode_operator::client(config)?;
         let tasks = kube::Api::all(client.clone());
-        let released = kubeopencode_operator::uninstall::release_finalizers(&client, &namespace, &tasks);
+        let released = kubeopencode_operator::release_finalizers(&client, &namespace, &tasks);
         Ok::<_, CliError>(released.await?)
     })?;
     println!("released {released} Tasks");

@@ -1,7 +1,7 @@
 //! `kubeopencode render`: the objects that the operator would make of the Tasks and servers in files, without a cluster.
 //!
-//! The way is the operator's own: gather (with the ConfigMaps of the files), the real plugins, plan. Only what is read
-//! and where it goes differ. All or nothing: while one Task is refused, nothing is printed.
+//! The way is the operator's own: the real plugins (with the ConfigMaps of the files) and the plan. Only what is read and
+//! where it goes differ. All or nothing: while one Task is refused, nothing is printed.
 //!
 //! May touch: files, stdout, stderr. Must not touch: a cluster.
 
@@ -16,8 +16,7 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 
-use kubeopencode_operator::gather::Plugins;
-use kubeopencode_operator::metrics::Metrics;
+use kubeopencode_evaluate::Catalog;
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 
 use crate::args::Render;
@@ -34,11 +33,12 @@ pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
     let objects = Objects::read(&input::documents(&flags.filename)?, &flags.namespace)?;
     let host = PluginHost::new(HostOptions { cache_dir: cache_dir()?, worker: env::current_exe()? })
         .map_err(|error| CliError::Plugins(error.to_string()))?;
+    let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
+    let catalog = Catalog::new(built_in);
     for file in &flags.plugin {
-        component::install(&host, file)?;
+        component::install(&host, &catalog, file)?;
     }
-    let plugins = Plugins { host: &host, metrics: &Metrics::default() };
-    let offline = Offline { plugins, objects: &objects, operator_namespace: &flags.operator_namespace };
+    let offline = Offline { snapshot: catalog.snapshot(), objects: &objects, operator_namespace: &flags.operator_namespace };
     let rendered = crate::runtime()?.block_on(offline.render())?;
     for warning in &rendered.warnings {
         eprintln!("warning: {warning}");

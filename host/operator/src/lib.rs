@@ -1,48 +1,31 @@
-//! The operator: controllers, admission ledger, launch, status, sweep, metrics, leader lease.
+//! The operator: what always runs (probes, metrics) and what runs while it leads (the controllers).
 //!
-//! The way of a Task: watch -> gather (reads) -> evaluate (plugins) -> plan (pure) -> admit (ledger) -> launch (writes)
-//! -> observe (Pod watch) -> finish (status). What is decided is decided in `decide`, `ledger`, `observe`, `status` and
-//! `answers`, from data to data; the other modules do it.
+//! The way of a Task: watch -> evaluate (plugins) -> plan (pure) -> admit (ledger) -> launch (writes) -> observe (Pod
+//! watch) -> end (status). Each folder has one responsibility, and imports run in one direction:
+//! `controller` -> {`task`, `server`} -> `admission` -> `cache` -> `runtime`; a test reads the `use` lines.
 //!
-//! **Invariants.** Only `launch` creates Pods and opens gates. Only `writer` writes Tasks. Only `admission` writes
-//! `Agent.status.admitted`. Nobody reads Secrets.
+//! **Invariants.** Only `task::launch` creates Pods and opens gates. Only `task::writer` writes Tasks. Only `admission`
+//! writes `Agent.status.admitted`. Nobody reads Secrets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Config};
-use kubeopencode_plugin_host::PluginHost;
+use kubeopencode_evaluate::Catalog;
 use tokio_util::sync::CancellationToken;
 
-pub mod admission;
-pub mod answers;
-mod backoff;
-pub mod caches;
-pub mod cleanup;
+mod admission;
+mod cache;
 mod controller;
-pub mod decide;
-mod events;
-pub mod gather;
-mod inspect;
-pub mod launch;
-pub mod lease;
-pub mod ledger;
-pub mod metrics;
-pub mod observe;
-pub mod pods;
-mod reconcile;
-mod remove;
-mod serve;
-pub mod server;
-pub mod status;
-mod sweep;
-pub mod uninstall;
-pub mod view;
-mod wakes;
-mod writer;
-mod written;
+mod runtime;
+mod server;
+mod task;
+
+use runtime::http::{self, Ready};
+use runtime::lease;
+pub use runtime::metrics::Metrics;
+pub use task::uninstall::release_finalizers;
 
 /// What the operator is told at its start.
 #[derive(Clone, Debug)]
@@ -58,22 +41,7 @@ pub struct Options {
     /// Whether to wait for the leader lease.
     pub leader_elect: bool,
     /// The plugins.
-    pub host: Arc<PluginHost>,
-}
-
-/// Whether the operator's caches are filled, or it stands by for the leader.
-#[derive(Clone, Debug, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it is ready.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
+    pub catalog: Arc<Catalog>,
 }
 
 /// Why the operator stopped.
@@ -110,39 +78,48 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     Client::try_from(config)
 }
 
-/// Runs the operator until `shutdown` is cancelled; looks under way are finished and the lease is released.
+/// Runs the operator until `shutdown` is cancelled; reconciliations in flight are finished and the lease is released.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
-    let (ready, metrics) = (Ready::default(), Arc::new(metrics::Metrics::default()));
+    let (ready, metrics) = (Ready::default(), Arc::new(Metrics::default()));
+    tokio::select! {
+        served = always(&options, &ready, &metrics) => served,
+        led = while_leading(&client, &options, &ready, &metrics, &shutdown) => led,
+    }
+}
+
+/// What every replica does, whether it leads or stands by: it answers probes and scrapes. Ends only by an error.
+async fn always(options: &Options, ready: &Ready, metrics: &Arc<Metrics>) -> Result<(), RunError> {
     let probes = async {
         let Some(address) = options.health_address else { return std::future::pending().await };
         let bind = |error| RunError::Bind { flag: "--health-probe-bind-address", address, error };
-        serve::probes(address, ready.clone()).await.map_err(bind)
+        http::probes(address, ready.clone()).await.map_err(bind)
     };
     let scrapes = async {
         let Some(address) = options.metrics_address else { return std::future::pending().await };
         let bind = |error| RunError::Bind { flag: "--metrics-bind-address", address, error };
-        serve::metrics(address, Arc::clone(&metrics)).await.map_err(bind)
+        http::metrics(address, Arc::clone(metrics)).await.map_err(bind)
     };
     tokio::select! {
         served = probes => served,
         served = scrapes => served,
-        led = lead(&client, &options, &ready, &metrics, &shutdown) => led,
     }
 }
 
-async fn lead(
+/// What one replica alone does: the controllers. Waits for the lease first, where there is one.
+async fn while_leading(
     client: &Client,
     options: &Options,
     ready: &Ready,
-    metrics: &Arc<metrics::Metrics>,
+    metrics: &Arc<Metrics>,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
-    let work = || controller::run(client.clone(), options, ready, Arc::clone(metrics), shutdown.clone());
+    let controllers =
+        || controller::run(client.clone(), options, ready, Arc::clone(metrics), shutdown.clone());
     if !options.leader_elect {
-        work().await;
+        controllers().await;
         return Ok(());
     }
     let leader = lease::Leader::new(client.clone(), &options.namespace, &options.identity);
@@ -154,14 +131,14 @@ async fn lead(
             () = leader.acquire() => tracing::info!(identity = options.identity, "leading"),
         }
         let lost = tokio::select! {
-            () = work() => None,
+            () = controllers() => None,
             lost = leader.keep(shutdown) => Some(lost),
         };
         match lost {
             None => break,
             Some(lease::Lost::ToAnother) => return Err(RunError::LeaseLost),
-            Some(lease::Lost::ToNobody) => {
-                tracing::warn!("the operator is being uninstalled, and stands still");
+            Some(lease::Lost::Uninstalling) => {
+                tracing::warn!("the operator is being uninstalled: its controllers are stopped");
             }
         }
     }

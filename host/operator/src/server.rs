@@ -5,7 +5,7 @@
 //! written to the Agent: `serverStatus` and the conditions `ServerReady` and `ServerHealthy`.
 
 mod objects;
-pub mod status;
+pub(crate) mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,43 +15,46 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::ObjectKey;
-use kubeopencode_plan::{Refusal, ServerObjects, build_server};
-use kubeopencode_plugin_host::PluginHost;
+use kubeopencode_evaluate::{Catalog, EvaluateError, evaluate_server};
+use kubeopencode_plan::{Refusal, Resolved, ServerObjects};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::answers::{is_conflict, is_not_found};
-use crate::backoff::Failures;
-use crate::caches::{Caches, key_of};
-use crate::gather::{GatherError, Live, Plugins, gather_server};
-use crate::metrics::Metrics;
-use crate::wakes::look_at_named;
-use objects::{Kept, belongs_to, keep, remove};
+use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::backoff::Failures;
+use crate::cache::Caches;
+use crate::runtime::config_maps::LiveConfigMaps;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::keyed_queue::run_keyed;
+use objects::{Applied, apply, is_owned_by, remove};
 use status::ServerState;
 
 /// Labels of the Deployments of all servers.
 pub(crate) const SERVER_SELECTOR: &str =
     "app.kubernetes.io/name=kubeopencode-server,app.kubernetes.io/managed-by=kubeopencode";
-/// Servers that are looked at at once.
+/// Servers that are reconciled at the same time.
 const CONCURRENCY: usize = 8;
-/// How often all servers are looked at without a cause: the content of ConfigMaps is not watched.
-const ROUND: Duration = Duration::from_secs(600);
-/// Pauses before a look that failed is repeated: the first, and the longest.
+/// How often all servers are reconciled without a cause: the content of ConfigMaps is not watched.
+const RESYNC: Duration = Duration::from_secs(600);
+/// Pauses before a failed reconciliation is repeated: the first, and the longest.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a look at a server ended early.
+/// Why a server could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+enum ServerError {
     /// The Agent makes no sense as a server, or something that it names is missing.
     #[error("{0}")]
     Refused(Refusal),
+    /// A plugin that it needs answers others.
+    #[error("plugin \"{0}\" is busy")]
+    Busy(String),
     /// Kind and name of an object that somebody else has.
     #[error("{0} does not belong to the Agent")]
     NameTaken(String),
@@ -63,55 +66,53 @@ enum LookError {
 /// Keeps the servers of Agents.
 pub(crate) struct Servers {
     /// The API.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The plugins.
-    pub host: Arc<PluginHost>,
+    pub(crate) catalog: Arc<Catalog>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// What the watches show.
-    pub caches: Arc<Caches>,
-    /// The servers' Deployments.
-    pub deployments: Store<Deployment>,
-    /// Looks that failed, in a row.
-    pub failures: Failures<ObjectKey>,
+    pub(crate) caches: Arc<Caches>,
+    /// Failures in a row, by Agent.
+    pub(crate) failures: Failures<ObjectKey>,
 }
 
 impl Servers {
-    /// Looks at the Agents that somebody named, and at all of them now and then, until it is dropped.
-    pub(crate) async fn run(&self, woken: UnboundedReceiver<ObjectKey>) {
-        look_at_named(woken, ROUND, CONCURRENCY, || self.concerned(), |key| self.look(key)).await;
+    /// Reconciles the servers of the Agents in the queue, and all of them now and then, until it is dropped.
+    pub(crate) async fn run(&self, queue: UnboundedReceiver<ObjectKey>) {
+        run_keyed(queue, RESYNC, CONCURRENCY, || self.agents_with_server(), |key| self.reconcile(key)).await;
     }
 
     /// Agents that have a server, or had one.
-    pub(crate) fn concerned(&self) -> Vec<ObjectKey> {
+    pub(crate) fn agents_with_server(&self) -> Vec<ObjectKey> {
         let agents = self.caches.agents.state();
         let agents = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-        agents.filter(|agent| self.has_or_had_server(agent)).map(key_of).collect()
+        agents.filter(|agent| self.has_or_had_server(agent)).map(ObjectKey::of).collect()
     }
 
-    /// One look; how long until the next, if it failed.
-    async fn look(&self, key: ObjectKey) -> Option<Duration> {
-        let looked = match self.caches.agent(&key).filter(|agent| self.has_or_had_server(agent)) {
-            Some(agent) => self.keep_or_remove(&agent).await,
+    /// One reconciliation; how long until the next, if it failed.
+    async fn reconcile(&self, key: ObjectKey) -> Option<Duration> {
+        let result = match self.caches.agent(&key).filter(|agent| self.has_or_had_server(agent)) {
+            Some(agent) => self.apply_or_remove(&agent).await,
             None => Ok(()),
         };
-        let Err(error) = looked else {
+        let Err(error) = result else {
             self.failures.forget(&key);
             return None;
         };
         let pause = self.failures.next(&key).min(MAX_PAUSE);
-        tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date and is tried again");
+        tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date, requeued");
         Some(pause)
     }
 
-    /// What it had is told by its status, and by the Deployment where that could not be written.
+    /// Whether it had one is seen by its status, and by the Deployment where that could not be written.
     fn has_or_had_server(&self, agent: &Agent) -> bool {
         agent.spec.server_config.is_some()
             || agent.status.as_ref().is_some_and(|s| s.server_status.is_some() || !s.conditions.is_empty())
             || self.deployment_of(agent).is_some()
     }
 
-    async fn keep_or_remove(&self, agent: &Agent) -> Result<(), LookError> {
+    async fn apply_or_remove(&self, agent: &Agent) -> Result<(), ServerError> {
         if agent.metadata.deletion_timestamp.is_some() {
             // garbage collection takes what it owns
             return Ok(());
@@ -119,11 +120,11 @@ impl Servers {
         if agent.spec.server_config.is_none() {
             return self.remove(agent).await;
         }
-        match self.keep(agent).await {
+        match self.apply(agent).await {
             Ok(state) => self.write(agent, &state).await,
             Err(error) => {
-                // what is in the way may go, or come; nobody tells
-                if let Some((reason, message)) = told(&error) {
+                // what is in the way may go, or come, without an event
+                if let Some((reason, message)) = user_facing(&error) {
                     let deployment = self.deployment_of(agent);
                     let state = ServerState::held_up(agent, deployment.as_deref(), reason, message);
                     self.write(agent, &state).await?;
@@ -134,20 +135,20 @@ impl Servers {
     }
 
     /// Makes everything as planned and says how it stands.
-    async fn keep(&self, agent: &Agent) -> Result<ServerState, LookError> {
-        let key = key_of(agent);
+    async fn apply(&self, agent: &Agent) -> Result<ServerState, ServerError> {
+        let key = ObjectKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
-        let plugins = Plugins { host: &self.host, metrics: &self.metrics };
-        let gathered = gather_server(plugins, &Live(&self.client), agent, &settings).await;
-        let gathered = gathered.map_err(|error| match error {
-            GatherError::Refused(refusal) | GatherError::Missing(refusal) => LookError::Refused(refusal),
-            GatherError::Api(error) => LookError::Api(error),
+        let run = Resolved::server(agent, &settings).map_err(ServerError::Refused)?;
+        let snapshot = self.catalog.snapshot();
+        let server = evaluate_server(&snapshot, &LiveConfigMaps(&self.client), self.metrics.as_ref(), run);
+        let server = server.await.map_err(|error| match error {
+            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => ServerError::Refused(refusal),
+            EvaluateError::Busy(plugin) => ServerError::Busy(plugin),
+            EvaluateError::Read(error) => ServerError::Api(error),
         })?;
-        let server = build_server(&gathered.resolved, &gathered.contexts, &gathered.command);
-        let server = server.map_err(LookError::Refused)?;
         let before = self.deployment(&key);
-        if let Some(taken) = self.keep_all(agent, &server).await? {
-            return Err(LookError::NameTaken(taken));
+        if let Some(taken) = self.apply_all(agent, &server).await? {
+            return Err(ServerError::NameTaken(taken));
         }
         self.drop_old_config_maps(agent, before.as_deref(), &server).await?;
         Ok(ServerState::of(&key, server.url, &server.digest, self.deployment(&key).as_deref()))
@@ -155,30 +156,30 @@ impl Servers {
 
     /// The Deployment that belongs to this Agent.
     fn deployment_of(&self, agent: &Agent) -> Option<Arc<Deployment>> {
-        self.deployment(&key_of(agent)).filter(|there| belongs_to(there.as_ref(), agent))
+        self.deployment(&ObjectKey::of(agent)).filter(|there| is_owned_by(there.as_ref(), agent))
     }
 
     /// The server's Deployment, as the watch shows it.
     fn deployment(&self, agent: &ObjectKey) -> Option<Arc<Deployment>> {
-        self.deployments.get(&ObjectRef::new(&deployment_name(&agent.name)).within(&agent.namespace))
+        self.caches.deployments.get(&ObjectRef::new(&deployment_name(&agent.name)).within(&agent.namespace))
     }
 
     /// `Some`: this object's name is held by somebody else.
-    async fn keep_all(&self, agent: &Agent, server: &ServerObjects) -> Result<Option<String>, kube::Error> {
+    async fn apply_all(&self, agent: &Agent, server: &ServerObjects) -> Result<Option<String>, kube::Error> {
         for map in &server.config_maps {
-            if let Kept::Taken(name) = keep(&self.client, agent, map, false).await? {
+            if let Applied::Taken(name) = apply(&self.client, agent, map, false).await? {
                 return Ok(Some(name));
             }
         }
-        if let Kept::Taken(name) = keep(&self.client, agent, &server.service, true).await? {
+        if let Applied::Taken(name) = apply(&self.client, agent, &server.service, true).await? {
             return Ok(Some(name));
         }
-        if let Kept::Taken(name) = keep(&self.client, agent, &server.network_policy, true).await? {
+        if let Applied::Taken(name) = apply(&self.client, agent, &server.network_policy, true).await? {
             return Ok(Some(name));
         }
-        match keep(&self.client, agent, &server.deployment, true).await? {
-            Kept::Taken(name) => Ok(Some(name)),
-            Kept::AsPlanned => Ok(None),
+        match apply(&self.client, agent, &server.deployment, true).await? {
+            Applied::Taken(name) => Ok(Some(name)),
+            Applied::AsPlanned => Ok(None),
         }
     }
 
@@ -199,8 +200,8 @@ impl Servers {
     }
 
     /// `serverConfig` is gone: so is the server.
-    async fn remove(&self, agent: &Agent) -> Result<(), LookError> {
-        let key = key_of(agent);
+    async fn remove(&self, agent: &Agent) -> Result<(), ServerError> {
+        let key = ObjectKey::of(agent);
         let (name, deployment) = (deployment_name(&key.name), self.deployment(&key));
         // the Deployment alone knows their names, and goes after them; its Pods have read them already
         for name in deployment.as_deref().map(objects::config_maps_of).unwrap_or_default() {
@@ -216,12 +217,12 @@ impl Servers {
         clippy::disallowed_methods,
         reason = "the only writer of serverStatus and the Agent's conditions"
     )]
-    async fn write(&self, agent: &Agent, state: &ServerState) -> Result<(), LookError> {
+    async fn write(&self, agent: &Agent, state: &ServerState) -> Result<(), ServerError> {
         let status = agent.status.clone().unwrap_or_default();
         let Some(patch) = state.patch(&status, agent.metadata.generation, jiff::Timestamp::now()) else {
             return Ok(());
         };
-        let key = key_of(agent);
+        let key = ObjectKey::of(agent);
         let patch = json!({"metadata": {"uid": agent.uid()}, "status": patch});
         let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -232,21 +233,21 @@ impl Servers {
     }
 }
 
-/// What of a failed look is for the user: reason and message of ServerReady.
-fn told(error: &LookError) -> Option<(Reason, String)> {
+/// What of a failure is for the user: reason and message of ServerReady.
+fn user_facing(error: &ServerError) -> Option<(Reason, String)> {
     match error {
-        LookError::Refused(refusal) => Some((refusal.reason, refusal.message.clone())),
-        LookError::NameTaken(taken) => {
+        ServerError::Refused(refusal) => Some((refusal.reason, refusal.message.clone())),
+        ServerError::NameTaken(taken) => {
             let message = format!(
                 "{taken} exists and does not belong to this Agent; it is left alone: rename the Agent, or remove that object"
             );
             Some((Reason::NameConflict, message))
         }
-        LookError::Api(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+        ServerError::Api(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
             let message = format!("the API server refused an object of the server: {}", status.message);
             Some((Reason::DeploymentNotReady, message))
         }
-        LookError::Api(_) => None,
+        ServerError::Api(_) | ServerError::Busy(_) => None,
     }
 }
 
@@ -256,7 +257,7 @@ fn deployment_name(agent: &str) -> String {
 }
 
 /// The Agent that a Deployment of a server belongs to.
-pub(crate) fn agent_of(deployment: &Deployment) -> Option<ObjectKey> {
+pub(crate) fn server_agent(deployment: &Deployment) -> Option<ObjectKey> {
     let agent = deployment.labels().get(AGENT_LABEL)?;
     let owner = deployment.owner_references().iter().find(|owner| owner.kind == "Agent");
     let name = owner.map_or(agent, |owner| &owner.name);

@@ -2,7 +2,7 @@
 //!
 //! May touch: words. Must not touch: the decision whether waiting may help, which is the operator's.
 
-use kubeopencode_api::condition::{ConditionType, Reason};
+use kubeopencode_api::condition::{TaskCondition, Reason};
 use kubeopencode_api::names::ObjectKey;
 
 /// Why a Task cannot go on as it is: what stands in its conditions.
@@ -10,7 +10,7 @@ use kubeopencode_api::names::ObjectKey;
 #[error("{message}")]
 pub struct Refusal {
     /// The condition that becomes False.
-    pub condition: ConditionType,
+    pub condition: TaskCondition,
     /// Its reason.
     pub reason: Reason,
     /// Its message: object, field and remedy.
@@ -20,7 +20,7 @@ pub struct Refusal {
 impl Refusal {
     /// The Agent is missing, or this Task must not use it.
     pub fn agent(message: impl Into<String>) -> Self {
-        Self { condition: ConditionType::Accepted, reason: Reason::AgentError, message: message.into() }
+        Self { condition: TaskCondition::Accepted, reason: Reason::AgentError, message: message.into() }
     }
 
     /// There is no such Agent.
@@ -33,23 +33,23 @@ impl Refusal {
 
     /// The spec of Task or Agent makes no sense.
     pub fn invalid_config(message: impl Into<String>) -> Self {
-        Self { condition: ConditionType::Accepted, reason: Reason::InvalidConfig, message: message.into() }
+        Self { condition: TaskCondition::Accepted, reason: Reason::InvalidConfig, message: message.into() }
     }
 
     /// A context cannot be resolved.
     pub fn context(message: impl Into<String>) -> Self {
-        Self { condition: ConditionType::Contexts, reason: Reason::ContextError, message: message.into() }
+        Self { condition: TaskCondition::Contexts, reason: Reason::ContextError, message: message.into() }
     }
 
     /// A plugin is missing, failed, or asked for what it must not have.
     pub fn plugin(message: impl Into<String>) -> Self {
-        Self { condition: ConditionType::Contexts, reason: Reason::PluginError, message: message.into() }
+        Self { condition: TaskCondition::Contexts, reason: Reason::PluginError, message: message.into() }
     }
 
     /// The command builder asked for what it must not have.
     pub(crate) fn builder(name: &str, message: impl std::fmt::Display) -> Self {
         Self {
-            condition: ConditionType::Ready,
+            condition: TaskCondition::Ready,
             reason: Reason::PluginError,
             message: format!("command builder \"{name}\": {message}"),
         }

@@ -116,9 +116,6 @@ pub enum LoadError {
     /// Its JSON Schema breaks a rule.
     #[error("the plugin's config-schema is not usable: {0}")]
     Schema(String),
-    /// A built-in plugin has the name.
-    #[error("the name {0:?} belongs to a built-in plugin; give the plugin another name")]
-    BuiltInName(String),
     /// Not the plugin's fault: worth another try.
     #[error("{0}")]
     Host(String),
@@ -134,7 +131,6 @@ impl LoadError {
             Self::Invalid(_) | Self::TooExpensive { .. } => "compile",
             Self::WrongWorld { .. } => "link",
             Self::Describe(_) | Self::Descriptor(_) | Self::Schema(_) => "describe",
-            Self::BuiltInName(_) => "install",
             Self::Host(_) => "host",
         }
     }
@@ -212,12 +208,6 @@ pub enum CallError {
         /// Bytes that are allowed.
         limit: usize,
     },
-    /// Was to be given more than an item may read.
-    #[error("the plugin asked for more than {limit} bytes of input")]
-    InputTooLarge {
-        /// Bytes that are allowed.
-        limit: usize,
-    },
     /// Answered with an extension that this version does not know.
     #[error("the plugin's output was refused: it uses extension {0:?}, which this version does not have")]
     UnknownExtension(String),
@@ -243,7 +233,6 @@ pub fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
         Err(CallError::OutOfMemory { .. }) => "memory",
         Err(CallError::LogFlood { .. }) => "log",
         Err(CallError::OutputTooLarge { .. }) => "output",
-        Err(CallError::InputTooLarge { .. }) => "input",
         Err(CallError::UnknownExtension(_)) => "extension",
         Err(CallError::NoSuchFunction(_)) => "function",
     }

@@ -4,8 +4,8 @@
 //! compiled by a child process with limits of its own (`compile`, `worker`), linked against nothing but a bounded
 //! `log` (`sandbox`), asked once for its descriptor, whose JSON Schema is checked before it is used (`schema`).
 //! Each call of a [`Plugin`] is a fresh instance with fuel, a clock, memory and output caps, so that no call sees
-//! another and a bad plugin fails its own calls and nothing else; only a few run at the same time (`gate`). Everything
-//! here blocks, and everything public is `Send + Sync`: a call takes some ten microseconds, seconds when the plugin
+//! another and a bad plugin fails its own calls and nothing else; how many run at the same time is the caller's to bound.
+//! Everything here blocks, and everything public is `Send + Sync`: a call takes some ten microseconds, seconds when the plugin
 //! hangs, and a load up to seconds. An async caller calls from a thread that may block.
 //!
 //! May touch: wasmtime, the cache directory, the compile worker's process.
@@ -19,7 +19,6 @@ mod convert;
 mod descriptor;
 mod engine;
 mod error;
-mod gate;
 mod host;
 mod limits;
 mod plugin;

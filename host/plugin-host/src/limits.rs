@@ -22,11 +22,6 @@ pub(crate) const LOG_BYTES: usize = 8 * KIB;
 pub(crate) const LOG_CALLS: usize = 4096;
 /// Stack of a plugin, in bytes.
 pub(crate) const STACK: usize = 512 * KIB;
-/// Calls that run at the same time: a call without fault takes some ten microseconds, so these few are plenty, and
-/// faulty ones together stay below 256 MiB.
-pub(crate) const CALLS: usize = 4;
-/// Calls of one plugin that run at the same time.
-pub(crate) const CALLS_OF_ONE: usize = 2;
 /// How often the clock of running calls ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 

@@ -1,12 +1,12 @@
 //! A loaded plugin: code, descriptor and schema of one digest. Immutable; a reload makes another one.
 //!
-//! May touch: one plugin and one call at a time. Must not touch: the registry, the cache.
+//! May touch: one plugin and one call at a time. Must not touch: the cache.
 
 use std::fmt;
 
 use kubeopencode_api::plugin::{
-    BuildRequest, CommandPlan, Descriptor, EvaluateRequest, Kind, MAX_INPUT_BYTES, Outcome, PluginError,
-    Resolved, ServeRequest, ServerPlan,
+    BuildRequest, CommandPlan, Descriptor, EvaluateRequest, Kind, Outcome, PluginError, ServeRequest,
+    ServerPlan,
 };
 use serde_json::Value;
 use wasmtime::component::{Component, Linker};
@@ -14,7 +14,6 @@ use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
 use crate::error::{CallError, LoadError, PayloadError, quote};
-use crate::gate::{PluginGate, SharedGate};
 use crate::limits::{LimitClass, OUTPUT};
 use crate::sandbox::{self, Call};
 use crate::schema::Schema;
@@ -26,7 +25,6 @@ pub struct Plugin {
     digest: String,
     class: LimitClass,
     engine: Engine,
-    gate: PluginGate,
     code: Code,
     descriptor: Descriptor,
     schema: Schema,
@@ -44,7 +42,6 @@ enum Code {
 impl Plugin {
     pub(crate) fn new(
         linker: &Linker<Call>,
-        shared: &SharedGate,
         component: &Component,
         sha256: &str,
         kind: Kind,
@@ -53,7 +50,6 @@ impl Plugin {
         let engine = linker.engine().clone();
         let code = Code::link(linker, component, kind)?;
         let digest = format!("sha256:{sha256}");
-        let gate = PluginGate::new(shared);
         let describe = |store: &mut Store<Call>| match &code {
             Code::ContextType(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
@@ -64,11 +60,9 @@ impl Plugin {
                 instance.kubeopencode_plugin_command_builder().call_describe(store)
             }
         };
-        let raw = gate
-            .pass(|| sandbox::run(&engine, class.limits(), &digest, describe))
-            .map_err(LoadError::Describe)?;
+        let raw = sandbox::run(&engine, class.limits(), &digest, describe).map_err(LoadError::Describe)?;
         let (descriptor, schema) = descriptor::check(raw)?;
-        Ok(Self { digest, class, engine, gate, code, descriptor, schema })
+        Ok(Self { digest, class, engine, code, descriptor, schema })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -109,9 +103,6 @@ impl Plugin {
     pub fn evaluate(&self, request: &EvaluateRequest) -> Result<Outcome, CallError> {
         let Code::ContextType(pre) = &self.code else { return Err(CallError::NoSuchFunction("evaluate")) };
         let payload = self.schema.check(&request.payload).map_err(|error| self.mismatch(error))?;
-        if request.inputs.iter().map(|input| input_bytes(&input.value)).sum::<usize>() > MAX_INPUT_BYTES {
-            return Err(CallError::InputTooLarge { limit: MAX_INPUT_BYTES });
-        }
         let request = convert::request(request, payload);
         let result = self.run(|store| {
             let instance = pre.instantiate(&mut *store)?;
@@ -156,7 +147,7 @@ impl Plugin {
     }
 
     fn run<R>(&self, call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>) -> Result<R, CallError> {
-        self.gate.pass(|| sandbox::run(&self.engine, self.class.limits(), &self.descriptor.name, call))
+        sandbox::run(&self.engine, self.class.limits(), &self.descriptor.name, call)
     }
 
     fn check_config(&self, config: Option<&str>) -> Result<(), CallError> {
@@ -220,13 +211,5 @@ fn answer<A: Answer>(result: Result<A, PluginError>) -> Result<A, CallError> {
     match answer.unknown_extension() {
         Some(kind) => Err(CallError::UnknownExtension(quote(kind))),
         None => Ok(answer),
-    }
-}
-
-fn input_bytes(value: &Resolved) -> usize {
-    match value {
-        Resolved::Missing => 0,
-        Resolved::ConfigMap(entries) => entries.iter().map(|e| e.key.len() + e.value.len()).sum(),
-        Resolved::Extended(json) => json.len(),
     }
 }

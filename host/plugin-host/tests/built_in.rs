@@ -12,7 +12,7 @@ mod common;
 use std::thread;
 
 use common::items::Items;
-use common::{assert_others_work, build_request, host, inline, ready, request};
+use common::{assert_others_work, build_request, command_builder, context_type, host, inline, ready, request};
 use kubeopencode_api::plugin::{
     Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES,
     Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools,
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 #[test]
 fn they_say_who_they_are_and_what_they_may_want() {
     for name in ["ConfigMap", "File", "Git", "Runtime", "Text", "URL"] {
-        let plugin = host().context_type(name).unwrap();
+        let plugin = context_type(name);
         let descriptor = plugin.descriptor();
         assert_eq!((plugin.kind(), descriptor.name.as_str()), (Kind::ContextType, name));
         assert!(plugin.digest().starts_with("sha256:") && plugin.digest().len() == 71);
@@ -34,9 +34,8 @@ fn they_say_who_they_are_and_what_they_may_want() {
         assert_eq!(descriptor.capabilities, granted.capabilities, "{name}");
         assert_eq!(secret_fields(&descriptor.config_schema), granted.secret_fields, "{name}");
     }
-    let opencode = host().command_builder("opencode").unwrap();
+    let opencode = command_builder("opencode");
     assert!(opencode.has_server());
-    assert!(host().context_type("opencode").is_none() && host().command_builder("Text").is_none());
 }
 
 /// Pointers into the payload to the properties that a schema marks as names of Secrets.
@@ -53,7 +52,7 @@ fn secret_fields(schema: &Value) -> Vec<String> {
 
 #[test]
 fn a_text_is_handed_over_as_written() {
-    let text = host().context_type("Text").unwrap();
+    let text = context_type("Text");
     for words in ["", "Use tabs.\n", "</context> \u{0} 日本"] {
         assert_eq!(text.evaluate(&request(words)).unwrap(), inline(words));
     }
@@ -61,7 +60,7 @@ fn a_text_is_handed_over_as_written() {
 
 #[test]
 fn a_payload_that_does_not_fit_is_the_users_to_change() {
-    let config_map = host().context_type("ConfigMap").unwrap();
+    let config_map = context_type("ConfigMap");
     let error = config_map.evaluate(&request(json!({"name": "rules", "keys": 1}))).unwrap_err();
     let CallError::Plugin(PluginError { kind, message, field }) = error else { panic!("{error:?}") };
     assert_eq!((kind, field.as_deref()), (ErrorKind::InvalidConfig, Some("")));
@@ -74,7 +73,7 @@ fn a_payload_that_does_not_fit_is_the_users_to_change() {
 
 #[test]
 fn a_config_map_is_asked_for_and_then_laid_out() {
-    let plugin = host().context_type("ConfigMap").unwrap();
+    let plugin = context_type("ConfigMap");
     let mut request = request(json!({"name": "rules"}));
     let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
     assert_eq!(plugin.evaluate(&request).unwrap(), Outcome::Needs(vec![need]));
@@ -100,16 +99,13 @@ fn a_config_map_is_asked_for_and_then_laid_out() {
 }
 
 #[test]
-fn a_config_map_as_large_as_they_get_passes_and_a_larger_one_is_refused() {
-    let plugin = host().context_type("ConfigMap").unwrap();
+fn a_config_map_as_large_as_they_get_passes() {
+    let plugin = context_type("ConfigMap");
     let mut request = request(json!({"name": "rules", "key": "k"}));
-    let mut answer = |bytes: usize| {
-        let entries = vec![Entry { key: "k".into(), value: vec![b'x'; bytes] }];
-        request.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
-        plugin.evaluate(&request)
-    };
-    assert_eq!(answer(MAX_INPUT_BYTES - 1).unwrap(), inline(&"x".repeat(MAX_INPUT_BYTES - 1)));
-    assert_eq!(answer(MAX_INPUT_BYTES), Err(CallError::InputTooLarge { limit: MAX_INPUT_BYTES }));
+    let bytes = MAX_INPUT_BYTES - 1;
+    let entries = vec![Entry { key: "k".into(), value: vec![b'x'; bytes] }];
+    request.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
+    assert_eq!(plugin.evaluate(&request).unwrap(), inline(&"x".repeat(bytes)));
 }
 
 #[test]
@@ -126,7 +122,7 @@ fn git_and_url_fill_in_what_is_left_out() {
         credentials: Some("git".into()),
         path: "repo".into(),
     };
-    assert_eq!(host().context_type("Git").unwrap().evaluate(&item).unwrap(), ready(Action::FetchGit(clone)));
+    assert_eq!(context_type("Git").evaluate(&item).unwrap(), ready(Action::FetchGit(clone)));
 
     item.payload = json!({"source": "https://files.example/a", "headers": {"B": "2", "A": "1"}});
     item.file_mode = Some(0o400);
@@ -142,7 +138,7 @@ fn git_and_url_fill_in_what_is_left_out() {
         mode: Some(0o400),
     };
     assert_eq!(
-        host().context_type("URL").unwrap().evaluate(&item).unwrap(),
+        context_type("URL").evaluate(&item).unwrap(),
         ready(Action::FetchUrl(download))
     );
 }
@@ -154,7 +150,7 @@ fn git_and_url_have_to_go_somewhere() {
         ("URL", json!({"source": "https://a/b"}), "url context requires mountPath to be specified"),
     ] {
         let CallError::Plugin(error) =
-            host().context_type(name).unwrap().evaluate(&request(payload)).unwrap_err()
+            context_type(name).evaluate(&request(payload)).unwrap_err()
         else {
             panic!()
         };
@@ -186,7 +182,7 @@ fn payloads_out_of_range_are_told_where() {
             "/source/configMapKeyRef",
         ),
     ] {
-        let error = host().context_type(name).unwrap().check_payload(&payload).unwrap_err();
+        let error = context_type(name).check_payload(&payload).unwrap_err();
         assert_eq!(error.field, field, "{name} {payload}: {error}");
     }
 }
@@ -195,7 +191,7 @@ fn payloads_out_of_range_are_told_where() {
 fn runtime_is_about_this_place_wherever_it_is_mounted() {
     let mut item = request(json!({}));
     item.mount_path = Some("ignored".into());
-    let Outcome::Ready(plan) = host().context_type("Runtime").unwrap().evaluate(&item).unwrap() else {
+    let Outcome::Ready(plan) = context_type("Runtime").evaluate(&item).unwrap() else {
         panic!()
     };
     let [Action::Inline(text)] = &plan.actions[..] else { panic!("{plan:?}") };
@@ -208,7 +204,7 @@ fn runtime_is_about_this_place_wherever_it_is_mounted() {
 
 #[test]
 fn a_file_is_a_text_a_config_maps_key_or_a_secrets() {
-    let file = host().context_type("File").unwrap();
+    let file = context_type("File");
     let item = |source: Value| request(json!({"name": "notes.md", "source": source}));
     assert_eq!(file.evaluate(&item(json!({"inline": "a"}))).unwrap(), inline("a"));
     let secret = SecretKey { name: "keys".into(), key: "ssh".into(), optional: false };
@@ -251,13 +247,13 @@ fn the_plan_validator_takes_what_they_answer() {
     ]));
     for i in 0..items.len() {
         let type_ = items.type_of(i);
-        items.plan(i, &host().context_type(type_).unwrap(), &Granted::builtin(type_)).unwrap();
+        items.plan(i, &context_type(type_), &Granted::builtin(type_)).unwrap();
     }
 }
 
 #[test]
 fn opencode_runs_with_config_context_and_a_reader_that_the_pod_understands() {
-    let opencode = host().command_builder("opencode").unwrap();
+    let opencode = command_builder("opencode");
     let plan = opencode.build(&build_request()).unwrap();
     let command = "exec /tools/kubeopencode agent-run -- /tools/opencode run < /workspace/task.md";
     assert_eq!(plan.command, ["sh", "-c", command]);
@@ -299,16 +295,16 @@ fn opencode_serves() {
         config_path: None,
         extensions: vec![],
     };
-    let plan = host().command_builder("opencode").unwrap().serve(&request).unwrap();
+    let plan = command_builder("opencode").serve(&request).unwrap();
     assert_eq!(plan.command.command, ["sh", "-c", "/tools/opencode serve --port 4096 --hostname 0.0.0.0"]);
     assert_eq!(plan.health_path.as_deref(), Some("/session/status"));
 }
 
 #[test]
 fn kinds_are_not_mixed_up() {
-    let text = host().context_type("Text").unwrap();
+    let text = context_type("Text");
     assert_eq!(text.build(&build_request()), Err(CallError::NoSuchFunction("build")));
-    let opencode = host().command_builder("opencode").unwrap();
+    let opencode = command_builder("opencode");
     assert_eq!(opencode.evaluate(&request("x")), Err(CallError::NoSuchFunction("evaluate")));
 }
 

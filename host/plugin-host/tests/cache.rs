@@ -105,25 +105,3 @@ fn the_worker_gets_no_environment_and_is_not_asked_twice_about_what_it_refused()
     assert_eq!(load(), error);
     assert_eq!(fs::read_to_string(dir.path().join("worker.sh.calls")).unwrap(), "called\n");
 }
-
-#[test]
-fn plugins_come_and_go_but_the_built_in_ones_stay() {
-    let dir = copy();
-    let host = open(dir.path(), &worker()).unwrap();
-    let load = |name| {
-        let component = Guest { name, ..Guest::default() }.component();
-        host.load(&component, Kind::ContextType, LimitClass::Default).unwrap()
-    };
-    let jira = load("Jira");
-    assert!(host.context_type("Jira").is_none(), "loaded is not installed");
-    host.install(jira.clone()).unwrap();
-    let installed = host.context_type("Jira").unwrap();
-    assert_eq!(installed.digest(), jira.digest());
-    host.remove(Kind::ContextType, "Jira");
-    assert!(host.context_type("Jira").is_none());
-    assert_eq!(installed.evaluate(&request("x")).unwrap(), inline("hello"));
-
-    assert_eq!(host.install(load("Text")), Err(LoadError::BuiltInName("Text".into())));
-    host.remove(Kind::ContextType, "Text");
-    assert_others_work(&host);
-}

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::Phase;
-use kubeopencode_operator::uninstall::release_finalizers;
+use kubeopencode_operator::release_finalizers;
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::{Stage, TEAM};

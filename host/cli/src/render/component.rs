@@ -1,26 +1,27 @@
 //! `--plugin FILE`: a component, compressed or not, installed under the name that it gives itself.
 //!
-//! May touch: the file and the plugin host. Must not touch: grants; it gets what a plugin from a ConfigMap gets.
+//! May touch: the file, the plugin host, the catalog. It gets the grants of a plugin from a ConfigMap: none.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use kubeopencode_evaluate::Catalog;
+use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{Kind, LimitClass, LoadError, PluginHost};
 
 use crate::error::CliError;
 
 /// Most bytes that are read: those of the larger class and one, by which the host sees that it is too much.
-const MOST_BYTES: u64 = (32 << 20) + 1;
+const MAX_BYTES: u64 = (32 << 20) + 1;
 
 /// Loads and installs the component of a file.
 ///
 /// # Errors
 /// A file that cannot be read, and why it is no plugin.
-pub(super) fn install(host: &PluginHost, path: &Path) -> Result<(), CliError> {
+pub(super) fn install(host: &PluginHost, catalog: &Catalog, path: &Path) -> Result<(), CliError> {
     let bytes = read(path).map_err(|error| CliError::Read { path: path.to_owned(), error })?;
-    let refuse =
-        |error: LoadError| CliError::Object { place: path.display().to_string(), problem: error.to_string() };
+    let refuse = |problem: String| CliError::Object { place: path.display().to_string(), problem };
     let load = |class| match host.load(&bytes, Kind::ContextType, class) {
         Err(error @ LoadError::WrongWorld { .. }) => {
             host.load(&bytes, Kind::CommandBuilder, class).map_err(|_| error)
@@ -32,7 +33,8 @@ pub(super) fn install(host: &PluginHost, path: &Path) -> Result<(), CliError> {
         Err(LoadError::TooLarge { .. } | LoadError::TooExpensive { .. }) => load(LimitClass::Large),
         loaded => loaded,
     };
-    plugin.and_then(|plugin| host.install(plugin)).map_err(refuse)
+    let plugin = plugin.map_err(|error| refuse(error.to_string()))?;
+    catalog.install(plugin, Granted::none()).map_err(|error| refuse(error.to_string()))
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -43,6 +45,6 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         _ => Box::new(file),
     };
     let mut bytes = Vec::new();
-    decoded.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    decoded.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

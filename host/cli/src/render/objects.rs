@@ -11,7 +11,7 @@ use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
 use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
-use kubeopencode_operator::caches::key_of;
+
 use kubeopencode_plan::{is_namespace_name, is_object_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Objects {
 
     /// The Agent of this key.
     pub(super) fn agent(&self, key: &ObjectKey) -> Option<&Agent> {
-        let found = self.agents.iter().find(|(_, agent)| key_of(agent) == *key);
+        let found = self.agents.iter().find(|(_, agent)| ObjectKey::of(agent) == *key);
         found.map(|(_, agent)| agent)
     }
 
@@ -117,7 +117,7 @@ impl Objects {
 
     /// Its key, if no other document has it.
     fn first<K: Resource>(&mut self, kind: &str, object: &K, place: &str) -> Result<ObjectKey, CliError> {
-        let key = key_of(object);
+        let key = ObjectKey::of(object);
         match self.seen.insert((kind.to_owned(), key.clone()), place.to_owned()) {
             None => Ok(key),
             Some(other) => Err(refuse(place, format!("the same object stands in {other}: remove one"))),

@@ -1,14 +1,16 @@
 //! From the objects of the files to those that the operator would make.
 //!
-//! May touch: the operator's own gather and the plan. Must not touch: how an object is read or printed.
+//! May touch: the operator's own evaluation and the plan. Must not touch: how an object is read or printed.
+
+use std::convert::Infallible;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::{Naming, ObjectKey};
+use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
-use kubeopencode_operator::gather::{ConfigMaps, GatherError, Plugins, gather, gather_server};
-use kubeopencode_plan::{ExecutionPlan, Refusal, ServerObjects, Settings, agent_key, build, build_server};
+use kubeopencode_evaluate::{ConfigMapReader, EvaluateError, Planned, Snapshot, evaluate, evaluate_server};
+use kubeopencode_plan::{Refusal, Resolved, ServerObjects, Settings, agent_key};
 
 use super::objects::Objects;
 use super::yaml::document;
@@ -23,13 +25,15 @@ pub(super) struct Rendered {
 
 /// The operator without a cluster.
 pub(super) struct Offline<'a> {
-    pub(super) plugins: Plugins<'a>,
+    pub(super) snapshot: Snapshot,
     pub(super) objects: &'a Objects,
     pub(super) operator_namespace: &'a str,
 }
 
-impl ConfigMaps for Objects {
-    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, kube::Error> {
+impl ConfigMapReader for Objects {
+    type Error = Infallible;
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, Infallible> {
         Ok(self.config_maps.get(key).cloned())
     }
 }
@@ -60,7 +64,8 @@ impl Offline<'_> {
         }
         for (place, task) in &self.objects.tasks {
             match self.plan(task).await {
-                Ok(plan) => {
+                Ok(planned) => {
+                    let plan = planned.plain();
                     for map in &plan.config_maps {
                         rendered.documents.push(document(map)?);
                     }
@@ -73,19 +78,18 @@ impl Offline<'_> {
         if refused.is_empty() { Ok(rendered) } else { Err(CliError::Refused(refused)) }
     }
 
-    async fn plan(&self, task: &Task) -> Result<ExecutionPlan, Refusal> {
+    async fn plan(&self, task: &Task) -> Result<Planned, Refusal> {
         let key = agent_key(task)?;
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
-        let gathered = gather(self.plugins, self.objects, task, agent, &settings).await.map_err(refusal)?;
-        build(&gathered.resolved, &gathered.contexts, &gathered.command, Naming::Plain)
+        let run = Resolved::new(task, agent, &settings)?;
+        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 
     async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
-        let settings = self.settings(namespace, namespace);
-        let gathered = gather_server(self.plugins, self.objects, agent, &settings).await.map_err(refusal)?;
-        build_server(&gathered.resolved, &gathered.contexts, &gathered.command)
+        let run = Resolved::server(agent, &self.settings(namespace, namespace))?;
+        evaluate_server(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 
     fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
@@ -102,9 +106,9 @@ impl Rendered {
 }
 
 /// Nothing comes later here: what is missing is refused.
-fn refusal(error: GatherError) -> Refusal {
+fn refusal(error: EvaluateError<Infallible>) -> Refusal {
     match error {
-        GatherError::Refused(refusal) | GatherError::Missing(refusal) => refusal,
-        GatherError::Api(error) => Refusal::context(error.to_string()),
+        EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => refusal,
+        EvaluateError::Busy(_) => Refusal::plugin(error.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! Objects of a server: made once, kept as planned, removed; only where they belong to the Agent.
+//! Objects of a server: created, applied, removed; only where the Agent owns them.
 
 use std::fmt::Debug;
 
@@ -11,14 +11,14 @@ use kubeopencode_api::literals::CONTEXT_FILES_VOLUME;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::answers::{is_conflict, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_not_found};
 
 /// Who the API server sees as the writer of these objects' fields.
 const FIELD_MANAGER: &str = "kubeopencode";
 
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum Applied {
     /// It is there as planned.
     AsPlanned,
     /// Its name is held by an object that does not belong to the Agent: kind and name.
@@ -34,12 +34,12 @@ pub(crate) enum Kept {
 ///
 /// # Errors
 /// When the API server does not answer or refuses.
-pub(crate) async fn keep<K>(
+pub(crate) async fn apply<K>(
     client: &Client,
     agent: &Agent,
     planned: &K,
     mutable: bool,
-) -> Result<Kept, kube::Error>
+) -> Result<Applied, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -49,8 +49,8 @@ where
 {
     let (api, name) = (api::<K>(client, agent), planned.name_any());
     let there = api.get_metadata_opt(&name).await?;
-    if there.as_ref().is_some_and(|there| !belongs_to(there, agent)) {
-        return Ok(Kept::Taken(format!("{} \"{name}\"", K::kind(&()))));
+    if there.as_ref().is_some_and(|there| !is_owned_by(there, agent)) {
+        return Ok(Applied::Taken(format!("{} \"{name}\"", K::kind(&()))));
     }
     match there {
         None if !mutable => drop(api.create(&PostParams::default(), planned).await?),
@@ -63,7 +63,7 @@ where
             api.patch(&name, &params, &Patch::Apply(&planned)).await?;
         }
     }
-    Ok(Kept::AsPlanned)
+    Ok(Applied::AsPlanned)
 }
 
 /// Deletes an object of the Agent in the background; one of somebody else stays.
@@ -76,7 +76,7 @@ where
 {
     let api = api::<K>(client, agent);
     let there = api.get_metadata_opt(name).await?;
-    let Some(there) = there.filter(|there| belongs_to(there, agent)) else { return Ok(()) };
+    let Some(there) = there.filter(|there| is_owned_by(there, agent)) else { return Ok(()) };
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: there.uid(), resource_version: None }),
         propagation_policy: Some(PropagationPolicy::Background),
@@ -88,8 +88,8 @@ where
     }
 }
 
-/// Whether an object is the Agent's own.
-pub(crate) fn belongs_to(there: &impl ResourceExt, agent: &Agent) -> bool {
+/// Whether the Agent owns an object.
+pub(crate) fn is_owned_by(there: &impl ResourceExt, agent: &Agent) -> bool {
     there.owner_references().iter().any(|owner| Some(&owner.uid) == agent.metadata.uid.as_ref())
 }
 

@@ -4,29 +4,29 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use kubeopencode_api::agent::{Agent, AgentStatus, ServerStatus};
-use kubeopencode_api::condition::{self, ConditionType, Is, Reason};
+use kubeopencode_api::condition::{AgentCondition, ConditionStatus, Conditions, Reason};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
 use kubeopencode_api::names::ObjectKey;
 use serde_json::{Value, json};
 
 /// How a server stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerState {
+pub(crate) struct ServerState {
     /// Names and address, as soon as the objects are there; `None` while they are not.
     server: Option<ServerStatus>,
     /// What the conditions say: none for an Agent without a server.
-    conditions: Vec<(ConditionType, Is, Reason, String)>,
+    conditions: Vec<(AgentCondition, ConditionStatus, Reason, String)>,
 }
 
 impl ServerState {
     /// The Agent has no server (any more).
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { server: None, conditions: Vec::new() }
     }
 
     /// Both objects are there, brought to the plan of this digest; the Deployment as the watch shows it, which may still
     /// be the one before.
-    pub fn of(agent: &ObjectKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
+    pub(crate) fn of(agent: &ObjectKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
         let name = super::deployment_name(&agent.name);
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         let ready = deployment.map_or(0, ready_replicas);
@@ -47,8 +47,8 @@ impl ServerState {
         let failing = why_not(deployment);
         let ready_condition = if current && updated && ready > 0 {
             (
-                ConditionType::ServerReady,
-                Is::True,
+                AgentCondition::ServerReady,
+                ConditionStatus::True,
                 Reason::DeploymentReady,
                 format!("Deployment \"{name}\" is ready"),
             )
@@ -57,17 +57,17 @@ impl ServerState {
                 Some(why) => format!("Deployment \"{name}\" is not ready: {why}"),
                 None => format!("Deployment \"{name}\" is not ready yet"),
             };
-            (ConditionType::ServerReady, Is::False, Reason::DeploymentNotReady, message)
+            (AgentCondition::ServerReady, ConditionStatus::False, Reason::DeploymentNotReady, message)
         };
         Self { server: Some(server), conditions: vec![ready_condition, healthy(deployment)] }
     }
 
     /// It cannot be brought to what the Agent says. What there is of it goes on as it was.
-    pub fn held_up(agent: &Agent, deployment: Option<&Deployment>, reason: Reason, message: String) -> Self {
+    pub(crate) fn held_up(agent: &Agent, deployment: Option<&Deployment>, reason: Reason, message: String) -> Self {
         let (server, message, healthy) = match deployment {
             None => {
                 let words = "There is no server".to_owned();
-                let unhealthy = (ConditionType::ServerHealthy, Is::False, Reason::DeploymentUnhealthy, words);
+                let unhealthy = (AgentCondition::ServerHealthy, ConditionStatus::False, Reason::DeploymentUnhealthy, words);
                 (None, message, unhealthy)
             }
             Some(deployment) => {
@@ -78,17 +78,18 @@ impl ServerState {
                 (server, message, healthy(Some(deployment)))
             }
         };
-        Self { server, conditions: vec![(ConditionType::ServerReady, Is::False, reason, message), healthy] }
+        Self { server, conditions: vec![(AgentCondition::ServerReady, ConditionStatus::False, reason, message), healthy] }
     }
 
     /// The merge patch of `status` that says so, or `None` where it says so already.
-    pub fn patch(&self, status: &AgentStatus, generation: Option<i64>, now: Timestamp) -> Option<Value> {
+    pub(crate) fn patch(&self, status: &AgentStatus, generation: Option<i64>, now: Timestamp) -> Option<Value> {
         let mut conditions = status.conditions.clone();
         if self.conditions.is_empty() {
             conditions.clear();
         }
-        for (type_, is, reason, message) in &self.conditions {
-            condition::set(&mut conditions, *type_, *is, *reason, message, generation, now);
+        let mut builder = Conditions::new(&mut conditions, generation, now);
+        for (type_, status, reason, message) in &self.conditions {
+            builder.set(*type_, *status, *reason, message);
         }
         if conditions == status.conditions && self.server == status.server_status {
             return None;
@@ -103,17 +104,17 @@ fn ready_replicas(deployment: &Deployment) -> i32 {
 }
 
 /// The condition ServerHealthy: while a server starts nobody knows yet.
-fn healthy(deployment: Option<&Deployment>) -> (ConditionType, Is, Reason, String) {
+fn healthy(deployment: Option<&Deployment>) -> (AgentCondition, ConditionStatus, Reason, String) {
     let (is, reason, message) = match deployment {
         Some(deployment) if ready_replicas(deployment) > 0 => {
-            (Is::True, Reason::DeploymentHealthy, "The server answers its probes")
+            (ConditionStatus::True, Reason::DeploymentHealthy, "The server answers its probes")
         }
         _ => {
-            let is = if starts(deployment) { Is::Unknown } else { Is::False };
+            let is = if starts(deployment) { ConditionStatus::Unknown } else { ConditionStatus::False };
             (is, Reason::DeploymentUnhealthy, "No server answers its probes")
         }
     };
-    (ConditionType::ServerHealthy, is, reason, message.to_owned())
+    (AgentCondition::ServerHealthy, is, reason, message.to_owned())
 }
 
 /// Whether the newest Pod is on its way, for the first time.
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn said(state: &ServerState) -> Vec<String> {
-        let text = |(type_, is, reason, message): &(ConditionType, Is, Reason, String)| {
+        let text = |(type_, is, reason, message): &(AgentCondition, ConditionStatus, Reason, String)| {
             format!("{type_}={is:?} {reason}: {message}")
         };
         state.conditions.iter().map(text).collect()

@@ -6,7 +6,7 @@ pub(crate) mod guests;
 pub(crate) mod items;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kubeopencode_api::plugin::{
     Action, BuildRequest, EvaluateRequest, Kind, Mode, Origin, Outcome, Plan, TaskView,
@@ -26,6 +26,23 @@ pub(crate) fn host() -> &'static PluginHost {
         let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
         PluginHost::new(HostOptions { cache_dir, worker: worker() }).unwrap()
     })
+}
+
+/// The built-in context type of this name.
+pub(crate) fn context_type(name: &str) -> Arc<Plugin> {
+    built_in(Kind::ContextType, name)
+}
+
+/// The built-in command builder of this name.
+pub(crate) fn command_builder(name: &str) -> Arc<Plugin> {
+    built_in(Kind::CommandBuilder, name)
+}
+
+fn built_in(kind: Kind, name: &str) -> Arc<Plugin> {
+    static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
+    let plugins = PLUGINS.get_or_init(|| host().load_built_in().unwrap());
+    let found = plugins.iter().find(|plugin| plugin.kind() == kind && plugin.descriptor().name == name);
+    Arc::clone(found.unwrap_or_else(|| panic!("no built-in {kind} {name}")))
 }
 
 /// An item of a Task with this payload and nothing else.
@@ -81,7 +98,8 @@ pub(crate) fn inline(text: &str) -> Outcome {
 
 /// The host still serves others.
 pub(crate) fn assert_others_work(host: &PluginHost) {
-    let text = host.context_type("Text").unwrap();
+    let text = include_bytes!(concat!(env!("OUT_DIR"), "/built-in/text.wasm"));
+    let text = host.load(text, Kind::ContextType, LimitClass::Default).unwrap();
     assert_eq!(text.evaluate(&request("hello")).unwrap(), inline("hello"));
 }
 

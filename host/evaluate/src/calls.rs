@@ -1,0 +1,134 @@
+//! Calls of plugins: how many run at the same time, on which thread, and who is told of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kubeopencode_plugin_host::{CallError, Plugin, outcome};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::catalog::Offer;
+
+/// Calls that run at the same time: a call without fault takes some ten microseconds, so these few are plenty, and
+/// faulty ones together stay below 256 MiB of memory.
+const MAX_CALLS: usize = 4;
+/// Calls of one plugin that run at the same time; they leave room for others while one plugin hangs in all its calls.
+const MAX_CALLS_OF_ONE: usize = 2;
+/// How long a call waits for its turn. The calls of a healthy plugin take some ten microseconds, so that its turn comes
+/// a thousand times sooner; while one hangs, those who wait for it go away and leave their place to others.
+const MAX_WAIT: Duration = Duration::from_millis(20);
+
+/// Is told of each call of a plugin.
+pub trait CallObserver: Send + Sync {
+    /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` is what the call took.
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64);
+}
+
+/// Nobody is told.
+impl CallObserver for () {
+    fn called(&self, _: &str, _: &'static str, _: f64) {}
+}
+
+/// A call that came to no answer of the plugin.
+#[derive(Debug)]
+pub(crate) enum Uncalled {
+    /// Its turn did not come.
+    Busy,
+    /// The plugin's error, or how the call broke.
+    Failed(CallError),
+}
+
+impl Offer {
+    /// Calls the plugin on a thread that may block: a bad one takes seconds until its time is over.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        observer: &impl CallObserver,
+        f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Uncalled> {
+        let turn = self.calls.turn().await?;
+        let (started, plugin) = (Instant::now(), Arc::clone(&self.plugin));
+        let call = move || {
+            // held by the thread: whoever waits for the answer may be cancelled before it is there
+            let _turn = turn;
+            f(&plugin)
+        };
+        let answer = tokio::task::spawn_blocking(call).await.unwrap_or_else(|error| {
+            Err(CallError::Trap { reason: format!("the thread of the call ended: {error}"), words: None })
+        });
+        observer.called(&self.plugin.descriptor().name, outcome(&answer), started.elapsed().as_secs_f64());
+        answer.map_err(Uncalled::Failed)
+    }
+}
+
+/// How many calls run at the same time: of one plugin, and of all.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    own: Arc<Semaphore>,
+    shared: SharedCalls,
+}
+
+/// What all plugins have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedCalls(Arc<Semaphore>);
+
+/// A call may run while it is there.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _own: OwnedSemaphorePermit,
+    _shared: OwnedSemaphorePermit,
+}
+
+impl SharedCalls {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CALLS)))
+    }
+
+    /// The calls of one more plugin.
+    pub(crate) fn of_one(&self) -> Calls {
+        Calls { own: Arc::new(Semaphore::new(MAX_CALLS_OF_ONE)), shared: self.clone() }
+    }
+}
+
+impl Calls {
+    /// Waits for a turn, [`MAX_WAIT`] at most.
+    async fn turn(&self) -> Result<Turn, Uncalled> {
+        let both = async {
+            // its own first, so that who waits for it is in nobody else's way
+            let own = Arc::clone(&self.own).acquire_owned().await;
+            let shared = Arc::clone(&self.shared.0).acquire_owned().await;
+            Some(Turn { _own: own.ok()?, _shared: shared.ok()? })
+        };
+        tokio::time::timeout(MAX_WAIT, both).await.ok().flatten().ok_or(Uncalled::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_plugin_that_hangs_hears_that_it_is_busy_and_others_are_called() {
+        let shared = SharedCalls::new();
+        let (hangs, works) = (shared.of_one(), shared.of_one());
+        let mut turns = Vec::new();
+        for _ in 0..MAX_CALLS_OF_ONE {
+            turns.push(hangs.turn().await.unwrap());
+        }
+        assert!(matches!(hangs.turn().await, Err(Uncalled::Busy)));
+        works.turn().await.unwrap();
+        turns.pop();
+        hangs.turn().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn all_plugins_together_have_a_limit_too() {
+        let shared = SharedCalls::new();
+        let plugins: Vec<_> = (0..=MAX_CALLS).map(|_| shared.of_one()).collect();
+        let mut turns = Vec::new();
+        for plugin in &plugins[..MAX_CALLS] {
+            turns.push(plugin.turn().await.unwrap());
+        }
+        assert!(matches!(plugins[MAX_CALLS].turn().await, Err(Uncalled::Busy)));
+        drop(turns);
+        plugins[MAX_CALLS].turn().await.unwrap();
+    }
+}

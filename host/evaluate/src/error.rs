@@ -1,0 +1,30 @@
+//! Why there is no plan.
+
+use kubeopencode_plan::Refusal;
+
+/// Why there is no plan; `E` is the error of the [`ConfigMapReader`](crate::ConfigMapReader).
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError<E> {
+    /// The Task, or the server, can never run as it is.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Something is missing that may still come; what it means when it does not.
+    #[error("{0}")]
+    Missing(Refusal),
+    /// All calls of this plugin that may run at the same time are taken: try again later.
+    #[error("plugin \"{0}\" is busy")]
+    Busy(String),
+    /// A ConfigMap could not be read.
+    #[error("reading a ConfigMap: {0}")]
+    Read(E),
+}
+
+impl<E> EvaluateError<E> {
+    /// The refusal, where the Task goes on without the item if that is optional.
+    pub(crate) fn into_refusal(self) -> Result<Refusal, Self> {
+        match self {
+            Self::Refused(refusal) | Self::Missing(refusal) => Ok(refusal),
+            other => Err(other),
+        }
+    }
+}

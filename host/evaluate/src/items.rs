@@ -1,0 +1,162 @@
+//! Context items: each is asked of its plugin in rounds, and what comes of it is checked.
+
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::plugin::{
+    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError, Required, Requirement,
+    Resolved as Answer, grow_needs,
+};
+use kubeopencode_api::task::UsedPlugin;
+use kubeopencode_plan::{Evaluated, Item, Refusal, Resolved, is_object_name, validate};
+use kubeopencode_plugin_host::{CallError, Plugin};
+
+use crate::EvaluateError;
+use crate::calls::{CallObserver, Uncalled};
+use crate::catalog::Snapshot;
+use crate::reads::{ConfigMapReader, ReadCache, entries};
+
+/// What an evaluation works with.
+pub(crate) struct Evaluation<'a, R, O> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) observer: &'a O,
+    pub(crate) reads: ReadCache<'a, R>,
+    /// The plugins that were asked.
+    pub(crate) plugins: Vec<UsedPlugin>,
+}
+
+impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
+    /// Evaluates all items, in their order.
+    pub(crate) async fn items(&mut self, run: &Resolved) -> Result<Vec<Evaluated>, EvaluateError<R::Error>> {
+        let mut contexts = Vec::with_capacity(run.items().len());
+        for item in run.items() {
+            let context = match self.item(run, item).await {
+                Err(error) if item.optional => Evaluated::skipped(item, error.into_refusal()?.message),
+                evaluated => evaluated?,
+            };
+            contexts.push(context);
+        }
+        Ok(contexts)
+    }
+
+    async fn item(&mut self, run: &Resolved, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
+        let Some(offer) = self.snapshot.find(Kind::ContextType, &item.type_) else {
+            return Err(EvaluateError::Missing(item.no_plugin()));
+        };
+        self.used(&item.type_, &offer.plugin);
+        if let Err(error) = offer.plugin.check_payload(&item.payload) {
+            return Err(EvaluateError::Refused(item.refused(error)));
+        }
+        let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
+        for _ in 0..=MAX_ROUNDS {
+            let request = run.evaluate_request(item, std::mem::take(&mut inputs));
+            let answer = offer.call(self.observer, move |plugin| plugin.evaluate(&request)).await;
+            match answer.map_err(|error| unanswered(item, error))? {
+                Outcome::Ready(plan) => {
+                    let evaluated =
+                        validate(run, item, &offer.granted, plan).map_err(EvaluateError::Refused)?;
+                    return self.embed(run, item, evaluated).await;
+                }
+                Outcome::Needs(now) => {
+                    grow_needs(&needs, &now).map_err(|error| broken(item, &error.to_string()))?;
+                    needs = now;
+                    inputs = self.inputs(item, &needs).await?;
+                }
+            }
+        }
+        Err(broken(item, &format!("asks for more after {MAX_ROUNDS} rounds")))
+    }
+
+    /// What the plugin asked for; refused at the first read that exceeds the limit.
+    async fn inputs(
+        &mut self,
+        item: &Item,
+        needs: &[Required],
+    ) -> Result<Vec<Input>, EvaluateError<R::Error>> {
+        let (mut inputs, mut bytes) = (Vec::with_capacity(needs.len()), 0);
+        for required in needs {
+            let value = self.read(item, required).await?;
+            bytes += size(&value);
+            if bytes > MAX_INPUT_BYTES {
+                let problem =
+                    format!("its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read");
+                return Err(EvaluateError::Refused(item.refused(problem)));
+            }
+            inputs.push(Input { id: required.id.clone(), value });
+        }
+        Ok(inputs)
+    }
+
+    async fn read(&mut self, item: &Item, required: &Required) -> Result<Answer, EvaluateError<R::Error>> {
+        match &required.what {
+            Requirement::ConfigMap(name) if !is_object_name(name) => {
+                Err(EvaluateError::Refused(item.refused(format!("\"{name}\" is no name of a ConfigMap"))))
+            }
+            Requirement::ConfigMap(name) => {
+                let key = ObjectKey::new(item.namespace.clone(), name.clone());
+                let map = self.reads.get(&key).await.map_err(EvaluateError::Read)?;
+                Ok(map.map_or(Answer::Missing, |map| Answer::ConfigMap(entries(map))))
+            }
+            Requirement::Extended(extension) => {
+                Err(broken(item, &format!("asks for \"{}\", which is unknown", extension.kind)))
+            }
+        }
+    }
+
+    /// A ConfigMap that cannot be mounted by name, because the Pod runs in another namespace, is copied.
+    async fn embed(
+        &mut self,
+        run: &Resolved,
+        item: &Item,
+        mut evaluated: Evaluated,
+    ) -> Result<Evaluated, EvaluateError<R::Error>> {
+        for mount in evaluated.embeds(run) {
+            let key = ObjectKey::new(item.namespace.clone(), mount.name.clone());
+            let content = match self.reads.get(&key).await.map_err(EvaluateError::Read)? {
+                Some(map) => entries(map),
+                None if mount.optional => Vec::new(),
+                None => {
+                    let problem = format!("ConfigMap {} not found", mount.name);
+                    return Err(EvaluateError::Missing(item.refused(problem)));
+                }
+            };
+            evaluated.embed(&mount, content).map_err(EvaluateError::Refused)?;
+        }
+        Ok(evaluated)
+    }
+
+    /// A plugin is asked, and stands in the Task's status.
+    pub(crate) fn used(&mut self, type_: &str, plugin: &Plugin) {
+        if self.plugins.iter().all(|known| known.type_ != type_) {
+            self.plugins.push(UsedPlugin { type_: type_.to_owned(), digest: plugin.digest().to_owned() });
+        }
+    }
+}
+
+fn size(value: &Answer) -> usize {
+    match value {
+        Answer::ConfigMap(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum(),
+        Answer::Missing | Answer::Extended(_) => 0,
+    }
+}
+
+fn unanswered<E>(item: &Item, error: Uncalled) -> EvaluateError<E> {
+    let error = match error {
+        Uncalled::Busy => return EvaluateError::Busy(item.type_.clone()),
+        Uncalled::Failed(error) => error,
+    };
+    let CallError::Plugin(PluginError { kind, message, field }) = &error else {
+        return broken(item, &error.to_string());
+    };
+    let problem = match field.as_deref().filter(|field| !field.is_empty()) {
+        Some(field) => format!("{}: {message}", field.trim_start_matches('/').replace('/', ".")),
+        None => message.clone(),
+    };
+    match kind {
+        ErrorKind::InvalidConfig => EvaluateError::Refused(item.refused(problem)),
+        ErrorKind::Unsatisfied => EvaluateError::Missing(item.refused(problem)),
+        ErrorKind::Unsupported | ErrorKind::Internal => broken(item, &problem),
+    }
+}
+
+fn broken<E>(item: &Item, what: &str) -> EvaluateError<E> {
+    EvaluateError::Refused(Refusal::plugin(format!("{item}: plugin \"{}\": {what}", item.type_)))
+}

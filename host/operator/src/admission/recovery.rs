@@ -1,0 +1,68 @@
+//! What the ledger learns from outside of itself: who started before it counted, and who is over.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kubeopencode_api::agent::{AgentSpec, TaskStart};
+use kubeopencode_api::literals::TASK_UID_LABEL;
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::Task;
+
+use super::Admission;
+use super::ledger::{Started, counts_for_quota};
+use crate::cache::pod_view::PodView;
+use crate::runtime::api_error::is_not_found;
+
+impl Admission {
+    /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
+    pub(super) fn started(&self, agent: &ObjectKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
+        let tasks = self.caches.tasks.state();
+        let started = tasks.iter().filter_map(|guarded| {
+            let task = guarded.0.as_ref().ok()?;
+            let is_agents = task.recorded_agent().is_some_and(|used| used == *agent);
+            task.pod_uid().filter(|_| is_agents)?;
+            let entry = TaskStart {
+                task_uid: task.metadata.uid.clone()?,
+                task_namespace: task.namespace()?,
+                task_name: task.name_any(),
+                start_time: task.status.as_ref()?.start_time.clone()?,
+            };
+            let pods = self.caches.pods.of(&task.uid());
+            let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.is_over());
+            (runs || counts_for_quota(spec, &entry, now)).then_some(Started { entry, runs })
+        });
+        let mut started: Vec<_> = started.collect();
+        started.sort_by_key(|started| !started.runs);
+        started
+    }
+
+    /// Whether an entry may go: its Task is terminal or gone, and no Pod of it is live. The cache may be behind, so
+    /// what it does not show is asked for; what it shows as terminal stays terminal.
+    pub(super) async fn is_over(&self, entry: &TaskStart) -> Result<bool, kube::Error> {
+        let uid = TaskUid(entry.task_uid.clone());
+        let key = ObjectKey::new(&entry.task_namespace, &entry.task_name);
+        let cached = self.caches.task(&key, |task| (task.uid() == uid).then(|| task.is_terminal()));
+        let task_is_over = match cached.flatten() {
+            Some(is_terminal) => is_terminal,
+            None => self.is_gone(&key, &uid).await?,
+        };
+        if !task_is_over {
+            return Ok(false);
+        }
+        let pods = self.caches.pods.of(&uid);
+        if !pods.is_empty() {
+            return Ok(pods.iter().all(|pod| pod.is_over()));
+        }
+        let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
+        let live = Api::<PodView>::all(self.client.clone()).list(&selector).await?;
+        Ok(live.items.iter().all(PodView::is_over))
+    }
+
+    async fn is_gone(&self, key: &ObjectKey, uid: &TaskUid) -> Result<bool, kube::Error> {
+        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).get_metadata(&key.name).await {
+            Ok(task) => Ok(task.metadata.uid.as_deref() != Some(&uid.0)),
+            Err(error) if is_not_found(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Who is concerned by a change that is not the Task's own: one vanished, an Agent came, went or changed.
+
+use std::sync::Arc;
+
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_plan::agent_key;
+
+use crate::cache::{Caches, GuardedTask, task_uid};
+use crate::task::orphans;
+use crate::task::reconcile::{Context, recorded_or_spec_agent};
+
+/// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
+pub(super) fn task_is_gone(context: &Arc<Context>, guarded: &GuardedTask) {
+    let (uid, key) = (task_uid(guarded), ObjectKey::of(guarded));
+    context.writer.tasks.forget(&uid.0);
+    context.failures.forget(&uid);
+    context.caches.pods.forget(&uid);
+    if let Some(agent) = guarded.0.as_ref().ok().and_then(recorded_or_spec_agent) {
+        context.admission.leave(&agent, &uid);
+        if context.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited()) {
+            let _ = context.agent_queue.send(agent);
+        }
+    }
+    if !context.caches.pods.of(&uid).is_empty() {
+        let context = Arc::clone(context);
+        tokio::spawn(async move {
+            if let Err(error) = orphans::delete_of(&context, &uid, &key).await {
+                tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+            }
+        });
+    }
+}
+
+/// The Tasks that an Agent's coming, going or change concerns: those that wait for it.
+pub(super) fn tasks_waiting_for(caches: &Caches, agent: &ObjectKey) -> Vec<ObjectKey> {
+    let tasks = caches.tasks.state();
+    let readable = tasks.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let waiting = readable.filter(|task| {
+        task.pod_uid().is_none() && !task.is_terminal() && agent_key(task).is_ok_and(|key| key == *agent)
+    });
+    waiting.map(ObjectKey::of).collect()
+}

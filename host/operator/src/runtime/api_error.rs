@@ -1,0 +1,124 @@
+//! What an error of the API server means. Pure.
+
+use std::time::Duration;
+
+use kube::Error;
+use kube::core::Status;
+
+/// How long a refusal that may be a passing one (a Role in upgrade looks the same) is retried.
+pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a failed create means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CreateError {
+    /// 409: something of this name is there; look and decide.
+    Exists,
+    /// The object as it is will never be taken.
+    Invalid(String),
+    /// The namespace's ResourceQuota has no room.
+    NoRoom(String),
+    /// The namespace is being deleted.
+    Terminating(String),
+    /// The Pod's ServiceAccount does not exist (yet).
+    NoServiceAccount(String),
+    /// Refused for now, perhaps for good.
+    Refused(String),
+    /// Nobody knows whether it was done: look before deciding.
+    Unknown,
+}
+
+/// Reads the answer to a create.
+pub(crate) fn classify_create_error(error: &Error) -> CreateError {
+    let Error::Api(status) = error else { return CreateError::Unknown };
+    let message = status.message.clone();
+    match status.code {
+        409 if is_terminating(status) => CreateError::Terminating(message),
+        409 => CreateError::Exists,
+        422 => CreateError::Invalid(message),
+        403 if message.contains("exceeded quota") => CreateError::NoRoom(message),
+        403 if is_terminating(status) => CreateError::Terminating(message),
+        403 if message.contains("error looking up service account") => CreateError::NoServiceAccount(message),
+        404 => CreateError::Terminating(message),
+        400 | 403 | 413 => CreateError::Refused(message),
+        _ => CreateError::Unknown,
+    }
+}
+
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        || status.message.contains("because it is being terminated")
+}
+
+/// Whether the API server said that there is no such object.
+pub(crate) fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// Whether the object changed since it was read, or a precondition did not hold.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409)
+}
+
+/// Whether the object is not the one that the write was meant for, or the API server's rules forbid the write.
+pub(crate) fn is_invalid(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 422)
+}
+
+/// The label of `kubeopencode_reconcile_errors_total`.
+pub(crate) fn label(error: &Error) -> &'static str {
+    match error {
+        Error::Api(status) => match status.code {
+            403 => "forbidden",
+            404 => "not_found",
+            409 => "conflict",
+            422 => "invalid",
+            429 => "too_many_requests",
+            500..=599 => "server_error",
+            _ => "api",
+        },
+        _ => "connection",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: u16, message: &str) -> Error {
+        Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() }))
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        for (code, message, expected) in [
+            (409, "pods \"fix-pod\" already exists", CreateError::Exists),
+            (422, "Pod \"fix-pod\" is invalid: spec", CreateError::Invalid("Pod \"fix-pod\" is invalid: spec".into())),
+            (
+                403,
+                "pods \"fix-pod\" is forbidden: exceeded quota: small, requested: pods=1",
+                CreateError::NoRoom("pods \"fix-pod\" is forbidden: exceeded quota: small, requested: pods=1".into()),
+            ),
+            (
+                403,
+                "unable to create new content in namespace team because it is being terminated",
+                CreateError::Terminating("unable to create new content in namespace team because it is being terminated".into()),
+            ),
+            (
+                403,
+                "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found",
+                CreateError::NoServiceAccount(
+                    "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found".into(),
+                ),
+            ),
+            (403, "cannot create resource", CreateError::Refused("cannot create resource".into())),
+            (413, "too large", CreateError::Refused("too large".into())),
+            (429, "later", CreateError::Unknown),
+            (503, "down", CreateError::Unknown),
+        ] {
+            assert_eq!(classify_create_error(&api(code, message)), expected, "{code} {message}");
+        }
+        let lost = Error::Service("connection reset".into());
+        assert_eq!(classify_create_error(&lost), CreateError::Unknown);
+    }
+}

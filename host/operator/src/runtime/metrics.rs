@@ -1,0 +1,225 @@
+//! The operator's metrics, in OpenMetrics text. Never a label with a Task's name.
+
+use std::fmt::Write as _;
+
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::Phase;
+use kubeopencode_evaluate::CallObserver;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TaskLabels {
+    namespace: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AgentLabels {
+    namespace: String,
+    agent: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    plugin: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    tasks_total: Family<TaskLabels, Counter>,
+    tasks: Family<PhaseLabel, Gauge>,
+    duration: Histogram,
+    queue: Histogram,
+    launch: Histogram,
+    capacity: Family<AgentLabels, Gauge>,
+    queue_length: Family<AgentLabels, Gauge>,
+    reconcile: Histogram,
+    errors: Family<ReasonLabel, Counter>,
+    plugin_calls: Family<CallLabels, Counter>,
+    plugin_seconds: Family<PluginLabel, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kubeopencode");
+        let metrics = Self {
+            tasks_total: Family::default(),
+            tasks: Family::default(),
+            // a second to five days
+            duration: Histogram::new(exponential_buckets(1.0, 3.0, 12)),
+            queue: Histogram::new(exponential_buckets(0.1, 3.0, 13)),
+            // two milliseconds to half an hour
+            launch: Histogram::new(exponential_buckets(0.002, 2.0, 20)),
+            capacity: Family::default(),
+            queue_length: Family::default(),
+            reconcile: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            errors: Family::default(),
+            plugin_calls: Family::default(),
+            // twenty microseconds to the longest that a call may take
+            plugin_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.00002, 3.0, 12))
+            }),
+            registry: Registry::default(),
+        };
+        let Metrics {
+            tasks_total,
+            tasks,
+            duration,
+            queue,
+            launch,
+            capacity,
+            queue_length,
+            reconcile,
+            errors,
+            plugin_calls,
+            plugin_seconds,
+            ..
+        } = &metrics;
+        // the encoder adds `_total` to a counter's name
+        registry.register("tasks", "Tasks that entered a phase", tasks_total.clone());
+        registry.register("tasks", "Tasks by phase", tasks.clone());
+        registry.register("task_duration_seconds", "Seconds from a Task's start to its end", duration.clone());
+        registry.register("task_queue_seconds", "Seconds from a queued Task's creation to its launch", queue.clone());
+        registry.register(
+            "task_launch_seconds",
+            "Seconds from a Task's creation to its launch, of Tasks that were not queued",
+            launch.clone(),
+        );
+        registry.register("agent_capacity", "maxConcurrentTasks of an Agent, 0 = unlimited", capacity.clone());
+        registry.register("agent_queue_length", "Tasks that are queued for an Agent", queue_length.clone());
+        registry.register("reconcile_duration_seconds", "Seconds that a reconciliation of a Task took", reconcile.clone());
+        registry.register("reconcile_errors", "Reconciliations of a Task that failed, by reason", errors.clone());
+        registry.register("plugin_calls", "Calls of plugins, by outcome", plugin_calls.clone());
+        registry.register(
+            "plugin_call_seconds",
+            "Seconds that a call of a plugin took",
+            plugin_seconds.clone(),
+        );
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The operator's version", build);
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// A Task came into a phase.
+    pub fn phase(&self, namespace: &str, phase: Phase) {
+        self.tasks_total
+            .get_or_create(&TaskLabels { namespace: namespace.to_owned(), phase: phase.as_str() })
+            .inc();
+    }
+
+    /// Tasks by phase, as the cache shows them now.
+    pub fn tasks(&self, phase: Phase, count: i64) {
+        self.tasks.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(count);
+    }
+
+    /// A Task was launched this long after its creation.
+    pub fn launched(&self, was_queued: bool, seconds: f64) {
+        if was_queued { &self.queue } else { &self.launch }.observe(seconds);
+    }
+
+    /// A Task ended this long after its start.
+    pub fn ended(&self, seconds: f64) {
+        self.duration.observe(seconds);
+    }
+
+    /// An Agent's limit and queue.
+    pub fn agent(&self, agent: &ObjectKey, capacity: Option<usize>, waiting: usize) {
+        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.capacity.get_or_create(&labels).set(number(capacity.unwrap_or(0)));
+        self.queue_length.get_or_create(&labels).set(number(waiting));
+    }
+
+    /// The Agent is gone.
+    pub fn forget_agent(&self, agent: &ObjectKey) {
+        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        self.capacity.remove(&labels);
+        self.queue_length.remove(&labels);
+    }
+
+    /// A reconciliation of a Task took this long.
+    pub fn reconciled(&self, seconds: f64) {
+        self.reconcile.observe(seconds);
+    }
+
+    /// A reconciliation of a Task failed.
+    pub fn failed(&self, reason: &str) {
+        self.errors.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+    }
+
+    /// All of them, as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            let _ = write!(text, "# the metrics could not be written\n# EOF\n");
+        }
+        text
+    }
+}
+
+impl CallObserver for Metrics {
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64) {
+        self.plugin_calls.get_or_create(&CallLabels { plugin: plugin.to_owned(), outcome }).inc();
+        self.plugin_seconds.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).observe(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_contract() {
+        let metrics = Metrics::default();
+        metrics.phase("team", Phase::Running);
+        metrics.tasks(Phase::Running, 1);
+        metrics.launched(true, 1.0);
+        metrics.agent(&ObjectKey::new("team", "default"), Some(3), 2);
+        metrics.failed("conflict");
+        metrics.called("Text", "ok", 0.0001);
+        let text = metrics.text();
+        for line in [
+            "kubeopencode_tasks_total{namespace=\"team\",phase=\"Running\"} 1",
+            "kubeopencode_tasks{phase=\"Running\"} 1",
+            "kubeopencode_task_queue_seconds_count 1",
+            "kubeopencode_task_launch_seconds_count 0",
+            "kubeopencode_task_duration_seconds_count 0",
+            "kubeopencode_agent_capacity{namespace=\"team\",agent=\"default\"} 3",
+            "kubeopencode_agent_queue_length{namespace=\"team\",agent=\"default\"} 2",
+            "kubeopencode_reconcile_duration_seconds_count 0",
+            "kubeopencode_reconcile_errors_total{reason=\"conflict\"} 1",
+            "kubeopencode_plugin_calls_total{plugin=\"Text\",outcome=\"ok\"} 1",
+            "kubeopencode_plugin_call_seconds_count{plugin=\"Text\"} 1",
+            "kubeopencode_build_info{version=",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a reconciliation does once it is decided: delete, end, release, verify, open, record, stop.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch};
+use kube::runtime::controller::Action;
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::literals::{FINALIZER, TASK_UID_LABEL};
+use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
+use kubeopencode_api::task::{Task, TaskStatus};
+use kubeopencode_plan::agent_key;
+use serde_json::json;
+
+use super::decide::{End, PodDeletion, STOP_DEADLINE_SECONDS};
+use super::delete::{Removal, remove_config_map_of, remove_pod};
+use super::launch::open_gate;
+use super::pod_outcome::{PodState, TaskOutcome, pod_state};
+use super::reconcile::{
+    Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent,
+};
+use super::status::{LaunchRecord, StatusBuilder};
+use crate::cache::pending_writes::STALE_TIMEOUT;
+use crate::cache::pod_view::PodView;
+use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found};
+
+impl Context {
+    /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
+    pub(super) async fn write(&self, task: &Task, status: &TaskStatus) -> Result<bool, ReconcileError> {
+        match self.writer.write(task, status).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_conflict(&error) || is_invalid(&error) || is_not_found(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether every gated Pod is gone; the others end in their own time.
+    pub(super) async fn delete(&self, deletions: &[PodDeletion]) -> Result<bool, ReconcileError> {
+        let mut gone = true;
+        for deletion in deletions {
+            gone &= match remove_pod(&self.client, deletion).await? {
+                Removal::Gone => true,
+                Removal::Going => !deletion.gated,
+                Removal::Changed => false,
+            };
+        }
+        Ok(gone)
+    }
+
+    pub(super) async fn complete(
+        &self,
+        state: &TaskState<'_>,
+        end: End,
+        deletions: &[PodDeletion],
+    ) -> ReconcileResult {
+        if !self.delete(deletions).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        let builder = StatusBuilder::of(state.task, state.now);
+        let status = match end {
+            End::Pod(outcome) => builder.ended(&outcome),
+            End::Stopped => builder.stopped(),
+        };
+        self.conclude(state, &status).await
+    }
+
+    /// Writes a terminal status; the Task then waits in no queue any more.
+    pub(super) async fn conclude(&self, state: &TaskState<'_>, status: &TaskStatus) -> ReconcileResult {
+        if !self.write(state.task, status).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        if let Ok(agent) = agent_key(state.task) {
+            self.admission.leave(&agent, &state.uid);
+        }
+        Ok(Action::await_change())
+    }
+
+    /// The Task is over or is being deleted: its slot may be free, its Pod's last state is of no more use.
+    pub(super) fn release_resources(&self, state: &TaskState<'_>) {
+        self.caches.pods.forget(&state.uid);
+        let Some(agent) = recorded_or_spec_agent(state.task) else { return };
+        self.admission.leave(&agent, &state.uid);
+        if self.admission.may_hold(&agent, &state.uid) {
+            let _ = self.agent_queue.send(agent);
+        }
+    }
+
+    pub(super) async fn release(&self, state: &TaskState<'_>) -> ReconcileResult {
+        // a terminal Task was written after its Pod was seen, and nothing launches it again: the cache knows enough
+        let live =
+            if state.task.is_terminal() { Vec::new() } else { self.live_pods(&state.uid).await? };
+        if !live.is_empty() {
+            let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
+            self.delete(&deletions).await?;
+            return Ok(Action::requeue(SOON));
+        }
+        if !self.remove_embedded(state).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.release_resources(state);
+        self.drop_finalizer(state.task).await
+    }
+
+    pub(super) async fn force_release(&self, state: &TaskState<'_>) -> ReconcileResult {
+        let note = "its Pod could not be ended: the node may be lost; delete the Pod by hand when it is back";
+        self.writer.warn(state.task, "Failed", note.to_owned());
+        self.release_resources(state);
+        self.drop_finalizer(state.task).await
+    }
+
+    /// Deletes the ConfigMaps that were made in another namespace for this Task: no garbage collection reaches there.
+    /// Says whether all are gone.
+    async fn remove_embedded(&self, state: &TaskState<'_>) -> Result<bool, ReconcileError> {
+        let namespace = state.task.namespace().unwrap_or_default();
+        let Some(agent) = recorded_or_spec_agent(state.task).filter(|agent| agent.namespace != namespace)
+        else {
+            return Ok(true);
+        };
+        // between namespaces every name has the UID in it
+        let names = TaskNames::of(state.task, &state.uid, &agent.namespace, Naming::Plain);
+        for index in 0.. {
+            let name = names.context(index);
+            match remove_config_map_of(&self.client, &state.uid, &agent.namespace, &name).await? {
+                Some(Removal::Changed) => return Ok(false),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn live_pods(&self, uid: &TaskUid) -> Result<Vec<PodView>, ReconcileError> {
+        let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
+        Ok(Api::<PodView>::all(self.client.clone()).list(&selector).await?.items)
+    }
+
+    async fn drop_finalizer(&self, task: &Task) -> ReconcileResult {
+        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": task.resource_version(), "finalizers": finalizers}});
+        match self.writer.patch_metadata(task, &patch).await {
+            Ok(_) => Ok(Action::await_change()),
+            Err(error) if is_not_found(&error) => Ok(Action::await_change()),
+            Err(error) if is_conflict(&error) => Ok(Action::requeue(SOON)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn verify(&self, state: &TaskState<'_>) -> ReconcileResult {
+        let Some(status) = state.task.status.as_ref() else { return Ok(Action::await_change()) };
+        let (name, uid) =
+            (status.pod_name.as_deref().unwrap_or_default(), status.pod_uid.as_deref().unwrap_or_default());
+        let namespace = status.pod_namespace.as_deref().unwrap_or_default();
+        let live = Api::<PodView>::namespaced(self.client.clone(), namespace).get_opt(name).await?;
+        if let Some(pod) = live.filter(|pod| pod.uid() == uid) {
+            // our watch does not show it (yet): somebody took its label, or it is very young
+            return match pod_state(&pod, state.settings.result_summary()) {
+                PodState::InProgress { .. } => Ok(Action::requeue(STALE_TIMEOUT)),
+                PodState::Ended(outcome) => self.complete(state, End::Pod(outcome), &[]).await,
+            };
+        }
+        let message = format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known");
+        let outcome = TaskOutcome::failed(Reason::PodLost, message);
+        self.conclude(state, &StatusBuilder::of(state.task, state.now).ended(&outcome)).await
+    }
+
+    /// Opens the gate of the recorded Pod, unless one of its ConfigMaps has gone: then it could never run.
+    pub(super) async fn open(&self, state: &TaskState<'_>, pod: &Arc<PodView>) -> ReconcileResult {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        for name in pod.context_config_maps() {
+            let there = api.get_metadata_opt(name).await?;
+            let ours = there.is_some_and(|map| map.labels().get(TASK_UID_LABEL) == Some(&state.uid.0));
+            if !ours {
+                let message = format!("ConfigMap \"{namespace}/{name}\" of the Pod is gone; make a new Task");
+                let end = End::Pod(TaskOutcome::failed(Reason::ConfigMapCreationError, message));
+                let deletion = PodDeletion { pod: Arc::clone(pod), gated: true };
+                return self.complete(state, end, &[deletion]).await;
+            }
+        }
+        match open_gate(&self.client, &self.writer, pod).await {
+            Ok(()) => Ok(Action::await_change()),
+            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
+                Ok(Action::requeue(SOON))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A Pod of ours runs although nobody recorded it.
+    pub(super) async fn record(&self, state: &TaskState<'_>, pod: &PodView) -> ReconcileResult {
+        let Some(agent) = pod.pod_agent() else { return Ok(Action::await_change()) };
+        let limited = self.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited());
+        let launch = LaunchRecord {
+            pod: &ObjectKey::of(pod),
+            pod_uid: pod.uid(),
+            agent: &agent,
+            limited,
+            plugins: Vec::new(),
+            notices: &[],
+        };
+        let status = StatusBuilder::of(state.task, state.now).launched(&launch);
+        self.write(state.task, &status).await?;
+        Ok(Action::requeue(SOON))
+    }
+
+    pub(super) async fn stop_keep_pod(&self, state: &TaskState<'_>, pod: &PodView) -> ReconcileResult {
+        let stopped = || StatusBuilder::of(state.task, state.now).stopped();
+        if !state.task.is_terminal() && !self.write(state.task, &stopped()).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let api = Api::<PodView>::namespaced(self.client.clone(), namespace);
+        let patch = json!({"metadata": {"uid": pod.uid()}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
+        match api.patch(&pod.name_any(), &Default::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(Action::await_change()),
+            Err(error) if is_not_found(&error) || is_conflict(&error) || is_invalid(&error) => {
+                Ok(Action::await_change())
+            }
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let note = format!("stopPolicy KeepPod: {}; the Pod is deleted instead", status.message);
+                self.writer.warn(state.task, "Stopped", note);
+                self.delete(&[PodDeletion { pod: Arc::new(pod.clone()), gated: false }]).await?;
+                Ok(Action::await_change())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Deleting Pods and ConfigMaps of Tasks, never more than what was seen: every delete carries the UID.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, Preconditions};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::literals::TASK_UID_LABEL;
+use kubeopencode_api::names::TaskUid;
+
+use super::decide::PodDeletion;
+use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::cache::pod_view::PodView;
+
+/// What became of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// The object is no longer there.
+    Gone,
+    /// It ends, in its own time.
+    InProgress,
+    /// It is not what it was: reconcile again.
+    Changed,
+}
+
+/// Deletes a Pod. A gated one exactly as it was seen and at once: nothing runs in it, and should its gate have been
+/// opened meanwhile, the delete is refused. Any other one gracefully.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_pod(client: &Client, deletion: &PodDeletion) -> Result<Removal, kube::Error> {
+    let pod = &deletion.pod;
+    let api =
+        Api::<PodView>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let preconditions = Preconditions {
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone().filter(|_| deletion.gated),
+    };
+    let grace_period_seconds = deletion.gated.then_some(0);
+    let params =
+        DeleteParams { preconditions: Some(preconditions), grace_period_seconds, ..DeleteParams::default() };
+    match api.delete(&pod.name_any(), &params).await {
+        Ok(either) => Ok(either.left().map_or(Removal::Gone, |left| {
+            // the answer shows the Pod as it was last, also when nothing is left to wait for
+            if deletion.gated && left.finalizers().is_empty() { Removal::Gone } else { Removal::InProgress }
+        })),
+        Err(error) if is_not_found(&error) => Ok(Removal::Gone),
+        Err(error) if is_conflict(&error) => Ok(Removal::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the ConfigMap of this name if it was made for this Task; `None`: it was not, or there is none.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_config_map_of(
+    client: &Client,
+    task: &TaskUid,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Removal>, kube::Error> {
+    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?;
+    match there.filter(|map| map.labels().get(TASK_UID_LABEL) == Some(&task.0)) {
+        Some(map) => remove_config_map(client, &map.metadata).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Deletes a ConfigMap exactly as it was seen.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_config_map(client: &Client, map: &ObjectMeta) -> Result<Removal, kube::Error> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), map.namespace.as_deref().unwrap_or_default());
+    let preconditions =
+        Preconditions { uid: map.uid.clone(), resource_version: map.resource_version.clone() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(map.name.as_deref().unwrap_or_default(), &params).await {
+        Ok(_) => Ok(Removal::Gone),
+        Err(error) if is_not_found(&error) => Ok(Removal::Gone),
+        Err(error) if is_conflict(&error) => Ok(Removal::Changed),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,317 @@
+//! The launch: the only place that creates Pods, and the only one that opens their gate.
+//!
+//! A Pod is made with our scheduling gate, so nothing runs yet however often we try. One PATCH of the Task's status,
+//! with its resourceVersion, records one Pod's UID; the API server's rules keep it. Only the recorded Pod loses its
+//! gate. A crash, a lost answer or a second operator between any two of these leaves gated Pods at worst.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, Patch, PatchParams, PostParams, Request};
+use kube::{Client, Resource, ResourceExt};
+use kubeopencode_api::literals::{AGENT_LABEL, FINALIZER, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
+use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid, label_value};
+use kubeopencode_api::task::Task;
+use kubeopencode_evaluate::Planned;
+use kubeopencode_plan::{ExecutionPlan, Refusal};
+use serde_json::json;
+
+use crate::runtime::api_error::{CreateError, classify_create_error, is_conflict, is_invalid, is_not_found};
+
+use super::decide::PodDeletion;
+use super::delete::{Removal, remove_config_map, remove_pod};
+use super::status::{LaunchRecord, StatusBuilder};
+use crate::cache::pod_view::PodView;
+use super::writer::Writer;
+
+/// Why a launch stopped half-way. What it made is found again by the next try.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// The plan makes no sense.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Something changed meanwhile: decide anew on what the cache will show.
+    #[error("the Task or its Pod changed meanwhile")]
+    Again,
+    /// A Pod of an older Task of this name still ends.
+    #[error("waiting for Pod \"{0}\" of an older Task of this name to end")]
+    PreviousPod(ObjectKey),
+    /// The API server did not create an object.
+    #[error("{kind} \"{name}\" was not created: {reason:?}")]
+    NotCreated {
+        /// `Pod` or `ConfigMap`
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: CreateError,
+    },
+    /// The API server did not answer.
+    #[error("launching: {0}")]
+    Api(#[from] kube::Error),
+}
+
+/// One try to make an object.
+enum Made<T> {
+    /// It is there, as planned.
+    There(T),
+    /// Its name is held by somebody else.
+    Taken,
+}
+
+/// What a launch works with.
+pub(crate) struct Launcher<'a> {
+    /// The API.
+    pub(crate) client: &'a Client,
+    /// Records the launch.
+    pub(crate) writer: &'a Writer,
+    /// The Task, as the cache shows it.
+    pub(crate) task: &'a Task,
+    /// Its UID.
+    pub(crate) uid: &'a TaskUid,
+    /// Its Pods, as the cache shows them: all of them gated.
+    pub(crate) pods: &'a [Arc<PodView>],
+    /// The Agent.
+    pub(crate) agent: &'a ObjectKey,
+    /// Whether the Agent has limits.
+    pub(crate) limited: bool,
+}
+
+impl Launcher<'_> {
+    /// Makes, records and releases the Task's Pod.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub(crate) async fn launch(&self, planned: &Planned) -> Result<(), LaunchError> {
+        if !self.has_alternative() && self.try_plan(planned.plain(), planned).await? {
+            return Ok(());
+        }
+        let with_uid = planned.with_uid().map_err(LaunchError::Refused)?;
+        if self.try_plan(&with_uid, planned).await? {
+            return Ok(());
+        }
+        let reason = CreateError::Refused("both its names are held by objects of somebody else".to_owned());
+        Err(LaunchError::NotCreated { kind: POD, name: self.task.name_any(), reason })
+    }
+
+    /// Launches under these names; `false`: one of them is held by somebody else.
+    async fn try_plan(&self, plan: &ExecutionPlan, planned: &Planned) -> Result<bool, LaunchError> {
+        self.clear_other_plans(plan).await?;
+        let Some((task, pod)) = self.make(plan).await? else { return Ok(false) };
+        self.record(&task, &pod, plan, planned).await?;
+        self.open(&pod).await.map(|()| true)
+    }
+
+    /// An earlier try had to take the name with the UID.
+    fn has_alternative(&self) -> bool {
+        let names = |naming| TaskNames::of(self.task, self.uid, &self.agent.namespace, naming);
+        let alternative = names(Naming::WithUid).pod();
+        alternative != names(Naming::Plain).pod() && self.pods.iter().any(|pod| pod.name_any() == alternative)
+    }
+
+    /// Gated Pods of other plans, and of this plan under its other name, are deleted.
+    async fn clear_other_plans(&self, plan: &ExecutionPlan) -> Result<(), LaunchError> {
+        for pod in self.pods.iter().filter(|pod| !is_planned(pod, plan)) {
+            match remove_pod(self.client, &PodDeletion { pod: Arc::clone(pod), gated: true }).await? {
+                Removal::Gone => {}
+                Removal::InProgress | Removal::Changed => return Err(LaunchError::Again),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finalizer, ConfigMaps and Pod. `None`: a name is taken by somebody else.
+    async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(Task, PodView)>, LaunchError> {
+        let same_namespace = self.task.metadata.namespace.as_deref() == Some(self.agent.namespace.as_str());
+        let (task, maps, pod) = if same_namespace {
+            // garbage collection covers a crash in the middle
+            futures::join!(self.claim(), self.make_config_maps(plan), self.make_pod(plan))
+        } else {
+            let task = self.claim().await?;
+            let (maps, pod) = futures::join!(self.make_config_maps(plan), self.make_pod(plan));
+            (Ok(task), maps, pod)
+        };
+        match (maps?, pod?) {
+            (Made::There(()), Made::There(pod)) => Ok(Some((task?, pod))),
+            (Made::Taken, Made::There(pod)) => {
+                let deletion = PodDeletion { pod: Arc::new(pod), gated: true };
+                match remove_pod(self.client, &deletion).await? {
+                    Removal::Gone => Ok(None),
+                    Removal::InProgress | Removal::Changed => Err(LaunchError::Again),
+                }
+            }
+            (_, Made::Taken) => Ok(None),
+        }
+    }
+
+    /// Puts finalizer and label on the Task.
+    async fn claim(&self) -> Result<Task, LaunchError> {
+        let (task, label) = (self.task, label_value(&self.agent.name));
+        let has_finalizer = task.finalizers().iter().any(|f| f == FINALIZER);
+        if has_finalizer && task.labels().get(AGENT_LABEL) == Some(&label) {
+            return Ok(task.clone());
+        }
+        let mut finalizers = task.finalizers().to_vec();
+        if !has_finalizer {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let patch = json!({"metadata": {
+            "resourceVersion": task.resource_version(), "finalizers": finalizers, "labels": {AGENT_LABEL: label},
+        }});
+        self.writer.patch_metadata(task, &patch).await.map_err(conflict_is_again)
+    }
+
+    async fn make_config_maps(&self, plan: &ExecutionPlan) -> Result<Made<()>, LaunchError> {
+        let made =
+            try_join_all(plan.config_maps.iter().map(|map| self.make_config_map(map, &plan.digest))).await?;
+        let taken = made.iter().any(|made| matches!(made, Made::Taken));
+        Ok(if taken { Made::Taken } else { Made::There(()) })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the launch")]
+    async fn make_config_map(&self, map: &ConfigMap, digest: &str) -> Result<Made<()>, LaunchError> {
+        let (api, name) =
+            (Api::<ConfigMap>::namespaced(self.client.clone(), &self.agent.namespace), map.name_any());
+        let Err(error) = api.create(&PostParams::default(), map).await else { return Ok(Made::There(())) };
+        let reason = classify_create_error(&error);
+        if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
+            return Err(LaunchError::NotCreated { kind: CONFIG_MAP, name, reason });
+        }
+        let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
+        if there.labels().get(TASK_UID_LABEL) != Some(&self.uid.0) {
+            return Ok(Made::Taken);
+        }
+        if there.annotations().get(PLAN_ANNOTATION).map(String::as_str) == Some(digest)
+            && !is_deleting(&there)
+        {
+            return Ok(Made::There(()));
+        }
+        remove_config_map(self.client, &there.metadata).await?;
+        Err(LaunchError::Again)
+    }
+
+    async fn make_pod(&self, plan: &ExecutionPlan) -> Result<Made<PodView>, LaunchError> {
+        if let Some(pod) = self.pods.iter().find(|pod| is_planned(pod, plan)) {
+            return Ok(Made::There(pod.as_ref().clone()));
+        }
+        let name = plan.pod.name_any();
+        let error = match self.create_pod(&plan.pod).await {
+            Ok(pod) => {
+                self.writer.pod_written(&pod);
+                return Ok(Made::There(pod));
+            }
+            Err(error) => error,
+        };
+        let reason = classify_create_error(&error);
+        if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
+            return Err(LaunchError::NotCreated { kind: POD, name, reason });
+        }
+        let api = Api::<PodView>::namespaced(self.client.clone(), &self.agent.namespace);
+        let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
+        self.inspect(there, &plan.digest).await
+    }
+
+    /// What a Pod that has our name means.
+    async fn inspect(&self, there: PodView, digest: &str) -> Result<Made<PodView>, LaunchError> {
+        if there.task_uid().as_ref() != Some(self.uid) {
+            let ours = Some(ObjectKey::of(self.task));
+            if there.task_uid().is_some() && there.task_key() == ours {
+                return Err(LaunchError::PreviousPod(ObjectKey::of(&there)));
+            }
+            return Ok(Made::Taken);
+        }
+        if !there.is_gated() || there.is_deleting() {
+            // launched by somebody whom our cache does not show yet
+            return Err(LaunchError::Again);
+        }
+        if there.plan() == Some(digest) {
+            return Ok(Made::There(there));
+        }
+        remove_pod(self.client, &PodDeletion { pod: Arc::new(there), gated: true }).await?;
+        Err(LaunchError::Again)
+    }
+
+    /// Sends the whole Pod, reads back what we keep of it.
+    async fn create_pod(&self, pod: &Pod) -> Result<PodView, kube::Error> {
+        let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
+        let request = Request::new(Pod::url_path(&(), Some(&self.agent.namespace)));
+        let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert("create");
+        let mut pod: PodView = self.client.request(request).await?;
+        pod.slim();
+        Ok(pod)
+    }
+
+    /// The one write that makes a Pod the Task's own.
+    async fn record(
+        &self,
+        task: &Task,
+        pod: &PodView,
+        plan: &ExecutionPlan,
+        planned: &Planned,
+    ) -> Result<(), LaunchError> {
+        let launch = LaunchRecord {
+            pod: &ObjectKey::new(self.agent.namespace.clone(), pod.name_any()),
+            pod_uid: pod.uid(),
+            agent: self.agent,
+            limited: self.limited,
+            plugins: planned.plugins().to_vec(),
+            notices: &plan.notices,
+        };
+        let status = StatusBuilder::of(task, Timestamp::now()).launched(&launch);
+        self.writer.write(task, &status).await.map(|_| ()).map_err(conflict_is_again)
+    }
+
+    async fn open(&self, pod: &PodView) -> Result<(), LaunchError> {
+        match open_gate(self.client, self.writer, pod).await {
+            // the recorded Pod is gone: the next reconciliation finds that out and says so
+            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
+                Err(LaunchError::Again)
+            }
+            other => other.map_err(LaunchError::Api),
+        }
+    }
+}
+
+/// Takes our gate off the recorded Pod, and no other gate. May be repeated.
+///
+/// # Errors
+/// 404 where the Pod is gone, 422 where another one has its name.
+pub(crate) async fn open_gate(client: &Client, writer: &Writer, pod: &PodView) -> Result<(), kube::Error> {
+    let api =
+        Api::<PodView>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let patch = json!({
+        "metadata": {"uid": pod.uid()},
+        "spec": {"schedulingGates": [{"$patch": "delete", "name": LAUNCH_GATE}]},
+    });
+    let opened = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await?;
+    writer.pod_written(&opened);
+    Ok(())
+}
+
+const POD: &str = "Pod";
+const CONFIG_MAP: &str = "ConfigMap";
+
+/// Whether a gated Pod is the one of this plan. One of the same plan under its other name is not: it was made room for,
+/// although the cache may still show it.
+fn is_planned(pod: &PodView, plan: &ExecutionPlan) -> bool {
+    pod.plan() == Some(&plan.digest)
+        && pod.metadata.name == plan.pod.metadata.name
+        && !pod.is_deleting()
+}
+
+fn is_deleting(map: &ConfigMap) -> bool {
+    map.metadata.deletion_timestamp.is_some()
+}
+
+/// The cache is behind: what it will show decides anew.
+fn conflict_is_again(error: kube::Error) -> LaunchError {
+    if is_conflict(&error) || is_invalid(&error) { LaunchError::Again } else { LaunchError::Api(error) }
+}
+
+/// A create that was not answered, and the object is not there (yet): whoever comes late is found by name.
+fn unanswered(error: kube::Error) -> LaunchError {
+    if is_conflict(&error) { LaunchError::Again } else { LaunchError::Api(error) }
+}

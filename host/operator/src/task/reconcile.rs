@@ -1,0 +1,189 @@
+//! One reconciliation of a Task: read the caches, decide, act.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::Task;
+use kubeopencode_evaluate::Catalog;
+use kubeopencode_plan::{Settings, agent_key};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::decide::{Observed, Policy, Step, decide};
+use super::pod_events::{self, PodEvents};
+use super::status::StatusBuilder;
+use super::writer::Writer;
+use crate::admission::Admission;
+use crate::admission::ledger::QueuedTask;
+use crate::cache::pending_writes::STALE_TIMEOUT;
+use crate::cache::pod_view::PodView;
+use crate::cache::{Caches, GuardedTask};
+use crate::runtime::api_error::label;
+use crate::runtime::backoff::Failures;
+use crate::runtime::metrics::Metrics;
+
+/// Until a reconciliation is repeated that the watches should have caused already.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+/// What the reconciliation of Tasks works with.
+pub(crate) struct Context {
+    /// The API.
+    pub(crate) client: Client,
+    /// The plugins.
+    pub(crate) catalog: Arc<Catalog>,
+    /// What the watches show.
+    pub(crate) caches: Arc<Caches>,
+    /// Writes Tasks.
+    pub(crate) writer: Writer,
+    /// Slots and starts.
+    pub(crate) admission: Admission,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Agents whose ledger has to be processed.
+    pub(crate) agent_queue: UnboundedSender<ObjectKey>,
+    /// Failures in a row, by Task.
+    pub(crate) failures: Failures<TaskUid>,
+    /// When the Events of Pods were listed.
+    pub(crate) pod_events: PodEvents,
+}
+
+/// A reconciliation that has to be repeated.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ReconcileError(#[from] pub(crate) kube::Error);
+
+impl ReconcileError {
+    /// The label of the metric.
+    pub(crate) fn label(&self) -> &'static str {
+        label(&self.0)
+    }
+}
+
+pub(super) type ReconcileResult = Result<Action, ReconcileError>;
+
+/// A Task with what every step needs of it.
+pub(super) struct TaskState<'a> {
+    pub(super) task: &'a Task,
+    pub(super) uid: TaskUid,
+    pub(super) pods: Vec<Arc<PodView>>,
+    pub(super) settings: Settings,
+    pub(super) now: Timestamp,
+}
+
+impl Context {
+    /// Reconciles a Task once.
+    ///
+    /// # Errors
+    /// When the API server does not answer; the reconciliation is repeated with growing pauses.
+    pub(crate) async fn reconcile(&self, guarded: &GuardedTask) -> ReconcileResult {
+        match &guarded.0 {
+            Ok(task) => self.reconcile_task(task).await,
+            Err(invalid) => {
+                // the schema lets nothing pass that cannot be read: the CRDs are older or newer than the operator
+                tracing::error!(task = ?invalid.metadata.name, namespace = ?invalid.metadata.namespace, error = %invalid.error,
+                    "a Task cannot be read; install the CustomResourceDefinitions of this version");
+                Ok(Action::await_change())
+            }
+        }
+    }
+
+    async fn reconcile_task(&self, task: &Task) -> ReconcileResult {
+        let uid = task.uid();
+        let pods = self.caches.pods.of(&uid);
+        if self.is_cache_stale(task, &pods) {
+            return Ok(Action::requeue(STALE_TIMEOUT));
+        }
+        let namespace = task.namespace().unwrap_or_default();
+        // a Task that was not launched runs with the Agent that its spec names now
+        let agent = match task.pod_uid() {
+            Some(_) => task.recorded_agent(),
+            None => agent_key(task).ok(),
+        };
+        let pod_namespace = agent.map(|agent| agent.namespace);
+        let settings = self.caches.settings(&namespace, pod_namespace.as_deref().unwrap_or(&namespace));
+        let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
+        let state = TaskState { task, uid, pods, settings, now: Timestamp::now() };
+        let policy = Policy {
+            stop_policy: state.settings.stop_policy(),
+            start_timeout: state.settings.start_timeout(),
+            result_summary: state.settings.result_summary(),
+        };
+        let observed =
+            Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
+        let step = decide(&observed);
+        tracing::debug!(task = %task.name_any(), namespace, ?step, "decided");
+        self.act(&state, step).await
+    }
+
+    /// Whether the cache is behind an own write of this Task or of one of its Pods.
+    fn is_cache_stale(&self, task: &Task, pods: &[Arc<PodView>]) -> bool {
+        let Writer { tasks, pods: written, .. } = &self.writer;
+        let pod_is_stale =
+            |pod: &Arc<PodView>| written.is_stale(pod.uid(), pod.metadata.resource_version.as_deref());
+        let unseen = task.pod_uid().filter(|uid| pods.iter().all(|pod| pod.uid() != *uid));
+        tasks.is_stale(&task.uid().0, task.metadata.resource_version.as_deref())
+            || pods.iter().any(pod_is_stale)
+            || unseen.is_some_and(|pod_uid| written.is_stale(pod_uid, None))
+    }
+
+    async fn act(&self, state: &TaskState<'_>, step: Step) -> ReconcileResult {
+        match step {
+            Step::Wait(at) => Ok(requeue_at(state.now, at)),
+            Step::Delete(deletions) => {
+                self.delete(&deletions).await?;
+                Ok(Action::requeue(SOON))
+            }
+            Step::Release => self.release(state).await,
+            Step::ForceRelease => self.force_release(state).await,
+            Step::ReleaseResources => {
+                self.release_resources(state);
+                Ok(Action::await_change())
+            }
+            Step::Launch => self.start(state).await,
+            Step::Record(pod) => self.record(state, &pod).await,
+            Step::Open(pod) => self.open(state, &pod).await,
+            Step::Verify => self.verify(state).await,
+            Step::StopKeepPod(pod) => self.stop_keep_pod(state, &pod).await,
+            Step::Complete { end, delete } => self.complete(state, end, &delete).await,
+            Step::Report { problem, skipped, again } => {
+                let status = StatusBuilder::of(state.task, state.now).in_progress(problem.as_ref(), &skipped);
+                self.write(state.task, &status).await?;
+                Ok(requeue_at(state.now, again))
+            }
+            Step::AskEvents(pod, again) => {
+                if let Some(problem) = self.pod_events.start_problem(&self.client, &pod).await? {
+                    let status = StatusBuilder::of(state.task, state.now).in_progress(Some(&problem), &[]);
+                    self.write(state.task, &status).await?;
+                }
+                let next = state.now.checked_add(pod_events::INTERVAL).ok();
+                Ok(requeue_at(state.now, again.into_iter().chain(next).min()))
+            }
+        }
+    }
+}
+
+/// Its place in the queue of its Agent.
+pub(crate) fn queued_task(task: &Task) -> QueuedTask {
+    QueuedTask {
+        created: task.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
+        namespace: task.namespace().unwrap_or_default(),
+        name: task.name_any(),
+        uid: task.uid(),
+    }
+}
+
+/// The Agent that its status names, or before that the one that its spec names.
+pub(crate) fn recorded_or_spec_agent(task: &Task) -> Option<ObjectKey> {
+    task.recorded_agent().or_else(|| agent_key(task).ok())
+}
+
+fn requeue_at(now: Timestamp, at: Option<Timestamp>) -> Action {
+    match at {
+        Some(at) => Action::requeue(at.duration_since(now).unsigned_abs().max(Duration::from_millis(10))),
+        None => Action::await_change(),
+    }
+}

@@ -1,0 +1,230 @@
+//! The step `Launch`: evaluate and plan, ask for a start, launch, and what each way of not getting there means for the
+//! Task. What is wrong with a Task is found before it asks for a slot; wherever it stops, slot and start go back.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::Task;
+use kubeopencode_evaluate::{EvaluateError, evaluate};
+use kubeopencode_plan::{Refusal, Resolved, agent_key};
+
+use super::decide::PodDeletion;
+use super::launch::{LaunchError, Launcher};
+use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, queued_task};
+use super::status::StatusBuilder;
+use crate::admission::AdmissionResult;
+use crate::admission::ledger::Blocked;
+use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
+use crate::runtime::config_maps::LiveConfigMaps;
+
+/// Until a ResourceQuota, or a namespace in deletion, is asked again.
+const LATER: Duration = Duration::from_secs(15);
+/// Until a start is asked for again while the operator comes up.
+const AT_START: Duration = Duration::from_millis(100);
+/// Pauses before a busy plugin is asked again: the first, and the longest.
+const BUSY_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+impl Context {
+    pub(super) async fn start(&self, state: &TaskState<'_>) -> ReconcileResult {
+        let key = match agent_key(state.task) {
+            Ok(key) => key,
+            Err(refusal) => return self.refuse(state, &refusal).await,
+        };
+        if let Some(before) = state.task.recorded_agent().filter(|before| *before != key) {
+            // it waited there
+            self.admission.withdraw(&before, &state.uid).await?;
+        }
+        let Some(agent) = self.caches.agent(&key) else {
+            let refusal = Refusal::agent_not_found(&key);
+            let refusal = match self.caches.broken_agent(&key) {
+                Some(error) => {
+                    Refusal { message: format!("agent \"{}\" cannot be read: {error}", key.name), ..refusal }
+                }
+                None => refusal,
+            };
+            return self.missing(state, &key, &refusal).await;
+        };
+        let limited = agent.spec.is_limited();
+        // who waits already asks first: its place is reported without evaluating it again
+        if limited
+            && is_queued_by_agent(state.task)
+            && let Some(wait) = self.queue(state, &key, &agent).await?
+        {
+            return Ok(wait);
+        }
+        let run = match Resolved::new(state.task, &agent, &state.settings) {
+            Ok(run) => run,
+            Err(refusal) => return self.refuse(state, &refusal).await,
+        };
+        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
+        let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
+            Ok(planned) => planned,
+            Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
+            Err(EvaluateError::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
+            Err(EvaluateError::Busy(plugin)) => return self.busy(state, &plugin).await,
+            Err(EvaluateError::Read(error)) => return Err(error.into()),
+        };
+        if limited && let Some(wait) = self.queue(state, &key, &agent).await? {
+            return Ok(wait);
+        }
+        let launcher = Launcher {
+            client: &self.client,
+            writer: &self.writer,
+            task: state.task,
+            uid: &state.uid,
+            pods: &state.pods,
+            agent: &key,
+            limited,
+        };
+        match launcher.launch(&planned).await {
+            Ok(()) => Ok(Action::await_change()),
+            Err(error) => self.not_launched(state, &key, error).await,
+        }
+    }
+
+    /// Asks for a start. `Some`: it has to wait, and its status says for what and at which place.
+    async fn queue(
+        &self,
+        state: &TaskState<'_>,
+        key: &ObjectKey,
+        agent: &Agent,
+    ) -> Result<Option<Action>, ReconcileError> {
+        match self.admission.request(agent, queued_task(state.task)).await? {
+            AdmissionResult::Admitted => Ok(None),
+            AdmissionResult::Later => Ok(Some(Action::requeue(AT_START))),
+            AdmissionResult::Queued { blocked, position } => {
+                let status =
+                    StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
+                self.write(state.task, &status).await?;
+                Ok(Some(Action::await_change()))
+            }
+        }
+    }
+
+    /// It does not start now: where its Agent is limited, slot and start go back.
+    async fn give_back(&self, state: &TaskState<'_>) -> Result<(), ReconcileError> {
+        if let Ok(key) = agent_key(state.task)
+            && self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited())
+        {
+            self.admission.withdraw(&key, &state.uid).await?;
+        }
+        Ok(())
+    }
+
+    async fn not_launched(
+        &self,
+        state: &TaskState<'_>,
+        agent: &ObjectKey,
+        error: LaunchError,
+    ) -> ReconcileResult {
+        let (kind, name, reason) = match error {
+            LaunchError::Api(error) => return Err(error.into()),
+            LaunchError::Again => return Ok(Action::requeue(SOON)),
+            LaunchError::Refused(refusal) => return self.refuse(state, &refusal).await,
+            LaunchError::PreviousPod(pod) => {
+                let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
+                let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
+                return self.step_back(state, agent, &blocked).await;
+            }
+            LaunchError::NotCreated { kind, name, reason } => (kind, name, reason),
+        };
+        let refusal = |words: &str| Refusal {
+            condition: TaskCondition::Ready,
+            reason: if kind == "Pod" { Reason::PodCreationError } else { Reason::ConfigMapCreationError },
+            message: format!("{kind} \"{}/{name}\": {words}", agent.namespace),
+        };
+        match reason {
+            CreateError::Exists | CreateError::Unknown => Ok(Action::requeue(SOON)),
+            CreateError::Invalid(words) => self.refuse(state, &refusal(&words)).await,
+            CreateError::NoRoom(words) => {
+                let blocked = Blocked { reason: Reason::NamespaceQuotaExceeded, message: words };
+                self.step_back(state, agent, &blocked).await
+            }
+            CreateError::Terminating(_) => Ok(Action::requeue(LATER)),
+            CreateError::NoServiceAccount(words) => self.missing(state, agent, &refusal(&words)).await,
+            CreateError::Refused(words) => self.refused_for_now(state, &refusal(&words)).await,
+        }
+    }
+
+    /// It was admitted and cannot start: the slot goes back, the place in the queue stays.
+    async fn step_back(
+        &self,
+        state: &TaskState<'_>,
+        agent: &ObjectKey,
+        blocked: &Blocked,
+    ) -> ReconcileResult {
+        self.give_back(state).await?;
+        let status = StatusBuilder::of(state.task, state.now).queued(agent, blocked, None);
+        self.write(state.task, &status).await?;
+        Ok(Action::requeue(LATER))
+    }
+
+    /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile.
+    async fn busy(&self, state: &TaskState<'_>, plugin: &str) -> ReconcileResult {
+        self.give_back(state).await?;
+        let (first, longest) = BUSY_PAUSES;
+        let created = state.task.metadata.creation_timestamp.as_ref().map_or(state.now, |t| t.0);
+        let age = state.now.duration_since(created).unsigned_abs();
+        let pause = (age / 4).clamp(first, longest);
+        tracing::debug!(task = %state.task.key(), plugin, ?pause, "the plugin is busy, requeued");
+        Ok(Action::requeue(pause))
+    }
+
+    /// A Role in upgrade refuses just as a missing one: the API server is asked again for a while.
+    async fn refused_for_now(&self, state: &TaskState<'_>, refusal: &Refusal) -> ReconcileResult {
+        let since = find(state.task.conditions(), TaskCondition::Ready)
+            .filter(|c| c.status == "Unknown")
+            .map(|c| c.last_transition_time.0);
+        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs());
+        if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
+            return self.refuse(state, refusal).await;
+        }
+        self.write(state.task, &StatusBuilder::of(state.task, state.now).held_up(refusal.reason, &refusal.message))
+            .await?;
+        Ok(Action::requeue(SOON * 5))
+    }
+
+    /// Something is missing that may still come. The grace runs from the first miss, also across restarts. A Task that waits
+    /// for it holds no slot.
+    async fn missing(&self, state: &TaskState<'_>, agent: &ObjectKey, refusal: &Refusal) -> ReconcileResult {
+        self.give_back(state).await?;
+        self.admission.leave(agent, &state.uid);
+        let since = find(state.task.conditions(), TaskCondition::Accepted)
+            .filter(|c| c.status == "Unknown")
+            .map(|c| c.last_transition_time.0);
+        let deadline = since.unwrap_or(state.now).checked_add(state.settings.grace()).unwrap_or(state.now);
+        if state.now >= deadline {
+            return self.refuse(state, refusal).await;
+        }
+        self.write(state.task, &StatusBuilder::of(state.task, state.now).waiting(&refusal.message)).await?;
+        let left = deadline.duration_since(state.now).unsigned_abs();
+        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs()).unwrap_or_default();
+        // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
+        let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
+        Ok(Action::requeue(pause.min(left + Duration::from_millis(10))))
+    }
+
+    /// The Task can never run: whatever of it is gated is deleted, and slot and start go back, before its end is written.
+    async fn refuse(&self, state: &TaskState<'_>, refusal: &Refusal) -> ReconcileResult {
+        let live = self.live_pods(&state.uid).await?;
+        if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
+            return self.record(state, pod).await;
+        }
+        self.give_back(state).await?;
+        let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
+        if !self.delete(&deletions).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.conclude(state, &StatusBuilder::of(state.task, state.now).refused(refusal)).await
+    }
+}
+
+/// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.
+fn is_queued_by_agent(task: &Task) -> bool {
+    let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True");
+    let by_agent = [Reason::AgentAtCapacity, Reason::QuotaExceeded];
+    blocked.and_then(|c| c.reason.parse().ok()).is_some_and(|reason| by_agent.contains(&reason))
+}

@@ -1,0 +1,69 @@
+//! Before the operator is uninstalled: its controllers are stopped and its finalizers go, so that no Task and no
+//! namespace waits for it for ever.
+
+use futures::TryStreamExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::literals::FINALIZER;
+use kubeopencode_api::task::Task;
+use serde_json::json;
+
+use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::lease::{Leader, UNINSTALL_WAIT};
+
+/// Tasks read in one page.
+const PAGE: u32 = 500;
+/// Tries for a Task that others change at the same time.
+const MAX_TRIES: usize = 5;
+
+/// Takes the finalizer off these Tasks and says how many had it. The controllers of the operator in `namespace` are
+/// stopped meanwhile, and until 45 seconds later: they would add a new one with each launch.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn release_finalizers(
+    client: &Client,
+    namespace: &str,
+    all: &Api<Task>,
+) -> Result<usize, kube::Error> {
+    if Leader::take_for_uninstall(client.clone(), namespace).await? {
+        tokio::time::sleep(UNINSTALL_WAIT).await;
+    }
+    let mut released = 0;
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        Leader::take_for_uninstall(client.clone(), namespace).await?;
+        let page = all.list_metadata(&params).await?;
+        let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
+        let held = page.items.into_iter().filter(|task| task.finalizers().iter().any(|f| f == FINALIZER));
+        let tasks = futures::stream::iter(held.map(Ok::<_, kube::Error>));
+        let count = tasks.try_fold(0, |count, task| async move {
+            release(client, &task.namespace().unwrap_or_default(), &task.name_any()).await.map(|()| count + 1)
+        });
+        released += count.await?;
+        let Some(token) = next else { return Ok(released) };
+        params = params.continue_token(&token);
+    }
+}
+
+async fn release(client: &Client, namespace: &str, name: &str) -> Result<(), kube::Error> {
+    let api = Api::<Task>::namespaced(client.clone(), namespace);
+    let mut last = None;
+    for _ in 0..MAX_TRIES {
+        let task = match api.get_metadata(name).await {
+            Ok(task) => task,
+            Err(error) if is_not_found(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": task.resource_version(), "finalizers": finalizers}});
+        match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_not_found(&error) => return Ok(()),
+            Err(error) if is_conflict(&error) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    last.map_or(Ok(()), Err)
+}

@@ -1,0 +1,138 @@
+//! The only place that writes Tasks: their status, and the metadata that the launch and the end need.
+//!
+//! Every write carries the resourceVersion that it was decided on, and is remembered until the cache shows it. The
+//! phases that a write brings about are counted and recorded as Events here, so that nobody else has to.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::task::{Phase, Task, TaskStatus};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
+use crate::runtime::metrics::Metrics;
+use super::status;
+use crate::cache::pod_view::PodView;
+use crate::cache::pending_writes::PendingWrites;
+
+/// Writes Tasks.
+pub(crate) struct Writer {
+    client: Client,
+    events: EventRecorder,
+    metrics: Arc<Metrics>,
+    /// Own writes of Tasks that the cache does not show yet.
+    pub(crate) tasks: PendingWrites,
+    /// Own writes of Pods that the cache does not show yet.
+    pub(crate) pods: PendingWrites,
+    /// Notified when a Task ended: others may have to make room.
+    pub(crate) finished: Arc<Notify>,
+}
+
+impl Writer {
+    /// A writer with this client.
+    pub(crate) fn new(client: Client, events: EventRecorder, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            events,
+            metrics,
+            tasks: PendingWrites::default(),
+            pods: PendingWrites::default(),
+            finished: Arc::default(),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the writer")]
+    /// Writes a status, unless it says what stands there already.
+    ///
+    /// # Errors
+    /// 409 when the Task is not what the decision was made on; 422 when the API server's own rules forbid it.
+    pub(crate) async fn write(&self, task: &Task, new: &TaskStatus) -> Result<Task, kube::Error> {
+        if task.status.as_ref() == Some(new) {
+            return Ok(task.clone());
+        }
+        let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
+        let written = self
+            .api(task)
+            .patch_status(&task.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        self.tasks.record(
+            written.metadata.uid.as_deref().unwrap_or_default(),
+            written.metadata.resource_version.as_deref(),
+        );
+        self.report(task, new);
+        if new.phase.is_some_and(Phase::is_terminal) {
+            self.finished.notify_one();
+        }
+        Ok(written)
+    }
+
+    /// Writes metadata; the patch carries the resourceVersion.
+    ///
+    /// # Errors
+    /// 409 when the Task changed meanwhile.
+    pub(crate) async fn patch_metadata(&self, task: &Task, patch: &Value) -> Result<Task, kube::Error> {
+        let written =
+            self.api(task).patch(&task.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.tasks.record(
+            written.metadata.uid.as_deref().unwrap_or_default(),
+            written.metadata.resource_version.as_deref(),
+        );
+        Ok(written)
+    }
+
+    /// Deletes exactly this Task, not a newer one of its name; one that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(crate) async fn delete(&self, key: &ObjectKey, uid: &TaskUid) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).delete(&key.name, &params).await {
+            Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A Pod was made or its gate was opened by us.
+    pub(crate) fn pod_written(&self, pod: &PodView) {
+        self.pods.record(pod.uid(), pod.metadata.resource_version.as_deref());
+    }
+
+    /// Something about a Task that people should know and that its status does not say.
+    pub(crate) fn warn(&self, task: &Task, reason: &'static str, note: String) {
+        self.events.record(task, Note { type_: EventType::Warning, reason, note });
+    }
+
+    fn api(&self, task: &Task) -> Api<Task> {
+        Api::namespaced(self.client.clone(), task.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    fn report(&self, task: &Task, new: &TaskStatus) {
+        let before = task.phase();
+        let Some(phase) = new.phase.filter(|phase| *phase != before) else { return };
+        let namespace = task.namespace().unwrap_or_default();
+        self.metrics.phase(&namespace, phase);
+        let created = task.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        match (phase, created, new.start_time.as_ref().map(|t| t.0)) {
+            (Phase::Running, Some(created), Some(started)) => {
+                self.metrics.launched(before == Phase::Queued, seconds(created, started));
+            }
+            (Phase::Completed | Phase::Failed, _, Some(started)) => {
+                self.metrics.ended(seconds(started, Timestamp::now()));
+            }
+            _ => {}
+        }
+        if let Some(event) = status::event(new) {
+            self.events.record(task, event);
+        }
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
