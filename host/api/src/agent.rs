@@ -65,7 +65,7 @@ pub struct AgentSpec {
     pub command: Vec<String>,
     /// Plugin that builds the agent's command. Default `opencode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"), length(max = 63))]
+    #[schemars(regex(pattern = crate::plugin::PLUGIN_NAME), length(max = 63))]
     pub command_builder: Option<String>,
     /// The agent's own configuration: an object, or JSON text, which is kept byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ use serde_json::Value;
 pub struct ContextItem {
     /// Type of the context: `Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`, or the name of a plugin.
     #[serde(rename = "type")]
-    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"), length(max = 63))]
+    #[schemars(regex(pattern = crate::plugin::PLUGIN_NAME), length(max = 63))]
     pub type_: String,
     /// Identifier for logs and for the `name` attribute of the context's tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]

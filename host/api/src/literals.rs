@@ -1,29 +1,36 @@
 //! The names that users, dashboards and other tools rely on. Add, never rename.
+//!
+//! What the two API groups name differently stands in [`group`](crate::group); the constants here that repeat a part of
+//! it are those of [`Group::KubeOpenCode`].
+
+use crate::group::{Group, GroupNames};
+
+const NAMES: &GroupNames = Group::KubeOpenCode.names();
 
 /// API group of Task, Agent, KubeOpenCodeConfig and Plugin.
-pub const GROUP: &str = "kubeopencode.io";
-/// The only served version of [`GROUP`].
+pub const GROUP: &str = NAMES.group;
+/// The only served version of both groups.
 pub const VERSION: &str = "v1alpha1";
 
 /// Finalizer that a Task carries from its launch until its Pod is gone.
-pub const FINALIZER: &str = "kubeopencode.io/task-cleanup";
+pub const FINALIZER: &str = NAMES.finalizer;
 /// Scheduling gate that holds a Task's Pod back until the launch is recorded in the Task's status.
 pub const LAUNCH_GATE: &str = "kubeopencode.io/launch";
 /// Annotation on a Task; the value `true` stops it.
-pub const STOP_ANNOTATION: &str = "kubeopencode.io/stop";
+pub const STOP_ANNOTATION: &str = NAMES.stop_annotations[0];
 
 /// Label on a Task: the name of its Agent.
 pub const AGENT_LABEL: &str = "kubeopencode.io/agent";
 /// Label on Pods and ConfigMaps of Tasks, with the value [`APP`].
 pub const APP_LABEL: &str = "app";
 /// Value of [`APP_LABEL`].
-pub const APP: &str = "kubeopencode";
+pub const APP: &str = NAMES.app;
 /// Label: name of the Task, cut to 63 characters.
-pub const TASK_LABEL: &str = "kubeopencode.io/task";
+pub const TASK_LABEL: &str = NAMES.task_label;
 /// Label: `metadata.uid` of the Task.
-pub const TASK_UID_LABEL: &str = "kubeopencode.io/task-uid";
+pub const TASK_UID_LABEL: &str = NAMES.task_uid_label;
 /// Label: namespace of the Task. On Pods only where it is another one.
-pub const TASK_NAMESPACE_LABEL: &str = "kubeopencode.io/task-namespace";
+pub const TASK_NAMESPACE_LABEL: &str = NAMES.task_namespace_label;
 /// Annotation on Pods: the Task's full name.
 pub const TASK_NAME_ANNOTATION: &str = "kubeopencode.io/task-name";
 /// Annotation on Pods: the name of the Agent that the Task runs with.

@@ -8,8 +8,8 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::group::Group;
 use crate::literals::{MAX_LABEL, MAX_NAME};
-use crate::task::Task;
 
 /// `metadata.uid` of a Task: what tells two Tasks of one name apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,57 +66,53 @@ pub enum Naming {
     WithUid,
 }
 
-/// What names are made of.
+/// The names of the objects that are made for a Task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskNames<'a> {
-    /// Namespace of the Task.
-    pub task_namespace: &'a str,
-    /// Name of the Task.
-    pub task: &'a str,
-    /// UID of the Task.
-    pub uid: &'a TaskUid,
-    /// Namespace that the Pod runs in.
-    pub pod_namespace: &'a str,
-    /// The plain names or those with the UID.
-    pub naming: Naming,
+    group: Group,
+    task: &'a ObjectKey,
+    uid: &'a TaskUid,
+    pod_namespace: &'a str,
+    naming: Naming,
 }
 
 impl<'a> TaskNames<'a> {
-    /// The names of this Task's objects, which are in `pod_namespace`.
-    pub fn of(task: &'a Task, uid: &'a TaskUid, pod_namespace: &'a str, naming: Naming) -> Self {
-        Self {
-            task_namespace: task.metadata.namespace.as_deref().unwrap_or_default(),
-            task: task.metadata.name.as_deref().unwrap_or_default(),
-            uid,
-            pod_namespace,
-            naming,
-        }
+    /// The names for a Task of `group` whose Pod runs in `pod_namespace`. Between namespaces each name has the UID in
+    /// it, whatever `naming` says.
+    pub fn new(
+        group: Group,
+        task: &'a ObjectKey,
+        uid: &'a TaskUid,
+        pod_namespace: &'a str,
+        naming: Naming,
+    ) -> Self {
+        Self { group, task, uid, pod_namespace, naming }
     }
 
     /// Name of the Task's Pod. The kubelet keeps a Pod's logs in a directory `<namespace>_<name>_<uid>`: a longer name
     /// would be taken by the API server and run nowhere.
     pub fn pod(&self) -> String {
         let beside = self.pod_namespace.len() + UID_LENGTH + "__".len();
-        self.with_suffix("pod", MAX_FILE_NAME.saturating_sub(beside).min(MAX_NAME))
+        self.with_ending(self.group.names().pod_ending, MAX_FILE_NAME.saturating_sub(beside).min(MAX_NAME))
     }
 
     /// Name of the Task's `i`-th context ConfigMap.
     pub fn context(&self, i: usize) -> String {
+        let ending = self.group.names().context_ending;
         match i {
-            0 => self.with_suffix("context", MAX_NAME),
-            i => self.with_suffix(&format!("context-{i}"), MAX_NAME),
+            0 => self.with_ending(ending, MAX_NAME),
+            i => self.with_ending(&format!("{ending}-{i}"), MAX_NAME),
         }
     }
 
-    fn with_suffix(&self, suffix: &str, max: usize) -> String {
-        let Self { task_namespace, task, uid, pod_namespace, naming } = self;
-        let stem = match (task_namespace == pod_namespace, naming) {
-            (false, _) => format!("{task_namespace}-{task}-{}", uid.short()),
-            (true, Naming::Plain) => (*task).to_owned(),
-            (true, Naming::WithUid) => format!("{task}-{}", uid.short()),
+    fn with_ending(&self, ending: &str, max: usize) -> String {
+        let Self { task: ObjectKey { namespace, name }, uid, pod_namespace, naming, .. } = self;
+        let stem = match (namespace == pod_namespace, naming) {
+            (false, _) => format!("{namespace}-{name}-{}", uid.short()),
+            (true, Naming::Plain) => name.clone(),
+            (true, Naming::WithUid) => format!("{name}-{}", uid.short()),
         };
-        let room = max - suffix.len() - 1;
-        format!("{}-{suffix}", cut(&stem, room))
+        format!("{}-{ending}", cut(&stem, max - ending.len() - 1))
     }
 }
 
@@ -130,13 +126,13 @@ pub fn label_value(name: &str) -> String {
     cut(name, MAX_LABEL)
 }
 
-/// `name`, or its beginning and a hash of all of it, in at most `room` characters.
-pub fn cut(name: &str, room: usize) -> String {
-    if name.len() <= room {
+/// `name`, or its beginning and a hash of all of it, in at most `max` characters.
+pub fn cut(name: &str, max: usize) -> String {
+    if name.len() <= max {
         return name.to_owned();
     }
     let hash = short_hash(name);
-    let keep = room - hash.len() - 1;
+    let keep = max - hash.len() - 1;
     let head: String = name.chars().take(keep).collect();
     format!("{}-{hash}", head.trim_end_matches(['-', '.', '_']))
 }
@@ -159,30 +155,34 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn names<'a>(task_namespace: &'a str, task: &'a str, uid: &'a TaskUid, naming: Naming) -> TaskNames<'a> {
-        TaskNames { task_namespace, task, uid, pod_namespace: "team", naming }
+    fn names<'a>(task: &'a ObjectKey, uid: &'a TaskUid, naming: Naming) -> TaskNames<'a> {
+        TaskNames::new(Group::KubeOpenCode, task, uid, "team", naming)
     }
 
     #[test]
     fn names_follow_the_contract() {
         let uid = TaskUid("0123456789abcdef".into());
-        let plain = names("team", "fix", &uid, Naming::Plain);
+        let (fix, elsewhere) = (ObjectKey::new("team", "fix"), ObjectKey::new("dev", "fix"));
+        let plain = names(&fix, &uid, Naming::Plain);
         assert_eq!(
             (plain.pod(), plain.context(0), plain.context(2)),
             ("fix-pod".into(), "fix-context".into(), "fix-context-2".into())
         );
-        assert_eq!(names("team", "fix", &uid, Naming::WithUid).pod(), "fix-01234567-pod");
-        assert_eq!(names("dev", "fix", &uid, Naming::Plain).pod(), "dev-fix-01234567-pod");
+        assert_eq!(names(&fix, &uid, Naming::WithUid).pod(), "fix-01234567-pod");
+        assert_eq!(names(&elsewhere, &uid, Naming::Plain).pod(), "dev-fix-01234567-pod");
+        let other = TaskNames::new(Group::KubeTask, &fix, &uid, "team", Naming::Plain);
+        assert_eq!((other.pod(), other.context(0)), ("fix-kt-pod".into(), "fix-kt-context".into()));
     }
 
     #[test]
     fn two_tasks_never_share_a_name_in_the_agents_namespace() {
         let (one, other) = (TaskUid("01234567-a".into()), TaskUid("89abcdef-b".into()));
-        let pairs = [("a-b", "c"), ("a", "b-c")].map(|(namespace, task)| (namespace, task.to_owned()));
-        let long = [("a-b", "c".repeat(253)), ("a", format!("b-{}", "c".repeat(251)))];
-        for [first, second] in [pairs, long] {
-            let first = names(first.0, &first.1, &one, Naming::Plain);
-            let second = names(second.0, &second.1, &other, Naming::Plain);
+        let short = [ObjectKey::new("a-b", "c"), ObjectKey::new("a", "b-c")];
+        let long =
+            [ObjectKey::new("a-b", "c".repeat(253)), ObjectKey::new("a", format!("b-{}", "c".repeat(251)))];
+        for [first, second] in [short, long] {
+            let first = names(&first, &one, Naming::Plain);
+            let second = names(&second, &other, Naming::Plain);
             assert_ne!(first.pod(), second.pod());
             assert_ne!(first.context(0), second.context(0));
         }
@@ -191,19 +191,19 @@ mod tests {
     #[test]
     fn long_names_are_cut_and_stay_distinct() {
         let uid = TaskUid("0123456789abcdef".into());
-        let (a, b) = ("x".repeat(253), format!("{}y", "x".repeat(252)));
-        let (pod_a, pod_b) =
-            (names("team", &a, &uid, Naming::Plain).pod(), names("team", &b, &uid, Naming::Plain).pod());
+        let key = |end: char| ObjectKey::new("team", format!("{}{end}", "x".repeat(252)));
+        let (a, b) = (key('x'), key('y'));
+        let (pod_a, pod_b) = (names(&a, &uid, Naming::Plain).pod(), names(&b, &uid, Naming::Plain).pod());
         assert!(pod_a.ends_with("-pod"), "{pod_a}");
         assert_eq!(
             format!("team_{pod_a}_{}", "u".repeat(UID_LENGTH)).len(),
             MAX_FILE_NAME,
             "the kubelet's log directory"
         );
-        assert_eq!(names("team", &a, &uid, Naming::Plain).context(0).len(), MAX_NAME);
+        assert_eq!(names(&a, &uid, Naming::Plain).context(0).len(), MAX_NAME);
         assert_ne!(pod_a, pod_b);
-        assert_eq!(label_value(&a).len(), MAX_LABEL);
-        assert_ne!(label_value(&a), label_value(&b));
+        assert_eq!(label_value(&a.name).len(), MAX_LABEL);
+        assert_ne!(label_value(&a.name), label_value(&b.name));
     }
 
     #[test]

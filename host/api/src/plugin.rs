@@ -62,6 +62,45 @@ impl std::fmt::Display for Kind {
     }
 }
 
+/// Longest name of a plugin, in characters.
+pub const MAX_PLUGIN_NAME: usize = 63;
+
+/// What a plugin may be called, as the schemas say it; [`is_plugin_name`] says the same.
+pub const PLUGIN_NAME: &str = r"^[A-Za-z][A-Za-z0-9-]{0,62}$";
+
+/// Whether a plugin may be called that: `type` of a context item, or `commandBuilder`.
+pub fn is_plugin_name(name: &str) -> bool {
+    name.len() <= MAX_PLUGIN_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// How large a plugin is: `large` is for one that brings an interpreter. Default `default`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitClass {
+    /// For plugins in Rust and the like.
+    #[default]
+    Default,
+    /// For plugins that bring an interpreter (JavaScript, Python).
+    Large,
+}
+
+impl LimitClass {
+    /// The word in a Plugin's `limits.class`, and for the compile worker.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Large => "large",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Default, Self::Large].into_iter().find(|class| class.as_str() == word)
+    }
+}
+
 /// What a plugin may do beyond text, files and ConfigMaps; needs a grant when the plugin is not built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -107,7 +146,7 @@ impl Capability {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The `type` or `commandBuilder` that users write: `[A-Za-z][A-Za-z0-9-]{0,62}`.
+    /// The `type` or `commandBuilder` that users write; see [`PLUGIN_NAME`].
     pub name: String,
     /// The plugin's own version, for people.
     pub version: String,
@@ -223,4 +262,21 @@ pub struct PluginError {
     pub message: String,
     /// RFC 6901 pointer into the item's payload.
     pub field: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugins_name_is_a_word() {
+        for name in ["a", "Jira-2", &"a".repeat(MAX_PLUGIN_NAME)] {
+            assert!(is_plugin_name(name), "{name}");
+        }
+        for name in ["", "2x", "a b", "-a", "ä", "a_b", &"a".repeat(MAX_PLUGIN_NAME + 1)] {
+            assert!(!is_plugin_name(name), "{name}");
+        }
+        let rest = MAX_PLUGIN_NAME - 1;
+        assert_eq!(PLUGIN_NAME, format!("^[A-Za-z][A-Za-z0-9-]{{0,{rest}}}$"));
+    }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plugin::{Capability, Kind};
+use crate::plugin::{Capability, Kind, LimitClass};
 
 /// A context type or a command builder to load: where its bytes come from, and what it may do beyond text, files and
 /// ConfigMaps.
@@ -185,18 +185,7 @@ pub struct SecretGrant {
 pub struct PluginLimits {
     /// Default `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<PluginClass>,
-}
-
-/// How large a plugin is: `large` is for one that brings an interpreter. Default `default`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PluginClass {
-    /// For plugins in Rust and the like.
-    #[default]
-    Default,
-    /// For plugins that bring an interpreter (JavaScript, Python).
-    Large,
+    pub class: Option<LimitClass>,
 }
 
 /// What the operator knows of a plugin.

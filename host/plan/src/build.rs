@@ -25,6 +25,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
     AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP, APP_LABEL, DEFAULT_CONTAINER_ANNOTATION, GROUP, LAUNCH_GATE,
     PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
@@ -70,13 +71,8 @@ pub fn build(
         return Err(Refusal::invalid_config(format!("Agent {} is no Task", resolved.agent)));
     };
     let layout = Layout::new(resolved, contexts, command)?;
-    let names = |naming| TaskNames {
-        task_namespace: &task.key.namespace,
-        task: &task.key.name,
-        uid: &task.uid,
-        pod_namespace: resolved.pod_namespace(),
-        naming,
-    };
+    let names =
+        |naming| TaskNames::new(Group::KubeOpenCode, &task.key, &task.uid, resolved.pod_namespace(), naming);
     // the same plan under another name is the same plan
     let (mut pod, mut config_maps) = objects(&layout, task, &names(Naming::Plain));
     let digest = digest(&(&pod, &config_maps))?;

@@ -16,7 +16,7 @@ use kubeopencode_api::config::{PullPolicy, TaskSecretRefs};
 use kubeopencode_api::context::ContextItem;
 use kubeopencode_api::literals::{AGENT_LABEL, TOOLS_DIR};
 use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::plugin::Origin;
+use kubeopencode_api::plugin::{Origin, is_plugin_name};
 use kubeopencode_api::task::Task;
 
 use crate::item::{Item, Place};
@@ -256,8 +256,7 @@ fn key(namespace: Option<&str>, name: Option<&str>, kind: &str) -> Result<Object
 }
 
 fn builder(name: &str, holder: &str) -> Result<String, Refusal> {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 63 && name.chars().all(word) {
+    if is_plugin_name(name) {
         return Ok(name.to_owned());
     }
     Err(Refusal::invalid_config(format!(

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kubeopencode_api::plugin::LimitClass;
 use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::engine::compatibility;
 use crate::error::{HostError, LoadError, quote};
-use crate::limits::LimitClass;
+use crate::limits::Limits;
 use crate::worker::{COMMAND, REFUSED};
 
 /// Refusals that are remembered; then the memory begins anew.
@@ -148,7 +149,7 @@ impl Compiler {
     }
 
     fn verdict(&self, status: ExitStatus, words: &str, class: LimitClass) -> LoadError {
-        let limits = class.limits();
+        let limits = Limits::of(class);
         let expensive = |what| LoadError::TooExpensive { what, class: class.as_str() };
         let memory = || expensive(format!("{} MiB of memory", limits.worker_memory >> 20));
         let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"]
@@ -183,7 +184,7 @@ fn feed(mut child: Child, bytes: &[u8]) -> io::Result<(ExitStatus, String)> {
 
 /// Tells from the first bytes what is certainly no component, so that the message can say what it is instead.
 fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
-    let limit = class.limits().component;
+    let limit = Limits::of(class).component;
     if bytes.is_empty() {
         return Err(LoadError::Empty);
     }

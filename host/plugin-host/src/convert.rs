@@ -1,4 +1,4 @@
-//! Between the generated types of the interface and those that the rest of the house speaks.
+//! Between the generated types of the interface and those that the other crates use.
 //!
 //! May touch: the shape of data. Must not touch: its meaning.
 

@@ -2,13 +2,12 @@
 //!
 //! May touch: the descriptor. Must not touch: grants, which are the operator's to compare with.
 
-use kubeopencode_api::plugin::{Capability, Descriptor, FEATURES};
+use kubeopencode_api::plugin::{Capability, Descriptor, FEATURES, MAX_PLUGIN_NAME, is_plugin_name};
 
 use crate::bindings::types;
 use crate::error::LoadError;
 use crate::schema::Schema;
 
-const NAME: usize = 63;
 const VERSION: usize = 64;
 const DESCRIPTION: usize = 1024;
 const EXTENSIONS: usize = 16;
@@ -16,9 +15,9 @@ const EXTENSIONS: usize = 16;
 /// Checks a descriptor and reads its schema.
 pub(crate) fn check(raw: types::Descriptor) -> Result<(Descriptor, Schema), LoadError> {
     let refuse = |why: String| LoadError::Descriptor(why);
-    if !is_name(&raw.name) {
+    if !is_plugin_name(&raw.name) {
         return Err(refuse(format!(
-            "name {:?} must begin with a letter and have at most {NAME} letters, digits and dashes",
+            "name {:?} must begin with a letter and have at most {MAX_PLUGIN_NAME} letters, digits and dashes",
             crate::error::quote(&raw.name)
         )));
     }
@@ -60,12 +59,6 @@ pub(crate) fn check(raw: types::Descriptor) -> Result<(Descriptor, Schema), Load
         extensions: raw.extensions.into_iter().map(Into::into).collect(),
     };
     Ok((descriptor, schema))
-}
-
-fn is_name(name: &str) -> bool {
-    name.len() <= NAME
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 #[cfg(test)]

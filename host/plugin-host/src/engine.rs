@@ -5,10 +5,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread;
 
+use kubeopencode_api::plugin::LimitClass;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::error::HostError;
-use crate::limits::{LimitClass, STACK, TICK};
+use crate::limits::{STACK, TICK};
 
 /// Settings that decide what a component may contain, what its code checks, and whether a compiled file fits.
 ///

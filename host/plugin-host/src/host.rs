@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kubeopencode_api::plugin::Kind;
+use kubeopencode_api::names::hex;
+use kubeopencode_api::plugin::{Kind, LimitClass};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
 
@@ -13,7 +14,6 @@ use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::compile::Compiler;
 use crate::engine::{engine, start_ticker};
 use crate::error::{HostError, LoadError};
-use crate::limits::LimitClass;
 use crate::plugin::Plugin;
 use crate::sandbox::{self, Call};
 
@@ -64,7 +64,7 @@ impl PluginHost {
     /// # Errors
     /// What is wrong with the bytes; [`LoadError::Host`] when another try may do better.
     pub fn load(&self, bytes: &[u8], kind: Kind, class: LimitClass) -> Result<Arc<Plugin>, LoadError> {
-        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&Sha256::digest(bytes));
         let component = self.compiler.compile(bytes, &sha256, class)?;
         Plugin::new(&self.linker, &component, &sha256, kind, class).map(Arc::new)
     }

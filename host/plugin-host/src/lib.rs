@@ -30,7 +30,6 @@ mod worker;
 
 pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
-pub use kubeopencode_api::plugin::Kind;
-pub use limits::LimitClass;
+pub use kubeopencode_api::plugin::{Kind, LimitClass};
 pub use plugin::Plugin;
 pub use worker::compile_worker_main;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use kubeopencode_api::plugin::LimitClass;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -24,16 +26,6 @@ pub(crate) const LOG_CALLS: usize = 4096;
 pub(crate) const STACK: usize = 512 * KIB;
 /// How often the clock of running calls ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-
-/// How much a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum LimitClass {
-    /// For plugins in Rust and the like.
-    #[default]
-    Default,
-    /// For plugins that bring an interpreter (JavaScript, Python).
-    Large,
-}
 
 /// The numbers of a [`LimitClass`].
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +50,11 @@ pub(crate) struct Limits {
     pub(crate) compiled: u64,
 }
 
-impl LimitClass {
-    pub(crate) const fn limits(self) -> Limits {
-        match self {
-            Self::Default => Limits {
+impl Limits {
+    /// Those of a class.
+    pub(crate) const fn of(class: LimitClass) -> Self {
+        match class {
+            LimitClass::Default => Self {
                 component: 4 * MIB,
                 function_body: 64 * KIB,
                 memory: 32 * MIB,
@@ -72,7 +65,7 @@ impl LimitClass {
                 worker_seconds: 20,
                 compiled: 64 * MIB as u64,
             },
-            Self::Large => Limits {
+            LimitClass::Large => Self {
                 component: 32 * MIB,
                 function_body: 512 * KIB,
                 memory: 64 * MIB,
@@ -84,18 +77,5 @@ impl LimitClass {
                 compiled: 256 * MIB as u64,
             },
         }
-    }
-
-    /// The word in a Plugin's `limits.class`, and for the compile worker.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Large => "large",
-        }
-    }
-
-    /// Reads [`Self::as_str`].
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Default, Self::Large].into_iter().find(|class| class.as_str() == word)
     }
 }

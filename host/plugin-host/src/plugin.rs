@@ -5,8 +5,8 @@
 use std::fmt;
 
 use kubeopencode_api::plugin::{
-    BuildRequest, CommandPlan, Descriptor, EvaluateRequest, Kind, Outcome, PluginError, ServeRequest,
-    ServerPlan,
+    BuildRequest, CommandPlan, Descriptor, EvaluateRequest, Kind, LimitClass, Outcome, PluginError,
+    ServeRequest, ServerPlan,
 };
 use serde_json::Value;
 use wasmtime::component::{Component, Linker};
@@ -14,7 +14,7 @@ use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
 use crate::error::{CallError, LoadError, PayloadError, quote};
-use crate::limits::{LimitClass, OUTPUT};
+use crate::limits::{Limits, OUTPUT};
 use crate::sandbox::{self, Call};
 use crate::schema::Schema;
 use crate::size::{Answer, error_bytes};
@@ -60,7 +60,7 @@ impl Plugin {
                 instance.kubeopencode_plugin_command_builder().call_describe(store)
             }
         };
-        let raw = sandbox::run(&engine, class.limits(), &digest, describe).map_err(LoadError::Describe)?;
+        let raw = sandbox::run(&engine, Limits::of(class), &digest, describe).map_err(LoadError::Describe)?;
         let (descriptor, schema) = descriptor::check(raw)?;
         Ok(Self { digest, class, engine, code, descriptor, schema })
     }
@@ -147,7 +147,7 @@ impl Plugin {
     }
 
     fn run<R>(&self, call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>) -> Result<R, CallError> {
-        sandbox::run(&self.engine, self.class.limits(), &self.descriptor.name, call)
+        sandbox::run(&self.engine, Limits::of(self.class), &self.descriptor.name, call)
     }
 
     fn check_config(&self, config: Option<&str>) -> Result<(), CallError> {

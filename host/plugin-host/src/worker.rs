@@ -8,10 +8,11 @@
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+use kubeopencode_api::plugin::LimitClass;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::engine::engine;
-use crate::limits::{LimitClass, Limits};
+use crate::limits::Limits;
 use crate::prescan::prescan;
 
 /// The argument that makes the executable a compile worker.
@@ -39,7 +40,7 @@ pub fn compile_worker_main() -> ExitCode {
 
 fn run(class: LimitClass) -> Result<(), (u8, String)> {
     let broken = |error: &dyn std::fmt::Display| (BROKEN, error.to_string());
-    let limits = class.limits();
+    let limits = Limits::of(class);
     limit_self(&limits).map_err(|error| broken(&error))?;
     let mut component = Vec::new();
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| broken(&error))?;

@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::{env, fs};
 
+use kubeopencode_api::names::hex;
 use sha2::{Digest, Sha256};
 
 #[test]
@@ -26,8 +27,7 @@ fn the_interface_is_the_committed_one() {
         .iter()
         .map(|name| {
             let digest = Sha256::digest(fs::read(wit.join(name)).unwrap());
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{hex}  {name}\n")
+            format!("{}  {name}\n", hex(&digest))
         })
         .collect();
     assert_eq!(

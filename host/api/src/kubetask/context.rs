@@ -19,7 +19,7 @@ use crate::context::FileSource;
 pub struct Context {
     /// Type of the context: `File`, or the name of a plugin.
     #[serde(rename = "type")]
-    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9-]{0,62}$"), length(max = 63))]
+    #[schemars(regex(pattern = crate::plugin::PLUGIN_NAME), length(max = 63))]
     pub type_: String,
     /// Payload of a File context.
     #[serde(default, skip_serializing_if = "Option::is_none")]

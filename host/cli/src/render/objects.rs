@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
@@ -22,7 +23,7 @@ use super::schema::{self, Schema};
 use crate::error::CliError;
 
 /// The group of the second document's kinds: ours too, so that one that is not known is no stranger's.
-const OTHER_GROUP: &str = "kubetask.io";
+const OTHER_GROUP: &str = Group::KubeTask.names().group;
 
 /// What the files hold.
 #[derive(Debug, Default)]

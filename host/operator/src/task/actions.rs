@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{FINALIZER, TASK_UID_LABEL};
 use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
 use kubeopencode_api::task::{Task, TaskStatus};
@@ -118,7 +119,9 @@ impl Context {
             return Ok(true);
         };
         // between namespaces every name has the UID in it
-        let names = TaskNames::of(state.task, &state.uid, &agent.namespace, Naming::Plain);
+        let key = state.task.key();
+        let names =
+            TaskNames::new(Group::KubeOpenCode, &key, &state.uid, &agent.namespace, Naming::Plain);
         for index in 0.. {
             let name = names.context(index);
             match remove_config_map_of(&self.client, &state.uid, &agent.namespace, &name).await? {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource, ResourceExt};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{AGENT_LABEL, FINALIZER, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
 use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid, label_value};
 use kubeopencode_api::task::Task;
@@ -106,7 +107,9 @@ impl Launcher<'_> {
 
     /// An earlier try had to take the name with the UID.
     fn has_alternative(&self) -> bool {
-        let names = |naming| TaskNames::of(self.task, self.uid, &self.agent.namespace, naming);
+        let task = self.task.key();
+        let names =
+            |naming| TaskNames::new(Group::KubeOpenCode, &task, self.uid, &self.agent.namespace, naming);
         let alternative = names(Naming::WithUid).pod();
         alternative != names(Naming::Plain).pod() && self.pods.iter().any(|pod| pod.name_any() == alternative)
     }
