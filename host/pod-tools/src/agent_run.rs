@@ -169,7 +169,7 @@ fn open<'s>(reader: &'s SessionReader, server: &str, signals: &mut Signals) -> R
         }
         let problem = match opened {
             Ok(session) => return Ok(session),
-            Err(failed) if failed.passes && start.elapsed() < OPEN_PATIENCE => failed.reason,
+            Err(failed) if failed.is_transient && start.elapsed() < OPEN_PATIENCE => failed.reason,
             Err(failed) => {
                 let problem = format!("no session, so nothing ran: {}", failed.reason);
                 return Err(NotRun { problem, code: 1 });

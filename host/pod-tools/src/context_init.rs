@@ -15,20 +15,20 @@ use std::process::ExitCode;
 use crate::Error;
 use crate::environment::Environment;
 use crate::exit;
-use crate::root::Root;
+use crate::rooted_dir::RootedDir;
 use mapping::{Content, Operation, Place, Settings};
 
 const TOOL: &str = "context-init";
 
-/// Runs `context-init` with the environment of contract.md section 4.
+/// Runs `context-init` with the environment of docs/contract.md section 4.
 pub fn main() -> ExitCode {
     exit::of(TOOL, Ok(false), || run(&Settings::of(&Environment::of_process())?))
 }
 
 fn run(settings: &Settings) -> Result<(), Error> {
     let operations = settings.operations()?;
-    let workspace = Root::workspace(&settings.workspace_dir)?;
-    let (tools, elsewhere) = (Root::filesystem(false)?, Root::filesystem(true)?);
+    let workspace = RootedDir::workspace(&settings.workspace_dir)?;
+    let (tools, elsewhere) = (RootedDir::filesystem(false)?, RootedDir::filesystem(true)?);
     let mut skipped = Vec::new();
     for operation in &operations {
         let root = match operation.place {
@@ -51,7 +51,7 @@ fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn perform(operation: &Operation, root: &Root) -> Result<(), Error> {
+fn perform(operation: &Operation, root: &RootedDir) -> Result<(), Error> {
     match &operation.content {
         Content::Copy(source) => root.write(&operation.path, operation.mode, &mut open(source)?),
         Content::Joined { parts, keys } => {

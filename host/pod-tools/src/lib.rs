@@ -12,7 +12,7 @@ mod error;
 mod exit;
 pub mod git_init;
 mod redact;
-mod root;
+mod rooted_dir;
 mod server;
 pub mod server_wait;
 mod termination;

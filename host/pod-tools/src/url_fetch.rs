@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use crate::environment::Environment;
 use crate::exit;
-use crate::root::Root;
+use crate::rooted_dir::RootedDir;
 use crate::{Error, redact};
 use settings::Settings;
 
@@ -23,7 +23,7 @@ use settings::Settings;
 const FILE_MODE: u32 = 0o666;
 const PROGRAM_MODE: u32 = 0o777;
 
-/// Runs `url-fetch` with the environment of contract.md section 4.
+/// Runs `url-fetch` with the environment of docs/contract.md section 4.
 pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     exit::of("url-fetch", environment.flag("URL_OPTIONAL"), || run(&environment))
@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
 
 fn run(environment: &Environment) -> Result<(), Error> {
     let settings = Settings::of(environment)?;
-    let root = Root::filesystem(true)?;
+    let root = RootedDir::filesystem(true)?;
     let done = place(&settings, &root);
     if done.is_err() {
         root.undo(0);
@@ -42,7 +42,7 @@ fn run(environment: &Environment) -> Result<(), Error> {
     done
 }
 
-fn place(settings: &Settings, root: &Root) -> Result<(), Error> {
+fn place(settings: &Settings, root: &RootedDir) -> Result<(), Error> {
     let (target, mark) = (&settings.target, settings.mark());
     // what a page says may have changed meanwhile, and another container may have written into an archive's directory
     if root.has_mark(target, &mark) {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use reqwest::blocking::{Client, ClientBuilder};
 
 const AGENT: &str = concat!("kubeopencode/", env!("CARGO_PKG_VERSION"));
-const MOST_CONNECT: Duration = Duration::from_secs(10);
+const MAX_CONNECT: Duration = Duration::from_secs(10);
 
 /// A client whose requests may take this long.
 pub(crate) fn client(timeout: Duration) -> ClientBuilder {
     // the second call of a process finds the first one's; both are the same
     rustls::crypto::ring::default_provider().install_default().ok();
-    Client::builder().user_agent(AGENT).timeout(timeout).connect_timeout(timeout.min(MOST_CONNECT))
+    Client::builder().user_agent(AGENT).timeout(timeout).connect_timeout(timeout.min(MAX_CONNECT))
 }
 
 /// What went wrong at the bottom, without the address, which may hold credentials.

@@ -28,12 +28,12 @@ const MAX_ID_BYTES: usize = 128;
 pub(super) struct Failed {
     pub(super) reason: String,
     /// The server may answer in a moment: it starts, or is replaced.
-    pub(super) passes: bool,
+    pub(super) is_transient: bool,
 }
 
 impl Failed {
     fn for_good(reason: impl ToString) -> Self {
-        Failed { reason: reason.to_string(), passes: false }
+        Failed { reason: reason.to_string(), is_transient: false }
     }
 }
 
@@ -91,9 +91,9 @@ impl<'s> Session<'s> {
         body: Option<Vec<u8>>,
     ) -> Result<Response, Failed> {
         let url = self.server.at(path).map_err(Failed::for_good)?;
-        let failed = |reason: String, passes| Failed {
+        let failed = |reason: String, is_transient| Failed {
             reason: format!("{method} {}: {reason}", redact::shown(&url)),
-            passes,
+            is_transient,
         };
         let mut request = self.server.request(method.clone(), url.clone()).timeout(timeout);
         if let Some(body) = body {
@@ -104,8 +104,8 @@ impl<'s> Session<'s> {
         if status.is_success() {
             return Ok(answer);
         }
-        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(failed(format!("it answers {status}"), passes))
+        let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        Err(failed(format!("it answers {status}"), is_transient))
     }
 
     fn with_id(&self, text: &str) -> String {

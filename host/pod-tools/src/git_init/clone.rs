@@ -77,7 +77,7 @@ fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
         clear(draft).map_err(|e| format!("cannot empty {}: {}", draft.display(), io_reason(&e)))?;
         match clone.attempt() {
             Ok(()) => return Ok(()),
-            Err(failure) if left == 0 || failure.is_permanent() => return Err(failure.reason()),
+            Err(failure) if left == 0 || !failure.is_transient() => return Err(failure.reason()),
             Err(failure) => eprintln!("git-init: {}; trying again in {pause:?}", failure.reason()),
         }
         thread::sleep(pause);
@@ -147,7 +147,7 @@ impl Clone<'_> {
             return Ok(());
         }
         let references = self.git.run(self.draft, &["ls-remote", "--quiet", "origin"])?;
-        Err(Failure::lasting(match references.is_empty() {
+        Err(Failure::permanent(match references.is_empty() {
             true => "the repository is empty: push a first commit",
             false => {
                 "the repository has no default branch, its HEAD names one that is not there: name a branch in ref"
@@ -199,7 +199,7 @@ impl Clone<'_> {
         let found =
             self.git.run(self.draft, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name]);
         let found = found.map_err(|_| {
-            Failure::lasting(format!("no branch or tag of the repository holds the commit {commit}"))
+            Failure::permanent(format!("no branch or tag of the repository holds the commit {commit}"))
         })?;
         self.git(&["checkout", "--quiet", "--detach", found.trim()])
     }

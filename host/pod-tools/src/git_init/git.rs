@@ -9,8 +9,8 @@ use crate::error::io_reason;
 use crate::redact::Redactor;
 
 /// A hostile server may talk for ever.
-const MOST_OUTPUT: u64 = 64 << 10;
-const MOST_REASON: usize = 600;
+const MAX_OUTPUT: u64 = 64 << 10;
+const MAX_REASON: usize = 600;
 
 /// Failures that another try does not mend, and what to do about them. The first that git's words hold counts.
 const PERMANENT: [(&str, &str); 12] = [
@@ -49,7 +49,7 @@ pub(super) struct Failure {
     /// In git's words, without credentials.
     pub(super) said: String,
     /// In ours, where no other try mends it and git itself is content.
-    lasting: Option<String>,
+    permanent: Option<String>,
 }
 
 impl Git<'_> {
@@ -84,15 +84,16 @@ impl Git<'_> {
 
 impl Failure {
     pub(super) fn of(said: String) -> Self {
-        Failure { said, lasting: None }
+        Failure { said, permanent: None }
     }
 
-    pub(super) fn lasting(reason: impl Into<String>) -> Self {
-        Failure { said: String::new(), lasting: Some(reason.into()) }
+    pub(super) fn permanent(reason: impl Into<String>) -> Self {
+        Failure { said: String::new(), permanent: Some(reason.into()) }
     }
 
-    pub(super) fn is_permanent(&self) -> bool {
-        self.lasting.is_some() || self.remedy().is_some()
+    /// Whether another try may do better.
+    pub(super) fn is_transient(&self) -> bool {
+        self.permanent.is_none() && self.remedy().is_none()
     }
 
     fn remedy(&self) -> Option<&'static str> {
@@ -101,7 +102,7 @@ impl Failure {
 
     /// One line: git's own reasons, and the remedy where it is known.
     pub(super) fn reason(&self) -> String {
-        if let Some(reason) = &self.lasting {
+        if let Some(reason) = &self.permanent {
             return reason.clone();
         }
         let is_reason = |line: &&str| {
@@ -113,7 +114,7 @@ impl Failure {
             reasons = lines;
         }
         let said = reasons.join("; ");
-        let said = kubeopencode_api::report::cut(&said, MOST_REASON);
+        let said = kubeopencode_api::report::cut(&said, MAX_REASON);
         match self.remedy() {
             Some(remedy) => format!("{remedy} ({said})"),
             None if said.is_empty() => "git failed without a word".into(),
@@ -127,7 +128,7 @@ fn bounded(stream: Option<impl Read>) -> String {
     let Some(mut stream) = stream else { return String::new() };
     let mut kept = Vec::new();
     // what cannot be read is not said
-    stream.by_ref().take(MOST_OUTPUT).read_to_end(&mut kept).ok();
+    stream.by_ref().take(MAX_OUTPUT).read_to_end(&mut kept).ok();
     io::copy(&mut stream, &mut io::sink()).ok();
     String::from_utf8_lossy(&kept).into_owned()
 }

@@ -17,8 +17,8 @@ pub(super) fn open_to_all(path: &Path) -> io::Result<()> {
             continue;
         }
         let mode = meta.permissions().mode();
-        let runs = meta.is_dir() || mode & ENTER_OR_RUN != 0;
-        let opened = mode | READ_WRITE | if runs { ENTER_OR_RUN } else { 0 };
+        let executable = meta.is_dir() || mode & ENTER_OR_RUN != 0;
+        let opened = mode | READ_WRITE | if executable { ENTER_OR_RUN } else { 0 };
         if opened != mode {
             fs::set_permissions(&path, Permissions::from_mode(opened))?;
         }

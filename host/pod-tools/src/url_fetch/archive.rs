@@ -14,16 +14,16 @@ use std::path::{Path, PathBuf};
 
 use super::{FILE_MODE, PROGRAM_MODE};
 use crate::Error;
-use crate::root::Root;
+use crate::rooted_dir::RootedDir;
 use entry::{Entry, Kind};
 
-/// contract.md section 7.
-const MOST_ENTRIES: usize = 10_000;
-const MOST_BYTES: u64 = 1 << 30;
+/// docs/contract.md section 7.
+const MAX_ENTRIES: usize = 10_000;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Where and how.
 pub(super) struct Layout<'a> {
-    pub(super) root: &'a Root,
+    pub(super) root: &'a RootedDir,
     /// Below the root.
     pub(super) target: &'a Path,
     /// For every file; none: writable, and runnable where the archive says so.
@@ -44,12 +44,12 @@ impl Layout<'_> {
         let below = self.target.join(&entry.path);
         match entry.kind {
             Kind::Directory => self.root.make_dir(&below),
-            Kind::Link(leads_to) => self.root.link(&below, &leads_to),
-            Kind::SameAs(other) => self.root.hard_link(&below, &self.target.join(other)),
-            Kind::File { runs, content } => {
+            Kind::Symlink(target) => self.root.symlink(&below, &target),
+            Kind::HardLink(other) => self.root.hard_link(&below, &self.target.join(other)),
+            Kind::File { executable, content } => {
                 let mut draft = self.root.draft(&below)?;
                 io::copy(content, &mut draft.file).map_err(|e| unreadable(&e))?;
-                draft.place(self.file_mode.unwrap_or(if runs { PROGRAM_MODE } else { FILE_MODE }))
+                draft.place(self.file_mode.unwrap_or(if executable { PROGRAM_MODE } else { FILE_MODE }))
             }
         }
     }
@@ -85,18 +85,18 @@ struct Check {
 impl Check {
     fn entry(&mut self, entry: Entry) -> Result<(), Error> {
         self.entries += 1;
-        if self.entries > MOST_ENTRIES {
-            return Err(Error::Failed(format!("the archive has more than {MOST_ENTRIES} entries")));
+        if self.entries > MAX_ENTRIES {
+            return Err(Error::Failed(format!("the archive has more than {MAX_ENTRIES} entries")));
         }
         let is_directory = matches!(entry.kind, Kind::Directory);
         if let Kind::File { content, .. } = entry.kind {
-            let left = MOST_BYTES - self.bytes;
+            let left = MAX_BYTES - self.bytes;
             let copied =
                 io::copy(&mut content.take(left + 1), &mut io::sink()).map_err(|e| unreadable(&e))?;
             if copied > left {
                 return Err(Error::Failed(format!(
                     "the archive unpacks to more than {} MiB",
-                    MOST_BYTES >> 20
+                    MAX_BYTES >> 20
                 )));
             }
             self.bytes += copied;

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kubeopencode_api::names::hex;
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::LOCATION;
@@ -12,28 +13,28 @@ use reqwest::redirect::Policy;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::settings::{Credentials, Settings, hex, is_web};
+use super::settings::{Credentials, Settings, is_web};
 use crate::Error;
 use crate::error::io_reason;
 use crate::redact::shown;
 use crate::web;
 
-/// contract.md section 7.
-const MOST_BYTES: u64 = 100 << 20;
+/// docs/contract.md section 7.
+const MAX_BYTES: u64 = 100 << 20;
 const TRIES: u32 = 3;
-const MOST_REDIRECTS: u32 = 10;
+const MAX_REDIRECTS: u32 = 10;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Why a try failed.
 struct Failure {
     reason: String,
     /// Another try may do better.
-    passing: bool,
+    is_transient: bool,
 }
 
 impl Failure {
-    fn lasting(reason: impl Into<String>) -> Self {
-        Failure { reason: reason.into(), passing: false }
+    fn permanent(reason: impl Into<String>) -> Self {
+        Failure { reason: reason.into(), is_transient: false }
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
     for left in (0..TRIES).rev() {
         match attempt(settings, &client, file) {
             Ok(()) => return Ok(()),
-            Err(failure) if left == 0 || !failure.passing => return Err(failed(failure.reason)),
+            Err(failure) if left == 0 || !failure.is_transient => return Err(failed(failure.reason)),
             Err(failure) => eprintln!("url-fetch: {}; trying again in {pause:?}", failed(failure.reason)),
         }
         thread::sleep(pause);
@@ -89,14 +90,14 @@ fn accept(
 ) -> Result<(), Failure> {
     let status = response.status();
     if !status.is_success() {
-        let passing = status.is_server_error()
+        let is_transient = status.is_server_error()
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        return Err(Failure { reason: answered(settings, status, hop), passing });
+        return Err(Failure { reason: answered(settings, status, hop), is_transient });
     }
     let digest = receive(settings, response, file, deadline)?;
     match &settings.sha256 {
         Some(expected) if *expected != digest => {
-            Err(Failure::lasting(format!("its SHA-256 is {digest}, not {expected} as sha256 says")))
+            Err(Failure::permanent(format!("its SHA-256 is {digest}, not {expected} as sha256 says")))
         }
         _ => Ok(()),
     }
@@ -109,7 +110,7 @@ fn follow(
     deadline: Instant,
     hop: &mut Hop,
 ) -> Result<Response, Failure> {
-    for _ in 0..=MOST_REDIRECTS {
+    for _ in 0..=MAX_REDIRECTS {
         let mut request =
             client.get(hop.url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
         if hop.own {
@@ -127,7 +128,7 @@ fn follow(
         hop.own &= next.origin() == settings.source.origin();
         hop.url = next;
     }
-    Err(Failure::lasting(format!("it redirects more than {MOST_REDIRECTS} times")))
+    Err(Failure::permanent(format!("it redirects more than {MAX_REDIRECTS} times")))
 }
 
 fn redirect(from: &Url, response: &Response) -> Result<Option<Url>, Failure> {
@@ -145,7 +146,7 @@ fn redirect(from: &Url, response: &Response) -> Result<Option<Url>, Failure> {
     let next = location.to_str().ok().and_then(|location| from.join(location).ok());
     match next {
         Some(next) if is_web(&next) => Ok(Some(next)),
-        _ => Err(Failure::lasting("it redirects to something that is no https or http address")),
+        _ => Err(Failure::permanent("it redirects to something that is no https or http address")),
     }
 }
 
@@ -156,11 +157,11 @@ fn receive(
     file: &mut File,
     deadline: Instant,
 ) -> Result<String, Failure> {
-    let too_large = || Failure::lasting(format!("it is larger than {} MiB", MOST_BYTES >> 20));
-    if response.content_length().is_some_and(|length| length > MOST_BYTES) {
+    let too_large = || Failure::permanent(format!("it is larger than {} MiB", MAX_BYTES >> 20));
+    if response.content_length().is_some_and(|length| length > MAX_BYTES) {
         return Err(too_large());
     }
-    let disk = |e| Failure::lasting(format!("cannot keep it: {}", io_reason(&e)));
+    let disk = |e| Failure::permanent(format!("cannot keep it: {}", io_reason(&e)));
     file.set_len(0).and_then(|()| file.rewind()).map_err(disk)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -169,15 +170,15 @@ fn receive(
         let read = match response.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => read,
-            Err(e) => return Err(Failure { reason: interrupted(settings, &e), passing: true }),
+            Err(e) => return Err(Failure { reason: interrupted(settings, &e), is_transient: true }),
         };
         received += read as u64;
-        if received > MOST_BYTES {
+        if received > MAX_BYTES {
             return Err(too_large());
         }
         // one that drips keeps every single read short
         if Instant::now() > deadline {
-            return Err(Failure { reason: slow(settings), passing: true });
+            return Err(Failure { reason: slow(settings), is_transient: true });
         }
         digest.update(&buffer[..read]);
         file.write_all(&buffer[..read]).map_err(disk)?;
@@ -206,15 +207,15 @@ fn slow(settings: &Settings) -> String {
 
 fn broken(settings: &Settings, error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
-        return Failure { reason: slow(settings), passing: true };
+        return Failure { reason: slow(settings), is_transient: true };
     }
     let reason = web::reason(error);
     if reason.contains("certificate") {
         let remedy =
             "the image must trust the server's authority (SSL_CERT_FILE), or set insecureSkipTLSVerify";
-        return Failure::lasting(format!("{reason}; {remedy}"));
+        return Failure::permanent(format!("{reason}; {remedy}"));
     }
-    Failure { reason, passing: true }
+    Failure { reason, is_transient: true }
 }
 
 fn interrupted(settings: &Settings, error: &std::io::Error) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use kubeopencode_api::names::hex;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -75,11 +76,6 @@ impl Settings {
         let what = format!("{} {:?} {} {:?}", self.source, self.sha256, self.unpack, self.file_mode);
         hex(&Sha256::digest(what))
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn source(text: &str) -> Result<Url, Error> {

@@ -267,12 +267,12 @@ fn a_link_at_the_target_is_replaced_and_what_it_led_to_stays() {
 
 #[test]
 fn a_link_on_the_way_is_refused_wherever_it_leads() {
-    for leads_to in ["@/outside", "../outside", "real", "missing"] {
+    for target in ["@/outside", "../outside", "real", "missing"] {
         let pod = Pod::new(&[("task", b"Fix it")])
             .files(r#"[{"key":"task","targetPath":"@/workspace/repo/docs/a.md"}]"#);
         fs::create_dir_all(pod.path("workspace/repo/real")).unwrap();
-        let leads_to = leads_to.replace('@', pod.dir.path().to_str().unwrap());
-        symlink(&leads_to, pod.path("workspace/repo/docs")).unwrap();
+        let target = target.replace('@', pod.dir.path().to_str().unwrap());
+        symlink(&target, pod.path("workspace/repo/docs")).unwrap();
         assert_eq!(
             pod.fails(),
             "context-init: key task -> @/workspace/repo/docs/a.md: cannot write @/workspace/repo/docs: \

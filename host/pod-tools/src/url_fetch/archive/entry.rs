@@ -14,13 +14,13 @@ pub(super) struct Entry<'a> {
 pub(super) enum Kind<'a> {
     Directory,
     File {
-        runs: bool,
+        executable: bool,
         content: &'a mut dyn Read,
     },
     /// A symbolic link that stays inside.
-    Link(PathBuf),
+    Symlink(PathBuf),
     /// Another name of this entry.
-    SameAs(PathBuf),
+    HardLink(PathBuf),
 }
 
 impl<'a> Entry<'a> {
@@ -28,11 +28,11 @@ impl<'a> Entry<'a> {
     pub(super) fn new(path: &Path, kind: Kind<'a>) -> Result<Self, Error> {
         let path = inside(path)?;
         let kind = match kind {
-            Kind::Link(leads_to) => {
-                stays(&path, &leads_to)?;
-                Kind::Link(leads_to)
+            Kind::Symlink(target) => {
+                stays(&path, &target)?;
+                Kind::Symlink(target)
             }
-            Kind::SameAs(other) => Kind::SameAs(inside(&other)?),
+            Kind::HardLink(other) => Kind::HardLink(inside(&other)?),
             Kind::File { .. } if path.as_os_str().is_empty() => return Err(refuse(&path, "it has no name")),
             other => other,
         };
@@ -58,10 +58,10 @@ fn inside(path: &Path) -> Result<PathBuf, Error> {
 
 /// A link may climb from its own directory, which is a real one, and then go down; down it may pass other links,
 /// which stay inside too. Climbing after that would climb from wherever those lead.
-fn stays(path: &Path, leads_to: &Path) -> Result<(), Error> {
+fn stays(path: &Path, target: &Path) -> Result<(), Error> {
     let mut depth = path.components().count().saturating_sub(1);
     let mut descends = false;
-    for part in leads_to.components() {
+    for part in target.components() {
         match part {
             Component::Normal(_) => descends = true,
             Component::CurDir => {}
@@ -76,8 +76,8 @@ fn stays(path: &Path, leads_to: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn link(path: &str, leads_to: &str) -> bool {
-        Entry::new(Path::new(path), Kind::Link(leads_to.into())).is_ok()
+    fn link(path: &str, target: &str) -> bool {
+        Entry::new(Path::new(path), Kind::Symlink(target.into())).is_ok()
     }
 
     #[test]

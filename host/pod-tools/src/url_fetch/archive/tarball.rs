@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use tar::{Archive, EntryType};
 
 use super::entry::{Entry, Kind, refuse};
-use super::{MOST_BYTES, MOST_ENTRIES, Visit, unreadable};
+use super::{MAX_BYTES, MAX_ENTRIES, Visit, unreadable};
 use crate::Error;
 
 /// A long name or its like is read into memory.
-const MOST_HEADER_BYTES: u64 = 1 << 20;
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// Beside its files' bytes an archive has up to a few blocks for each entry.
-const MOST_STREAM_BYTES: u64 = MOST_BYTES + (MOST_ENTRIES as u64) * (8 << 10);
+const MAX_STREAM_BYTES: u64 = MAX_BYTES + (MAX_ENTRIES as u64) * (8 << 10);
 
 pub(super) fn walk<R: Read>(
     file: &mut File,
@@ -23,7 +23,7 @@ pub(super) fn walk<R: Read>(
     let stream = || {
         file.try_clone().and_then(|mut file| {
             file.rewind()?;
-            Ok(Archive::new(Limited { inner: open(file)?, left: MOST_STREAM_BYTES }))
+            Ok(Archive::new(Limited { inner: open(file)?, left: MAX_STREAM_BYTES }))
         })
     };
     check_headers(&mut stream().map_err(|e| unreadable(&e))?)?;
@@ -31,14 +31,14 @@ pub(super) fn walk<R: Read>(
     for entry in archive.entries().map_err(|e| unreadable(&e))? {
         let mut entry = entry.map_err(|e| unreadable(&e))?;
         let path = entry.path().map_err(|e| unreadable(&e))?.into_owned();
-        let leads_to = entry.link_name().map_err(|e| unreadable(&e))?.map(PathBuf::from).unwrap_or_default();
+        let target = entry.link_name().map_err(|e| unreadable(&e))?.map(PathBuf::from).unwrap_or_default();
         let kind = match entry.header().entry_type() {
             EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Link(leads_to),
-            EntryType::Link => Kind::SameAs(leads_to),
+            EntryType::Symlink => Kind::Symlink(target),
+            EntryType::Link => Kind::HardLink(target),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let runs = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
-                Kind::File { runs, content: &mut entry }
+                let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
+                Kind::File { executable, content: &mut entry }
             }
             // what `git archive` puts in front
             EntryType::XGlobalHeader => continue,
@@ -59,7 +59,7 @@ fn check_headers(archive: &mut Archive<impl Read>) -> Result<(), Error> {
             || kind.is_gnu_longlink()
             || kind.is_pax_local_extensions()
             || kind.is_pax_global_extensions();
-        if is_extra && header.size().is_ok_and(|size| size > MOST_HEADER_BYTES) {
+        if is_extra && header.size().is_ok_and(|size| size > MAX_HEADER_BYTES) {
             return Err(Error::Failed("the archive has a header without end".into()));
         }
     }
@@ -78,7 +78,7 @@ impl<R: Read> Read for Limited<R> {
         self.left = self
             .left
             .checked_sub(read as u64)
-            .ok_or_else(|| io::Error::other(format!("it unpacks to more than {} MiB", MOST_BYTES >> 20)))?;
+            .ok_or_else(|| io::Error::other(format!("it unpacks to more than {} MiB", MAX_BYTES >> 20)))?;
         Ok(read)
     }
 }

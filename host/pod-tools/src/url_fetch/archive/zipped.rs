@@ -9,17 +9,17 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::entry::{Entry, Kind, refuse};
-use super::{MOST_ENTRIES, Visit};
+use super::{MAX_ENTRIES, Visit};
 use crate::Error;
 
 /// No file system takes a longer target of a link.
-const MOST_LINK_BYTES: u64 = 4096;
+const MAX_LINK_BYTES: u64 = 4096;
 
 pub(super) fn walk(file: &mut File, visit: Visit) -> Result<(), Error> {
     file.rewind().map_err(|e| unreadable(&e.into()))?;
     let mut archive = ZipArchive::new(file).map_err(|e| unreadable(&e))?;
-    if archive.len() > MOST_ENTRIES {
-        return Err(Error::Failed(format!("the archive has more than {MOST_ENTRIES} entries")));
+    if archive.len() > MAX_ENTRIES {
+        return Err(Error::Failed(format!("the archive has more than {MAX_ENTRIES} entries")));
     }
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| unreadable(&e))?;
@@ -27,15 +27,15 @@ pub(super) fn walk(file: &mut File, visit: Visit) -> Result<(), Error> {
         let kind = if entry.is_dir() {
             Kind::Directory
         } else if entry.is_symlink() {
-            let mut leads_to = Vec::new();
-            let read = entry.by_ref().take(MOST_LINK_BYTES + 1).read_to_end(&mut leads_to);
-            if read.map_err(|e| unreadable(&e.into()))? as u64 > MOST_LINK_BYTES {
+            let mut target = Vec::new();
+            let read = entry.by_ref().take(MAX_LINK_BYTES + 1).read_to_end(&mut target);
+            if read.map_err(|e| unreadable(&e.into()))? as u64 > MAX_LINK_BYTES {
                 return Err(refuse(&path, "it is a link of too many bytes"));
             }
-            Kind::Link(PathBuf::from(std::ffi::OsStr::from_bytes(&leads_to)))
+            Kind::Symlink(PathBuf::from(std::ffi::OsStr::from_bytes(&target)))
         } else {
-            let runs = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
-            Kind::File { runs, content: &mut entry }
+            let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
+            Kind::File { executable, content: &mut entry }
         };
         visit(Entry::new(&path, kind)?)?;
     }

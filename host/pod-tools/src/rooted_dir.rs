@@ -21,7 +21,7 @@ use crate::error::io_reason;
 
 /// Says of a file or directory what made it; it shows in no listing and in no copy.
 const MARK: &str = "user.kubeopencode.made-by";
-const MOST_MARK_BYTES: usize = 128;
+const MAX_MARK_BYTES: usize = 128;
 const TEMPORARY: &str = ".kubeopencode-new";
 /// What lies there belongs to another context, or to the archive itself.
 const OCCUPIED: &str = "something else lies there already; choose another mountPath";
@@ -29,7 +29,7 @@ const SETGID: Mode = Mode::SGID;
 const OPEN_TO_ALL: Mode = Mode::from_raw_mode(0o777);
 
 /// A directory to write below.
-pub(crate) struct Root {
+pub(crate) struct RootedDir {
     path: PathBuf,
     fd: OwnedFd,
     /// Permissions of the directories made on the way.
@@ -43,24 +43,24 @@ struct Made {
     is_dir: bool,
 }
 
-impl Root {
+impl RootedDir {
     /// The workspace: a volume, whose own path may lead through links of the image. The executor may run as any
     /// uid, so directories are open to all.
     pub(crate) fn workspace(path: &Path) -> Result<Self, Error> {
-        Root::open(path, OPEN_TO_ALL)
+        RootedDir::open(path, OPEN_TO_ALL)
     }
 
     /// Everything; paths must not lead through any link. Directories made on the way are open to all, or to their
     /// owner alone.
     pub(crate) fn filesystem(open_to_all: bool) -> Result<Self, Error> {
-        Root::open(Path::new("/"), if open_to_all { OPEN_TO_ALL } else { Mode::from_raw_mode(0o755) })
+        RootedDir::open(Path::new("/"), if open_to_all { OPEN_TO_ALL } else { Mode::from_raw_mode(0o755) })
     }
 
     fn open(path: &Path, dir_mode: Mode) -> Result<Self, Error> {
         let fd =
             rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| Error::Read { path: path.to_owned(), source: e.into() })?;
-        Ok(Root { path: path.to_owned(), fd, dir_mode, made: RefCell::default() })
+        Ok(RootedDir { path: path.to_owned(), fd, dir_mode, made: RefCell::default() })
     }
 
     /// How much has been made so far.
@@ -90,7 +90,7 @@ impl Root {
 
     /// Whether a file or directory `below` has this mark.
     pub(crate) fn has_mark(&self, below: &Path, mark: &str) -> bool {
-        let mut value = [0; MOST_MARK_BYTES];
+        let mut value = [0; MAX_MARK_BYTES];
         let there = self.open_there(below);
         let read = there.and_then(|there| rustix::fs::fgetxattr(there, MARK, &mut value[..]).ok());
         read.is_some_and(|read| &value[..read] == mark.as_bytes())
@@ -156,15 +156,15 @@ impl Root {
     }
 
     /// Makes a symbolic link at `below`; one that leads to the same place may be there.
-    pub(crate) fn link(&self, below: &Path, leads_to: &Path) -> Result<(), Error> {
+    pub(crate) fn symlink(&self, below: &Path, target: &Path) -> Result<(), Error> {
         let refuse = |e: Errno| Error::write(self.path.join(below), io_reason(&e.into()));
         let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
             return Err(refuse(Errno::ISDIR));
         };
         let dir = self.walk(parent)?;
-        match rustix::fs::symlinkat(leads_to, &dir, name) {
+        match rustix::fs::symlinkat(target, &dir, name) {
             Err(Errno::EXIST) => match rustix::fs::readlinkat(&dir, name, Vec::new()) {
-                Ok(there) if there.as_bytes() == leads_to.as_os_str().as_bytes() => Ok(()),
+                Ok(there) if there.as_bytes() == target.as_os_str().as_bytes() => Ok(()),
                 _ => Err(Error::write(self.path.join(below), OCCUPIED)),
             },
             made => {
@@ -243,7 +243,7 @@ fn begin(dir: &OwnedFd) -> rustix::io::Result<File> {
 
 /// A file under a temporary name, gone unless it is put in its place.
 pub(crate) struct Draft<'a> {
-    root: &'a Root,
+    root: &'a RootedDir,
     below: PathBuf,
     dir: OwnedFd,
     name: OsString,
@@ -254,7 +254,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// As [`Root::mark`]; to be done before the file has its own mode.
+    /// As [`RootedDir::mark`]; to be done before the file has its own mode.
     pub(crate) fn mark(&self, mark: &str) {
         set_mark(&self.file, mark);
     }
