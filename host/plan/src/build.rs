@@ -1,22 +1,22 @@
 //! The Pod and the ConfigMaps of a Task, the server of an Agent: the last pure stage.
 //!
-//! `layout` decides what goes where and how it gets there, `claims` whether that can be, `store` what lies in which
-//! ConfigMap; `init`, `agent`, `env` and `volumes` write it down as a Pod, `server` as a
-//! Deployment and what belongs to it. Names and digest are put in here, last.
+//! `layout` decides what goes where and how it gets there, `path_conflicts` whether that can be, `config_map_packing`
+//! what lies in which ConfigMap; `init`, `agent`, `env` and `volumes` write it down as a Pod, `server` as a Deployment
+//! and what belongs to it. Names and digest are put in here, last.
 //!
 //! May touch: checked input. Must not touch: specs, plans, a client.
 
 mod agent;
-mod claims;
+mod config_map_packing;
 mod context_file;
 mod env;
 mod init;
 mod layout;
 mod mounts;
+mod path_conflicts;
 mod reader;
-mod roots;
 mod server;
-mod store;
+mod shared_mounts;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -37,9 +37,9 @@ use sha2::{Digest, Sha256};
 use crate::evaluated::Evaluated;
 use crate::resolved::TaskPart;
 use crate::{Command, Refusal, Resolved};
+use config_map_packing::Data;
 use layout::Layout;
 pub use server::{ServerObjects, build_server};
-use store::Data;
 
 /// Names of the plan's ConfigMaps, by their numbers.
 type ContextNames<'a> = &'a dyn Fn(usize) -> String;

@@ -6,7 +6,7 @@
 
 use kubeopencode_api::plugin::{escape_attribute, escape_content, file_block};
 
-use super::layout::{Content, Group, Part, Secrets};
+use super::layout::{Content, Part, PartGroup, Secrets};
 use crate::evaluated::{Evaluated, Piece};
 
 /// Between two blocks.
@@ -21,7 +21,7 @@ pub(super) fn context_file<'a>(
     let contexts = contexts.iter().filter(|context| context.has_context_text());
     let mut parts: Vec<Part> = contexts.map(|context| block(context, secrets)).collect();
     parts.extend(prompt.map(|prompt| Part::Text(prompt.to_owned())));
-    (!parts.is_empty()).then(|| Group { parts, separator: BLANK_LINE, ..Group::default() }.into())
+    (!parts.is_empty()).then(|| PartGroup { parts, separator: BLANK_LINE, ..PartGroup::default() }.into())
 }
 
 fn block(context: &Evaluated, secrets: &mut Secrets) -> Part {
@@ -34,5 +34,5 @@ fn block(context: &Evaluated, secrets: &mut Secrets) -> Part {
         Piece::File { name, text } => Part::Text(file_block(name, text)),
         Piece::Secret(secret) => secrets.part(secret, true),
     });
-    Part::Group(Group { parts: pieces.collect(), separator: "\n", before, after: "\n</context>" })
+    Part::Group(PartGroup { parts: pieces.collect(), separator: "\n", before, after: "\n</context>" })
 }

@@ -9,7 +9,7 @@ use kubeopencode_api::literals::SERVER_PASSWORD;
 use kubeopencode_api::plugin::{self, EnvSource};
 
 use super::layout::git_config_path;
-use super::roots::clones;
+use super::shared_mounts::clones;
 use crate::evaluated::Evaluated;
 use crate::resolved::credentials::Env;
 use crate::resolved::server::Server;

@@ -12,7 +12,7 @@ use super::agent::PULL_POLICY;
 use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
-use super::roots::{GIT_LINK, clones, downloads, git_volume, url_volume};
+use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
 use super::volumes::{URL_FILE, dir_volume, secret_volume};
 use crate::evaluated::{Download, Evaluated, GitClone};
@@ -88,7 +88,7 @@ fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone
 }
 
 fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Download) -> Container {
-    let within = layout.roots.hold(&download.path);
+    let within = layout.shared.holds(&download.path);
     let target = match within {
         true => download.path.as_str().to_owned(),
         false => format!("{URL_ROOT}/{URL_FILE}"),
@@ -125,7 +125,7 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
             env.push(secret_var(name, secret, key, true));
         }
     }
-    let mut mounts: Vec<VolumeMount> = layout.roots.mounts().collect();
+    let mut mounts: Vec<VolumeMount> = layout.shared.mounts().collect();
     if !within {
         mounts.push(mount(url_volume(i), URL_ROOT));
     }
@@ -144,7 +144,7 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
         args: some(init.args.clone()),
         env: Some(env),
         working_dir: Some(layout.resolved.workspace.as_str().to_owned()),
-        volume_mounts: Some(layout.roots.mounts().collect()),
+        volume_mounts: Some(layout.shared.mounts().collect()),
         ..base(layout)
     }
 }
@@ -169,7 +169,7 @@ fn context_init(layout: &Layout<'_>) -> Container {
     for (i, _) in layout.secrets.iter().enumerate() {
         mounts.push(read_only(secret_volume(i), secret_dir(i)));
     }
-    mounts.extend(layout.roots.mounts());
+    mounts.extend(layout.shared.mounts());
     if layout.writes_tools() {
         mounts.push(mount(TOOLS, TOOLS_DIR));
     }

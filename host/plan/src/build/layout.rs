@@ -13,15 +13,15 @@ use k8s_openapi::api::core::v1::EnvVar;
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::plugin::{Entry, SecretKey};
 
-use super::claims;
+use super::config_map_packing::{Data, Packed, pack};
 use super::env::agent_env;
-use super::roots::{Roots, clones, downloads};
-use super::store::{Data, Store};
+use super::path_conflicts;
+use super::shared_mounts::{SharedMounts, clones, downloads};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
 use crate::{Command, Refusal, Resolved};
 use content::Sources;
-pub(super) use content::{Content, Group, Part, Secrets, secret_dir};
+pub(super) use content::{Content, Part, PartGroup, Secrets, secret_dir};
 pub(super) use files::{File, git_config_path};
 use mappings::{dir_mappings, file_mappings};
 pub(super) use mappings::{dir_path, joined_at};
@@ -38,7 +38,7 @@ pub(super) struct Layout<'a> {
     pub(super) resolved: &'a Resolved,
     pub(super) contexts: &'a [Evaluated],
     pub(super) command: &'a Command,
-    pub(super) roots: Roots,
+    pub(super) shared: SharedMounts,
     pub(super) files: Vec<PlacedFile>,
     pub(super) directories: Vec<PlacedDirectory<'a>>,
     /// the agent's environment
@@ -57,14 +57,14 @@ pub(super) struct PlacedFile {
     pub(super) path: AbsPath,
     sources: Sources,
     pub(super) mode: Option<u32>,
-    pub(super) how: How,
+    pub(super) delivery: Delivery,
     /// left out where it cannot be written
     optional: bool,
 }
 
 /// How a file gets to its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum Delivery {
     /// `context-init` writes it
     Written,
     /// mounted as a single file
@@ -76,7 +76,7 @@ pub(super) enum How {
 /// A directory with its source.
 pub(super) struct PlacedDirectory<'a> {
     pub(super) directory: &'a Directory,
-    pub(super) source: Source,
+    pub(super) source: DirectorySource,
     /// `context-init` copies it; else it is mounted
     pub(super) written: bool,
     /// a missing ConfigMap is no error
@@ -86,7 +86,7 @@ pub(super) struct PlacedDirectory<'a> {
 }
 
 /// Where a directory's content is.
-pub(super) enum Source {
+pub(super) enum DirectorySource {
     /// the ConfigMap of this name
     Named(String),
     /// the `i`-th ConfigMap of this plan
@@ -101,17 +101,17 @@ impl<'a> Layout<'a> {
         contexts: &'a [Evaluated],
         command: &'a Command,
     ) -> Result<Self, Refusal> {
-        let roots = Roots::new(&resolved.workspace, contexts);
+        let shared = SharedMounts::new(&resolved.workspace, contexts);
         let (files, secrets) = files::files(resolved, contexts, command)?;
         check_number(resolved, contexts, &files)?;
-        claims::check(&claims::all(resolved, contexts, &files, &roots))?;
+        path_conflicts::check(&path_conflicts::all(resolved, contexts, &files, &shared))?;
         let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.chunks())).collect();
         let written: usize = contents.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len()).sum();
-        let Store { mut maps, keys, .. } = Store::pack(&contents);
+        let Packed { mut maps, keys, .. } = pack(&contents);
         let file_maps = maps.len();
         let files: Vec<_> =
-            files.into_iter().zip(keys).map(|(file, keys)| PlacedFile::new(file, keys, &roots)).collect();
-        let directories = directories(resolved, contexts, &roots, &mut maps)?;
+            files.into_iter().zip(keys).map(|(file, keys)| PlacedFile::new(file, keys, &shared)).collect();
+        let directories = directories(resolved, contexts, &shared, &mut maps)?;
         let embedded: usize =
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
         if written + embedded > MAX_TOTAL {
@@ -129,7 +129,7 @@ impl<'a> Layout<'a> {
             resolved,
             contexts,
             command,
-            roots,
+            shared,
             files,
             directories,
             env: agent_env(resolved, contexts, command)?,
@@ -154,35 +154,35 @@ impl<'a> Layout<'a> {
     /// Whether `context-init` has anything to do.
     pub(super) fn needs_context_init(&self) -> bool {
         self.command.reader.is_some()
-            || self.files.iter().any(|file| file.how != How::Mounted)
+            || self.files.iter().any(|file| file.delivery != Delivery::Mounted)
             || self.directories.iter().any(|directory| directory.written)
     }
 
     /// Whether `context-init` writes to the tools volume.
     pub(super) fn writes_tools(&self) -> bool {
-        let in_tools = |file: &PlacedFile| match file.how {
-            How::Written => is_tool(&file.path),
-            How::Joined => true,
-            How::Mounted => false,
+        let in_tools = |file: &PlacedFile| match file.delivery {
+            Delivery::Written => is_tool(&file.path),
+            Delivery::Joined => true,
+            Delivery::Mounted => false,
         };
         self.command.reader.is_some() || self.files.iter().any(in_tools)
     }
 }
 
 impl PlacedFile {
-    fn new(file: File<'_>, keys: Vec<Vec<String>>, roots: &Roots) -> Self {
+    fn new(file: File<'_>, keys: Vec<Vec<String>>, shared: &SharedMounts) -> Self {
         let sources = file.content.sources(keys);
-        let how = match (is_written(&file.path, roots), sources.key()) {
-            (true, _) => How::Written,
-            (false, Some(_)) => How::Mounted,
-            (false, None) => How::Joined,
+        let delivery = match (is_written(&file.path, shared), sources.key()) {
+            (true, _) => Delivery::Written,
+            (false, Some(_)) => Delivery::Mounted,
+            (false, None) => Delivery::Joined,
         };
-        Self { path: file.path, sources, mode: file.mode, how, optional: file.optional }
+        Self { path: file.path, sources, mode: file.mode, delivery, optional: file.optional }
     }
 
     /// The key that is mounted at its path.
     pub(super) fn mounted_key(&self) -> Option<&str> {
-        self.sources.key().filter(|_| self.how == How::Mounted)
+        self.sources.key().filter(|_| self.delivery == Delivery::Mounted)
     }
 }
 
@@ -206,8 +206,8 @@ fn too_many(resolved: &Resolved, contexts: &[Evaluated], files: usize) -> Refusa
 }
 
 /// Whether `context-init` can write there so that the agent sees it.
-pub(super) fn is_written(path: &AbsPath, roots: &Roots) -> bool {
-    roots.hold(path) || is_tool(path)
+pub(super) fn is_written(path: &AbsPath, shared: &SharedMounts) -> bool {
+    shared.holds(path) || is_tool(path)
 }
 
 fn is_tool(path: &AbsPath) -> bool {
@@ -217,20 +217,20 @@ fn is_tool(path: &AbsPath) -> bool {
 fn directories<'a>(
     resolved: &Resolved,
     contexts: &'a [Evaluated],
-    roots: &Roots,
+    shared: &SharedMounts,
     maps: &mut Vec<Data>,
 ) -> Result<Vec<PlacedDirectory<'a>>, Refusal> {
     let mut placed = Vec::new();
     for context in contexts {
         for directory in &context.directories {
             let source = match &directory.embedded {
-                Some(entries) if entries.is_empty() => Source::Empty,
+                Some(entries) if entries.is_empty() => DirectorySource::Empty,
                 Some(entries) => {
                     maps.push(data(entries));
-                    Source::Own(maps.len() - 1)
+                    DirectorySource::Own(maps.len() - 1)
                 }
                 None if context.item.namespace == resolved.pod_namespace() => {
-                    Source::Named(directory.config_map.clone())
+                    DirectorySource::Named(directory.config_map.clone())
                 }
                 None => {
                     let problem = format!(
@@ -244,7 +244,7 @@ fn directories<'a>(
             };
             placed.push(PlacedDirectory {
                 source,
-                written: roots.hold(&directory.path),
+                written: shared.holds(&directory.path),
                 optional: directory.optional || context.item.optional,
                 may_fail: context.item.optional,
                 directory,

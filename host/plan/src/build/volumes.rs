@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::ContextNames;
-use super::layout::{How, Layout, Source, joined_at};
+use super::config_map_packing::Data;
+use super::layout::{Delivery, DirectorySource, Layout, joined_at};
 use super::mounts::{CONTEXT_FILES, TOOLS, WORKSPACE, mount, part, read_only};
-use super::roots::{clones, downloads, git_volume, url_volume};
-use super::store::Data;
+use super::shared_mounts::{clones, downloads, git_volume, url_volume};
 use crate::evaluated::SecretTarget;
 
 /// Name of a single file in the volume of a download.
@@ -21,7 +21,7 @@ pub(super) const URL_FILE: &str = "content";
 /// The volumes, in the order of the contract.
 pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volume> {
     let mut volumes = vec![empty(TOOLS)];
-    if layout.roots.use_volume(WORKSPACE) {
+    if layout.shared.uses_volume(WORKSPACE) {
         volumes.push(empty(WORKSPACE));
     }
     for (i, credential) in layout.resolved.credentials.iter().enumerate() {
@@ -41,9 +41,9 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
         // the mode of what is copied is context-init's business
         let mode = mode.filter(|_| !placed.written).map(bits);
         let (config_map, optional) = match &placed.source {
-            Source::Named(config_map) => (config_map.clone(), placed.optional.then_some(true)),
-            Source::Own(i) => (names(*i), None),
-            Source::Empty => {
+            DirectorySource::Named(config_map) => (config_map.clone(), placed.optional.then_some(true)),
+            DirectorySource::Own(i) => (names(*i), None),
+            DirectorySource::Empty => {
                 volumes.push(empty(name));
                 continue;
             }
@@ -53,7 +53,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
     }
     volumes.extend((0..clones(layout.contexts).count()).map(|i| empty(git_volume(i))));
     for (i, (_, download)) in downloads(layout.contexts).enumerate() {
-        if !layout.roots.hold(&download.path) || layout.roots.use_volume(&url_volume(i)) {
+        if !layout.shared.holds(&download.path) || layout.shared.uses_volume(&url_volume(i)) {
             volumes.push(empty(url_volume(i)));
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
 /// What the agent's container mounts.
 pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
     let mut mounts = vec![mount(TOOLS, TOOLS_DIR)];
-    mounts.extend(layout.roots.mounts());
+    mounts.extend(layout.shared.mounts());
     for (i, credential) in layout.resolved.credentials.iter().enumerate() {
         if let Some(target) = &credential.mount {
             let mount = read_only(credential_volume(i), target.path.as_str());
@@ -85,7 +85,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
         let path = file.path.as_str();
         if let Some(key) = file.mounted_key() {
             mounts.push(part(key, read_only(CONTEXT_FILES, path)));
-        } else if file.how == How::Joined {
+        } else if file.delivery == Delivery::Joined {
             mounts.push(part(joined_at(i), read_only(TOOLS, path)));
         }
     }
@@ -93,7 +93,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
         mounts.push(read_only(dir_volume(i), placed.directory.path.as_str()));
     }
     for (i, (_, download)) in downloads(layout.contexts).enumerate() {
-        if !layout.roots.hold(&download.path) {
+        if !layout.shared.holds(&download.path) {
             mounts.push(part(URL_FILE, read_only(url_volume(i), download.path.as_str())));
         }
     }
@@ -132,7 +132,7 @@ fn mounted_secrets<'a>(layout: &Layout<'a>) -> impl Iterator<Item = &'a SecretTa
 fn context_files(layout: &Layout<'_>, names: ContextNames<'_>) -> Option<Volume> {
     let maps = layout.file_maps();
     // keys are listed only where a mode must be given: a list shows nothing but what is in it
-    let modes = layout.files.iter().any(|file| file.how == How::Mounted && file.mode.is_some());
+    let modes = layout.files.iter().any(|file| file.delivery == Delivery::Mounted && file.mode.is_some());
     let items = |map: &Data| modes.then(|| map.keys().map(|key| item(layout, key)).collect::<Vec<_>>());
     let mut volume = Volume { name: CONTEXT_FILES.to_owned(), ..Volume::default() };
     match maps {

@@ -1,4 +1,4 @@
-//! What a command builder may ask for: the same walls as a context type, and the tools volume.
+//! What a command builder may ask for: held to the same limits as a context type, and the tools volume.
 //!
 //! May touch: the builder's answer. Must not touch: the contexts.
 

@@ -10,12 +10,12 @@ use serde::Serialize;
 /// The content of a file.
 pub(in crate::build) enum Content<'a> {
     Bytes(Cow<'a, [u8]>),
-    Joined(Group),
+    Joined(PartGroup),
 }
 
 /// Parts with what goes between, before and after them. Without any part it is not there at all.
 #[derive(Default)]
-pub(in crate::build) struct Group {
+pub(in crate::build) struct PartGroup {
     pub(in crate::build) parts: Vec<Part>,
     pub(in crate::build) separator: &'static str,
     pub(in crate::build) before: String,
@@ -26,7 +26,7 @@ pub(in crate::build) struct Group {
 pub(in crate::build) enum Part {
     Text(String),
     Secret(SecretPart),
-    Group(Group),
+    Group(PartGroup),
 }
 
 /// A Secret's key as a file in `context-init`.
@@ -83,20 +83,22 @@ pub(super) struct Sources {
     after: &'static str,
 }
 
-impl From<Group> for Content<'_> {
+impl From<PartGroup> for Content<'_> {
     /// Without Secrets it is text, joined here.
-    fn from(group: Group) -> Self {
+    fn from(group: PartGroup) -> Self {
         match Part::from(group) {
             Part::Text(text) => Self::Bytes(Cow::Owned(text.into_bytes())),
             Part::Group(group) => Self::Joined(group),
-            secret @ Part::Secret(_) => Self::Joined(Group { parts: vec![secret], ..Group::default() }),
+            secret @ Part::Secret(_) => {
+                Self::Joined(PartGroup { parts: vec![secret], ..PartGroup::default() })
+            }
         }
     }
 }
 
-impl From<Group> for Part {
+impl From<PartGroup> for Part {
     /// What can be joined here is: the Pod joins only around Secrets.
-    fn from(Group { parts, separator, before, after }: Group) -> Self {
+    fn from(PartGroup { parts, separator, before, after }: PartGroup) -> Self {
         let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
         for part in parts {
             let part = match part {
@@ -113,7 +115,7 @@ impl From<Group> for Part {
         }
         match joined.as_slice() {
             [Part::Text(text)] => Part::Text([&before, text.as_str(), after].concat()),
-            _ => Part::Group(Group { parts: joined, separator, before, after }),
+            _ => Part::Group(PartGroup { parts: joined, separator, before, after }),
         }
     }
 }
@@ -141,7 +143,7 @@ impl Content<'_> {
     }
 }
 
-impl Group {
+impl PartGroup {
     fn chunks<'a>(&'a self, chunks: &mut Vec<&'a [u8]>) {
         for part in &self.parts {
             match part {
@@ -195,11 +197,11 @@ mod tests {
     use super::*;
 
     fn block(parts: Vec<Part>) -> Part {
-        Part::Group(Group { parts, separator: "\n", before: "<c>\n".into(), after: "\n</c>" })
+        Part::Group(PartGroup { parts, separator: "\n", before: "<c>\n".into(), after: "\n</c>" })
     }
 
-    fn group(parts: Vec<Part>) -> Group {
-        Group { parts, separator: "\n\n", ..Group::default() }
+    fn group(parts: Vec<Part>) -> PartGroup {
+        PartGroup { parts, separator: "\n\n", ..PartGroup::default() }
     }
 
     #[test]

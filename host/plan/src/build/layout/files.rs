@@ -8,8 +8,8 @@ use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::super::context_file::context_file;
 use super::super::reader;
-use super::super::roots::clones;
-use super::content::{Content, Group, Secrets};
+use super::super::shared_mounts::clones;
+use super::content::{Content, PartGroup, Secrets};
 use super::other_containers;
 use crate::evaluated::{Evaluated, TargetFile};
 use crate::paths::AbsPath;
@@ -88,7 +88,7 @@ pub(super) fn files<'a>(
         // kubelet would make a directory of a mounted file that is not there; the contract wants an empty file
         for secret in context.secret_files.iter().filter(|file| file.secret.optional) {
             let parts = vec![secrets.part(&secret.secret, false)];
-            let content = Content::Joined(Group { parts, ..Group::default() });
+            let content = Content::Joined(PartGroup { parts, ..PartGroup::default() });
             files.push(file(&secret.path, content, secret.mode));
         }
     }

@@ -6,7 +6,7 @@ use kubeopencode_api::literals::TOOLS_DIR;
 use serde::Serialize;
 
 use super::content::{Source, is_false};
-use super::{How, PlacedDirectory, PlacedFile};
+use super::{Delivery, PlacedDirectory, PlacedFile};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +27,7 @@ struct Mapping<'a> {
 }
 
 pub(super) fn file_mappings(files: &[PlacedFile]) -> String {
-    let files = files.iter().enumerate().filter(|(_, file)| file.how != How::Mounted);
+    let files = files.iter().enumerate().filter(|(_, file)| file.delivery != Delivery::Mounted);
     let mappings = files.map(|(i, file)| {
         let key = file.sources.key();
         Mapping {
@@ -35,9 +35,9 @@ pub(super) fn file_mappings(files: &[PlacedFile]) -> String {
             parts: key.is_none().then_some(file.sources.parts.as_slice()),
             separator: file.sources.separator,
             source_path: None,
-            target_path: match file.how {
-                How::Joined => format!("{TOOLS_DIR}/{}", joined_at(i)),
-                How::Written | How::Mounted => file.path.as_str().to_owned(),
+            target_path: match file.delivery {
+                Delivery::Joined => format!("{TOOLS_DIR}/{}", joined_at(i)),
+                Delivery::Written | Delivery::Mounted => file.path.as_str().to_owned(),
             },
             file_mode: file.mode,
             optional: file.optional,

@@ -8,7 +8,7 @@ use kubeopencode_api::names::short_hash;
 
 use crate::paths::AbsPath;
 
-/// Most bytes of a ConfigMap's keys and values: Kubernetes takes 1 MiB, and what surrounds them needs room.
+/// Most bytes of a ConfigMap's keys and values: Kubernetes takes 1 MiB, and what surrounds them counts, too.
 const MAX_BYTES: usize = 900_000;
 
 /// Most characters of a key.
@@ -22,7 +22,7 @@ pub(super) type Data = BTreeMap<String, Vec<u8>>;
 
 /// Where files went.
 #[derive(Debug, Default)]
-pub(super) struct Store {
+pub(super) struct Packed {
     /// one for each ConfigMap
     pub(super) maps: Vec<Data>,
     /// for each file and each chunk of it, the key of all of it, or the keys of its parts in their order
@@ -31,42 +31,42 @@ pub(super) struct Store {
     used: usize,
 }
 
-impl Store {
-    /// Files in their order, each ConfigMap filled before the next is begun.
-    pub(super) fn pack(files: &[(&AbsPath, Vec<&[u8]>)]) -> Self {
-        let mut store = Self::default();
-        let mut keys = Keys::of(files.iter().map(|(path, _)| *path));
-        for (path, chunks) in files {
-            let whole = keys.whole(path);
-            if let [chunk] = chunks.as_slice()
-                && chunk.len() <= MAX_BYTES
-            {
-                store.put(whole.clone(), chunk.to_vec());
-                store.keys.push(vec![vec![whole]]);
-                continue;
-            }
-            let mut parts = 0..;
-            let mut own = Vec::with_capacity(chunks.len());
-            for chunk in chunks {
-                // an empty text is one part, too
-                let cut: Vec<&[u8]> =
-                    if chunk.is_empty() { vec![chunk] } else { chunk.chunks(MAX_BYTES).collect() };
-                let named = cut.into_iter().zip(&mut parts);
-                own.push(
-                    named
-                        .map(|(part, i)| {
-                            let key = keys.part(&whole, path, i);
-                            store.put(key.clone(), part.to_vec());
-                            key
-                        })
-                        .collect(),
-                );
-            }
-            store.keys.push(own);
+/// Packs files in their order; each ConfigMap is filled before the next is begun.
+pub(super) fn pack(files: &[(&AbsPath, Vec<&[u8]>)]) -> Packed {
+    let mut packed = Packed::default();
+    let mut keys = Keys::of(files.iter().map(|(path, _)| *path));
+    for (path, chunks) in files {
+        let whole = keys.whole(path);
+        if let [chunk] = chunks.as_slice()
+            && chunk.len() <= MAX_BYTES
+        {
+            packed.put(whole.clone(), chunk.to_vec());
+            packed.keys.push(vec![vec![whole]]);
+            continue;
         }
-        store
+        let mut parts = 0..;
+        let mut own = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            // an empty text is one part, too
+            let cut: Vec<&[u8]> =
+                if chunk.is_empty() { vec![chunk] } else { chunk.chunks(MAX_BYTES).collect() };
+            let named = cut.into_iter().zip(&mut parts);
+            own.push(
+                named
+                    .map(|(part, i)| {
+                        let key = keys.part(&whole, path, i);
+                        packed.put(key.clone(), part.to_vec());
+                        key
+                    })
+                    .collect(),
+            );
+        }
+        packed.keys.push(own);
     }
+    packed
+}
 
+impl Packed {
     fn put(&mut self, key: String, content: Vec<u8>) {
         let bytes = key.len() + content.len();
         if self.maps.is_empty() || self.used + bytes > MAX_BYTES {
@@ -154,7 +154,7 @@ mod tests {
     fn keys_of(paths: &[&str]) -> Vec<String> {
         let paths: Vec<AbsPath> = paths.iter().map(|path| AbsPath::parse(path, None).unwrap()).collect();
         let files: Vec<_> = paths.iter().map(|path| (path, vec![b"x".as_slice()])).collect();
-        Store::pack(&files).keys.into_iter().flatten().flatten().collect()
+        pack(&files).keys.into_iter().flatten().flatten().collect()
     }
 
     #[test]
@@ -192,15 +192,15 @@ mod tests {
         let mut chunks: Vec<Vec<&[u8]>> = contents.iter().map(|content| vec![content.as_slice()]).collect();
         chunks.push(vec![b"one", &contents[1]]);
         let files: Vec<_> = paths.iter().zip(chunks).collect();
-        let store = Store::pack(&files);
+        let packed = pack(&files);
         let parts: Vec<Vec<usize>> =
-            store.keys.iter().map(|file| file.iter().map(Vec::len).collect()).collect();
+            packed.keys.iter().map(|file| file.iter().map(Vec::len).collect()).collect();
         assert_eq!(parts, [vec![1], vec![3], vec![1], vec![1], vec![1, 3]]);
-        let all: BTreeMap<_, _> = store.maps.iter().flatten().collect();
-        let big: Vec<u8> = store.keys[1][0].iter().flat_map(|key| all[key].clone()).collect();
+        let all: BTreeMap<_, _> = packed.maps.iter().flatten().collect();
+        let big: Vec<u8> = packed.keys[1][0].iter().flat_map(|key| all[key].clone()).collect();
         assert_eq!(big, contents[1]);
         assert_eq!(all.len(), 10, "no key is given twice");
-        for map in &store.maps {
+        for map in &packed.maps {
             assert!(map.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() < 1 << 20);
         }
     }

@@ -13,9 +13,9 @@ use crate::paths::AbsPath;
 pub(super) const GIT_LINK: &str = "repo";
 
 /// The directories that init containers fill.
-pub(super) struct Roots(Vec<(AbsPath, VolumeMount)>);
+pub(super) struct SharedMounts(Vec<(AbsPath, VolumeMount)>);
 
-impl Roots {
+impl SharedMounts {
     pub(super) fn new(workspace: &AbsPath, contexts: &[Evaluated]) -> Self {
         let clones: Vec<_> = clones(contexts)
             .enumerate()
@@ -23,26 +23,26 @@ impl Roots {
             .collect();
         // a clone may be the workspace itself: its volume then takes the place of the empty one
         let cloned_workspace = clones.iter().any(|(path, _)| path == workspace);
-        let mut roots = Self(Vec::new());
+        let mut shared = Self(Vec::new());
         if !cloned_workspace {
-            roots.0.push((workspace.clone(), mount(WORKSPACE, workspace.as_str())));
+            shared.0.push((workspace.clone(), mount(WORKSPACE, workspace.as_str())));
         }
-        roots.0.extend(clones);
+        shared.0.extend(clones);
         for (i, (_, download)) in downloads(contexts).enumerate() {
-            if download.unpack && !roots.hold(&download.path) {
-                roots.0.push((download.path.clone(), mount(url_volume(i), download.path.as_str())));
+            if download.unpack && !shared.holds(&download.path) {
+                shared.0.push((download.path.clone(), mount(url_volume(i), download.path.as_str())));
             }
         }
-        roots
+        shared
     }
 
     /// Whether an init container can write there so that the agent sees it.
-    pub(super) fn hold(&self, path: &AbsPath) -> bool {
+    pub(super) fn holds(&self, path: &AbsPath) -> bool {
         self.0.iter().any(|(root, _)| path.is_within(root))
     }
 
     /// Whether the volume is one of them.
-    pub(super) fn use_volume(&self, name: &str) -> bool {
+    pub(super) fn uses_volume(&self, name: &str) -> bool {
         self.0.iter().any(|(_, mount)| mount.name == name)
     }
 
@@ -67,7 +67,7 @@ pub(super) fn git_volume(i: usize) -> String {
     format!("git-context-{i}")
 }
 
-/// Volume of the `i`-th download, where it goes outside of all roots.
+/// Volume of the `i`-th download, where it goes outside of all of these.
 pub(super) fn url_volume(i: usize) -> String {
     format!("url-content-{i}")
 }

@@ -7,29 +7,29 @@ use std::collections::HashMap;
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::layout::{File, is_written};
-use super::roots::Roots;
+use super::shared_mounts::SharedMounts;
 use crate::evaluated::Evaluated;
 use crate::paths::AbsPath;
 use crate::{Refusal, Resolved};
 
 /// What is at a path, as far as it matters for what may lie below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PathKind {
     /// Nothing lies below a file.
     File,
     /// A directory that init containers write to.
-    Open,
+    Writable,
     /// A read-only volume: nothing can be added to it.
-    Sealed,
+    ReadOnly,
     /// A volume of the Agent's own, which init containers do not see: what they would write below is hidden by it.
-    Foreign,
+    UserMount,
 }
 
 /// One use of a path.
 #[derive(Clone, Debug)]
-pub(super) struct Claim {
+pub(super) struct PathUse {
     path: AbsPath,
-    kind: Kind,
+    kind: PathKind,
     /// who uses it, in the user's words
     by: String,
     /// an init container writes it, it is no mount of its own
@@ -39,36 +39,36 @@ pub(super) struct Claim {
 }
 
 /// Refuses two uses of one path, and uses below what cannot hold them.
-pub(super) fn check(claims: &[Claim]) -> Result<(), Refusal> {
-    let mut at: HashMap<&str, &Claim> = HashMap::with_capacity(claims.len());
-    for claim in claims {
+pub(super) fn check(uses: &[PathUse]) -> Result<(), Refusal> {
+    let mut at: HashMap<&str, &PathUse> = HashMap::with_capacity(uses.len());
+    for path_use in uses {
         // the API server itself refuses the Agent's own mounts
-        if !claim.written && claim.kind != Kind::Foreign && !claim.path.is_mountable() {
+        if !path_use.written && path_use.kind != PathKind::UserMount && !path_use.path.is_mountable() {
             return Err(Refusal::context(format!(
                 "{}: path {} holds \":\", which no mount path may: choose another",
-                claim.by, claim.path
+                path_use.by, path_use.path
             )));
         }
-        if let Some(other) = at.insert(claim.path.as_str(), claim) {
-            return Err(conflict(&claim.path, other, claim));
+        if let Some(other) = at.insert(path_use.path.as_str(), path_use) {
+            return Err(conflict(&path_use.path, other, path_use));
         }
     }
-    for claim in claims {
-        for above in claim.path.ancestors().filter_map(|dir| at.get(dir)) {
+    for path_use in uses {
+        for above in path_use.path.ancestors().filter_map(|dir| at.get(dir)) {
             let hidden = match above.kind {
-                Kind::File | Kind::Sealed => true,
-                Kind::Foreign => claim.written,
-                Kind::Open => false,
+                PathKind::File | PathKind::ReadOnly => true,
+                PathKind::UserMount => path_use.written,
+                PathKind::Writable => false,
             };
             if hidden {
-                return Err(conflict(&above.path, above, claim));
+                return Err(conflict(&above.path, above, path_use));
             }
         }
     }
     Ok(())
 }
 
-fn conflict(path: &AbsPath, one: &Claim, other: &Claim) -> Refusal {
+fn conflict(path: &AbsPath, one: &PathUse, other: &PathUse) -> Refusal {
     let below = match path == &other.path {
         true => String::new(),
         false => format!(" (as {})", other.path),
@@ -88,124 +88,131 @@ pub(super) fn all(
     resolved: &Resolved,
     contexts: &[Evaluated],
     files: &[File<'_>],
-    roots: &Roots,
-) -> Vec<Claim> {
+    shared: &SharedMounts,
+) -> Vec<PathUse> {
     let agent = &resolved.agent;
-    let own = |path: &AbsPath, by: String| Claim {
+    let own = |path: &AbsPath, by: String| PathUse {
         path: path.clone(),
-        kind: Kind::Open,
+        kind: PathKind::Writable,
         by,
         written: true,
         config: true,
     };
-    let mut claims = Vec::new();
+    let mut uses = Vec::new();
     for file in files {
-        let written = is_written(&file.path, roots);
+        let written = is_written(&file.path, shared);
         let (path, by) = (file.path.clone(), file.by.clone());
-        claims.push(Claim { path, kind: Kind::File, by, written, config: file.config });
+        uses.push(PathUse { path, kind: PathKind::File, by, written, config: file.config });
     }
     for context in contexts {
-        claims.extend(context_claims(context, roots));
+        uses.extend(context_uses(context, shared));
     }
     for credential in &resolved.credentials {
         if let Some(mount) = &credential.mount {
-            let kind = if mount.key.is_some() { Kind::File } else { Kind::Sealed };
+            let kind = if mount.key.is_some() { PathKind::File } else { PathKind::ReadOnly };
             let (path, by) = (mount.path.clone(), credential.described.clone());
-            claims.push(Claim { path, kind, by, written: false, config: true });
+            uses.push(PathUse { path, kind, by, written: false, config: true });
         }
     }
     for (path, by) in &resolved.pod.mount_paths {
         let (path, by) = (path.clone(), by.clone());
-        claims.push(Claim { path, kind: Kind::Foreign, by, written: false, config: true });
+        uses.push(PathUse { path, kind: PathKind::UserMount, by, written: false, config: true });
     }
     // a directory of a context may be the workspace; nothing else may
-    let is_workspace = |claim: &Claim| claim.path == resolved.workspace && claim.kind == Kind::Open;
-    if !claims.iter().any(is_workspace) {
-        claims.push(own(&resolved.workspace, format!("spec.workspaceDir of Agent {agent}")));
+    let is_workspace =
+        |path_use: &PathUse| path_use.path == resolved.workspace && path_use.kind == PathKind::Writable;
+    if !uses.iter().any(is_workspace) {
+        uses.push(own(&resolved.workspace, format!("spec.workspaceDir of Agent {agent}")));
     }
     if let Ok(tools) = AbsPath::parse(TOOLS_DIR, None) {
-        claims.push(own(&tools, "the agent's tools".to_owned()));
+        uses.push(own(&tools, "the agent's tools".to_owned()));
     }
-    claims
+    uses
 }
 
-/// What a context claims beyond its files.
-fn context_claims(context: &Evaluated, roots: &Roots) -> Vec<Claim> {
+/// What a context uses beyond its files.
+fn context_uses(context: &Evaluated, shared: &SharedMounts) -> Vec<PathUse> {
     let by = context.item.to_string();
-    let claim = |path: &AbsPath, kind, written| Claim {
+    let path_use = |path: &AbsPath, kind, written| PathUse {
         path: path.clone(),
         kind,
         by: by.clone(),
         written,
         config: false,
     };
-    let mut claims = Vec::new();
+    let mut uses = Vec::new();
     for directory in &context.directories {
-        let written = roots.hold(&directory.path);
-        let kind = if written { Kind::Open } else { Kind::Sealed };
-        claims.push(claim(&directory.path, kind, written));
+        let written = shared.holds(&directory.path);
+        let kind = if written { PathKind::Writable } else { PathKind::ReadOnly };
+        uses.push(path_use(&directory.path, kind, written));
     }
     // an optional one is among the files
     for secret in context.secret_files.iter().filter(|file| !file.secret.optional) {
-        claims.push(claim(&secret.path, Kind::File, false));
+        uses.push(path_use(&secret.path, PathKind::File, false));
     }
     for clone in &context.clones {
-        claims.push(claim(&clone.path, Kind::Open, false));
+        uses.push(path_use(&clone.path, PathKind::Writable, false));
     }
     for download in &context.downloads {
-        let kind = if download.unpack { Kind::Open } else { Kind::File };
-        claims.push(claim(&download.path, kind, roots.hold(&download.path)));
+        let kind = if download.unpack { PathKind::Writable } else { PathKind::File };
+        uses.push(path_use(&download.path, kind, shared.holds(&download.path)));
     }
     // what a context writes below its mountPath makes that directory its own
     if let Some(own) = context.item.mount_path() {
         let below = context.files.iter().any(|file| file.path.is_within(own) && &file.path != own);
-        if below && claims.iter().all(|claim| &claim.path != own) {
-            claims.push(claim(own, Kind::Open, roots.hold(own)));
+        if below && uses.iter().all(|path_use| &path_use.path != own) {
+            uses.push(path_use(own, PathKind::Writable, shared.holds(own)));
         }
     }
-    claims
+    uses
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn claim(path: &str, kind: Kind) -> Claim {
-        Claim {
+    fn path_use(path: &str, kind: PathKind) -> PathUse {
+        PathUse {
             path: AbsPath::parse(path, None).unwrap(),
             kind,
             by: format!("the user of {path}"),
-            written: matches!(kind, Kind::File),
+            written: matches!(kind, PathKind::File),
             config: false,
         }
     }
 
     #[test]
     fn equal_paths_are_a_conflict() {
-        let claims = [claim("/w/a", Kind::File), claim("/w/a", Kind::Open)];
+        let uses = [path_use("/w/a", PathKind::File), path_use("/w/a", PathKind::Writable)];
         assert_eq!(
-            check(&claims).unwrap_err().message,
+            check(&uses).unwrap_err().message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a: change one of them"
         );
     }
 
     #[test]
     fn only_open_directories_take_more() {
-        for (above, fits) in
-            [(Kind::Open, true), (Kind::File, false), (Kind::Sealed, false), (Kind::Foreign, false)]
-        {
-            let claims = [claim("/w/a/b/c", Kind::File), claim("/w/a", above)];
-            assert_eq!(check(&claims).is_ok(), fits, "{above:?}");
+        for (above, fits) in [
+            (PathKind::Writable, true),
+            (PathKind::File, false),
+            (PathKind::ReadOnly, false),
+            (PathKind::UserMount, false),
+        ] {
+            let uses = [path_use("/w/a/b/c", PathKind::File), path_use("/w/a", above)];
+            assert_eq!(check(&uses).is_ok(), fits, "{above:?}");
         }
-        let mounted = Claim { written: false, ..claim("/data/x", Kind::File) };
-        assert!(check(&[claim("/data", Kind::Foreign), mounted]).is_ok(), "a mount shows on another mount");
+        let mounted = PathUse { written: false, ..path_use("/data/x", PathKind::File) };
+        assert!(
+            check(&[path_use("/data", PathKind::UserMount), mounted]).is_ok(),
+            "a mount shows on another mount"
+        );
     }
 
     #[test]
     fn the_message_names_both_and_the_inner_path() {
-        let claims = [claim("/w/a", Kind::File), claim("/w/a/b", Kind::File)];
+        let uses = [path_use("/w/a", PathKind::File), path_use("/w/a/b", PathKind::File)];
         assert_eq!(
-            check(&claims).unwrap_err().message,
+            check(&uses).unwrap_err().message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a/b (as /w/a/b): \
              change one of them"
         );
