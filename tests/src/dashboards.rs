@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::Metrics;
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn scraped() -> BTreeMap<String, BTreeSet<String>> {
     metrics.phase("team", Phase::Running);
     metrics.tasks(Phase::Running, 1);
     metrics.launched(true, 1.0);
-    metrics.agent(&ObjectKey::new("team", "default"), Some(3), 2);
+    metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
     metrics.failed("conflict");
     let text = metrics.text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));

@@ -4,8 +4,8 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kubeopencode_operator::{Options, RunError, run};
 use kubeopencode_evaluate::Catalog;
+use kubeopencode_operator::{Options, RunError, run};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 

@@ -210,13 +210,7 @@ impl<'a> Conditions<'a> {
     }
 
     /// Sets a condition, keeping `lastTransitionTime` while its status stays. The message is cut at 4096 bytes.
-    pub fn set(
-        &mut self,
-        type_: impl ConditionType,
-        status: ConditionStatus,
-        reason: Reason,
-        message: &str,
-    ) {
+    pub fn set(&mut self, type_: impl ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
         let known = self.list.iter().position(|c| c.type_ == type_.as_str());
         let since = known
             .and_then(|i| self.list.get(i))

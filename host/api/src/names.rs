@@ -29,7 +29,63 @@ impl fmt::Display for TaskUid {
     }
 }
 
-/// An object's place: namespace and name.
+/// A Task: its API group, namespace and name. Both groups may have a Task of one name in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskKey {
+    /// The API group.
+    pub group: Group,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+}
+
+impl TaskKey {
+    /// The key of the Task `name` in `namespace`.
+    pub fn new(group: Group, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { group, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of this Task.
+    pub fn of(group: Group, task: &impl ResourceExt) -> Self {
+        Self::new(group, task.namespace().unwrap_or_default(), task.name_any())
+    }
+}
+
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// An Agent: namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentKey {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+}
+
+impl AgentKey {
+    /// The key of the Agent `name` in `namespace`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of this Agent.
+    pub fn of(agent: &impl ResourceExt) -> Self {
+        Self::new(agent.namespace().unwrap_or_default(), agent.name_any())
+    }
+}
+
+impl fmt::Display for AgentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The place of an object that is neither a Task nor an Agent: namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// `metadata.namespace`
@@ -69,36 +125,32 @@ pub enum Naming {
 /// The names of the objects that are made for a Task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskNames<'a> {
-    group: Group,
-    task: &'a ObjectKey,
+    task: &'a TaskKey,
     uid: &'a TaskUid,
     pod_namespace: &'a str,
     naming: Naming,
 }
 
 impl<'a> TaskNames<'a> {
-    /// The names for a Task of `group` whose Pod runs in `pod_namespace`. Between namespaces each name has the UID in
-    /// it, whatever `naming` says.
-    pub fn new(
-        group: Group,
-        task: &'a ObjectKey,
-        uid: &'a TaskUid,
-        pod_namespace: &'a str,
-        naming: Naming,
-    ) -> Self {
-        Self { group, task, uid, pod_namespace, naming }
+    /// The names for a Task whose Pod runs in `pod_namespace`. Between namespaces each name has the UID in it, whatever
+    /// `naming` says.
+    pub fn new(task: &'a TaskKey, uid: &'a TaskUid, pod_namespace: &'a str, naming: Naming) -> Self {
+        Self { task, uid, pod_namespace, naming }
     }
 
     /// Name of the Task's Pod. The kubelet keeps a Pod's logs in a directory `<namespace>_<name>_<uid>`: a longer name
     /// would be taken by the API server and run nowhere.
     pub fn pod(&self) -> String {
         let beside = self.pod_namespace.len() + UID_LENGTH + "__".len();
-        self.with_ending(self.group.names().pod_ending, MAX_FILE_NAME.saturating_sub(beside).min(MAX_NAME))
+        self.with_ending(
+            self.task.group.names().pod_ending,
+            MAX_FILE_NAME.saturating_sub(beside).min(MAX_NAME),
+        )
     }
 
     /// Name of the Task's `i`-th context ConfigMap.
     pub fn context(&self, i: usize) -> String {
-        let ending = self.group.names().context_ending;
+        let ending = self.task.group.names().context_ending;
         match i {
             0 => self.with_ending(ending, MAX_NAME),
             i => self.with_ending(&format!("{ending}-{i}"), MAX_NAME),
@@ -106,7 +158,7 @@ impl<'a> TaskNames<'a> {
     }
 
     fn with_ending(&self, ending: &str, max: usize) -> String {
-        let Self { task: ObjectKey { namespace, name }, uid, pod_namespace, naming, .. } = self;
+        let Self { task: TaskKey { namespace, name, .. }, uid, pod_namespace, naming, .. } = self;
         let stem = match (namespace == pod_namespace, naming) {
             (false, _) => format!("{namespace}-{name}-{}", uid.short()),
             (true, Naming::Plain) => name.clone(),
@@ -155,14 +207,18 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn names<'a>(task: &'a ObjectKey, uid: &'a TaskUid, naming: Naming) -> TaskNames<'a> {
-        TaskNames::new(Group::KubeOpenCode, task, uid, "team", naming)
+    fn key(namespace: &str, name: impl Into<String>) -> TaskKey {
+        TaskKey::new(Group::KubeOpenCode, namespace, name)
+    }
+
+    fn names<'a>(task: &'a TaskKey, uid: &'a TaskUid, naming: Naming) -> TaskNames<'a> {
+        TaskNames::new(task, uid, "team", naming)
     }
 
     #[test]
     fn names_follow_the_contract() {
         let uid = TaskUid("0123456789abcdef".into());
-        let (fix, elsewhere) = (ObjectKey::new("team", "fix"), ObjectKey::new("dev", "fix"));
+        let (fix, elsewhere) = (key("team", "fix"), key("dev", "fix"));
         let plain = names(&fix, &uid, Naming::Plain);
         assert_eq!(
             (plain.pod(), plain.context(0), plain.context(2)),
@@ -170,16 +226,16 @@ mod tests {
         );
         assert_eq!(names(&fix, &uid, Naming::WithUid).pod(), "fix-01234567-pod");
         assert_eq!(names(&elsewhere, &uid, Naming::Plain).pod(), "dev-fix-01234567-pod");
-        let other = TaskNames::new(Group::KubeTask, &fix, &uid, "team", Naming::Plain);
+        let other = TaskKey::new(Group::KubeTask, "team", "fix");
+        let other = TaskNames::new(&other, &uid, "team", Naming::Plain);
         assert_eq!((other.pod(), other.context(0)), ("fix-kt-pod".into(), "fix-kt-context".into()));
     }
 
     #[test]
     fn two_tasks_never_share_a_name_in_the_agents_namespace() {
         let (one, other) = (TaskUid("01234567-a".into()), TaskUid("89abcdef-b".into()));
-        let short = [ObjectKey::new("a-b", "c"), ObjectKey::new("a", "b-c")];
-        let long =
-            [ObjectKey::new("a-b", "c".repeat(253)), ObjectKey::new("a", format!("b-{}", "c".repeat(251)))];
+        let short = [key("a-b", "c"), key("a", "b-c")];
+        let long = [key("a-b", "c".repeat(253)), key("a", format!("b-{}", "c".repeat(251)))];
         for [first, second] in [short, long] {
             let first = names(&first, &one, Naming::Plain);
             let second = names(&second, &other, Naming::Plain);
@@ -191,8 +247,8 @@ mod tests {
     #[test]
     fn long_names_are_cut_and_stay_distinct() {
         let uid = TaskUid("0123456789abcdef".into());
-        let key = |end: char| ObjectKey::new("team", format!("{}{end}", "x".repeat(252)));
-        let (a, b) = (key('x'), key('y'));
+        let long = |end: char| key("team", format!("{}{end}", "x".repeat(252)));
+        let (a, b) = (long('x'), long('y'));
         let (pod_a, pod_b) = (names(&a, &uid, Naming::Plain).pod(), names(&b, &uid, Naming::Plain).pod());
         assert!(pod_a.ends_with("-pod"), "{pod_a}");
         assert_eq!(

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::context::ContextItem;
-use crate::names::{ObjectKey, TaskUid};
+use crate::group::Group;
+use crate::names::{AgentKey, TaskKey, TaskUid};
 use crate::report::Usage;
 
 /// One run of an agent: a prompt and what the agent should know. It runs at most once.
@@ -58,34 +59,17 @@ pub struct TaskSpec {
     pub timeout: Option<String>,
 }
 
-impl TaskSpec {
-    /// `timeout` as a duration. `None` where it is not set or no duration, which the API server refuses.
-    pub fn timeout(&self) -> Option<SignedDuration> {
-        let text = self.timeout.as_deref()?;
-        let mut total = 0_i64;
-        let mut number = String::new();
-        for c in text.chars() {
-            let unit = match c {
-                '0'..='9' => {
-                    number.push(c);
-                    continue;
-                }
-                'h' => 3600,
-                'm' => 60,
-                's' => 1,
-                _ => return None,
-            };
-            total += number.parse::<i64>().ok()?.checked_mul(unit)?;
-            number.clear();
-        }
-        (number.is_empty() && total > 0).then(|| SignedDuration::from_secs(total))
-    }
+/// `spec.timeout` as a duration. `None` where it is no duration, which the API server refuses.
+pub fn timeout_of(text: &str) -> Option<SignedDuration> {
+    let timeout: kube::core::Duration = text.parse().ok()?;
+    let timeout = SignedDuration::try_from(std::time::Duration::from(timeout)).ok()?;
+    timeout.is_positive().then_some(timeout)
 }
 
 impl Task {
     /// Namespace and name.
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey::of(self)
+    pub fn key(&self) -> TaskKey {
+        TaskKey::of(Group::KubeOpenCode, self)
     }
 
     /// `metadata.uid`, empty before the API server gave one.
@@ -114,9 +98,8 @@ impl Task {
     }
 
     /// The Agent that its status names.
-    pub fn recorded_agent(&self) -> Option<ObjectKey> {
-        let agent = self.status.as_ref()?.agent_ref.as_ref()?;
-        Some(ObjectKey::new(&agent.namespace, &agent.name))
+    pub fn recorded_agent(&self) -> Option<AgentKey> {
+        self.status.as_ref()?.recorded_agent()
     }
 }
 
@@ -218,6 +201,14 @@ pub struct TaskStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl TaskStatus {
+    /// The Agent that it names.
+    pub fn recorded_agent(&self) -> Option<AgentKey> {
+        let agent = self.agent_ref.as_ref()?;
+        Some(AgentKey::new(&agent.namespace, &agent.name))
+    }
+}
+
 /// An Agent by name and namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct AgentReference {
@@ -268,8 +259,7 @@ mod tests {
             ("5", None),
             ("1d", None),
         ] {
-            let spec = TaskSpec { timeout: Some(text.into()), ..TaskSpec::default() };
-            assert_eq!(spec.timeout().map(|d| d.as_secs()), seconds, "{text}");
+            assert_eq!(timeout_of(text).map(|d| d.as_secs()), seconds, "{text}");
         }
     }
 }

@@ -38,7 +38,11 @@ pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
     for file in &flags.plugin {
         component::install(&host, &catalog, file)?;
     }
-    let offline = Offline { snapshot: catalog.snapshot(), objects: &objects, operator_namespace: &flags.operator_namespace };
+    let offline = Offline {
+        snapshot: catalog.snapshot(),
+        objects: &objects,
+        operator_namespace: &flags.operator_namespace,
+    };
     let rendered = crate::runtime()?.block_on(offline.render())?;
     for warning in &rendered.warnings {
         eprintln!("warning: {warning}");

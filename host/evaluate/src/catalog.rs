@@ -41,7 +41,10 @@ pub struct NameTaken(pub String);
 
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Offer").field("plugin", &self.plugin).field("granted", &self.granted).finish_non_exhaustive()
+        f.debug_struct("Offer")
+            .field("plugin", &self.plugin)
+            .field("granted", &self.granted)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{
-    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError, Required, Requirement,
-    Resolved as Answer, grow_needs,
+    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError, Required,
+    Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{Evaluated, Item, Refusal, Resolved, is_object_name, validate};
@@ -76,8 +76,9 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             let value = self.read(item, required).await?;
             bytes += size(&value);
             if bytes > MAX_INPUT_BYTES {
-                let problem =
-                    format!("its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read");
+                let problem = format!(
+                    "its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read"
+                );
                 return Err(EvaluateError::Refused(item.refused(problem)));
             }
             inputs.push(Input { id: required.id.clone(), value });

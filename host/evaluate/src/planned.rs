@@ -57,8 +57,7 @@ pub async fn evaluate<R: ConfigMapReader>(
     observer: &impl CallObserver,
     run: Resolved,
 ) -> Result<Planned, EvaluateError<R::Error>> {
-    let mut evaluation =
-        Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
+    let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
     let contexts = evaluation.items(&run).await?;
     let request = run.build_request(&contexts);
     let plan = evaluation.command(&run, move |builder| builder.build(&request)).await?;
@@ -78,8 +77,7 @@ pub async fn evaluate_server<R: ConfigMapReader>(
     observer: &impl CallObserver,
     run: Resolved,
 ) -> Result<ServerObjects, EvaluateError<R::Error>> {
-    let mut evaluation =
-        Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
+    let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
     let contexts = evaluation.items(&run).await?;
     let request = run.serve_request(&contexts);
     let plan = evaluation.command(&run, move |builder| builder.serve(&request)).await?;

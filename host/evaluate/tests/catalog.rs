@@ -52,8 +52,5 @@ fn a_snapshot_shows_what_was_there_when_it_was_taken_and_names_of_built_in_plugi
 
     let text = built_in.into_iter().find(|plugin| plugin.descriptor().name == "Text").unwrap();
     let refused = catalog.install(text, Granted::none()).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "\"Text\" is the name of a built-in plugin: give the plugin another one"
-    );
+    assert_eq!(refused.to_string(), "\"Text\" is the name of a built-in plugin: give the plugin another one");
 }

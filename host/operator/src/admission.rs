@@ -16,7 +16,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -55,10 +55,10 @@ pub(crate) struct Admission {
     caches: Arc<Caches>,
     metrics: Arc<Metrics>,
     /// Tasks to reconcile again.
-    task_queue: UnboundedSender<ObjectKey>,
+    task_queue: UnboundedSender<TaskKey>,
     /// Agents whose ledger is to be processed, now or later.
-    agent_queue: UnboundedSender<ObjectKey>,
-    queues: Mutex<HashMap<ObjectKey, Arc<AgentQueue>>>,
+    agent_queue: UnboundedSender<AgentKey>,
+    queues: Mutex<HashMap<AgentKey, Arc<AgentQueue>>>,
 }
 
 impl Admission {
@@ -67,19 +67,19 @@ impl Admission {
         client: Client,
         caches: Arc<Caches>,
         metrics: Arc<Metrics>,
-        task_queue: UnboundedSender<ObjectKey>,
-        agent_queue: UnboundedSender<ObjectKey>,
+        task_queue: UnboundedSender<TaskKey>,
+        agent_queue: UnboundedSender<AgentKey>,
     ) -> Self {
         Self { client, caches, metrics, task_queue, agent_queue, queues: Mutex::default() }
     }
 
     /// A Task that was queued before the operator started keeps its place.
-    pub(crate) fn remember(&self, agent: &ObjectKey, task: QueuedTask) {
+    pub(crate) fn remember(&self, agent: &AgentKey, task: QueuedTask) {
         self.queue(agent).waiting.lock().order.insert(task);
     }
 
     /// A Task that nobody has reconciled yet when the operator starts: it may have come before those that ask.
-    pub(crate) fn expect(&self, agent: &ObjectKey, uid: TaskUid) {
+    pub(crate) fn expect(&self, agent: &AgentKey, uid: TaskUid) {
         self.queue(agent).waiting.lock().expect(uid);
     }
 
@@ -87,8 +87,12 @@ impl Admission {
     ///
     /// # Errors
     /// When the API server does not answer, or others write the Agent's status faster than we do.
-    pub(crate) async fn request(&self, agent: &Agent, task: QueuedTask) -> Result<AdmissionResult, kube::Error> {
-        let (key, uid) = (ObjectKey::of(agent), task.uid.clone());
+    pub(crate) async fn request(
+        &self,
+        agent: &Agent,
+        task: QueuedTask,
+    ) -> Result<AdmissionResult, kube::Error> {
+        let (key, uid) = (AgentKey::of(agent), task.uid.clone());
         let queue = self.queue(&key);
         {
             let mut waiting = queue.waiting.lock();
@@ -116,7 +120,7 @@ impl Admission {
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub(crate) async fn withdraw(&self, agent: &ObjectKey, uid: &TaskUid) -> Result<(), kube::Error> {
+    pub(crate) async fn withdraw(&self, agent: &AgentKey, uid: &TaskUid) -> Result<(), kube::Error> {
         self.leave(agent, uid);
         let queue = self.queue(agent);
         let mut latest = queue.latest.lock().await;
@@ -125,7 +129,7 @@ impl Admission {
     }
 
     /// The Task waits for no start (any more).
-    pub(crate) fn leave(&self, agent: &ObjectKey, uid: &TaskUid) {
+    pub(crate) fn leave(&self, agent: &AgentKey, uid: &TaskUid) {
         let Some(queue) = self.queues.lock().get(agent).cloned() else { return };
         for task in queue.waiting.lock().leave(uid) {
             let _ = self.task_queue.send(task);
@@ -136,7 +140,7 @@ impl Admission {
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub(crate) async fn process(&self, agent: &ObjectKey) -> Result<(), kube::Error> {
+    pub(crate) async fn process(&self, agent: &AgentKey) -> Result<(), kube::Error> {
         let queue = self.queue(agent);
         let mut latest = queue.latest.lock().await;
         {
@@ -155,7 +159,7 @@ impl Admission {
 
     /// Whether the Agent's ledger may have an entry of this Task. The cache may be behind our own writes, so that of
     /// an Agent with limits always may.
-    pub(crate) fn may_hold(&self, agent: &ObjectKey, uid: &TaskUid) -> bool {
+    pub(crate) fn may_hold(&self, agent: &AgentKey, uid: &TaskUid) -> bool {
         self.caches.agent(agent).is_some_and(|agent| {
             agent.spec.is_limited() || agent.status.as_ref().is_some_and(|status| holds_slot(status, uid))
         })
@@ -166,12 +170,12 @@ impl Admission {
         waiting.is_complete() && self.caches.tasks.wait_until_ready().now_or_never().is_some()
     }
 
-    fn queue(&self, agent: &ObjectKey) -> Arc<AgentQueue> {
+    fn queue(&self, agent: &AgentKey) -> Arc<AgentQueue> {
         Arc::clone(self.queues.lock().entry(agent.clone()).or_default())
     }
 
     /// Nothing is kept of an Agent that is gone and that nobody waits for or works on.
-    fn forget_if_gone(&self, agent: &ObjectKey) {
+    fn forget_if_gone(&self, agent: &AgentKey) {
         if self.caches.agent(agent).is_some() {
             return;
         }
@@ -189,7 +193,7 @@ impl Admission {
     /// Brings the Agent's status up to date. Also says whether `asking` holds a slot afterwards.
     async fn reconcile_ledger(
         &self,
-        key: &ObjectKey,
+        key: &AgentKey,
         queue: &AgentQueue,
         latest: &mut Option<Agent>,
         changes: &Changes,
@@ -218,8 +222,7 @@ impl Admission {
                 all_counted = changes.started.len() <= MAX_STARTED;
                 changes.started.truncate(MAX_STARTED);
             }
-            let update =
-                admit(&key.name, &agent.spec, &status, &changes, &queue.waiting.lock().order, now);
+            let update = admit(&key.name, &agent.spec, &status, &changes, &queue.waiting.lock().order, now);
             let current = if update.changed {
                 let patch = json!({
                     "metadata": {"resourceVersion": agent.resource_version()},
@@ -251,7 +254,7 @@ impl Admission {
     /// Takes those who were admitted out of the queue, enqueues whom the new state concerns, and sets the metrics.
     fn publish(
         &self,
-        key: &ObjectKey,
+        key: &AgentKey,
         queue: &AgentQueue,
         agent: &Agent,
         update: &LedgerUpdate,
@@ -260,7 +263,7 @@ impl Admission {
         let mut waiting = queue.waiting.lock();
         let blocked = update.blocked.as_ref().map(|blocked| blocked.reason);
         let affected = waiting.apply(agent.status.as_ref(), blocked, asking);
-        for task in affected.admitted.iter().map(QueuedTask::key).chain(affected.moved) {
+        for task in affected.admitted.into_iter().map(|task| task.key).chain(affected.moved) {
             let _ = self.task_queue.send(task);
         }
         self.metrics.agent(key, agent.spec.capacity(), waiting.order.len());

@@ -4,6 +4,7 @@
 pub(crate) mod pending_writes;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
+pub(crate) mod task_view;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
@@ -12,7 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
 use kubeopencode_api::literals::DEFAULT_NAME;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::Settings;
 
@@ -45,26 +46,26 @@ pub(crate) struct Caches {
 
 impl Caches {
     /// What `read` says of a Task that can be read.
-    pub(crate) fn task<R>(&self, key: &ObjectKey, read: impl FnOnce(&Task) -> R) -> Option<R> {
+    pub(crate) fn task<R>(&self, key: &TaskKey, read: impl FnOnce(&Task) -> R) -> Option<R> {
         let guarded = self.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
         guarded.0.as_ref().ok().map(read)
     }
 
     /// An Agent that can be read.
-    pub(crate) fn agent(&self, key: &ObjectKey) -> Option<Agent> {
+    pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
         let guarded = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
         guarded.0.as_ref().ok().cloned()
     }
 
     /// Agents with a limit.
-    pub(crate) fn limited_agents(&self) -> Vec<ObjectKey> {
+    pub(crate) fn limited_agents(&self) -> Vec<AgentKey> {
         let agents = self.agents.state();
         let readable = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-        readable.filter(|agent| agent.spec.is_limited()).map(ObjectKey::of).collect()
+        readable.filter(|agent| agent.spec.is_limited()).map(AgentKey::of).collect()
     }
 
     /// Why an Agent cannot be read, where there is one that cannot.
-    pub(crate) fn broken_agent(&self, key: &ObjectKey) -> Option<String> {
+    pub(crate) fn broken_agent(&self, key: &AgentKey) -> Option<String> {
         let guarded = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
         guarded.0.as_ref().err().map(|invalid| invalid.error.clone())
     }

@@ -16,7 +16,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::{AgentKey, TaskKey};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::Options;
 use crate::admission::Admission;
 use crate::cache::pods::Pods;
 use crate::cache::{Caches, GuardedTask, task_uid};
+use crate::frontend::KubeOpenCode;
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::http::Ready;
@@ -48,9 +49,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queues of the three reconcilers, for everybody who knows of a change.
 struct Queues {
-    tasks: UnboundedSender<ObjectKey>,
-    agents: UnboundedSender<ObjectKey>,
-    servers: UnboundedSender<ObjectKey>,
+    tasks: UnboundedSender<TaskKey>,
+    agents: UnboundedSender<AgentKey>,
+    servers: UnboundedSender<AgentKey>,
 }
 
 /// Runs the controllers until `shutdown`; reconciliations in flight are finished.
@@ -163,7 +164,7 @@ where
     (writer.as_reader(), writer)
 }
 
-fn refs(queue: UnboundedReceiver<ObjectKey>) -> impl Stream<Item = ObjectRef<GuardedTask>> {
+fn refs(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = ObjectRef<GuardedTask>> {
     futures::stream::unfold(queue, |mut queue| async move {
         let key = queue.recv().await?;
         Some((ObjectRef::new(&key.name).within(&key.namespace), queue))
@@ -172,7 +173,7 @@ fn refs(queue: UnboundedReceiver<ObjectKey>) -> impl Stream<Item = ObjectRef<Gua
 
 async fn reconcile(task: Arc<GuardedTask>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
-    let result = context.reconcile(&task).await;
+    let result = context.reconcile::<KubeOpenCode>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
     if result.is_ok() {
         context.failures.forget(&task_uid(task.as_ref()));
@@ -188,9 +189,9 @@ fn error_policy(task: Arc<GuardedTask>, error: &ReconcileError, context: Arc<Con
 }
 
 /// Processes the ledgers of the Agents in the queue, and those of all limited Agents now and then.
-async fn process_ledgers(context: Arc<Context>, queue: UnboundedReceiver<ObjectKey>) {
+async fn process_ledgers(context: Arc<Context>, queue: UnboundedReceiver<AgentKey>) {
     let failures = Failures::starting_with(FIRST_PAUSE);
-    let process = async |key: ObjectKey| match context.admission.process(&key).await {
+    let process = async |key: AgentKey| match context.admission.process(&key).await {
         Ok(()) => {
             failures.forget(&key);
             None

@@ -2,7 +2,7 @@
 //!
 //! The way of a Task: watch -> evaluate (plugins) -> plan (pure) -> admit (ledger) -> launch (writes) -> observe (Pod
 //! watch) -> end (status). Each folder has one responsibility, and imports run in one direction:
-//! `controller` -> {`task`, `server`} -> `admission` -> `cache` -> `runtime`; a test reads the `use` lines.
+//! `controller` -> {`task`, `server`} -> `admission` -> `frontend` -> `cache` -> `runtime`; a test reads the `use` lines.
 //!
 //! **Invariants.** Only `task::launch` creates Pods and opens gates. Only `task::writer` writes Tasks. Only `admission`
 //! writes `Agent.status.admitted`. Nobody reads Secrets.
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 mod admission;
 mod cache;
 mod controller;
+mod frontend;
 mod runtime;
 mod server;
 mod task;

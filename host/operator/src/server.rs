@@ -20,18 +20,18 @@ use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_LABEL;
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_evaluate::{Catalog, EvaluateError, evaluate_server};
 use kubeopencode_plan::{Refusal, Resolved, ServerObjects};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::cache::Caches;
 use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::runtime::backoff::Failures;
-use crate::cache::Caches;
 use crate::runtime::config_maps::LiveConfigMaps;
-use crate::runtime::metrics::Metrics;
 use crate::runtime::keyed_queue::run_keyed;
+use crate::runtime::metrics::Metrics;
 use objects::{Applied, apply, is_owned_by, remove};
 use status::ServerState;
 
@@ -74,24 +74,24 @@ pub(crate) struct Servers {
     /// What the watches show.
     pub(crate) caches: Arc<Caches>,
     /// Failures in a row, by Agent.
-    pub(crate) failures: Failures<ObjectKey>,
+    pub(crate) failures: Failures<AgentKey>,
 }
 
 impl Servers {
     /// Reconciles the servers of the Agents in the queue, and all of them now and then, until it is dropped.
-    pub(crate) async fn run(&self, queue: UnboundedReceiver<ObjectKey>) {
+    pub(crate) async fn run(&self, queue: UnboundedReceiver<AgentKey>) {
         run_keyed(queue, RESYNC, CONCURRENCY, || self.agents_with_server(), |key| self.reconcile(key)).await;
     }
 
     /// Agents that have a server, or had one.
-    pub(crate) fn agents_with_server(&self) -> Vec<ObjectKey> {
+    pub(crate) fn agents_with_server(&self) -> Vec<AgentKey> {
         let agents = self.caches.agents.state();
         let agents = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-        agents.filter(|agent| self.has_or_had_server(agent)).map(ObjectKey::of).collect()
+        agents.filter(|agent| self.has_or_had_server(agent)).map(AgentKey::of).collect()
     }
 
     /// One reconciliation; how long until the next, if it failed.
-    async fn reconcile(&self, key: ObjectKey) -> Option<Duration> {
+    async fn reconcile(&self, key: AgentKey) -> Option<Duration> {
         let result = match self.caches.agent(&key).filter(|agent| self.has_or_had_server(agent)) {
             Some(agent) => self.apply_or_remove(&agent).await,
             None => Ok(()),
@@ -136,13 +136,15 @@ impl Servers {
 
     /// Makes everything as planned and says how it stands.
     async fn apply(&self, agent: &Agent) -> Result<ServerState, ServerError> {
-        let key = ObjectKey::of(agent);
+        let key = AgentKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
         let run = Resolved::server(agent, &settings).map_err(ServerError::Refused)?;
         let snapshot = self.catalog.snapshot();
         let server = evaluate_server(&snapshot, &LiveConfigMaps(&self.client), self.metrics.as_ref(), run);
         let server = server.await.map_err(|error| match error {
-            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => ServerError::Refused(refusal),
+            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => {
+                ServerError::Refused(refusal)
+            }
             EvaluateError::Busy(plugin) => ServerError::Busy(plugin),
             EvaluateError::Read(error) => ServerError::Api(error),
         })?;
@@ -156,11 +158,11 @@ impl Servers {
 
     /// The Deployment that belongs to this Agent.
     fn deployment_of(&self, agent: &Agent) -> Option<Arc<Deployment>> {
-        self.deployment(&ObjectKey::of(agent)).filter(|there| is_owned_by(there.as_ref(), agent))
+        self.deployment(&AgentKey::of(agent)).filter(|there| is_owned_by(there.as_ref(), agent))
     }
 
     /// The server's Deployment, as the watch shows it.
-    fn deployment(&self, agent: &ObjectKey) -> Option<Arc<Deployment>> {
+    fn deployment(&self, agent: &AgentKey) -> Option<Arc<Deployment>> {
         self.caches.deployments.get(&ObjectRef::new(&deployment_name(&agent.name)).within(&agent.namespace))
     }
 
@@ -201,7 +203,7 @@ impl Servers {
 
     /// `serverConfig` is gone: so is the server.
     async fn remove(&self, agent: &Agent) -> Result<(), ServerError> {
-        let key = ObjectKey::of(agent);
+        let key = AgentKey::of(agent);
         let (name, deployment) = (deployment_name(&key.name), self.deployment(&key));
         // the Deployment alone knows their names, and goes after them; its Pods have read them already
         for name in deployment.as_deref().map(objects::config_maps_of).unwrap_or_default() {
@@ -222,7 +224,7 @@ impl Servers {
         let Some(patch) = state.patch(&status, agent.metadata.generation, jiff::Timestamp::now()) else {
             return Ok(());
         };
-        let key = ObjectKey::of(agent);
+        let key = AgentKey::of(agent);
         let patch = json!({"metadata": {"uid": agent.uid()}, "status": patch});
         let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -257,9 +259,9 @@ fn deployment_name(agent: &str) -> String {
 }
 
 /// The Agent that a Deployment of a server belongs to.
-pub(crate) fn server_agent(deployment: &Deployment) -> Option<ObjectKey> {
+pub(crate) fn server_agent(deployment: &Deployment) -> Option<AgentKey> {
     let agent = deployment.labels().get(AGENT_LABEL)?;
     let owner = deployment.owner_references().iter().find(|owner| owner.kind == "Agent");
     let name = owner.map_or(agent, |owner| &owner.name);
-    Some(ObjectKey::new(deployment.namespace()?, name.clone()))
+    Some(AgentKey::new(deployment.namespace()?, name.clone()))
 }

@@ -3,7 +3,7 @@
 //! May touch: the Task. Must not touch: the Agent, which is not read yet.
 
 use kubeopencode_api::literals::DEFAULT_NAME;
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Task;
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::object_name::{is_namespace_name, is_object_name};
 ///
 /// # Errors
 /// [`InvalidConfig`](kubeopencode_api::condition::Reason::InvalidConfig), naming the key and the remedy.
-pub fn agent_key(task: &Task) -> Result<ObjectKey, Refusal> {
+pub fn agent_key(task: &Task) -> Result<AgentKey, Refusal> {
     let own = task.metadata.namespace.as_deref().unwrap_or_default();
     let (name, namespace) = match &task.spec.agent_ref {
         None | Some(Value::Null) => (DEFAULT_NAME, own),
@@ -51,7 +51,7 @@ pub fn agent_key(task: &Task) -> Result<ObjectKey, Refusal> {
     if !is_namespace_name(namespace) {
         return refuse(format!("\"{namespace}\" cannot be the name of a namespace: use a-z, 0-9 and -"));
     }
-    Ok(ObjectKey::new(namespace, name))
+    Ok(AgentKey::new(namespace, name))
 }
 
 fn refuse<T>(problem: String) -> Result<T, Refusal> {

@@ -71,8 +71,7 @@ pub fn build(
         return Err(Refusal::invalid_config(format!("Agent {} is no Task", resolved.agent)));
     };
     let layout = Layout::new(resolved, contexts, command)?;
-    let names =
-        |naming| TaskNames::new(Group::KubeOpenCode, &task.key, &task.uid, resolved.pod_namespace(), naming);
+    let names = |naming| TaskNames::new(&task.key, &task.uid, resolved.pod_namespace(), naming);
     // the same plan under another name is the same plan
     let (mut pod, mut config_maps) = objects(&layout, task, &names(Naming::Plain));
     let digest = digest(&(&pod, &config_maps))?;

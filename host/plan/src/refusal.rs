@@ -2,8 +2,8 @@
 //!
 //! May touch: words. Must not touch: the decision whether waiting may help, which is the operator's.
 
-use kubeopencode_api::condition::{TaskCondition, Reason};
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::condition::{Reason, TaskCondition};
+use kubeopencode_api::names::AgentKey;
 
 /// Why a Task cannot go on as it is: what stands in its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +24,8 @@ impl Refusal {
     }
 
     /// There is no such Agent.
-    pub fn agent_not_found(agent: &ObjectKey) -> Self {
-        let ObjectKey { namespace, name } = agent;
+    pub fn agent_not_found(agent: &AgentKey) -> Self {
+        let AgentKey { namespace, name } = agent;
         Self::agent(format!(
             "agent \"{name}\" not found in namespace \"{namespace}\": create it, or name another in spec.agentRef"
         ))

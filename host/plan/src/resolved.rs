@@ -11,11 +11,13 @@ pub(crate) mod pod_options;
 mod requests;
 pub(crate) mod server;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{PullPolicy, TaskSecretRefs};
 use kubeopencode_api::context::ContextItem;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{AGENT_LABEL, TOOLS_DIR};
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::{Origin, is_plugin_name};
 use kubeopencode_api::task::Task;
 
@@ -41,7 +43,7 @@ const NO_WORKSPACE: [&str; 4] = ["/tmp", "/kubeopencode", "/configmap-files", "/
 pub struct Resolved {
     /// `None`: the Pod is the Agent's server
     pub(crate) task: Option<TaskPart>,
-    pub(crate) agent: ObjectKey,
+    pub(crate) agent: AgentKey,
     pub(crate) agent_uid: String,
     pub(crate) role: Role,
     /// of a server-mode Agent
@@ -69,7 +71,7 @@ pub struct Resolved {
 /// What only a Task has.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskPart {
-    pub(crate) key: ObjectKey,
+    pub(crate) key: TaskKey,
     pub(crate) uid: TaskUid,
     labels: Vec<(String, String)>,
 }
@@ -81,7 +83,7 @@ impl Resolved {
     /// The first thing that makes no sense, with object, field and remedy; or that this Task must not use the Agent.
     pub fn new(task: &Task, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
         let part = TaskPart::read(task)?;
-        let agent_key = key(agent.metadata.namespace.as_deref(), agent.metadata.name.as_deref(), "Agent")?;
+        let agent_key = key_of(agent)?;
         namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &part.key.namespace)?;
         let mut this = Self::of_agent(agent_key, agent, settings)?;
         this.task = Some(part);
@@ -100,7 +102,7 @@ impl Resolved {
     /// # Errors
     /// The first thing that makes no sense, with object, field and remedy.
     pub fn server(agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
-        let agent_key = key(agent.metadata.namespace.as_deref(), agent.metadata.name.as_deref(), "Agent")?;
+        let agent_key = key_of(agent)?;
         let mut this = Self::of_agent(agent_key, agent, settings)?;
         if this.server.is_none() {
             return Err(Refusal::invalid_config(format!(
@@ -120,7 +122,7 @@ impl Resolved {
         self.server.as_ref().filter(|_| self.role == Role::Attach)
     }
 
-    fn of_agent(key: ObjectKey, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
+    fn of_agent(key: AgentKey, agent: &Agent, settings: &Settings) -> Result<Self, Refusal> {
         let holder = format!("Agent {key}");
         let workspace = workspace(agent.spec.workspace_dir(), &holder)?;
         Ok(Self {
@@ -237,7 +239,8 @@ impl Resolved {
 impl TaskPart {
     fn read(task: &Task) -> Result<Self, Refusal> {
         let metadata = &task.metadata;
-        let key = key(metadata.namespace.as_deref(), metadata.name.as_deref(), "Task")?;
+        let (namespace, name) = place(metadata, "Task")?;
+        let key = TaskKey::new(Group::KubeOpenCode, namespace, name);
         let Some(uid) = metadata.uid.clone().filter(|uid| !uid.is_empty()) else {
             return Err(Refusal::invalid_config(format!("Task {key}: metadata.uid is missing")));
         };
@@ -248,9 +251,13 @@ impl TaskPart {
     }
 }
 
-fn key(namespace: Option<&str>, name: Option<&str>, kind: &str) -> Result<ObjectKey, Refusal> {
-    match (namespace, name) {
-        (Some(namespace), Some(name)) => Ok(ObjectKey::new(namespace, name)),
+fn key_of(agent: &Agent) -> Result<AgentKey, Refusal> {
+    place(&agent.metadata, "Agent").map(|(namespace, name)| AgentKey::new(namespace, name))
+}
+
+fn place<'a>(metadata: &'a ObjectMeta, kind: &str) -> Result<(&'a str, &'a str), Refusal> {
+    match (metadata.namespace.as_deref(), metadata.name.as_deref()) {
+        (Some(namespace), Some(name)) => Ok((namespace, name)),
         _ => Err(Refusal::invalid_config(format!("{kind}: metadata.name or metadata.namespace is missing"))),
     }
 }

@@ -12,7 +12,9 @@ mod common;
 use std::thread;
 
 use common::items::Items;
-use common::{assert_others_work, build_request, command_builder, context_type, host, inline, ready, request};
+use common::{
+    assert_others_work, build_request, command_builder, context_type, host, inline, ready, request,
+};
 use kubeopencode_api::plugin::{
     Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES,
     Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools,
@@ -137,10 +139,7 @@ fn git_and_url_fill_in_what_is_left_out() {
         path: "repo".into(),
         mode: Some(0o400),
     };
-    assert_eq!(
-        context_type("URL").evaluate(&item).unwrap(),
-        ready(Action::FetchUrl(download))
-    );
+    assert_eq!(context_type("URL").evaluate(&item).unwrap(), ready(Action::FetchUrl(download)));
 }
 
 #[test]
@@ -149,9 +148,7 @@ fn git_and_url_have_to_go_somewhere() {
         ("Git", json!({"repository": "https://a/b"}), "git context requires mountPath to be specified"),
         ("URL", json!({"source": "https://a/b"}), "url context requires mountPath to be specified"),
     ] {
-        let CallError::Plugin(error) =
-            context_type(name).evaluate(&request(payload)).unwrap_err()
-        else {
+        let CallError::Plugin(error) = context_type(name).evaluate(&request(payload)).unwrap_err() else {
             panic!()
         };
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, words));
@@ -191,9 +188,7 @@ fn payloads_out_of_range_are_told_where() {
 fn runtime_is_about_this_place_wherever_it_is_mounted() {
     let mut item = request(json!({}));
     item.mount_path = Some("ignored".into());
-    let Outcome::Ready(plan) = context_type("Runtime").evaluate(&item).unwrap() else {
-        panic!()
-    };
+    let Outcome::Ready(plan) = context_type("Runtime").evaluate(&item).unwrap() else { panic!() };
     let [Action::Inline(text)] = &plan.actions[..] else { panic!("{plan:?}") };
     for words in
         ["KubeOpenCode Runtime Context", "TASK_NAME", "TASK_NAMESPACE", "WORKSPACE_DIR", "kubectl get task"]

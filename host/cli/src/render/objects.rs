@@ -10,7 +10,7 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::{AgentKey, ObjectKey};
 use kubeopencode_api::task::Task;
 
 use kubeopencode_plan::{is_namespace_name, is_object_name};
@@ -56,8 +56,8 @@ impl Objects {
     }
 
     /// The Agent of this key.
-    pub(super) fn agent(&self, key: &ObjectKey) -> Option<&Agent> {
-        let found = self.agents.iter().find(|(_, agent)| ObjectKey::of(agent) == *key);
+    pub(super) fn agent(&self, key: &AgentKey) -> Option<&Agent> {
+        let found = self.agents.iter().find(|(_, agent)| AgentKey::of(agent) == *key);
         found.map(|(_, agent)| agent)
     }
 

@@ -9,26 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{TaskKey, TaskUid};
 
 /// A Task in the queue of its Agent. The order of the fields is the order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueuedTask {
     /// `metadata.creationTimestamp`
     pub(crate) created: Timestamp,
-    /// Namespace of the Task.
-    pub(crate) namespace: String,
-    /// Name of the Task.
-    pub(crate) name: String,
+    /// The Task.
+    pub(crate) key: TaskKey,
     /// UID of the Task.
     pub(crate) uid: TaskUid,
-}
-
-impl QueuedTask {
-    /// Its name.
-    pub(crate) fn key(&self) -> ObjectKey {
-        ObjectKey::new(&self.namespace, &self.name)
-    }
 }
 
 /// What stands in the way of the first Task that was not admitted.
@@ -60,7 +51,14 @@ pub(crate) struct LedgerUpdate {
 impl LedgerUpdate {
     /// Nobody is admitted, nothing is written: the Agent is gone.
     pub(crate) fn nothing() -> Self {
-        Self { admitted: vec![], history: vec![], admitted_now: vec![], blocked: None, requeue_at: None, changed: false }
+        Self {
+            admitted: vec![],
+            history: vec![],
+            admitted_now: vec![],
+            blocked: None,
+            requeue_at: None,
+            changed: false,
+        }
     }
 }
 
@@ -133,8 +131,8 @@ pub(crate) fn admit<'a>(
         }
         let entry = TaskStart {
             task_uid: task.uid.0.clone(),
-            task_namespace: task.namespace.clone(),
-            task_name: task.name.clone(),
+            task_namespace: task.key.namespace.clone(),
+            task_name: task.key.name.clone(),
             start_time: Time(now),
         };
         holders.insert(entry.task_uid.clone());
@@ -189,6 +187,7 @@ fn usize_of(number: i32) -> usize {
 mod tests {
     use super::*;
     use kubeopencode_api::agent::Quota;
+    use kubeopencode_api::group::Group;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -197,8 +196,7 @@ mod tests {
     fn waiting(names: &[&str]) -> Vec<QueuedTask> {
         let task = |name: &&str| QueuedTask {
             created: at(0),
-            namespace: "team".into(),
-            name: (*name).into(),
+            key: TaskKey::new(Group::KubeOpenCode, "team", *name),
             uid: TaskUid(format!("uid-{name}")),
         };
         names.iter().map(task).collect()
@@ -266,13 +264,20 @@ mod tests {
             at(100),
         );
         assert_eq!(names(&first.admitted_now), ["x", "y"]);
-        assert_eq!(first.blocked.as_ref().unwrap().message, "QueuedTask for agent \"a\" quota (max: 2 per 60s)");
+        assert_eq!(
+            first.blocked.as_ref().unwrap().message,
+            "QueuedTask for agent \"a\" quota (max: 2 per 60s)"
+        );
         assert_eq!(first.requeue_at, Some(at(161)), "a start is written rounded down");
         let released = released(&["uid-x", "uid-y"]);
         let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(160));
         assert!(early.admitted_now.is_empty() && early.history.len() == 2, "a release gives no start back");
         let later = admit("a", &quota, &status(&early), &Changes::default(), &waiting(&["z"]), at(161));
-        assert_eq!((names(&later.admitted_now), later.history.len()), (vec!["z"], 1), "old starts are pruned");
+        assert_eq!(
+            (names(&later.admitted_now), later.history.len()),
+            (vec!["z"], 1),
+            "old starts are pruned"
+        );
     }
 
     #[test]
@@ -371,7 +376,7 @@ mod tests {
                 match kind {
                     0 => for _ in 0..number {
                         made += 1;
-                        queue.push(QueuedTask { created: at(clock), namespace: "n".into(), name: format!("{made:04}"), uid: TaskUid(format!("u{made:04}")) });
+                        queue.push(QueuedTask { created: at(clock), key: TaskKey::new(Group::KubeOpenCode, "n", format!("{made:04}")), uid: TaskUid(format!("u{made:04}")) });
                     },
                     1 => changes.released.extend(state.admitted.iter().take(1).map(|e| e.task_uid.clone())),
                     2 => capacity = number,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kubeopencode_api::agent::{Agent, AgentStatus};
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{TaskKey, TaskUid};
 use parking_lot::Mutex;
 
 use super::ledger::{NEAR, QueuedTask, worth_reporting};
@@ -45,7 +45,7 @@ pub(super) struct Affected {
     /// They hold a slot now.
     pub(super) admitted: Vec<QueuedTask>,
     /// Their place, or what they wait for, is worth reporting anew.
-    pub(super) moved: Vec<ObjectKey>,
+    pub(super) moved: Vec<TaskKey>,
 }
 
 impl WaitQueue {
@@ -62,7 +62,7 @@ impl WaitQueue {
     }
 
     /// A Task waits no more; says whose place that changes.
-    pub(super) fn leave(&mut self, uid: &TaskUid) -> Vec<ObjectKey> {
+    pub(super) fn leave(&mut self, uid: &TaskUid) -> Vec<TaskKey> {
         self.order.retain(|waiting| waiting.uid != *uid);
         self.reported_positions.remove(uid);
         self.unreconciled.remove(uid);
@@ -113,7 +113,7 @@ impl WaitQueue {
         if blocked.is_some() && self.blocked.is_some_and(|before| Some(before) != blocked) {
             // they wait for something else now: those who come next say so
             let next = self.order.iter().take(NEAR.into()).filter(|waiting| Some(&waiting.uid) != asking);
-            affected.moved.extend(next.map(QueuedTask::key));
+            affected.moved.extend(next.map(|waiting| waiting.key.clone()));
         }
         self.blocked = blocked;
         affected.admitted.retain(|task| Some(&task.uid) != asking);
@@ -121,14 +121,14 @@ impl WaitQueue {
     }
 
     /// Those whose place is worth reporting anew.
-    fn moved(&self) -> Vec<ObjectKey> {
+    fn moved(&self) -> Vec<TaskKey> {
         let places = self.order.iter().zip(1_i64..);
         let moved = places.filter(|(waiting, position)| {
             self.reported_positions
                 .get(&waiting.uid)
                 .is_some_and(|reported| worth_reporting(Some(*reported), *position))
         });
-        moved.map(|(waiting, _)| waiting.key()).collect()
+        moved.map(|(waiting, _)| waiting.key.clone()).collect()
     }
 }
 
@@ -141,12 +141,12 @@ pub(super) fn holds_slot(status: &AgentStatus, uid: &TaskUid) -> bool {
 mod tests {
     use super::*;
     use kubeopencode_api::agent::TaskStart;
+    use kubeopencode_api::group::Group;
 
     fn task(second: i64, name: &str) -> QueuedTask {
         QueuedTask {
             created: Timestamp::from_second(second).unwrap(),
-            namespace: "team".into(),
-            name: name.into(),
+            key: TaskKey::new(Group::KubeOpenCode, "team", name),
             uid: TaskUid(name.into()),
         }
     }
@@ -159,7 +159,7 @@ mod tests {
         queue
     }
 
-    fn names(keys: &[ObjectKey]) -> Vec<&str> {
+    fn names(keys: &[TaskKey]) -> Vec<&str> {
         keys.iter().map(|key| key.name.as_str()).collect()
     }
 

@@ -4,18 +4,19 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kubeopencode_api::agent::{AgentSpec, TaskStart};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::TASK_UID_LABEL;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 
 use super::Admission;
 use super::ledger::{Started, counts_for_quota};
 use crate::cache::pod_view::PodView;
+use crate::cache::task_view::TaskView;
 use crate::runtime::api_error::is_not_found;
 
 impl Admission {
     /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
-    pub(super) fn started(&self, agent: &ObjectKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
+    pub(super) fn started(&self, agent: &AgentKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
         let tasks = self.caches.tasks.state();
         let started = tasks.iter().filter_map(|guarded| {
             let task = guarded.0.as_ref().ok()?;
@@ -40,7 +41,7 @@ impl Admission {
     /// what it does not show is asked for; what it shows as terminal stays terminal.
     pub(super) async fn is_over(&self, entry: &TaskStart) -> Result<bool, kube::Error> {
         let uid = TaskUid(entry.task_uid.clone());
-        let key = ObjectKey::new(&entry.task_namespace, &entry.task_name);
+        let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
         let cached = self.caches.task(&key, |task| (task.uid() == uid).then(|| task.is_terminal()));
         let task_is_over = match cached.flatten() {
             Some(is_terminal) => is_terminal,
@@ -58,8 +59,9 @@ impl Admission {
         Ok(live.items.iter().all(PodView::is_over))
     }
 
-    async fn is_gone(&self, key: &ObjectKey, uid: &TaskUid) -> Result<bool, kube::Error> {
-        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).get_metadata(&key.name).await {
+    async fn is_gone(&self, key: &TaskKey, uid: &TaskUid) -> Result<bool, kube::Error> {
+        let api = Api::<TaskView>::namespaced_with(self.client.clone(), &key.namespace, &key.group);
+        match api.get_metadata(&key.name).await {
             Ok(task) => Ok(task.metadata.uid.as_deref() != Some(&uid.0)),
             Err(error) if is_not_found(&error) => Ok(true),
             Err(error) => Err(error),

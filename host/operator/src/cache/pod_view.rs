@@ -3,11 +3,12 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSchedulingGate};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
     AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
     TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
 };
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use serde::{Deserialize, Serialize};
 
 /// A Pod of a Task, slim.
@@ -114,16 +115,16 @@ impl PodView {
     }
 
     /// The Task that it was made for.
-    pub(crate) fn task_key(&self) -> Option<ObjectKey> {
+    pub(crate) fn task_key(&self) -> Option<TaskKey> {
         let labels = self.labels();
         let name = self.annotations().get(TASK_NAME_ANNOTATION).or_else(|| labels.get(TASK_LABEL))?;
         let namespace = labels.get(TASK_NAMESPACE_LABEL).cloned().or_else(|| self.namespace())?;
-        Some(ObjectKey::new(namespace, name.clone()))
+        Some(TaskKey::new(Group::KubeOpenCode, namespace, name.clone()))
     }
 
     /// The Agent that it runs with.
-    pub(crate) fn pod_agent(&self) -> Option<ObjectKey> {
-        Some(ObjectKey::new(self.namespace()?, self.annotations().get(AGENT_NAME_ANNOTATION)?.clone()))
+    pub(crate) fn pod_agent(&self) -> Option<AgentKey> {
+        Some(AgentKey::new(self.namespace()?, self.annotations().get(AGENT_NAME_ANNOTATION)?.clone()))
     }
 
     /// Whether our gate still holds it.

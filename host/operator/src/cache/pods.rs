@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{TaskKey, TaskUid};
 use parking_lot::RwLock;
 
 use crate::cache::pod_view::PodView;
@@ -36,7 +36,7 @@ pub(crate) enum Touched {
     /// Nothing.
     Nobody,
     /// This Task.
-    Task(ObjectKey),
+    Task(TaskKey),
     /// The list is complete: every Task may have lost or gained Pods.
     Everybody,
 }
@@ -101,7 +101,7 @@ impl Pods {
     }
 
     /// The Tasks that have Pods, with the Task's key.
-    pub(crate) fn tasks(&self) -> Vec<(TaskUid, ObjectKey)> {
+    pub(crate) fn tasks(&self) -> Vec<(TaskUid, TaskKey)> {
         let inner = self.inner.read();
         let tasks = inner.known.iter().filter_map(|(uid, pods)| {
             let key = pods.values().next()?.task_key()?;

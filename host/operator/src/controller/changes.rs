@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use kubeopencode_api::names::ObjectKey;
-use kubeopencode_plan::agent_key;
+use kubeopencode_api::group::Group;
+use kubeopencode_api::names::{AgentKey, TaskKey};
 
 use crate::cache::{Caches, GuardedTask, task_uid};
+use crate::frontend::{Frontend, KubeOpenCode};
 use crate::task::orphans;
 use crate::task::reconcile::{Context, recorded_or_spec_agent};
 
 /// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
 pub(super) fn task_is_gone(context: &Arc<Context>, guarded: &GuardedTask) {
-    let (uid, key) = (task_uid(guarded), ObjectKey::of(guarded));
+    let (uid, key) = (task_uid(guarded), TaskKey::of(Group::KubeOpenCode, guarded));
     context.writer.tasks.forget(&uid.0);
     context.failures.forget(&uid);
     context.caches.pods.forget(&uid);
-    if let Some(agent) = guarded.0.as_ref().ok().and_then(recorded_or_spec_agent) {
+    if let Some(agent) = guarded.0.as_ref().ok().and_then(recorded_or_spec_agent::<KubeOpenCode>) {
         context.admission.leave(&agent, &uid);
         if context.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited()) {
             let _ = context.agent_queue.send(agent);
@@ -32,11 +33,14 @@ pub(super) fn task_is_gone(context: &Arc<Context>, guarded: &GuardedTask) {
 }
 
 /// The Tasks that an Agent's coming, going or change concerns: those that wait for it.
-pub(super) fn tasks_waiting_for(caches: &Caches, agent: &ObjectKey) -> Vec<ObjectKey> {
+pub(super) fn tasks_waiting_for(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> {
     let tasks = caches.tasks.state();
     let readable = tasks.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    let waiting = readable.filter(|task| {
-        task.pod_uid().is_none() && !task.is_terminal() && agent_key(task).is_ok_and(|key| key == *agent)
+    let waiting = readable.filter(|object| {
+        let task = KubeOpenCode::task_ref(object);
+        task.pod_uid().is_none()
+            && !task.is_terminal()
+            && KubeOpenCode::spec_agent(object).is_ok_and(|key| key == *agent)
     });
-    waiting.map(ObjectKey::of).collect()
+    waiting.map(|object| KubeOpenCode::task_ref(object).key()).collect()
 }

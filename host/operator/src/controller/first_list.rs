@@ -2,19 +2,19 @@
 //! reconciled are waited for, since they may have come first.
 
 use kube::runtime::watcher::Event;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_api::task::Phase;
-use kubeopencode_plan::agent_key;
 
 use crate::admission::ledger::QueuedTask;
-use crate::cache::{GuardedTask, task_uid};
+use crate::cache::GuardedTask;
+use crate::frontend::{Frontend, KubeOpenCode};
 use crate::task::reconcile::{Context, queued_task};
 
 /// What a list of Tasks has shown so far.
 #[derive(Default)]
 pub(super) struct FirstList {
-    queued: Vec<(ObjectKey, QueuedTask)>,
-    unreconciled: Vec<(ObjectKey, TaskUid)>,
+    queued: Vec<(AgentKey, QueuedTask)>,
+    unreconciled: Vec<(AgentKey, TaskUid)>,
     is_up: bool,
 }
 
@@ -44,12 +44,13 @@ impl FirstList {
     }
 
     fn listed(&mut self, guarded: &GuardedTask) {
-        let Ok(task) = &guarded.0 else { return };
-        let Ok(agent) = agent_key(task) else { return };
+        let Ok(object) = &guarded.0 else { return };
+        let Ok(agent) = KubeOpenCode::spec_agent(object) else { return };
+        let task = KubeOpenCode::task_ref(object);
         match task.phase() {
             Phase::Queued => self.queued.push((agent, queued_task(task))),
-            Phase::Pending if !self.is_up && task.metadata.deletion_timestamp.is_none() => {
-                self.unreconciled.push((agent, task_uid(guarded)));
+            Phase::Pending if !self.is_up && !task.is_deleting() => {
+                self.unreconciled.push((agent, task.uid()));
             }
             _ => {}
         }

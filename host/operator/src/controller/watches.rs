@@ -14,15 +14,17 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{APP, APP_LABEL};
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::{AgentKey, TaskKey};
 use kubeopencode_api::task::{Phase, Task};
 
 use super::first_list::FirstList;
 use super::{Queues, changes};
+use crate::cache::GuardedTask;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
-use crate::cache::GuardedTask;
+use crate::frontend::{Frontend, KubeOpenCode};
 use crate::server::{SERVER_SELECTOR, Servers, server_agent};
 use crate::task::reconcile::Context;
 
@@ -38,8 +40,7 @@ pub(super) fn tasks(
         if let Ok(task) = &mut guarded.0
             && (task.pod_uid().is_some() || task.is_terminal())
         {
-            task.spec.description = None;
-            task.spec.contexts = Vec::new();
+            KubeOpenCode::slim(task);
         }
     });
     let mut first_list = FirstList::default();
@@ -75,7 +76,7 @@ pub(super) async fn pods(
                 // a Running Task whose Pod vanished while nobody watched must find that out
                 for guarded in context.caches.tasks.state() {
                     if guarded.0.as_ref().is_ok_and(|task| task.phase() == Phase::Running) {
-                        drop(queues.tasks.send(ObjectKey::of(guarded.as_ref())));
+                        drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, guarded.as_ref())));
                     }
                 }
             }
@@ -95,14 +96,14 @@ pub(super) async fn agents(
     let slim = watcher(all, watcher::Config::default())
         .default_backoff()
         .modify(|agent| agent.meta_mut().managed_fields = None);
-    let mut generations = HashMap::<ObjectKey, (Option<String>, Option<i64>)>::new();
+    let mut generations = HashMap::<AgentKey, (Option<String>, Option<i64>)>::new();
     each(reflector(writer, slim), "Agents", |event| {
         let (agent, gone) = match &event {
             Event::Apply(agent) | Event::InitApply(agent) => (agent, false),
             Event::Delete(agent) => (agent, true),
             Event::Init | Event::InitDone => return,
         };
-        let key = ObjectKey::of(agent);
+        let key = AgentKey::of(agent);
         let generation = (agent.uid(), agent.meta().generation);
         let changed = generations.insert(key.clone(), generation.clone()) != Some(generation);
         if gone {
@@ -159,11 +160,11 @@ pub(super) async fn configs(
         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
             context.writer.finished.notify_one();
             for agent in context.caches.agents.state() {
-                drop(queues.servers.send(ObjectKey::of(agent.as_ref())));
+                drop(queues.servers.send(AgentKey::of(agent.as_ref())));
             }
             for guarded in context.caches.tasks.state() {
                 if !guarded.0.as_ref().is_ok_and(Task::is_terminal) {
-                    drop(queues.tasks.send(ObjectKey::of(guarded.as_ref())));
+                    drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, guarded.as_ref())));
                 }
             }
         }

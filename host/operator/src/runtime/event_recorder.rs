@@ -3,10 +3,11 @@
 //! An object reports each of its changes once, so nothing is aggregated, and nothing is kept.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::report::cut;
 use tokio::sync::mpsc;
 
@@ -64,31 +65,29 @@ impl EventRecorder {
     }
 
     /// Sends an Event on an object in the background.
-    pub(crate) fn record<K>(&self, object: &K, event: Note)
-    where
-        K: Resource<DynamicType = ()>,
-    {
+    pub(crate) fn record(&self, object: &ObjectReference, event: Note) {
         let now = Timestamp::now();
         let Note { type_, reason, note } = event;
-        let name = kubeopencode_api::names::cut(&object.name_any(), 230);
+        let name = object.name.clone().unwrap_or_default();
+        let name_of_event = kubeopencode_api::names::cut(&name, 230);
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
-                namespace: object.namespace(),
+                name: Some(format!("{name_of_event}.{:x}", now.as_nanosecond())),
+                namespace: object.namespace.clone(),
                 ..ObjectMeta::default()
             },
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(cut(&note, MAX_NOTE).to_owned()),
             reason: Some(reason.to_owned()),
-            regarding: Some(object.object_ref(&())),
+            regarding: Some(object.clone()),
             reporting_controller: Some("kubeopencode.io/controller".to_owned()),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(type_.as_str().to_owned()),
             ..Event::default()
         };
         if self.queue.try_send(event).is_err() {
-            tracing::debug!(object = %object.name_any(), reason, "an Event was dropped: too many wait to be sent");
+            tracing::debug!(object = name, reason, "an Event was dropped: too many wait to be sent");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Phase;
 use kubeopencode_evaluate::CallObserver;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -103,17 +103,37 @@ impl Default for Metrics {
         // the encoder adds `_total` to a counter's name
         registry.register("tasks", "Tasks that entered a phase", tasks_total.clone());
         registry.register("tasks", "Tasks by phase", tasks.clone());
-        registry.register("task_duration_seconds", "Seconds from a Task's start to its end", duration.clone());
-        registry.register("task_queue_seconds", "Seconds from a queued Task's creation to its launch", queue.clone());
+        registry.register(
+            "task_duration_seconds",
+            "Seconds from a Task's start to its end",
+            duration.clone(),
+        );
+        registry.register(
+            "task_queue_seconds",
+            "Seconds from a queued Task's creation to its launch",
+            queue.clone(),
+        );
         registry.register(
             "task_launch_seconds",
             "Seconds from a Task's creation to its launch, of Tasks that were not queued",
             launch.clone(),
         );
-        registry.register("agent_capacity", "maxConcurrentTasks of an Agent, 0 = unlimited", capacity.clone());
+        registry.register(
+            "agent_capacity",
+            "maxConcurrentTasks of an Agent, 0 = unlimited",
+            capacity.clone(),
+        );
         registry.register("agent_queue_length", "Tasks that are queued for an Agent", queue_length.clone());
-        registry.register("reconcile_duration_seconds", "Seconds that a reconciliation of a Task took", reconcile.clone());
-        registry.register("reconcile_errors", "Reconciliations of a Task that failed, by reason", errors.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "Seconds that a reconciliation of a Task took",
+            reconcile.clone(),
+        );
+        registry.register(
+            "reconcile_errors",
+            "Reconciliations of a Task that failed, by reason",
+            errors.clone(),
+        );
         registry.register("plugin_calls", "Calls of plugins, by outcome", plugin_calls.clone());
         registry.register(
             "plugin_call_seconds",
@@ -150,7 +170,7 @@ impl Metrics {
     }
 
     /// An Agent's limit and queue.
-    pub fn agent(&self, agent: &ObjectKey, capacity: Option<usize>, waiting: usize) {
+    pub fn agent(&self, agent: &AgentKey, capacity: Option<usize>, waiting: usize) {
         let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.capacity.get_or_create(&labels).set(number(capacity.unwrap_or(0)));
@@ -158,7 +178,7 @@ impl Metrics {
     }
 
     /// The Agent is gone.
-    pub fn forget_agent(&self, agent: &ObjectKey) {
+    pub fn forget_agent(&self, agent: &AgentKey) {
         let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
         self.capacity.remove(&labels);
         self.queue_length.remove(&labels);
@@ -201,7 +221,7 @@ mod tests {
         metrics.phase("team", Phase::Running);
         metrics.tasks(Phase::Running, 1);
         metrics.launched(true, 1.0);
-        metrics.agent(&ObjectKey::new("team", "default"), Some(3), 2);
+        metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
         metrics.failed("conflict");
         metrics.called("Text", "ok", 0.0001);
         let text = metrics.text();

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use kubeopencode_api::agent::{Agent, AgentStatus, ServerStatus};
 use kubeopencode_api::condition::{AgentCondition, ConditionStatus, Conditions, Reason};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 use serde_json::{Value, json};
 
 /// How a server stands.
@@ -26,7 +26,7 @@ impl ServerState {
 
     /// Both objects are there, brought to the plan of this digest; the Deployment as the watch shows it, which may still
     /// be the one before.
-    pub(crate) fn of(agent: &ObjectKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
+    pub(crate) fn of(agent: &AgentKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
         let name = super::deployment_name(&agent.name);
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         let ready = deployment.map_or(0, ready_replicas);
@@ -63,11 +63,21 @@ impl ServerState {
     }
 
     /// It cannot be brought to what the Agent says. What there is of it goes on as it was.
-    pub(crate) fn held_up(agent: &Agent, deployment: Option<&Deployment>, reason: Reason, message: String) -> Self {
+    pub(crate) fn held_up(
+        agent: &Agent,
+        deployment: Option<&Deployment>,
+        reason: Reason,
+        message: String,
+    ) -> Self {
         let (server, message, healthy) = match deployment {
             None => {
                 let words = "There is no server".to_owned();
-                let unhealthy = (AgentCondition::ServerHealthy, ConditionStatus::False, Reason::DeploymentUnhealthy, words);
+                let unhealthy = (
+                    AgentCondition::ServerHealthy,
+                    ConditionStatus::False,
+                    Reason::DeploymentUnhealthy,
+                    words,
+                );
                 (None, message, unhealthy)
             }
             Some(deployment) => {
@@ -78,11 +88,19 @@ impl ServerState {
                 (server, message, healthy(Some(deployment)))
             }
         };
-        Self { server, conditions: vec![(AgentCondition::ServerReady, ConditionStatus::False, reason, message), healthy] }
+        Self {
+            server,
+            conditions: vec![(AgentCondition::ServerReady, ConditionStatus::False, reason, message), healthy],
+        }
     }
 
     /// The merge patch of `status` that says so, or `None` where it says so already.
-    pub(crate) fn patch(&self, status: &AgentStatus, generation: Option<i64>, now: Timestamp) -> Option<Value> {
+    pub(crate) fn patch(
+        &self,
+        status: &AgentStatus,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Value> {
         let mut conditions = status.conditions.clone();
         if self.conditions.is_empty() {
             conditions.clear();
@@ -142,8 +160,8 @@ mod tests {
 
     const URL: &str = "http://slack-agent.platform.svc.cluster.local:4096";
 
-    fn agent() -> ObjectKey {
-        ObjectKey::new("platform", "slack-agent")
+    fn agent() -> AgentKey {
+        AgentKey::new("platform", "slack-agent")
     }
 
     /// The Deployment of plan `new`, unless it says otherwise.

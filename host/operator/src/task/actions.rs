@@ -7,30 +7,28 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{FINALIZER, TASK_UID_LABEL};
+use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
-use kubeopencode_api::task::{Task, TaskStatus};
-use kubeopencode_plan::agent_key;
+use kubeopencode_api::task::TaskStatus;
 use serde_json::json;
 
 use super::decide::{End, PodDeletion, STOP_DEADLINE_SECONDS};
 use super::delete::{Removal, remove_config_map_of, remove_pod};
 use super::launch::open_gate;
 use super::pod_outcome::{PodState, TaskOutcome, pod_state};
-use super::reconcile::{
-    Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent,
-};
+use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
 use super::status::{LaunchRecord, StatusBuilder};
 use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
+use crate::cache::task_view::TaskRef;
+use crate::frontend::Frontend;
 use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found};
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
-    pub(super) async fn write(&self, task: &Task, status: &TaskStatus) -> Result<bool, ReconcileError> {
+    pub(super) async fn write(&self, task: TaskRef<'_>, status: &TaskStatus) -> Result<bool, ReconcileError> {
         match self.writer.write(task, status).await {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             Err(error) if is_conflict(&error) || is_invalid(&error) || is_not_found(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -49,9 +47,9 @@ impl Context {
         Ok(gone)
     }
 
-    pub(super) async fn complete(
+    pub(super) async fn complete<F: Frontend>(
         &self,
-        state: &TaskState<'_>,
+        state: &TaskState<'_, F>,
         end: End,
         deletions: &[PodDeletion],
     ) -> ReconcileResult {
@@ -67,30 +65,33 @@ impl Context {
     }
 
     /// Writes a terminal status; the Task then waits in no queue any more.
-    pub(super) async fn conclude(&self, state: &TaskState<'_>, status: &TaskStatus) -> ReconcileResult {
+    pub(super) async fn conclude<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        status: &TaskStatus,
+    ) -> ReconcileResult {
         if !self.write(state.task, status).await? {
             return Ok(Action::requeue(SOON));
         }
-        if let Ok(agent) = agent_key(state.task) {
+        if let Ok(agent) = F::spec_agent(state.object) {
             self.admission.leave(&agent, &state.uid);
         }
         Ok(Action::await_change())
     }
 
     /// The Task is over or is being deleted: its slot may be free, its Pod's last state is of no more use.
-    pub(super) fn release_resources(&self, state: &TaskState<'_>) {
+    pub(super) fn release_resources<F: Frontend>(&self, state: &TaskState<'_, F>) {
         self.caches.pods.forget(&state.uid);
-        let Some(agent) = recorded_or_spec_agent(state.task) else { return };
+        let Some(agent) = recorded_or_spec_agent::<F>(state.object) else { return };
         self.admission.leave(&agent, &state.uid);
         if self.admission.may_hold(&agent, &state.uid) {
             let _ = self.agent_queue.send(agent);
         }
     }
 
-    pub(super) async fn release(&self, state: &TaskState<'_>) -> ReconcileResult {
+    pub(super) async fn release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
         // a terminal Task was written after its Pod was seen, and nothing launches it again: the cache knows enough
-        let live =
-            if state.task.is_terminal() { Vec::new() } else { self.live_pods(&state.uid).await? };
+        let live = if state.task.is_terminal() { Vec::new() } else { self.live_pods(&state.uid).await? };
         if !live.is_empty() {
             let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
             self.delete(&deletions).await?;
@@ -103,7 +104,7 @@ impl Context {
         self.drop_finalizer(state.task).await
     }
 
-    pub(super) async fn force_release(&self, state: &TaskState<'_>) -> ReconcileResult {
+    pub(super) async fn force_release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
         let note = "its Pod could not be ended: the node may be lost; delete the Pod by hand when it is back";
         self.writer.warn(state.task, "Failed", note.to_owned());
         self.release_resources(state);
@@ -112,16 +113,16 @@ impl Context {
 
     /// Deletes the ConfigMaps that were made in another namespace for this Task: no garbage collection reaches there.
     /// Says whether all are gone.
-    async fn remove_embedded(&self, state: &TaskState<'_>) -> Result<bool, ReconcileError> {
-        let namespace = state.task.namespace().unwrap_or_default();
-        let Some(agent) = recorded_or_spec_agent(state.task).filter(|agent| agent.namespace != namespace)
+    async fn remove_embedded<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<bool, ReconcileError> {
+        let namespace = state.task.namespace();
+        let Some(agent) =
+            recorded_or_spec_agent::<F>(state.object).filter(|agent| agent.namespace != namespace)
         else {
             return Ok(true);
         };
         // between namespaces every name has the UID in it
         let key = state.task.key();
-        let names =
-            TaskNames::new(Group::KubeOpenCode, &key, &state.uid, &agent.namespace, Naming::Plain);
+        let names = TaskNames::new(&key, &state.uid, &agent.namespace, Naming::Plain);
         for index in 0.. {
             let name = names.context(index);
             match remove_config_map_of(&self.client, &state.uid, &agent.namespace, &name).await? {
@@ -138,10 +139,10 @@ impl Context {
         Ok(Api::<PodView>::all(self.client.clone()).list(&selector).await?.items)
     }
 
-    async fn drop_finalizer(&self, task: &Task) -> ReconcileResult {
-        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != FINALIZER).collect();
-        let patch =
-            json!({"metadata": {"resourceVersion": task.resource_version(), "finalizers": finalizers}});
+    async fn drop_finalizer(&self, task: TaskRef<'_>) -> ReconcileResult {
+        let ours = task.group.names().finalizer;
+        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != ours).collect();
+        let patch = json!({"metadata": {"resourceVersion": task.metadata.resource_version, "finalizers": finalizers}});
         match self.writer.patch_metadata(task, &patch).await {
             Ok(_) => Ok(Action::await_change()),
             Err(error) if is_not_found(&error) => Ok(Action::await_change()),
@@ -150,8 +151,8 @@ impl Context {
         }
     }
 
-    pub(super) async fn verify(&self, state: &TaskState<'_>) -> ReconcileResult {
-        let Some(status) = state.task.status.as_ref() else { return Ok(Action::await_change()) };
+    pub(super) async fn verify<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
+        let Some(status) = state.task.status else { return Ok(Action::await_change()) };
         let (name, uid) =
             (status.pod_name.as_deref().unwrap_or_default(), status.pod_uid.as_deref().unwrap_or_default());
         let namespace = status.pod_namespace.as_deref().unwrap_or_default();
@@ -169,7 +170,11 @@ impl Context {
     }
 
     /// Opens the gate of the recorded Pod, unless one of its ConfigMaps has gone: then it could never run.
-    pub(super) async fn open(&self, state: &TaskState<'_>, pod: &Arc<PodView>) -> ReconcileResult {
+    pub(super) async fn open<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        pod: &Arc<PodView>,
+    ) -> ReconcileResult {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         for name in pod.context_config_maps() {
@@ -192,7 +197,11 @@ impl Context {
     }
 
     /// A Pod of ours runs although nobody recorded it.
-    pub(super) async fn record(&self, state: &TaskState<'_>, pod: &PodView) -> ReconcileResult {
+    pub(super) async fn record<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        pod: &PodView,
+    ) -> ReconcileResult {
         let Some(agent) = pod.pod_agent() else { return Ok(Action::await_change()) };
         let limited = self.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited());
         let launch = LaunchRecord {
@@ -208,14 +217,19 @@ impl Context {
         Ok(Action::requeue(SOON))
     }
 
-    pub(super) async fn stop_keep_pod(&self, state: &TaskState<'_>, pod: &PodView) -> ReconcileResult {
+    pub(super) async fn stop_keep_pod<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        pod: &PodView,
+    ) -> ReconcileResult {
         let stopped = || StatusBuilder::of(state.task, state.now).stopped();
         if !state.task.is_terminal() && !self.write(state.task, &stopped()).await? {
             return Ok(Action::requeue(SOON));
         }
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<PodView>::namespaced(self.client.clone(), namespace);
-        let patch = json!({"metadata": {"uid": pod.uid()}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
+        let patch =
+            json!({"metadata": {"uid": pod.uid()}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
         match api.patch(&pod.name_any(), &Default::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(Action::await_change()),
             Err(error) if is_not_found(&error) || is_conflict(&error) || is_invalid(&error) => {

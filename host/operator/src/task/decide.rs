@@ -6,16 +6,15 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
-use kubeopencode_api::condition::{TaskCondition, Reason, find};
+use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
-use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::task::timeout_of;
 
 use super::pod_outcome::{PodState, TaskOutcome, pod_state};
 use super::start_problem::StartProblem;
 use super::status::unreported;
 use crate::cache::pod_view::PodView;
+use crate::cache::task_view::TaskRef;
 
 /// How long after its grace a Pod that is being deleted may stay before its Task stops waiting for it (a lost node).
 pub(crate) const LOST_POD: SignedDuration = SignedDuration::from_secs(60);
@@ -30,7 +29,7 @@ pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
 #[derive(Debug)]
 pub(crate) struct Observed<'a> {
     /// The Task.
-    pub(crate) task: &'a Task,
+    pub(crate) task: TaskRef<'a>,
     /// Its Pods, as the watch shows them.
     pub(crate) pods: &'a [Arc<PodView>],
     /// The last state of its recorded Pod, where that ended and is gone.
@@ -125,13 +124,13 @@ pub(crate) enum End {
 /// Decides.
 pub(crate) fn decide(observed: &Observed<'_>) -> Step {
     let Observed { task, .. } = observed;
-    if task.metadata.deletion_timestamp.is_some() {
+    if task.is_deleting() {
         return deletion(observed);
     }
     if task.is_terminal() {
         return terminal(observed);
     }
-    if task.annotations().get(STOP_ANNOTATION).map(String::as_str) == Some("true") {
+    if task.stop {
         return stop(observed);
     }
     if let Some(step) = timeout(observed) {
@@ -149,7 +148,7 @@ fn deletions_of(pods: &[Arc<PodView>]) -> Vec<PodDeletion> {
 }
 
 fn deletion(observed: &Observed<'_>) -> Step {
-    if !observed.task.finalizers().iter().any(|f| f == FINALIZER) {
+    if !observed.task.has_finalizer() {
         return Step::Wait(None);
     }
     let deletions = deletions_of(observed.pods);
@@ -168,8 +167,8 @@ fn deletion(observed: &Observed<'_>) -> Step {
 
 fn terminal(observed: &Observed<'_>) -> Step {
     let recorded = observed.task.pod_uid();
-    let kept =
-        find(observed.task.conditions(), TaskCondition::Stopped).is_some() && observed.policy.stop_policy == StopPolicy::KeepPod;
+    let kept = find(observed.task.conditions(), TaskCondition::Stopped).is_some()
+        && observed.policy.stop_policy == StopPolicy::KeepPod;
     let runs_on = |pod: &&Arc<PodView>| {
         let recorded = Some(pod.uid()) == recorded && !pod.is_gated();
         recorded
@@ -197,7 +196,10 @@ fn stop(observed: &Observed<'_>) -> Step {
         }
     }
     let over = |deletions: &PodDeletion| deletions.pod.is_over() && !deletions.gated;
-    Step::Complete { end: End::Stopped, delete: deletions_of(observed.pods).into_iter().filter(|d| !over(d)).collect() }
+    Step::Complete {
+        end: End::Stopped,
+        delete: deletions_of(observed.pods).into_iter().filter(|d| !over(d)).collect(),
+    }
 }
 
 fn timeout(observed: &Observed<'_>) -> Option<Step> {
@@ -206,16 +208,16 @@ fn timeout(observed: &Observed<'_>) -> Option<Step> {
     if observed.now < deadline || ended {
         return None;
     }
-    let text = observed.task.spec.timeout.as_deref().unwrap_or_default();
+    let text = observed.task.timeout.unwrap_or_default();
     let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than spec.timeout ({text})"));
     Some(Step::Complete { end: End::Pod(end), delete: deletions_of(observed.pods) })
 }
 
 /// When `spec.timeout` ends a launched Task.
-fn deadline(task: &Task) -> Option<Timestamp> {
-    let status = task.status.as_ref()?;
+fn deadline(task: TaskRef<'_>) -> Option<Timestamp> {
+    let status = task.status?;
     status.pod_uid.as_ref()?;
-    status.start_time.as_ref()?.0.checked_add(task.spec.timeout()?).ok()
+    status.start_time.as_ref()?.0.checked_add(timeout_of(task.timeout?)?).ok()
 }
 
 fn recorded<'a>(observed: &'a Observed<'_>) -> Option<&'a PodView> {
@@ -249,7 +251,9 @@ fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     }
     match pod_state(pod, keep_summary) {
         PodState::Ended(ending) => finish(ending),
-        PodState::InProgress { .. } if is_lost(pod, observed.now) => finish(TaskOutcome::failed(Reason::PodLost, lost(pod))),
+        PodState::InProgress { .. } if is_lost(pod, observed.now) => {
+            finish(TaskOutcome::failed(Reason::PodLost, lost(pod)))
+        }
         PodState::InProgress { problem, started, silent_since, skipped } => {
             let silence = silent_since.and_then(|since| since.checked_add(SILENCE).ok());
             let lost_at = lost_at(pod);
@@ -291,7 +295,7 @@ fn finish(ending: TaskOutcome) -> Step {
 
 fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
     let InProgress { problem, started, silence, lost_at, skipped } = of;
-    let (status, conditions) = (observed.task.status.as_ref(), observed.task.conditions());
+    let (status, conditions) = (observed.task.status, observed.task.conditions());
     // who holds it back by a gate of their own may do so for as long as they like
     let gated = pod.foreign_gates().next().is_some();
     let since = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);

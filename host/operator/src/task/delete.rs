@@ -8,8 +8,8 @@ use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::TaskUid;
 
 use super::decide::PodDeletion;
-use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::cache::pod_view::PodView;
+use crate::runtime::api_error::{is_conflict, is_not_found};
 
 /// What became of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{AGENT_LABEL, FINALIZER, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
-use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid, label_value};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::literals::{AGENT_LABEL, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
+use kubeopencode_api::names::{AgentKey, Naming, ObjectKey, TaskNames, TaskUid, label_value};
 use kubeopencode_evaluate::Planned;
 use kubeopencode_plan::{ExecutionPlan, Refusal};
 use serde_json::json;
@@ -24,8 +23,9 @@ use crate::runtime::api_error::{CreateError, classify_create_error, is_conflict,
 use super::decide::PodDeletion;
 use super::delete::{Removal, remove_config_map, remove_pod};
 use super::status::{LaunchRecord, StatusBuilder};
-use crate::cache::pod_view::PodView;
 use super::writer::Writer;
+use crate::cache::pod_view::PodView;
+use crate::cache::task_view::TaskRef;
 
 /// Why a launch stopped half-way. What it made is found again by the next try.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +69,13 @@ pub(crate) struct Launcher<'a> {
     /// Records the launch.
     pub(crate) writer: &'a Writer,
     /// The Task, as the cache shows it.
-    pub(crate) task: &'a Task,
+    pub(crate) task: TaskRef<'a>,
     /// Its UID.
     pub(crate) uid: &'a TaskUid,
     /// Its Pods, as the cache shows them: all of them gated.
     pub(crate) pods: &'a [Arc<PodView>],
     /// The Agent.
-    pub(crate) agent: &'a ObjectKey,
+    pub(crate) agent: &'a AgentKey,
     /// Whether the Agent has limits.
     pub(crate) limited: bool,
 }
@@ -94,22 +94,22 @@ impl Launcher<'_> {
             return Ok(());
         }
         let reason = CreateError::Refused("both its names are held by objects of somebody else".to_owned());
-        Err(LaunchError::NotCreated { kind: POD, name: self.task.name_any(), reason })
+        Err(LaunchError::NotCreated { kind: POD, name: self.task.name().to_owned(), reason })
     }
 
     /// Launches under these names; `false`: one of them is held by somebody else.
     async fn try_plan(&self, plan: &ExecutionPlan, planned: &Planned) -> Result<bool, LaunchError> {
         self.clear_other_plans(plan).await?;
-        let Some((task, pod)) = self.make(plan).await? else { return Ok(false) };
-        self.record(&task, &pod, plan, planned).await?;
+        let Some((metadata, pod)) = self.make(plan).await? else { return Ok(false) };
+        let task = TaskRef { metadata: &metadata, ..self.task };
+        self.record(task, &pod, plan, planned).await?;
         self.open(&pod).await.map(|()| true)
     }
 
     /// An earlier try had to take the name with the UID.
     fn has_alternative(&self) -> bool {
         let task = self.task.key();
-        let names =
-            |naming| TaskNames::new(Group::KubeOpenCode, &task, self.uid, &self.agent.namespace, naming);
+        let names = |naming| TaskNames::new(&task, self.uid, &self.agent.namespace, naming);
         let alternative = names(Naming::WithUid).pod();
         alternative != names(Naming::Plain).pod() && self.pods.iter().any(|pod| pod.name_any() == alternative)
     }
@@ -126,8 +126,8 @@ impl Launcher<'_> {
     }
 
     /// Finalizer, ConfigMaps and Pod. `None`: a name is taken by somebody else.
-    async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(Task, PodView)>, LaunchError> {
-        let same_namespace = self.task.metadata.namespace.as_deref() == Some(self.agent.namespace.as_str());
+    async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(ObjectMeta, PodView)>, LaunchError> {
+        let same_namespace = self.task.namespace() == self.agent.namespace;
         let (task, maps, pod) = if same_namespace {
             // garbage collection covers a crash in the middle
             futures::join!(self.claim(), self.make_config_maps(plan), self.make_pod(plan))
@@ -150,18 +150,18 @@ impl Launcher<'_> {
     }
 
     /// Puts finalizer and label on the Task.
-    async fn claim(&self) -> Result<Task, LaunchError> {
+    async fn claim(&self) -> Result<ObjectMeta, LaunchError> {
         let (task, label) = (self.task, label_value(&self.agent.name));
-        let has_finalizer = task.finalizers().iter().any(|f| f == FINALIZER);
-        if has_finalizer && task.labels().get(AGENT_LABEL) == Some(&label) {
-            return Ok(task.clone());
+        let labels = task.metadata.labels.as_ref();
+        if task.has_finalizer() && labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label) {
+            return Ok(task.metadata.clone());
         }
         let mut finalizers = task.finalizers().to_vec();
-        if !has_finalizer {
-            finalizers.push(FINALIZER.to_owned());
+        if !task.has_finalizer() {
+            finalizers.push(task.group.names().finalizer.to_owned());
         }
         let patch = json!({"metadata": {
-            "resourceVersion": task.resource_version(), "finalizers": finalizers, "labels": {AGENT_LABEL: label},
+            "resourceVersion": task.metadata.resource_version, "finalizers": finalizers, "labels": {AGENT_LABEL: label},
         }});
         self.writer.patch_metadata(task, &patch).await.map_err(conflict_is_again)
     }
@@ -219,7 +219,7 @@ impl Launcher<'_> {
     /// What a Pod that has our name means.
     async fn inspect(&self, there: PodView, digest: &str) -> Result<Made<PodView>, LaunchError> {
         if there.task_uid().as_ref() != Some(self.uid) {
-            let ours = Some(ObjectKey::of(self.task));
+            let ours = Some(self.task.key());
             if there.task_uid().is_some() && there.task_key() == ours {
                 return Err(LaunchError::PreviousPod(ObjectKey::of(&there)));
             }
@@ -250,7 +250,7 @@ impl Launcher<'_> {
     /// The one write that makes a Pod the Task's own.
     async fn record(
         &self,
-        task: &Task,
+        task: TaskRef<'_>,
         pod: &PodView,
         plan: &ExecutionPlan,
         planned: &Planned,
@@ -264,7 +264,7 @@ impl Launcher<'_> {
             notices: &plan.notices,
         };
         let status = StatusBuilder::of(task, Timestamp::now()).launched(&launch);
-        self.writer.write(task, &status).await.map(|_| ()).map_err(conflict_is_again)
+        self.writer.write(task, &status).await.map_err(conflict_is_again)
     }
 
     async fn open(&self, pod: &PodView) -> Result<(), LaunchError> {
@@ -300,9 +300,7 @@ const CONFIG_MAP: &str = "ConfigMap";
 /// Whether a gated Pod is the one of this plan. One of the same plan under its other name is not: it was made room for,
 /// although the cache may still show it.
 fn is_planned(pod: &PodView, plan: &ExecutionPlan) -> bool {
-    pod.plan() == Some(&plan.digest)
-        && pod.metadata.name == plan.pod.metadata.name
-        && !pod.is_deleting()
+    pod.plan() == Some(&plan.digest) && pod.metadata.name == plan.pod.metadata.name && !pod.is_deleting()
 }
 
 fn is_deleting(map: &ConfigMap) -> bool {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::Store;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
+use kubeopencode_api::names::{TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
 
-use crate::runtime::api_error::is_not_found;
 use super::decide::PodDeletion;
 use super::delete::{remove_config_map_of, remove_pod};
 use super::reconcile::Context;
 use crate::cache::GuardedTask;
-
+use crate::cache::task_view::TaskView;
+use crate::runtime::api_error::is_not_found;
 
 const RESYNC: Duration = Duration::from_secs(600);
 const COUNT_RESYNC: Duration = Duration::from_secs(15);
@@ -46,13 +46,13 @@ pub(crate) async fn run(context: Arc<Context>, tasks: Store<GuardedTask>) {
 ///
 /// # Errors
 /// When the API server does not answer.
-pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &ObjectKey) -> Result<(), kube::Error> {
+pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &TaskKey) -> Result<(), kube::Error> {
     let known = context.caches.task(key, |task| task.metadata.uid.as_deref() == Some(&uid.0));
     if known == Some(true) {
         return Ok(());
     }
-    let live = Api::<Task>::namespaced(context.client.clone(), &key.namespace).get_metadata(&key.name).await;
-    match live {
+    let api = Api::<TaskView>::namespaced_with(context.client.clone(), &key.namespace, &key.group);
+    match api.get_metadata(&key.name).await {
         Ok(task) if task.uid().as_deref() == Some(&uid.0) => return Ok(()),
         Ok(_) => {}
         Err(error) if is_not_found(&error) => {}

@@ -26,7 +26,11 @@ impl PodEvents {
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub(crate) async fn start_problem(&self, client: &Client, pod: &PodView) -> Result<Option<StartProblem>, kube::Error> {
+    pub(crate) async fn start_problem(
+        &self,
+        client: &Client,
+        pod: &PodView,
+    ) -> Result<Option<StartProblem>, kube::Error> {
         if !self.take_due(pod.uid(), Instant::now()) {
             return Ok(None);
         }

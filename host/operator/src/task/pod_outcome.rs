@@ -1,9 +1,7 @@
 //! From a Pod to how its Task ends. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, PodCondition,
-};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, PodCondition};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
@@ -167,10 +165,8 @@ fn failed(pod: &PodView, keep_summary: bool) -> TaskOutcome {
         );
         return report.map_or(ending.clone(), |report| with_report(ending, report, keep_summary));
     }
-    let ending = TaskOutcome::failed(
-        Reason::PodFailed,
-        format!("container \"{AGENT_CONTAINER}\" {}", exit_code(end)),
-    );
+    let ending =
+        TaskOutcome::failed(Reason::PodFailed, format!("container \"{AGENT_CONTAINER}\" {}", exit_code(end)));
     match report {
         Some(report) => with_report(ending, report, keep_summary),
         None => TaskOutcome { message: format!("container \"{AGENT_CONTAINER}\" {}", exit(end)), ..ending },

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_evaluate::Catalog;
-use kubeopencode_plan::{Settings, agent_key};
+use kubeopencode_plan::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::decide::{Observed, Policy, Step, decide};
@@ -19,9 +17,11 @@ use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
 use crate::admission::ledger::QueuedTask;
+use crate::cache::Caches;
 use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
-use crate::cache::{Caches, GuardedTask};
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, Guarded};
 use crate::runtime::api_error::label;
 use crate::runtime::backoff::Failures;
 use crate::runtime::metrics::Metrics;
@@ -44,7 +44,7 @@ pub(crate) struct Context {
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// Agents whose ledger has to be processed.
-    pub(crate) agent_queue: UnboundedSender<ObjectKey>,
+    pub(crate) agent_queue: UnboundedSender<AgentKey>,
     /// Failures in a row, by Task.
     pub(crate) failures: Failures<TaskUid>,
     /// When the Events of Pods were listed.
@@ -66,8 +66,10 @@ impl ReconcileError {
 pub(super) type ReconcileResult = Result<Action, ReconcileError>;
 
 /// A Task with what every step needs of it.
-pub(super) struct TaskState<'a> {
-    pub(super) task: &'a Task,
+pub(super) struct TaskState<'a, F: Frontend> {
+    /// As its group has it: for its frontend alone.
+    pub(super) object: &'a F::Object,
+    pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
     pub(super) pods: Vec<Arc<PodView>>,
     pub(super) settings: Settings,
@@ -79,9 +81,9 @@ impl Context {
     ///
     /// # Errors
     /// When the API server does not answer; the reconciliation is repeated with growing pauses.
-    pub(crate) async fn reconcile(&self, guarded: &GuardedTask) -> ReconcileResult {
+    pub(crate) async fn reconcile<F: Frontend>(&self, guarded: &Guarded<F>) -> ReconcileResult {
         match &guarded.0 {
-            Ok(task) => self.reconcile_task(task).await,
+            Ok(task) => self.reconcile_task::<F>(task).await,
             Err(invalid) => {
                 // the schema lets nothing pass that cannot be read: the CRDs are older or newer than the operator
                 tracing::error!(task = ?invalid.metadata.name, namespace = ?invalid.metadata.namespace, error = %invalid.error,
@@ -91,36 +93,36 @@ impl Context {
         }
     }
 
-    async fn reconcile_task(&self, task: &Task) -> ReconcileResult {
+    async fn reconcile_task<F: Frontend>(&self, object: &F::Object) -> ReconcileResult {
+        let task = F::task_ref(object);
         let uid = task.uid();
         let pods = self.caches.pods.of(&uid);
         if self.is_cache_stale(task, &pods) {
             return Ok(Action::requeue(STALE_TIMEOUT));
         }
-        let namespace = task.namespace().unwrap_or_default();
+        let namespace = task.namespace();
         // a Task that was not launched runs with the Agent that its spec names now
         let agent = match task.pod_uid() {
             Some(_) => task.recorded_agent(),
-            None => agent_key(task).ok(),
+            None => F::spec_agent(object).ok(),
         };
         let pod_namespace = agent.map(|agent| agent.namespace);
-        let settings = self.caches.settings(&namespace, pod_namespace.as_deref().unwrap_or(&namespace));
+        let settings = self.caches.settings(namespace, pod_namespace.as_deref().unwrap_or(namespace));
         let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
-        let state = TaskState { task, uid, pods, settings, now: Timestamp::now() };
+        let state = TaskState::<F> { object, task, uid, pods, settings, now: Timestamp::now() };
         let policy = Policy {
             stop_policy: state.settings.stop_policy(),
             start_timeout: state.settings.start_timeout(),
             result_summary: state.settings.result_summary(),
         };
-        let observed =
-            Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
+        let observed = Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
         let step = decide(&observed);
-        tracing::debug!(task = %task.name_any(), namespace, ?step, "decided");
+        tracing::debug!(task = task.name(), namespace, ?step, "decided");
         self.act(&state, step).await
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.
-    fn is_cache_stale(&self, task: &Task, pods: &[Arc<PodView>]) -> bool {
+    fn is_cache_stale(&self, task: TaskRef<'_>, pods: &[Arc<PodView>]) -> bool {
         let Writer { tasks, pods: written, .. } = &self.writer;
         let pod_is_stale =
             |pod: &Arc<PodView>| written.is_stale(pod.uid(), pod.metadata.resource_version.as_deref());
@@ -130,7 +132,7 @@ impl Context {
             || unseen.is_some_and(|pod_uid| written.is_stale(pod_uid, None))
     }
 
-    async fn act(&self, state: &TaskState<'_>, step: Step) -> ReconcileResult {
+    async fn act<F: Frontend>(&self, state: &TaskState<'_, F>, step: Step) -> ReconcileResult {
         match step {
             Step::Wait(at) => Ok(requeue_at(state.now, at)),
             Step::Delete(deletions) => {
@@ -167,18 +169,17 @@ impl Context {
 }
 
 /// Its place in the queue of its Agent.
-pub(crate) fn queued_task(task: &Task) -> QueuedTask {
+pub(crate) fn queued_task(task: TaskRef<'_>) -> QueuedTask {
     QueuedTask {
         created: task.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
-        namespace: task.namespace().unwrap_or_default(),
-        name: task.name_any(),
+        key: task.key(),
         uid: task.uid(),
     }
 }
 
 /// The Agent that its status names, or before that the one that its spec names.
-pub(crate) fn recorded_or_spec_agent(task: &Task) -> Option<ObjectKey> {
-    task.recorded_agent().or_else(|| agent_key(task).ok())
+pub(crate) fn recorded_or_spec_agent<F: Frontend>(object: &F::Object) -> Option<AgentKey> {
+    F::task_ref(object).recorded_agent().or_else(|| F::spec_agent(object).ok())
 }
 
 fn requeue_at(now: Timestamp, at: Option<Timestamp>) -> Action {

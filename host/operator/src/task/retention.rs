@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use kubeopencode_api::config::Cleanup;
-use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_api::names::{TaskKey, TaskUid};
 use tokio::sync::Notify;
 
 use super::reconcile::Context;
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, KubeOpenCode};
 
 /// Deletes under way at once: a namespace of 5,000 finished Tasks goes without crowding out the launches.
 const CONCURRENCY: usize = 8;
@@ -29,24 +29,23 @@ pub(crate) struct Finished {
     pub(crate) completed: Timestamp,
     /// `metadata.creationTimestamp`
     pub(crate) created: Timestamp,
-    /// Name of the Task.
-    pub(crate) name: String,
+    /// The Task.
+    pub(crate) key: TaskKey,
     /// UID of the Task.
     pub(crate) uid: TaskUid,
 }
 
 impl Finished {
     /// The Task, if it is over and not being deleted.
-    pub(crate) fn of(task: &Task) -> Option<Self> {
-        let status = task.status.as_ref()?;
-        if !status.phase.is_some_and(Phase::is_terminal) || task.metadata.deletion_timestamp.is_some() {
+    pub(crate) fn of(task: TaskRef<'_>) -> Option<Self> {
+        if !task.is_terminal() || task.is_deleting() {
             return None;
         }
         Some(Self {
-            completed: status.completion_time.as_ref()?.0,
+            completed: task.status?.completion_time.as_ref()?.0,
             created: task.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
-            name: task.name_any(),
-            uid: TaskUid(task.metadata.uid.clone()?),
+            key: task.key(),
+            uid: task.uid(),
         })
     }
 }
@@ -91,8 +90,8 @@ async fn round(context: &Context) -> Timestamp {
     let now = Timestamp::now();
     let mut namespaces = BTreeMap::<String, (Cleanup, Vec<Finished>)>::new();
     for guarded in context.caches.tasks.state() {
-        let Some(task) = guarded.0.as_ref().ok() else { continue };
-        let namespace = task.namespace().unwrap_or_default();
+        let Some(task) = guarded.0.as_ref().ok().map(KubeOpenCode::task_ref) else { continue };
+        let namespace = task.namespace().to_owned();
         let (policy, finished) = namespaces.entry(namespace).or_insert_with_key(|namespace| {
             (context.caches.settings(namespace, namespace).cleanup().clone(), Vec::new())
         });
@@ -102,10 +101,10 @@ async fn round(context: &Context) -> Timestamp {
         }
     }
     let (mut deletions, mut next) = (Vec::new(), now.checked_add(RESYNC).unwrap_or(now));
-    for (namespace, (policy, finished)) in namespaces {
+    for (policy, finished) in namespaces.into_values() {
         let due = due(&policy, finished, now);
         next = due.next.map_or(next, |at| at.min(next));
-        deletions.extend(due.now.into_iter().map(|task| (ObjectKey::new(&namespace, &task.name), task.uid)));
+        deletions.extend(due.now.into_iter().map(|task| (task.key, task.uid)));
     }
     futures::stream::iter(deletions)
         .for_each_concurrent(CONCURRENCY, |(key, uid)| async move {
@@ -123,6 +122,7 @@ async fn round(context: &Context) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kubeopencode_api::group::Group;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -132,7 +132,7 @@ mod tests {
         let task = |(name, completed): &(&str, i64)| Finished {
             completed: at(*completed),
             created: at(0),
-            name: (*name).into(),
+            key: TaskKey::new(Group::KubeOpenCode, "team", *name),
             uid: TaskUid((*name).into()),
         };
         tasks.iter().map(task).collect()
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn names(due: &Due) -> Vec<&str> {
-        due.now.iter().map(|task| task.name.as_str()).collect()
+        due.now.iter().map(|task| task.key.name.as_str()).collect()
     }
 
     #[test]

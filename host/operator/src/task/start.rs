@@ -6,10 +6,9 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
-use kubeopencode_api::names::ObjectKey;
-use kubeopencode_api::task::Task;
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_evaluate::{EvaluateError, evaluate};
-use kubeopencode_plan::{Refusal, Resolved, agent_key};
+use kubeopencode_plan::Refusal;
 
 use super::decide::PodDeletion;
 use super::launch::{LaunchError, Launcher};
@@ -17,6 +16,8 @@ use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, Unresolved};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
 
@@ -28,8 +29,8 @@ const AT_START: Duration = Duration::from_millis(100);
 const BUSY_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
 impl Context {
-    pub(super) async fn start(&self, state: &TaskState<'_>) -> ReconcileResult {
-        let key = match agent_key(state.task) {
+    pub(super) async fn start<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
+        let key = match F::spec_agent(state.object) {
             Ok(key) => key,
             Err(refusal) => return self.refuse(state, &refusal).await,
         };
@@ -37,27 +38,17 @@ impl Context {
             // it waited there
             self.admission.withdraw(&before, &state.uid).await?;
         }
-        let Some(agent) = self.caches.agent(&key) else {
-            let refusal = Refusal::agent_not_found(&key);
-            let refusal = match self.caches.broken_agent(&key) {
-                Some(error) => {
-                    Refusal { message: format!("agent \"{}\" cannot be read: {error}", key.name), ..refusal }
-                }
-                None => refusal,
-            };
-            return self.missing(state, &key, &refusal).await;
-        };
-        let limited = agent.spec.is_limited();
+        let limited = self.caches.agent(&key).filter(|agent| agent.spec.is_limited());
         // who waits already asks first: its place is reported without evaluating it again
-        if limited
-            && is_queued_by_agent(state.task)
-            && let Some(wait) = self.queue(state, &key, &agent).await?
+        if let Some(agent) = limited.as_ref().filter(|_| is_queued_by_agent(state.task))
+            && let Some(wait) = self.queue(state, &key, agent).await?
         {
             return Ok(wait);
         }
-        let run = match Resolved::new(state.task, &agent, &state.settings) {
+        let run = match F::resolve(state.object, &self.caches, &state.settings) {
             Ok(run) => run,
-            Err(refusal) => return self.refuse(state, &refusal).await,
+            Err(Unresolved::Refused(refusal)) => return self.refuse(state, &refusal).await,
+            Err(Unresolved::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
@@ -67,7 +58,9 @@ impl Context {
             Err(EvaluateError::Busy(plugin)) => return self.busy(state, &plugin).await,
             Err(EvaluateError::Read(error)) => return Err(error.into()),
         };
-        if limited && let Some(wait) = self.queue(state, &key, &agent).await? {
+        if let Some(agent) = &limited
+            && let Some(wait) = self.queue(state, &key, agent).await?
+        {
             return Ok(wait);
         }
         let launcher = Launcher {
@@ -77,7 +70,7 @@ impl Context {
             uid: &state.uid,
             pods: &state.pods,
             agent: &key,
-            limited,
+            limited: limited.is_some(),
         };
         match launcher.launch(&planned).await {
             Ok(()) => Ok(Action::await_change()),
@@ -86,18 +79,17 @@ impl Context {
     }
 
     /// Asks for a start. `Some`: it has to wait, and its status says for what and at which place.
-    async fn queue(
+    async fn queue<F: Frontend>(
         &self,
-        state: &TaskState<'_>,
-        key: &ObjectKey,
+        state: &TaskState<'_, F>,
+        key: &AgentKey,
         agent: &Agent,
     ) -> Result<Option<Action>, ReconcileError> {
         match self.admission.request(agent, queued_task(state.task)).await? {
             AdmissionResult::Admitted => Ok(None),
             AdmissionResult::Later => Ok(Some(Action::requeue(AT_START))),
             AdmissionResult::Queued { blocked, position } => {
-                let status =
-                    StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
+                let status = StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
                 self.write(state.task, &status).await?;
                 Ok(Some(Action::await_change()))
             }
@@ -105,8 +97,8 @@ impl Context {
     }
 
     /// It does not start now: where its Agent is limited, slot and start go back.
-    async fn give_back(&self, state: &TaskState<'_>) -> Result<(), ReconcileError> {
-        if let Ok(key) = agent_key(state.task)
+    async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
+        if let Ok(key) = F::spec_agent(state.object)
             && self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited())
         {
             self.admission.withdraw(&key, &state.uid).await?;
@@ -114,10 +106,10 @@ impl Context {
         Ok(())
     }
 
-    async fn not_launched(
+    async fn not_launched<F: Frontend>(
         &self,
-        state: &TaskState<'_>,
-        agent: &ObjectKey,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
         error: LaunchError,
     ) -> ReconcileResult {
         let (kind, name, reason) = match error {
@@ -150,10 +142,10 @@ impl Context {
     }
 
     /// It was admitted and cannot start: the slot goes back, the place in the queue stays.
-    async fn step_back(
+    async fn step_back<F: Frontend>(
         &self,
-        state: &TaskState<'_>,
-        agent: &ObjectKey,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
         blocked: &Blocked,
     ) -> ReconcileResult {
         self.give_back(state).await?;
@@ -163,7 +155,7 @@ impl Context {
     }
 
     /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile.
-    async fn busy(&self, state: &TaskState<'_>, plugin: &str) -> ReconcileResult {
+    async fn busy<F: Frontend>(&self, state: &TaskState<'_, F>, plugin: &str) -> ReconcileResult {
         self.give_back(state).await?;
         let (first, longest) = BUSY_PAUSES;
         let created = state.task.metadata.creation_timestamp.as_ref().map_or(state.now, |t| t.0);
@@ -174,7 +166,11 @@ impl Context {
     }
 
     /// A Role in upgrade refuses just as a missing one: the API server is asked again for a while.
-    async fn refused_for_now(&self, state: &TaskState<'_>, refusal: &Refusal) -> ReconcileResult {
+    async fn refused_for_now<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        refusal: &Refusal,
+    ) -> ReconcileResult {
         let since = find(state.task.conditions(), TaskCondition::Ready)
             .filter(|c| c.status == "Unknown")
             .map(|c| c.last_transition_time.0);
@@ -182,14 +178,22 @@ impl Context {
         if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
             return self.refuse(state, refusal).await;
         }
-        self.write(state.task, &StatusBuilder::of(state.task, state.now).held_up(refusal.reason, &refusal.message))
-            .await?;
+        self.write(
+            state.task,
+            &StatusBuilder::of(state.task, state.now).held_up(refusal.reason, &refusal.message),
+        )
+        .await?;
         Ok(Action::requeue(SOON * 5))
     }
 
     /// Something is missing that may still come. The grace runs from the first miss, also across restarts. A Task that waits
     /// for it holds no slot.
-    async fn missing(&self, state: &TaskState<'_>, agent: &ObjectKey, refusal: &Refusal) -> ReconcileResult {
+    async fn missing<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
+        refusal: &Refusal,
+    ) -> ReconcileResult {
         self.give_back(state).await?;
         self.admission.leave(agent, &state.uid);
         let since = find(state.task.conditions(), TaskCondition::Accepted)
@@ -208,7 +212,7 @@ impl Context {
     }
 
     /// The Task can never run: whatever of it is gated is deleted, and slot and start go back, before its end is written.
-    async fn refuse(&self, state: &TaskState<'_>, refusal: &Refusal) -> ReconcileResult {
+    async fn refuse<F: Frontend>(&self, state: &TaskState<'_, F>, refusal: &Refusal) -> ReconcileResult {
         let live = self.live_pods(&state.uid).await?;
         if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
             return self.record(state, pod).await;
@@ -223,7 +227,7 @@ impl Context {
 }
 
 /// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.
-fn is_queued_by_agent(task: &Task) -> bool {
+fn is_queued_by_agent(task: TaskRef<'_>) -> bool {
     let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True");
     let by_agent = [Reason::AgentAtCapacity, Reason::QuotaExceeded];
     blocked.and_then(|c| c.reason.parse().ok()).is_some_and(|reason| by_agent.contains(&reason))

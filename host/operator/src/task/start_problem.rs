@@ -107,7 +107,8 @@ mod tests {
             assert_eq!(problem.reason, reason);
             assert!(problem.message.contains(words), "{}", problem.message);
         }
-        let running = json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
+        let running =
+            json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
         assert_eq!(of_pod(&pod(running)), None);
     }
 

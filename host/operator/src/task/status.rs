@@ -2,16 +2,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt;
 use kubeopencode_api::condition::{self, ConditionStatus, Conditions, Reason, TaskCondition, find};
-use kubeopencode_api::names::ObjectKey;
-use kubeopencode_api::task::{AgentReference, Phase, Task, TaskStatus, UsedPlugin};
+use kubeopencode_api::names::{AgentKey, ObjectKey};
+use kubeopencode_api::task::{AgentReference, Phase, TaskStatus, UsedPlugin};
 use kubeopencode_plan::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::pod_outcome::TaskOutcome;
 use super::start_problem::StartProblem;
 use crate::admission::ledger::{Blocked, worth_reporting};
+use crate::cache::task_view::TaskRef;
 use crate::runtime::event_recorder::{EventType, Note};
 
 /// A status in the making.
@@ -30,7 +30,7 @@ pub(crate) struct LaunchRecord<'a> {
     /// UID of the Pod.
     pub(crate) pod_uid: &'a str,
     /// The Agent.
-    pub(crate) agent: &'a ObjectKey,
+    pub(crate) agent: &'a AgentKey,
     /// Whether the Agent has limits.
     pub(crate) limited: bool,
     /// The plugins that made the Pod.
@@ -41,8 +41,8 @@ pub(crate) struct LaunchRecord<'a> {
 
 impl StatusBuilder {
     /// The status of a Task as it stands.
-    pub(crate) fn of(task: &Task, now: Timestamp) -> Self {
-        Self { status: task.status.clone().unwrap_or_default(), generation: task.metadata.generation, now }
+    pub(crate) fn of(task: TaskRef<'_>, now: Timestamp) -> Self {
+        Self { status: task.status.cloned().unwrap_or_default(), generation: task.metadata.generation, now }
     }
 
     fn set(&mut self, type_: TaskCondition, status: ConditionStatus, reason: Reason, message: &str) {
@@ -50,7 +50,7 @@ impl StatusBuilder {
             .set(type_, status, reason, message);
     }
 
-    fn agent(&mut self, agent: &ObjectKey) {
+    fn agent(&mut self, agent: &AgentKey) {
         self.status.agent_ref =
             Some(AgentReference { name: agent.name.clone(), namespace: agent.namespace.clone() });
     }
@@ -63,7 +63,7 @@ impl StatusBuilder {
     }
 
     /// It waits for its turn.
-    pub(crate) fn queued(mut self, agent: &ObjectKey, blocked: &Blocked, position: Option<i64>) -> TaskStatus {
+    pub(crate) fn queued(mut self, agent: &AgentKey, blocked: &Blocked, position: Option<i64>) -> TaskStatus {
         self.agent(agent);
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
         self.set(TaskCondition::Queued, ConditionStatus::True, blocked.reason, &blocked.message);
@@ -119,9 +119,16 @@ impl StatusBuilder {
         let stood_still =
             find(&self.status.conditions, TaskCondition::Started).is_some_and(|c| c.status == "False");
         match problem {
-            Some(problem) => self.set(TaskCondition::Started, ConditionStatus::False, problem.reason, &problem.message),
+            Some(problem) => {
+                self.set(TaskCondition::Started, ConditionStatus::False, problem.reason, &problem.message)
+            }
             None if stood_still => {
-                self.set(TaskCondition::Started, ConditionStatus::True, Reason::PodLaunched, "The Pod gets on again");
+                self.set(
+                    TaskCondition::Started,
+                    ConditionStatus::True,
+                    Reason::PodLaunched,
+                    "The Pod gets on again",
+                );
             }
             None => {}
         }
@@ -232,13 +239,13 @@ fn deciding(conditions: &[Condition], phase: Phase) -> Option<&Condition> {
 }
 
 /// The merge patch that makes `new` out of `old`, with the resourceVersion that it was decided on.
-pub(crate) fn patch(task: &Task, new: &TaskStatus) -> Result<Value, serde_json::Error> {
+pub(crate) fn patch(task: TaskRef<'_>, new: &TaskStatus) -> Result<Value, serde_json::Error> {
     let mut status = serde_json::to_value(new)?;
-    let old = serde_json::to_value(task.status.as_ref())?;
+    let old = serde_json::to_value(task.status)?;
     if let (Some(status), Some(old)) = (status.as_object_mut(), old.as_object()) {
         clear_missing(status, old);
     }
-    Ok(json!({"metadata": {"resourceVersion": task.resource_version()}, "status": status}))
+    Ok(json!({"metadata": {"resourceVersion": task.metadata.resource_version}, "status": status}))
 }
 
 /// A merge patch deletes only what it names.
@@ -261,6 +268,8 @@ fn duration_text(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::{Frontend, KubeOpenCode};
+    use kubeopencode_api::task::Task;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -273,15 +282,15 @@ mod tests {
         task
     }
 
-    fn agent() -> ObjectKey {
-        ObjectKey::new("team", "default")
+    fn agent() -> AgentKey {
+        AgentKey::new("team", "default")
     }
 
     fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
         let pod = ObjectKey::new("team", "fix-pod");
         let launch =
             LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
-        StatusBuilder::of(&task(status), at(10)).launched(&launch)
+        StatusBuilder::of(KubeOpenCode::task_ref(&task(status)), at(10)).launched(&launch)
     }
 
     fn condition(status: &TaskStatus, type_: TaskCondition) -> (String, String, String) {
@@ -295,7 +304,8 @@ mod tests {
             reason: Reason::AgentAtCapacity,
             message: "QueuedTask for agent \"default\" capacity (max: 1)".into(),
         };
-        let queued = StatusBuilder::of(&task(None), at(0)).queued(&agent(), &blocked, Some(4));
+        let queued =
+            StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
         assert_eq!((queued.phase, queued.queue_position), (Some(Phase::Queued), Some(4)));
         assert_eq!(queued.reason.as_deref(), Some("AgentAtCapacity"));
         let running = launched(Some(queued), true);
@@ -308,10 +318,17 @@ mod tests {
     #[test]
     fn a_queued_task_that_then_waits_for_something_else_says_so() {
         let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
-        let queued = || task(Some(StatusBuilder::of(&task(None), at(0)).queued(&agent(), &blocked, Some(1))));
+        let queued = || {
+            task(Some(StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(
+                &agent(),
+                &blocked,
+                Some(1),
+            )))
+        };
         for status in [
-            StatusBuilder::of(&queued(), at(1)).waiting("ConfigMap c not found"),
-            StatusBuilder::of(&queued(), at(1)).held_up(Reason::PodCreationError, "ConfigMap c not found"),
+            StatusBuilder::of(KubeOpenCode::task_ref(&queued()), at(1)).waiting("ConfigMap c not found"),
+            StatusBuilder::of(KubeOpenCode::task_ref(&queued()), at(1))
+                .held_up(Reason::PodCreationError, "ConfigMap c not found"),
         ] {
             assert_eq!(status.message.as_deref(), Some("ConfigMap c not found"), "{status:?}");
             assert_eq!(
@@ -331,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_end_has_a_time_a_duration_and_the_reason_of_its_pod() {
-        let over = StatusBuilder::of(&task(Some(launched(None, false))), at(100))
+        let over = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(100))
             .ended(&TaskOutcome::failed(Reason::OOMKilled, "out of memory"));
         assert_eq!(
             (over.phase, over.reason.as_deref(), over.message.as_deref()),
@@ -342,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_stopped_task_is_completed_and_says_by_whom() {
-        let over = StatusBuilder::of(&task(None), at(0)).stopped();
+        let over = StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).stopped();
         assert_eq!((over.phase, over.reason.as_deref()), (Some(Phase::Completed), Some("UserStopped")));
         assert_eq!(over.message.as_deref(), Some("Task stopped by user via kubeopencode.io/stop annotation"));
     }
@@ -350,8 +367,12 @@ mod tests {
     #[test]
     fn what_is_no_longer_true_is_cleared_by_the_patch() {
         let blocked = Blocked { reason: Reason::AgentAtCapacity, message: String::new() };
-        let before = task(Some(StatusBuilder::of(&task(None), at(0)).queued(&agent(), &blocked, Some(1))));
-        let patch = patch(&before, &launched(before.status.clone(), true)).unwrap();
+        let before = task(Some(StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(
+            &agent(),
+            &blocked,
+            Some(1),
+        )));
+        let patch = patch(KubeOpenCode::task_ref(&before), &launched(before.status.clone(), true)).unwrap();
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
         assert_eq!(patch["status"]["queuePosition"], Value::Null);
         assert_eq!(patch["status"]["podUID"], "a");
@@ -360,17 +381,21 @@ mod tests {
     #[test]
     fn a_pod_that_gets_on_again_takes_the_problem_back() {
         let problem = StartProblem { reason: Reason::ImagePullFailed, message: "no such image".into() };
-        let stuck = StatusBuilder::of(&task(Some(launched(None, false))), at(20)).in_progress(Some(&problem), &[]);
+        let stuck = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(20))
+            .in_progress(Some(&problem), &[]);
         assert_eq!((stuck.phase, stuck.reason.as_deref()), (Some(Phase::Running), Some("ImagePullFailed")));
-        let well = StatusBuilder::of(&task(Some(stuck)), at(30)).in_progress(None, &[]);
+        let well =
+            StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(stuck))), at(30)).in_progress(None, &[]);
         assert_eq!(well.reason.as_deref(), Some("PodLaunched"));
     }
 
     #[test]
     fn what_was_left_out_is_added_once_to_what_the_condition_says() {
         let skipped = ["init container \"git-init-0\" left out".to_owned()];
-        let running = StatusBuilder::of(&task(Some(launched(None, false))), at(20)).in_progress(None, &skipped);
-        let again = StatusBuilder::of(&task(Some(running.clone())), at(30)).in_progress(None, &skipped);
+        let running = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(20))
+            .in_progress(None, &skipped);
+        let again = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(running.clone()))), at(30))
+            .in_progress(None, &skipped);
         let expected = ("True".into(), "OptionalSkipped".into(), skipped[0].clone());
         assert_eq!(condition(&running, TaskCondition::Contexts), expected);
         assert_eq!(condition(&running, TaskCondition::Started).2, "Pod \"team/fix-pod\" has been launched");

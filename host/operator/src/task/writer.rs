@@ -6,19 +6,22 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Client, ResourceExt};
-use kubeopencode_api::names::{ObjectKey, TaskUid};
-use kubeopencode_api::task::{Phase, Task, TaskStatus};
+use kube::{Client, Resource};
+use kubeopencode_api::names::{TaskKey, TaskUid};
+use kubeopencode_api::task::{Phase, TaskStatus};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::status;
+use crate::cache::pending_writes::PendingWrites;
+use crate::cache::pod_view::PodView;
+use crate::cache::task_view::{TaskRef, TaskView};
 use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
 use crate::runtime::metrics::Metrics;
-use super::status;
-use crate::cache::pod_view::PodView;
-use crate::cache::pending_writes::PendingWrites;
 
 /// Writes Tasks.
 pub(crate) struct Writer {
@@ -51,48 +54,46 @@ impl Writer {
     ///
     /// # Errors
     /// 409 when the Task is not what the decision was made on; 422 when the API server's own rules forbid it.
-    pub(crate) async fn write(&self, task: &Task, new: &TaskStatus) -> Result<Task, kube::Error> {
-        if task.status.as_ref() == Some(new) {
-            return Ok(task.clone());
+    pub(crate) async fn write(&self, task: TaskRef<'_>, new: &TaskStatus) -> Result<(), kube::Error> {
+        if task.status == Some(new) {
+            return Ok(());
         }
         let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
         let written = self
-            .api(task)
-            .patch_status(&task.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .api(&task.key())
+            .patch_status(task.name(), &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
-        self.tasks.record(
-            written.metadata.uid.as_deref().unwrap_or_default(),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.record(&written);
         self.report(task, new);
         if new.phase.is_some_and(Phase::is_terminal) {
             self.finished.notify_one();
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Writes metadata; the patch carries the resourceVersion.
     ///
     /// # Errors
     /// 409 when the Task changed meanwhile.
-    pub(crate) async fn patch_metadata(&self, task: &Task, patch: &Value) -> Result<Task, kube::Error> {
-        let written =
-            self.api(task).patch(&task.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
-        self.tasks.record(
-            written.metadata.uid.as_deref().unwrap_or_default(),
-            written.metadata.resource_version.as_deref(),
-        );
-        Ok(written)
+    pub(crate) async fn patch_metadata(
+        &self,
+        task: TaskRef<'_>,
+        patch: &Value,
+    ) -> Result<ObjectMeta, kube::Error> {
+        let api = self.api(&task.key());
+        let written = api.patch(task.name(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.record(&written);
+        Ok(written.metadata)
     }
 
     /// Deletes exactly this Task, not a newer one of its name; one that is gone already counts as deleted.
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub(crate) async fn delete(&self, key: &ObjectKey, uid: &TaskUid) -> Result<(), kube::Error> {
+    pub(crate) async fn delete(&self, key: &TaskKey, uid: &TaskUid) -> Result<(), kube::Error> {
         let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match Api::<Task>::namespaced(self.client.clone(), &key.namespace).delete(&key.name, &params).await {
+        match self.api(key).delete(&key.name, &params).await {
             Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
             _ => Ok(()),
         }
@@ -104,19 +105,23 @@ impl Writer {
     }
 
     /// Something about a Task that people should know and that its status does not say.
-    pub(crate) fn warn(&self, task: &Task, reason: &'static str, note: String) {
-        self.events.record(task, Note { type_: EventType::Warning, reason, note });
+    pub(crate) fn warn(&self, task: TaskRef<'_>, reason: &'static str, note: String) {
+        self.events.record(&reference(task), Note { type_: EventType::Warning, reason, note });
     }
 
-    fn api(&self, task: &Task) -> Api<Task> {
-        Api::namespaced(self.client.clone(), task.metadata.namespace.as_deref().unwrap_or_default())
+    fn api(&self, key: &TaskKey) -> Api<TaskView> {
+        Api::namespaced_with(self.client.clone(), &key.namespace, &key.group)
     }
 
-    fn report(&self, task: &Task, new: &TaskStatus) {
+    fn record(&self, written: &TaskView) {
+        let ObjectMeta { uid, resource_version, .. } = &written.metadata;
+        self.tasks.record(uid.as_deref().unwrap_or_default(), resource_version.as_deref());
+    }
+
+    fn report(&self, task: TaskRef<'_>, new: &TaskStatus) {
         let before = task.phase();
         let Some(phase) = new.phase.filter(|phase| *phase != before) else { return };
-        let namespace = task.namespace().unwrap_or_default();
-        self.metrics.phase(&namespace, phase);
+        self.metrics.phase(task.namespace(), phase);
         let created = task.metadata.creation_timestamp.as_ref().map(|t| t.0);
         match (phase, created, new.start_time.as_ref().map(|t| t.0)) {
             (Phase::Running, Some(created), Some(started)) => {
@@ -128,9 +133,14 @@ impl Writer {
             _ => {}
         }
         if let Some(event) = status::event(new) {
-            self.events.record(task, event);
+            self.events.record(&reference(task), event);
         }
     }
+}
+
+/// The Task, as its Events name it.
+fn reference(task: TaskRef<'_>) -> ObjectReference {
+    TaskView { metadata: task.metadata.clone(), status: None }.object_ref(&task.group)
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

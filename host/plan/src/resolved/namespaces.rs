@@ -3,12 +3,12 @@
 //! May touch: the globs and a namespace's name.
 
 use globset::GlobBuilder;
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 
 use crate::Refusal;
 
 /// Refuses a Task of a namespace that the Agent does not allow. The Agent's own is always allowed.
-pub(crate) fn check(allowed: &[String], agent: &ObjectKey, task_namespace: &str) -> Result<(), Refusal> {
+pub(crate) fn check(allowed: &[String], agent: &AgentKey, task_namespace: &str) -> Result<(), Refusal> {
     if allowed.is_empty() || task_namespace == agent.namespace {
         return Ok(());
     }
@@ -42,7 +42,7 @@ mod tests {
 
     fn allowed(patterns: &[&str], namespace: &str) -> Result<(), String> {
         let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
-        check(&patterns, &ObjectKey::new("platform", "helper"), namespace).map_err(|r| r.message)
+        check(&patterns, &AgentKey::new("platform", "helper"), namespace).map_err(|r| r.message)
     }
 
     #[test]

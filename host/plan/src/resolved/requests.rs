@@ -3,7 +3,6 @@
 //! May touch: what has been read and checked. Must not touch: the answers.
 
 use kubeopencode_api::literals::{DEFAULT_SERVER_PORT, TOOLS_DIR};
-use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{BuildRequest, EvaluateRequest, Input, Mode, ServeRequest, TaskView};
 
 use super::server::Role;
@@ -47,13 +46,13 @@ impl Resolved {
         let has_prompt = self.prompt.is_some()
             || !self.argv.is_empty()
             || contexts.iter().any(|context| context.may_hold(&prompt_path, &self.workspace));
-        let (key, uid) = match &self.task {
-            Some(task) => (task.key.clone(), task.uid.0.clone()),
-            None => (ObjectKey::new(self.namespace(), ""), String::new()),
+        let (name, uid) = match &self.task {
+            Some(task) => (task.key.name.clone(), task.uid.0.clone()),
+            None => Default::default(),
         };
         BuildRequest {
-            task_name: key.name,
-            task_namespace: key.namespace,
+            task_name: name,
+            task_namespace: self.namespace().to_owned(),
             task_uid: uid,
             agent_name: self.agent.name.clone(),
             agent_namespace: self.agent.namespace.clone(),

@@ -3,7 +3,7 @@
 //! May touch: that field, and what it forbids a Task's context. Must not touch: the server's objects.
 
 use kubeopencode_api::agent::{PasswordRef, ServerConfig};
-use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::names::AgentKey;
 
 use crate::Refusal;
 use crate::item::Item;
@@ -29,9 +29,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(super) fn read(config: Option<&ServerConfig>, agent: &ObjectKey) -> Result<Option<Self>, Refusal> {
+    pub(super) fn read(config: Option<&ServerConfig>, agent: &AgentKey) -> Result<Option<Self>, Refusal> {
         let Some(config) = config else { return Ok(None) };
-        let ObjectKey { namespace, name } = agent;
+        let AgentKey { namespace, name } = agent;
         if !is_service_name(name) {
             return Err(Refusal::invalid_config(format!(
                 "Agent {agent}: with spec.serverConfig its name becomes that of a Service: use at most 63 of a-z, 0-9 \

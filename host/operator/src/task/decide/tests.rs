@@ -1,6 +1,8 @@
 //! The launch protocol's decisions, one row each.
 
 use super::*;
+use crate::frontend::{Frontend, KubeOpenCode};
+use kubeopencode_api::task::Task;
 use serde_json::{Value, json};
 
 const NOW: i64 = 1_000_000;
@@ -60,7 +62,7 @@ fn run(case: &TaskState) -> Step {
         result_summary: true,
     };
     decide(&Observed {
-        task: &task,
+        task: KubeOpenCode::task_ref(&task),
         pods: &pods,
         last: last.as_ref(),
         policy,
@@ -70,8 +72,9 @@ fn run(case: &TaskState) -> Step {
 
 /// The step in a word, with the UIDs of the Pods that it names.
 fn word(step: &Step) -> String {
-    let uids =
-        |deletions: &[PodDeletion]| deletions.iter().map(|d| d.pod.uid().to_owned()).collect::<Vec<_>>().join(",");
+    let uids = |deletions: &[PodDeletion]| {
+        deletions.iter().map(|d| d.pod.uid().to_owned()).collect::<Vec<_>>().join(",")
+    };
     match step {
         Step::Delete(deletions) => format!("Delete {}", uids(deletions)),
         Step::Complete { end: End::Stopped, delete } => format!("Complete Stopped {}", uids(delete)),
@@ -95,19 +98,28 @@ fn word(step: &Step) -> String {
 #[test]
 fn a_new_task_is_launched_and_its_gated_pods_are_left_to_the_launch() {
     assert_eq!(word(&run(&TaskState::default())), "Launch");
-    assert_eq!(word(&run(&TaskState { pods: vec![pod("a", true, "Pending")], ..TaskState::default() })), "Launch");
+    assert_eq!(
+        word(&run(&TaskState { pods: vec![pod("a", true, "Pending")], ..TaskState::default() })),
+        "Launch"
+    );
 }
 
 #[test]
 fn an_unrecorded_pod_without_our_gate_is_recorded_and_never_joined_by_a_second() {
-    let case = TaskState { pods: vec![pod("a", true, "Pending"), pod("b", false, "Running")], ..TaskState::default() };
+    let case = TaskState {
+        pods: vec![pod("a", true, "Pending"), pod("b", false, "Running")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "Record b");
 }
 
 #[test]
 fn the_recorded_pod_loses_its_gate_and_every_other_gated_one_goes_first() {
-    let case =
-        TaskState { task: task(json!({}), running()), pods: vec![pod("a", true, "Pending")], ..TaskState::default() };
+    let case = TaskState {
+        task: task(json!({}), running()),
+        pods: vec![pod("a", true, "Pending")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "Open a");
     let case = TaskState { pods: vec![pod("a", true, "Pending"), pod("b", true, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Delete b");
@@ -147,7 +159,8 @@ fn nothing_is_written_when_containers_start_and_the_next_deadline_is_kept() {
 fn problem_is_reported_once_and_taken_back() {
     let mut stuck = pod("a", false, "Pending");
     stuck["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]);
-    let case = TaskState { task: task(json!({}), running()), pods: vec![stuck.clone()], ..TaskState::default() };
+    let case =
+        TaskState { task: task(json!({}), running()), pods: vec![stuck.clone()], ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Report Some(Unschedulable)");
     let mut said = running();
     said["conditions"] = json!([{"type": "Started", "status": "False", "reason": "Unschedulable", "message": "",
@@ -195,7 +208,8 @@ fn an_optional_context_left_out_inside_the_pod_is_told_once() {
 fn a_pod_that_is_deleted_and_does_not_end_is_lost_with_its_node() {
     let mut ending = pod("a", false, "Running");
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 10));
-    let case = TaskState { task: task(json!({}), running()), pods: vec![ending.clone()], ..TaskState::default() };
+    let case =
+        TaskState { task: task(json!({}), running()), pods: vec![ending.clone()], ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Wait 50");
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 60));
     assert_eq!(word(&run(&TaskState { pods: vec![ending], ..case })), "Complete PodLost ");
@@ -212,8 +226,11 @@ fn what_never_starts_and_what_runs_too_long_ends() {
     };
     assert_eq!(word(&run(&case)), "Complete StartTimeout a");
     status["startTime"] = json!(time(NOW - 3601));
-    let case =
-        TaskState { task: task(json!({}), status), pods: vec![pod("a", false, "Running")], ..TaskState::default() };
+    let case = TaskState {
+        task: task(json!({}), status),
+        pods: vec![pod("a", false, "Running")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "Complete Timeout a");
     let case = TaskState { pods: vec![pod("a", false, "Succeeded")], ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ", "it ended in time, only the operator was late");
@@ -232,8 +249,11 @@ fn a_gate_of_somebody_else_stops_the_clock_until_it_is_gone() {
     // so the Task says, until the Pod gets on
     status["conditions"] = json!([{"type": "Started", "status": "True", "reason": "PodLaunched", "message": "",
         "lastTransitionTime": time(NOW - 100)}]);
-    let case =
-        TaskState { task: task(json!({}), status), pods: vec![pod("a", false, "Pending")], ..TaskState::default() };
+    let case = TaskState {
+        task: task(json!({}), status),
+        pods: vec![pod("a", false, "Pending")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "Wait 500");
 }
 
@@ -289,7 +309,11 @@ fn a_kept_pod_is_halted_even_if_the_operator_died_between_the_two_writes() {
 #[test]
 fn a_terminal_task_keeps_its_ended_pod_and_nothing_else() {
     let over = json!({"phase": "Failed", "podUID": "a", "startTime": time(NOW - 60)});
-    let case = TaskState { task: task(json!({}), over), pods: vec![pod("a", false, "Failed")], ..TaskState::default() };
+    let case = TaskState {
+        task: task(json!({}), over),
+        pods: vec![pod("a", false, "Failed")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "ReleaseResources");
     let case = TaskState { pods: vec![pod("a", false, "Running"), pod("b", true, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Delete a,b");
@@ -298,8 +322,11 @@ fn a_terminal_task_keeps_its_ended_pod_and_nothing_else() {
 #[test]
 fn a_deleted_task_goes_after_its_pods_and_does_not_wait_for_ever() {
     let deleted = json!({"deletionTimestamp": time(NOW), "finalizers": ["kubeopencode.io/task-cleanup"]});
-    let case =
-        TaskState { task: task(deleted, running()), pods: vec![pod("a", false, "Running")], ..TaskState::default() };
+    let case = TaskState {
+        task: task(deleted, running()),
+        pods: vec![pod("a", false, "Running")],
+        ..TaskState::default()
+    };
     assert_eq!(word(&run(&case)), "Delete a");
     let mut ending = pod("a", false, "Running");
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW + 30));

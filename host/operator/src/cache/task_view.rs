@@ -1,0 +1,126 @@
+//! What the shared stages see of a Task of either group: they know no spec.
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::VERSION;
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::task::{Phase, TaskStatus};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// A Task as a [`Frontend`](crate::frontend::Frontend) shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TaskRef<'a> {
+    /// Its API group.
+    pub(crate) group: Group,
+    /// `metadata`
+    pub(crate) metadata: &'a ObjectMeta,
+    /// `status`, once it has one.
+    pub(crate) status: Option<&'a TaskStatus>,
+    /// Whether an annotation asks to stop it.
+    pub(crate) stop: bool,
+    /// `spec.timeout`, as it was written.
+    pub(crate) timeout: Option<&'a str>,
+}
+
+impl<'a> TaskRef<'a> {
+    /// Group, namespace and name.
+    pub(crate) fn key(&self) -> TaskKey {
+        TaskKey::new(self.group, self.namespace(), self.name())
+    }
+
+    /// `metadata.namespace`
+    pub(crate) fn namespace(&self) -> &'a str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.name`
+    pub(crate) fn name(&self) -> &'a str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.uid`, empty before the API server gave one.
+    pub(crate) fn uid(&self) -> TaskUid {
+        TaskUid(self.metadata.uid.clone().unwrap_or_default())
+    }
+
+    /// Its phase; Pending while no status says otherwise.
+    pub(crate) fn phase(&self) -> Phase {
+        self.status.and_then(|status| status.phase).unwrap_or_default()
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.phase().is_terminal()
+    }
+
+    /// Whether it is being deleted.
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Its finalizers.
+    pub(crate) fn finalizers(&self) -> &'a [String] {
+        self.metadata.finalizers.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it has the finalizer of its group.
+    pub(crate) fn has_finalizer(&self) -> bool {
+        self.finalizers().iter().any(|finalizer| finalizer == self.group.names().finalizer)
+    }
+
+    /// UID of the one Pod that may run for it, once that is recorded.
+    pub(crate) fn pod_uid(&self) -> Option<&'a str> {
+        self.status?.pod_uid.as_deref()
+    }
+
+    /// Its conditions.
+    pub(crate) fn conditions(&self) -> &'a [Condition] {
+        self.status.map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+
+    /// The Agent that its status names.
+    pub(crate) fn recorded_agent(&self) -> Option<AgentKey> {
+        self.status?.recorded_agent()
+    }
+}
+
+/// What an answer of the API server shows of a Task of either group.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct TaskView {
+    /// `metadata`
+    pub(crate) metadata: ObjectMeta,
+    /// `status`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<TaskStatus>,
+}
+
+impl kube::Resource for TaskView {
+    type DynamicType = Group;
+    type Scope = NamespaceResourceScope;
+
+    fn kind(_: &Group) -> Cow<'_, str> {
+        "Task".into()
+    }
+
+    fn group(group: &Group) -> Cow<'_, str> {
+        group.names().group.into()
+    }
+
+    fn version(_: &Group) -> Cow<'_, str> {
+        VERSION.into()
+    }
+
+    fn plural(_: &Group) -> Cow<'_, str> {
+        "tasks".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}

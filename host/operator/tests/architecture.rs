@@ -1,0 +1,111 @@
+//! What ARCHITECTURE.md says of this crate's folders, read from their sources.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may import whom: from top to bottom, and never back.
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
+    ("controller", &["task", "server", "admission", "frontend", "cache", "runtime"]),
+    ("task", &["admission", "frontend", "cache", "runtime"]),
+    ("server", &["cache", "runtime"]),
+    ("admission", &["frontend", "cache", "runtime"]),
+    ("frontend", &["cache"]),
+    ("cache", &[]),
+    ("runtime", &[]),
+];
+
+/// From data to data: they know no client.
+const PURE: [&str; 8] = [
+    "task/decide.rs",
+    "task/pod_outcome.rs",
+    "task/start_problem.rs",
+    "task/status.rs",
+    "admission/ledger.rs",
+    "admission/queue.rs",
+    "server/status.rs",
+    "runtime/api_error.rs",
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The crate's own modules that a source names, also in `use crate::{...}`.
+fn imports(text: &str) -> BTreeSet<&str> {
+    let word = |rest: &str| rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    text.split("crate::").skip(1).map(|rest| &rest[..word(rest)]).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn folders_import_in_one_direction() {
+    for (folder, allowed) in MAY_IMPORT {
+        let mut files = sources(&src().join(folder));
+        files.push(src().join(folder).with_extension("rs"));
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("use crate::{"), "{}: one folder in one `use`", file.display());
+            for name in imports(&text) {
+                let known = MAY_IMPORT.iter().any(|(folder, _)| *folder == name);
+                let may = name == folder || allowed.contains(&name);
+                assert!(!known || may, "{}: {folder} must not import {name}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_folder_has_its_place_in_the_order() {
+    let folders: BTreeSet<_> = fs::read_dir(src())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let known: BTreeSet<_> = MAY_IMPORT.iter().map(|(folder, _)| (*folder).to_owned()).collect();
+    assert_eq!(folders, known);
+}
+
+#[test]
+fn what_decides_knows_no_client() {
+    for file in PURE {
+        let text = fs::read_to_string(src().join(file)).unwrap();
+        for word in ["Client", "Api<", "Api::", "async fn", ".await"] {
+            assert!(!text.contains(word), "{file} is pure, and names {word}");
+        }
+    }
+}
+
+#[test]
+fn only_the_frontend_knows_a_tasks_spec() {
+    let host = src().join("../..");
+    for folder in ["operator/src", "evaluate/src"] {
+        for file in sources(&host.join(folder)) {
+            let place = file.to_str().unwrap();
+            let may = ["/frontend/kubeopencode.rs", "/operator/src/admission", "/operator/src/server"];
+            if may.iter().any(|part| place.contains(part)) {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            for word in ["TaskSpec", "AgentSpec", "task.spec", "object.spec"] {
+                assert!(!text.contains(word), "{place} names {word}: only a frontend reads what users wrote");
+            }
+        }
+    }
+}
