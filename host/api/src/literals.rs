@@ -1,4 +1,4 @@
-//! The names that users, dashboards and other tools rely on. Add, never rename.
+//! The names that users, dashboards and other tools rely on; docs/contract.md has them all. Add, never rename.
 
 /// API group of Task, Agent, KubeOpenCodeConfig and Plugin.
 pub const GROUP: &str = "kubeopencode.io";

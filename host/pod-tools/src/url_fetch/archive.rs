@@ -17,7 +17,7 @@ use crate::Error;
 use crate::root::Root;
 use entry::{Entry, Kind};
 
-/// contract.md section 7.
+/// docs/contract.md, section 7.
 const MOST_ENTRIES: usize = 10_000;
 const MOST_BYTES: u64 = 1 << 30;
 

@@ -18,7 +18,7 @@ use crate::error::io_reason;
 use crate::redact::shown;
 use crate::web;
 
-/// contract.md section 7.
+/// docs/contract.md, section 7.
 const MOST_BYTES: u64 = 100 << 20;
 const TRIES: u32 = 3;
 const MOST_REDIRECTS: u32 = 10;
