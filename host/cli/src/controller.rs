@@ -39,7 +39,7 @@ async fn serve(flags: Controller, host: Arc<PluginHost>) -> Result<(), CliError>
     let stop = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("shutting down: looks under way are finished");
+        tracing::info!("shutting down: reconciles in flight are finished");
         stop.cancel();
     });
     let options = Options {

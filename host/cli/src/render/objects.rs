@@ -21,7 +21,7 @@ use super::input::Document;
 use super::schema::{self, Schema};
 use crate::error::CliError;
 
-/// The group of the second document's kinds: ours too, so that one that is not known is no stranger's.
+/// The group of Batch and WorkspaceConfig: an unknown kind of it is an error, and not ignored as a foreign one.
 const OTHER_GROUP: &str = "kubetask.io";
 
 /// What the files hold.
