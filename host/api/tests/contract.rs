@@ -15,7 +15,7 @@ fn literals() -> impl Iterator<Item = &'static str> {
 fn every_literal_stands_in_the_contract() {
     let missing: Vec<_> = literals().filter(|literal| !CONTRACT.contains(literal)).collect();
     assert!(missing.is_empty(), "docs/contract.md does not name {missing:?}");
-    assert!(literals().count() >= 20, "literals.rs is no longer read by this test");
+    assert!(literals().count() >= 15, "literals.rs is no longer read by this test");
 }
 
 #[test]
