@@ -1,4 +1,4 @@
-//! The invariants of the launch protocol, checked on the API server's own record.
+//! The invariants I1 to I6 of ARCHITECTURE.md, checked on the API server's own record.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -35,8 +35,8 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentSpec {
-    /// Image of the init container that brings the agent's program into `/tools`. Alone, without `executorImage`, it is
-    /// the image that the agent runs in (as it was before there were two).
+    /// Image of the init container that copies the agent's program to `/tools`. Without `executorImage` it is the image
+    /// that the agent runs in, and the default image provides the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub agent_image: Option<String>,
@@ -59,7 +59,7 @@ pub struct AgentSpec {
         }])
     )]
     pub workspace_dir: Option<String>,
-    /// Replaces the argv that the command builder made.
+    /// Replaces the command that the command builder makes. The exit code alone then decides how the Task ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("items" = {"type": "string", "maxLength": 65536}))]
     pub command: Vec<String>,
@@ -67,11 +67,11 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::plugin::PLUGIN_NAME), length(max = 63))]
     pub command_builder: Option<String>,
-    /// The agent's own configuration: an object, or JSON text, which is kept byte for byte.
+    /// Configuration of the agent's program: an object, or JSON text, which is kept byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::any")]
     pub config: Option<Value>,
-    /// Context for all Tasks of this Agent, before their own.
+    /// Context for all Tasks of this Agent, before their own; at most 64 items with those of the Task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub contexts: Vec<ContextItem>,
@@ -79,7 +79,7 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub credentials: Vec<Credential>,
-    /// More of the Pod: labels, scheduling, runtime class, resources, security.
+    /// Further settings of the Pod: labels, scheduling, runtime class, resources, security.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_spec: Option<AgentPodSpec>,
     /// ServiceAccount of the Pods.
@@ -90,11 +90,11 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("items" = {"type": "string", "maxLength": 253}))]
     pub allowed_namespaces: Vec<String>,
-    /// Most Tasks that may run at once; 0 or unset: unlimited.
+    /// Maximum number of Tasks that run at the same time; 0 or unset: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_concurrent_tasks: Option<i32>,
-    /// Most Tasks that may start within a window.
+    /// Maximum number of Tasks that start within a sliding window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
     /// Runs a persistent server that Tasks attach to.
@@ -129,7 +129,7 @@ impl AgentSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credential {
-    /// Name for people; unique in the Agent.
+    /// Name of the credential, unique in the Agent.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The Secret, in the Agent's namespace.
@@ -142,7 +142,8 @@ pub struct Credential {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub mount_path: Option<String>,
-    /// Permission bits of the files, 0 to 0777. Default 0600, readable by the agent's user.
+    /// Permission bits of the files, 0 to 0777. Default 0600, or 0444 in a Pod without `fsGroup`: readable by the agent's
+    /// user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub file_mode: Option<i32>,
@@ -161,40 +162,40 @@ pub struct SecretRef {
     pub key: Option<String>,
 }
 
-/// More of a Task's Pod, passed on as it is.
+/// Further settings of the Pods of Tasks and of the server, passed on unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentPodSpec {
-    /// More labels. `app` and `kubeopencode.io/*` are ignored, with a condition.
+    /// Further labels. `app` and `kubeopencode.io/*` are ignored, with the condition reason `LabelsIgnored`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
     /// Where the Pod may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
-    /// RuntimeClass, as in `gvisor`.
+    /// Name of the RuntimeClass, for example `gvisor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub runtime_class_name: Option<String>,
     /// Resources of the agent's container, and of the server's.
     #[serde(default, deserialize_with = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Security context of all containers, in place of the default.
+    /// Security context of every container; replaces the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
-    /// Security context of the Pod, in place of the default.
+    /// Security context of the Pod; replaces the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security_context: Option<PodSecurityContext>,
     /// Secrets for pulling images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// More environment of the agent's container.
+    /// Further environment variables of the agent's container; they win over those that KubeOpenCode sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// More volumes.
+    /// Further volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
-    /// More mounts of the agent's container.
+    /// Further volume mounts of the agent's container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
 }
@@ -215,7 +216,7 @@ pub struct Scheduling {
     pub affinity: Option<Affinity>,
 }
 
-/// Most Task starts within a sliding window.
+/// Maximum number of Task starts within a sliding window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
@@ -259,11 +260,11 @@ pub struct PasswordRef {
     pub key: String,
 }
 
-/// What the operator keeps about an Agent: who holds its slots, and its server.
+/// Status of an Agent: the Tasks that hold its slots, and its server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
-    /// Tasks that hold a slot, one entry a Task UID. Written before the Pod is made.
+    /// Tasks that hold a slot, one entry per Task UID. Written before the Pod is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub admitted: Vec<TaskStart>,
@@ -280,7 +281,7 @@ pub struct AgentStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// One Task that was let start.
+/// A Task that was admitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStart {
@@ -294,7 +295,7 @@ pub struct TaskStart {
     /// Name of the Task.
     #[schemars(length(max = 253))]
     pub task_name: String,
-    /// When it was let start.
+    /// When it was admitted.
     pub start_time: Time,
 }
 
@@ -311,7 +312,7 @@ pub struct ServerStatus {
     /// Address of the server inside the cluster.
     #[schemars(length(max = 512))]
     pub url: String,
-    /// Replicas that are ready.
+    /// Number of ready replicas.
     #[serde(default)]
     pub ready_replicas: i32,
 }

@@ -13,7 +13,7 @@ macro_rules! string_enum {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$vmeta])* $variant),+ }
         impl $name {
-            /// Every value, in the order of the contract.
+            /// Every value, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
             /// The word as it stands in the API.
             pub const fn as_str(self) -> &'static str {

@@ -21,24 +21,24 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KubeOpenCodeConfigSpec {
-    /// Image of the init containers. Read in the namespace where the Pod runs.
+    /// Image of the init containers. Taken from the namespace where the Pod runs, then from the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_image: Option<SystemImage>,
-    /// When finished Tasks are deleted. Default: never.
+    /// Retention of finished Tasks. Default: they are never deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
     /// Seconds that a Task waits for an Agent, ConfigMap, ServiceAccount or plugin that is missing, 0 to 3600. Default 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub dependency_grace_seconds: Option<i32>,
-    /// Seconds after which a Pod that has not started fails the Task; 0 = never. Default 3600.
+    /// Seconds from the launch after which a Task fails whose agent has not started; 0 = never. Default 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub start_timeout_seconds: Option<i32>,
     /// What stopping a Task does with its Pod. Default `DeletePod`; `KeepPod` ends it and keeps its logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_policy: Option<StopPolicy>,
-    /// Keep the agent's last words in `status.result.summary`. Default true.
+    /// Keep the agent's last message in `status.result.summary`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_summary: Option<bool>,
     /// Whether the contexts of Tasks may name Secrets. Default `Allow`.
@@ -82,15 +82,15 @@ impl PullPolicy {
     }
 }
 
-/// When finished Tasks are deleted. Both may be set: first the time, then the number.
+/// Retention of finished Tasks. With both rules the time is applied first, then the number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cleanup {
-    /// Seconds after `status.completionTime`.
+    /// Seconds after `status.completionTime` until a finished Task is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Most finished Tasks that a namespace keeps; the oldest go first.
+    /// Maximum number of finished Tasks that are kept in a namespace; the first to finish are deleted first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_retained_tasks: Option<i32>,
@@ -100,20 +100,20 @@ pub struct Cleanup {
 /// keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StopPolicy {
-    /// Delete it gracefully; its logs are lost.
+    /// Delete the Pod gracefully, and its logs with it.
     #[default]
     DeletePod,
-    /// End it and keep it with its logs.
+    /// End the containers and keep the Pod with its logs.
     KeepPod,
 }
 
 /// Whether the contexts of Tasks may name Secrets. Default `Allow`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaskSecretRefs {
-    /// They may, in the Task's own namespace.
+    /// Secrets of the Task's own namespace.
     #[default]
     Allow,
-    /// They may not.
+    /// None.
     Deny,
 }
 

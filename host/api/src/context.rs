@@ -25,14 +25,14 @@ pub struct ContextItem {
     #[serde(rename = "type")]
     #[schemars(regex(pattern = crate::plugin::PLUGIN_NAME), length(max = 63))]
     pub type_: String,
-    /// Identifier for logs and for the `name` attribute of the context's tag.
+    /// Name in messages and in the `name` attribute of the context's tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
-    /// What this context is for; for people.
+    /// Description for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The Task goes on without this context if it cannot be resolved.
+    /// The Task runs without this context if it cannot be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
     /// Where to put the content; a relative path lies under `workspaceDir`. Empty: the content goes to
@@ -40,7 +40,8 @@ pub struct ContextItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub mount_path: Option<String>,
-    /// Permission bits of the files, 0 to 0777 (YAML: `0755` is octal). Default 0644.
+    /// Permission bits of the files, 0 to 0777 (YAML: `0755` is octal). Default: writable for every user in the workspace
+    /// (0666), 0644 elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub file_mode: Option<i32>,
@@ -106,7 +107,7 @@ pub struct GitContext {
     /// Fetch submodules too. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submodules: Option<bool>,
-    /// Secret with `username` and `password`, or `ssh-privatekey` and `ssh-known-hosts`.
+    /// Secret in the Pod's namespace with `username` and `password`, or `ssh-privatekey` and `ssh-known-hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
 }
@@ -127,13 +128,13 @@ pub struct UrlContext {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 8192}, "maxProperties" = 64))]
     pub headers: BTreeMap<String, String>,
-    /// Secret with `token` (sent as Bearer), or `username` and `password`.
+    /// Secret in the Pod's namespace with `token` (sent as Bearer), or `username` and `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
     /// Accept any TLS certificate. Default false.
     #[serde(default, rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
     pub insecure_skip_tls_verify: Option<bool>,
-    /// Seconds until a try is given up. Default 30.
+    /// Timeout of one attempt in seconds. Default 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout: Option<i32>,
@@ -150,7 +151,7 @@ pub struct UrlContext {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileContext {
-    /// Name of the file, for people.
+    /// Name of the file, in messages.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Where the content comes from.

@@ -1,4 +1,4 @@
-//! The names that users, dashboards and other tools rely on. Add, never rename.
+//! The names that users, dashboards and other tools rely on; docs/contract.md has them all. Add, never rename.
 //!
 //! What the two API groups name differently stands in [`group`](crate::group); the constants here that repeat a part of
 //! it are those of [`Group::KubeOpenCode`].

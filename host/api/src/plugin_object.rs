@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::plugin::{Capability, Kind, LimitClass};
 
 /// A context type or a command builder to load: where its bytes come from, and what it may do beyond text, files and
-/// ConfigMaps.
+/// ConfigMaps. Nothing acts on it yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubeopencode.io",
@@ -188,7 +188,7 @@ pub struct PluginLimits {
     pub class: Option<LimitClass>,
 }
 
-/// What the operator knows of a plugin.
+/// Status of a plugin. Nothing writes it yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginStatus {

@@ -41,7 +41,7 @@ pub struct TaskSpec {
     /// The prompt; it becomes `task.md` in the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Context for the agent, after the Agent's own.
+    /// Context for the agent, after the Agent's own; at most 64 items with those of the Agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub contexts: Vec<ContextItem>,
@@ -49,7 +49,8 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::agent_ref")]
     pub agent_ref: Option<Value>,
-    /// Longest run from `status.startTime`, as in `90s` or `2h30m`; at least 1s. After it the Task is Failed.
+    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Then the Task fails and its
+    /// Pod is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"),
@@ -103,21 +104,21 @@ impl Task {
     }
 }
 
-/// What people read first: where the Task is.
+/// Phase of a Task.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Phase {
-    /// Not launched yet; a condition may say what it waits for.
+    /// Not launched yet; a condition says what it waits for.
     #[default]
     Pending,
-    /// Waits for its turn.
+    /// Waits in the queue.
     Queued,
     /// Its Pod has been launched.
     Running,
-    /// The agent ended well, or the user stopped it.
+    /// The agent succeeded, or the user stopped the Task.
     Completed,
-    /// It ended otherwise; the conditions say why.
+    /// Anything else; the conditions say why.
     Failed,
 }
 
@@ -139,7 +140,7 @@ impl Phase {
     }
 }
 
-/// What the operator knows of a Task. Conditions are the truth; `phase` is derived from them and never goes back.
+/// Status of a Task. Conditions are the truth; `phase` is derived from them and never goes back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStatus {
@@ -178,21 +179,21 @@ pub struct TaskStatus {
     /// When the Task ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// From start to end, as in `1m30s`.
+    /// Time from start to completion, for example `1m30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub duration: Option<String>,
-    /// Place in the Agent's queue, 1 = next.
+    /// Position in the Agent's queue, 1 = next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<i64>,
-    /// The plugins that made the Pod, by the digest of their bytes.
+    /// The plugins that the Pod was made with, by the digest of their bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub plugins: Vec<UsedPlugin>,
-    /// What the agent said at its end.
+    /// What the agent reported at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<TaskResult>,
-    /// What the agent's model calls took.
+    /// Tokens and costs, as the agent reported them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Accepted, Contexts, Queued, Ready, Started, Succeeded, Stopped.
@@ -220,7 +221,7 @@ pub struct AgentReference {
     pub namespace: String,
 }
 
-/// A plugin that a Task was made with.
+/// A plugin that a Task's Pod was made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsedPlugin {
     /// The context type, or the name of the command builder.
@@ -232,10 +233,10 @@ pub struct UsedPlugin {
     pub digest: String,
 }
 
-/// What the agent said at its end.
+/// What the agent reported at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskResult {
-    /// The agent's last words, at most 1 KiB.
+    /// The agent's last message, at most 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub summary: Option<String>,

@@ -19,11 +19,11 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the operator
     Controller(Controller),
-    /// Print what the operator would make of the Tasks and servers in files, without a cluster
+    /// Print the objects that the operator would create for the Tasks and servers in files, without a cluster
     Render(Render),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
-    /// Take the operator's finalizers off all Tasks, as before it is uninstalled
+    /// Remove the operator's finalizer from all Tasks, as before the operator is uninstalled
     ReleaseFinalizers,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Controller {
     /// Namespace of the operator
     #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
-    /// Name of this operator among several
+    /// Identity of this operator in the lease
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
 }

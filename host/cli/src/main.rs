@@ -1,4 +1,4 @@
-//! The one binary `kubeopencode`, and which crate each subcommand starts.
+//! The one binary `kubeopencode`, and which crate each subcommand calls.
 //!
 //! What runs in a Pod or as a worker is dispatched first, before any runtime, thread or logger: those programs want
 //! a process with one thread and untouched signals, and they start in every Task.

@@ -1,4 +1,4 @@
-//! `kubeopencode render`: the objects that the operator would make of the Tasks and servers in files, without a cluster.
+//! `kubeopencode render`: the objects that the operator would create for the Tasks and servers in files, without a cluster.
 //!
 //! The way is the operator's own: the real plugins (with the ConfigMaps of the files) and the plan. Only what is read and
 //! where it goes differ. All or nothing: while one Task is refused, nothing is printed.

@@ -1,4 +1,4 @@
-//! How much a plugin may use, in its two classes. The numbers are the product's contract.
+//! How much a plugin may use, in its two classes. Users rely on the numbers: docs/contract.md, section 7, names them.
 //!
 //! May touch: numbers. Must not touch: what they limit.
 

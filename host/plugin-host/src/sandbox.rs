@@ -10,7 +10,7 @@ use crate::bindings::log;
 use crate::error::{CallError, quote};
 use crate::limits::{HOSTCALL_FUEL, LOG_BYTES, LOG_CALLS, LOG_LINES, Limits, OUTPUT, STACK, TICK};
 
-/// A plugin has as much randomness as the contract promises determinism: hash tables take this as their seed.
+/// A plugin has no randomness, so that its answers are the same everywhere: hash tables take this as their seed.
 const SEED: (u64, u64) = (0x6b75_6265_6f70_656e, 0x636f_6465_2d72_7573);
 
 /// One call.

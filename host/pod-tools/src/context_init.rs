@@ -20,7 +20,7 @@ use mapping::{Content, Operation, Place, Settings};
 
 const TOOL: &str = "context-init";
 
-/// Runs `context-init` with the environment of docs/contract.md section 4.
+/// Runs `context-init` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {
     exit::of(TOOL, Ok(false), || run(&Settings::of(&Environment::of_process())?))
 }

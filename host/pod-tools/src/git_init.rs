@@ -21,7 +21,7 @@ use crate::environment::Environment;
 use crate::exit;
 use settings::Settings;
 
-/// Runs `git-init` with the environment of docs/contract.md section 4.
+/// Runs `git-init` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     exit::of("git-init", environment.flag("GIT_OPTIONAL"), || run(&environment))

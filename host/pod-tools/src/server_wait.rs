@@ -16,8 +16,8 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 600;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `server-wait` with the environment of docs/contract.md section 4; a server with a password gets the one in
-/// OPENCODE_SERVER_PASSWORD.
+/// Runs `server-wait` with the environment of docs/contract.md, section 4; a server with a password gets the one
+/// in OPENCODE_SERVER_PASSWORD.
 pub fn main() -> ExitCode {
     exit::of("server-wait", Ok(false), || run(&Environment::of_process()))
 }

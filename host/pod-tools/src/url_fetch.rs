@@ -23,7 +23,7 @@ use settings::Settings;
 const FILE_MODE: u32 = 0o666;
 const PROGRAM_MODE: u32 = 0o777;
 
-/// Runs `url-fetch` with the environment of docs/contract.md section 4.
+/// Runs `url-fetch` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     exit::of("url-fetch", environment.flag("URL_OPTIONAL"), || run(&environment))

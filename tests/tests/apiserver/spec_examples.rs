@@ -1,5 +1,5 @@
-//! The examples of the two documents that describe the system (tests/fixtures/spec, verbatim): the API server takes
-//! each as it is written, and no field is lost, neither there nor in our types.
+//! The examples of the two documents in docs/spec (tests/fixtures/spec has them verbatim): the API server takes each
+//! as it is written, and no field is lost, neither there nor in our types.
 
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;

@@ -7,7 +7,7 @@ use crate::support::{log, on_the_whole_cluster, shell_agent, task};
 const SECRET: &str =
     "{apiVersion: v1, kind: Secret, metadata: {name: keys}, stringData: {TOKEN: t0ken, id: the-key}}";
 
-/// Every form of the contract: all keys as variables, all keys as files, one as variable, as file, and as both.
+/// Every form of docs/contract.md, section 4: all keys as variables, all keys as files, one as variable, as file, and as both.
 const CREDENTIALS: &str = "credentials:
 - {name: all, secretRef: {name: keys}}
 - {name: folder, secretRef: {name: keys}, mountPath: /folder}

@@ -21,7 +21,7 @@ const DEPLOYMENT: &str = "kubeopencode";
 const LEASE: &str = "kubeopencode.io";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What contract and docs/operations.md promise, of what this scene brings about.
+/// What docs/contract.md and docs/operations.md promise, of what this scene brings about.
 const METRICS: [&str; 10] = [
     "kubeopencode_tasks{",
     "kubeopencode_task_duration_seconds_bucket",

@@ -1,4 +1,4 @@
-local health = { status = "Progressing", message = "The operator has not looked at it yet" }
+local health = { status = "Progressing", message = "The operator has not reconciled it yet" }
 if obj.status == nil or obj.status.conditions == nil then
   return health
 end

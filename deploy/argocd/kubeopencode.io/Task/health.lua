@@ -1,4 +1,4 @@
-local health = { status = "Progressing", message = "The operator has not looked at it yet" }
+local health = { status = "Progressing", message = "The operator has not reconciled it yet" }
 local status = obj.status
 if status == nil or status.phase == nil then
   return health

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 
-/// Many Tasks of one kind, each with contexts of its own. It runs itself once.
+/// Many Tasks of one kind, each with contexts of its own. It runs once. Nothing acts on it yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubetask.io",
@@ -41,19 +41,19 @@ pub struct BatchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub workspace_config_ref: Option<String>,
-    /// Most Tasks that run at once, at least 1. Default: all.
+    /// Maximum number of Tasks that run at the same time, at least 1. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub parallelism: Option<i32>,
 }
 
-/// Where a Batch is.
+/// Phase of a Batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BatchPhase {
-    /// None of its Tasks is made yet.
+    /// None of its Tasks is created yet.
     #[default]
     Pending,
-    /// Its Tasks wait for their turn.
+    /// Its Tasks wait in the queue.
     Queued,
     /// Its Tasks run.
     Running,
@@ -61,37 +61,37 @@ pub enum BatchPhase {
     Paused,
     /// All its Tasks are Completed.
     Completed,
-    /// All its Tasks are over and some Failed.
+    /// All its Tasks are finished and some Failed.
     Failed,
 }
 
-/// What the operator knows of a Batch.
+/// Status of a Batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchStatus {
     /// Pending, Queued, Running, Paused, Completed or Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<BatchPhase>,
-    /// When its first Tasks were made.
+    /// When its first Tasks were created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When its last Task was over.
+    /// When its last Task finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// Its Tasks by where they are.
+    /// Number of its Tasks by phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// Why it is where it is.
+    /// Conditions of the Batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,
 }
 
-/// How many of a Batch's Tasks are where.
+/// Number of a Batch's Tasks by phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// All of them, made or not.
+    /// All of them, created or not.
     #[serde(default)]
     pub total: i32,
     /// Not launched yet.

@@ -24,7 +24,7 @@ pub struct Context {
     /// Payload of a File context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<File>,
-    /// Identifier of a plugin's item, for logs.
+    /// Name of a plugin's item, in messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
@@ -36,7 +36,7 @@ pub struct Context {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub file_mode: Option<i32>,
-    /// The Task goes on without a plugin's item if it cannot be resolved.
+    /// The Task runs without a plugin's item if it cannot be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
     /// Payload of a plugin's type, as the plugin's schema says.
@@ -49,7 +49,7 @@ pub struct Context {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct File {
-    /// Name of the file, for people.
+    /// Name of the file, in messages.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Where the content comes from.

@@ -1,4 +1,4 @@
-//! Task of `kubetask.io`: one run of an agent that is told what to do by its contexts alone.
+//! Task of `kubetask.io`: one run of an agent, whose contexts alone say what to do.
 
 #![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use crate::task::TaskStatus;
 
-/// One run of an agent, by what its contexts say. It runs at most once.
+/// One run of an agent whose contexts say what to do. It runs at most once. Nothing acts on it yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubetask.io",

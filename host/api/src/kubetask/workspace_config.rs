@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use crate::agent::{Credential, Scheduling};
 
-/// How the Tasks of a namespace are executed, and the context that they share.
+/// How the Tasks of a namespace are executed, and the context that they share. Nothing acts on it yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubetask.io",
@@ -44,7 +44,7 @@ pub struct WorkspaceConfigSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub credentials: Vec<Credential>,
-    /// More labels of the Pods. `app`, `kubetask.io/*` and `kubeopencode.io/*` are ignored, with a condition.
+    /// Further labels of the Pods. `app`, `kubetask.io/*` and `kubeopencode.io/*` are ignored, with a condition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
     pub pod_labels: BTreeMap<String, String>,

@@ -22,7 +22,7 @@ use super::input::Document;
 use super::schema::{self, Schema};
 use crate::error::CliError;
 
-/// The group of the second document's kinds: ours too, so that one that is not known is no stranger's.
+/// The group of Batch and WorkspaceConfig: an unknown kind of it is an error, and not ignored as a foreign one.
 const OTHER_GROUP: &str = Group::KubeTask.names().group;
 
 /// What the files hold.

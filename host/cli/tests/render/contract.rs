@@ -1,4 +1,4 @@
-//! Given these YAML files, these objects are made: a fixture for every row of the contract.
+//! Given these YAML files, these objects are made: a fixture for every row of docs/contract.md.
 //!
 //! | contract, section and row | fixture |
 //! |---|---|

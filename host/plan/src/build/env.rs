@@ -1,4 +1,5 @@
-//! Environment variables: the agent's in the order of the contract, and all of them as Kubernetes wants them.
+//! Environment variables: the agent's in the order of docs/contract.md, section 4, and all of them as Kubernetes
+//! wants them.
 //!
 //! May touch: checked input. Must not touch: which names a plugin may use, which `validate` decides.
 

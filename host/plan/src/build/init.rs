@@ -1,4 +1,4 @@
-//! The init containers, in the order of the contract.
+//! The init containers, in the order of docs/contract.md, section 4.
 //!
 //! May touch: the layout. Must not touch: what the programs in them do.
 

@@ -18,7 +18,7 @@ use crate::evaluated::SecretTarget;
 /// Name of a single file in the volume of a download.
 pub(super) const URL_FILE: &str = "content";
 
-/// The volumes, in the order of the contract.
+/// The volumes, in the order of docs/contract.md, section 4.
 pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volume> {
     let mut volumes = vec![empty(TOOLS)];
     if layout.shared.uses_volume(WORKSPACE) {

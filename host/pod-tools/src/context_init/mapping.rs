@@ -22,7 +22,7 @@ const PROGRAM_MODE: u32 = 0o755;
 /// The program that the agent's container runs as, beside the agent's own in the tools directory.
 const PROGRAM: &str = "kubeopencode";
 
-/// What docs/contract.md section 4 gives to `context-init`.
+/// What docs/contract.md, section 4, gives to `context-init`.
 pub(super) struct Settings {
     pub(super) workspace_dir: PathBuf,
     config_map_path: Option<PathBuf>,

@@ -17,7 +17,7 @@ use crate::Error;
 use crate::rooted_dir::RootedDir;
 use entry::{Entry, Kind};
 
-/// docs/contract.md section 7.
+/// docs/contract.md, section 7.
 const MAX_ENTRIES: usize = 10_000;
 const MAX_BYTES: u64 = 1 << 30;
 

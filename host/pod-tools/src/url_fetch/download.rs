@@ -19,7 +19,7 @@ use crate::error::io_reason;
 use crate::redact::shown;
 use crate::web;
 
-/// docs/contract.md section 7.
+/// docs/contract.md, section 7.
 const MAX_BYTES: u64 = 100 << 20;
 const TRIES: u32 = 3;
 const MAX_REDIRECTS: u32 = 10;

@@ -85,7 +85,7 @@ pub(super) fn files<'a>(
         };
         let bytes = |file: &'a TargetFile| Content::Bytes(Cow::Borrowed(file.content.as_slice()));
         files.extend(context.files.iter().map(|own| file(&own.path, bytes(own), own.mode)));
-        // kubelet would make a directory of a mounted file that is not there; the contract wants an empty file
+        // kubelet would make a directory of a mounted file that is not there; docs/contract.md wants an empty file
         for secret in context.secret_files.iter().filter(|file| file.secret.optional) {
             let parts = vec![secrets.part(&secret.secret, false)];
             let content = Content::Joined(PartGroup { parts, ..PartGroup::default() });
