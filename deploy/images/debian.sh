@@ -7,7 +7,6 @@ debian_suite=bookworm
 fetch_debian() {
   local log=$1
   shift
-  need mmdebstrap:mmdebstrap readelf:binutils
   mmdebstrap "$@" "$debian_suite" - 2>"$log" ||
     die_with_log "$log" "mmdebstrap could not fetch Debian $debian_suite" "see whether this machine reaches Debian's packages"
 }
