@@ -160,9 +160,8 @@ config_agent_opencode() { printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s
 
 download_opencode() {
   local folder log=$cache/logs/opencode.log
-  say "agent-opencode: fetching $opencode_package $opencode_version from npm (60 MB, once per machine)"
   folder=$(mktemp -d "$images/npm.XXXXXX")
-  (cd "$folder" && npm pack "$opencode_package@$opencode_version") >"$log" 2>&1 ||
+  watched "$log" "fetching $opencode_package $opencode_version from npm, once per machine" npm_pack "$folder" ||
     die_with_log "$log" "npm could not fetch $opencode_package@$opencode_version" "see whether npm reaches its registry"
   echo "$opencode_sha512  $(echo "$folder"/*.tgz)" | sha512sum --check --quiet >"$log" 2>&1 ||
     die_with_log "$log" "$opencode_package $opencode_version is not what it was when it was pinned" "do not use it; see who changed it"
@@ -170,6 +169,8 @@ download_opencode() {
   mv "$folder"/*.tgz "$1"
   rm -rf "$folder"
 }
+
+npm_pack() { (cd "$1" && npm pack "$opencode_package@$opencode_version"); }
 
 # --- agent-devbox -----------------------------------------------------------------------------------------------
 

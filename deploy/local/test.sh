@@ -74,13 +74,12 @@ lint_crate_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
   (cd plugins && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet)
 }
+# what is sourced is looked at through those that source it
 lint_shell() {
   local scripts
-  # those without a name that ends in .sh say themselves what they are
-  mapfile -t scripts < <({ git ls-files '*.sh' && git grep -lE '^#!.*sh$' -- .ci; } | sort -u)
-  shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
+  mapfile -t scripts < <(git grep --untracked -lE '^#!.*[/ ](ba)?sh$' -- '*.sh' .ci)
+  shellcheck --check-sourced "${scripts[@]}"
 }
-# run as Go's own linker put it into the cache: it looks at .github/workflows
 lint_workflows() { "$("$here/programs.sh" actionlint)"; }
 lint_spelling() { "$("$here/programs.sh" typos)"; }
 
@@ -90,7 +89,12 @@ test_host() {
   local tests
   mapfile -t tests < <(cargo metadata --locked --no-deps --format-version 1 |
     jq -r '.packages[] | select(.name != "kubeopencode-tests").targets[] | select(.kind == ["test"]) | "--test", .name')
-  cargo test --workspace --locked --lib --bins "${tests[@]}"
+  nextest --lib --bins "${tests[@]}"
+}
+nextest() {
+  local program
+  program=$("$here/programs.sh" cargo-nextest)
+  "$program" nextest run --workspace --locked "$@"
 }
 
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
@@ -103,7 +107,9 @@ test_guests() { (cd plugins && cargo test --workspace --locked); }
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
 
 test_api() {
-  "$here/with-control-plane.sh" tests cargo test --workspace --locked --test apiserver
+  local program
+  program=$("$here/programs.sh" cargo-nextest)
+  "$here/with-control-plane.sh" tests "$program" nextest run --workspace --locked --test apiserver
 }
 
 lint_chart() {
