@@ -62,12 +62,11 @@ preflight() {
 
 # watched LOG WHAT COMMAND...: its output goes into the log, and meanwhile a line moves: the time, and the log's last line
 # (on a terminal; elsewhere such a line comes every 30 s)
-ticker=""
+running=""
 stop_ticker() {
-  [ -n "$ticker" ] || return 0
-  kill "$ticker" 2>/dev/null || true
-  wait "$ticker" 2>/dev/null || true
-  ticker=""
+  [ -n "$running" ] || return 0
+  rm -f "$running"
+  running=""
   [ ! -t 2 ] || printf '\r\e[K' >&2
 }
 at_exit stop_ticker
@@ -75,26 +74,26 @@ watched() {
   local log=$1 what=$2 code=0 started=$SECONDS
   shift 2
   : >"$log"
-  tick "$log" "$what" &
-  ticker=$!
+  running=$(mktemp)
+  tick "$log" "$what" "$running" &
   "$@" >"$log" 2>&1 </dev/null || code=$?
   stop_ticker
   [ "$code" -ne 0 ] || say "$what: done in $(elapsed $((SECONDS - started)))"
   return "$code"
 }
 tick() {
-  local log=$1 what=$2 started=$SECONDS seconds=0 last
+  local log=$1 what=$2 running=$3 started=$SECONDS seconds=0 last
   trap - EXIT
-  # it never outlives the script, not even one that was killed
+  # it ends with the file, and never outlives the script, not even one that was killed
   while sleep 1 && kill -0 "$$" 2>/dev/null; do
     seconds=$((seconds + 1))
-    [ -t 2 ] || [ $((seconds % 30)) -eq 0 ] || continue
     # what moves on a terminal ends its lines with a carriage return
     last=$(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | tr -cd '[:print:]') || true
+    [ -e "$running" ] || return 0
     if [ -t 2 ]; then
       last="$me: $what: $(elapsed $((SECONDS - started))) | $last"
       printf '\r\e[K%s' "${last:0:$(($(columns) - 1))}" >&2
-    else
+    elif [ $((seconds % 30)) -eq 0 ]; then
       say "$what: $(elapsed $((SECONDS - started))) so far: ${last:0:120}"
     fi
   done
