@@ -18,7 +18,8 @@ export RUSTUP_AUTO_INSTALL=0
 
 main() {
   [ $# -gt 0 ] || die "usage: preflight.sh STEP..."
-  steps=" any "
+  steps=" "
+  want any
   local step
   for step; do want "$step"; done
   check_packages
@@ -50,7 +51,7 @@ want() {
     unit) more="build clients go" ;;
     api | bench) more="build control-plane clients go" ;;
     licences | images | formats) more="build" ;;
-    build | go | try | clients | control-plane | push | bare | root) ;;
+    any | build | go | try | clients | control-plane | push | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac
   steps+="$1 "

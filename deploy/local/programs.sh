@@ -28,11 +28,10 @@ build() {
   version=${source##*@}
   folder=$programs/$name-$version
   if [ ! -x "$folder/bin/$name" ]; then
-    preflight "${source%%:*}"
     rm -rf "$folder.partial"
     case $source in
-      crate:*) watched "$log" "compiling $name $version, once per machine" from_crate "${source#crate:}" "$folder.partial" ;;
-      go:*) watched "$log" "compiling $name $version, once per machine" from_go "${source#go:}" "$folder.partial" ;;
+      crate:*) preflight build && watched "$log" "compiling $name $version, once per machine" from_crate "${source#crate:}" "$folder.partial" ;;
+      go:*) preflight go && watched "$log" "compiling $name $version, once per machine" from_go "${source#go:}" "$folder.partial" ;;
     esac || die_with_log "$log" "$name $version could not be compiled" "see $log"
     mv "$folder.partial" "$folder"
   fi

@@ -163,6 +163,19 @@ func fetchGo(t *testing.T) string {
 	return fmt.Sprintf("curl -sSfL https://go.dev/dl/go%s.linux-amd64.tar.gz | tar -C /usr/local -xz && export PATH=/usr/local/go/bin:$PATH", goVersion(t))
 }
 
+// A step that preflight.sh does not know would end a script of its own.
+func TestAllStepsAreKnown(t *testing.T) {
+	steps, err := Preflights()
+	must(t, err)
+	for _, requirement := range list(t) {
+		steps = append(steps, requirement.Steps...)
+	}
+	slices.Sort(steps)
+	if said, _ := here(t).preflight(slices.Compact(steps)...); strings.Contains(said, "there is no step") {
+		t.Error(said)
+	}
+}
+
 func TestNothingIsSaidWhereAllIsThere(t *testing.T) {
 	here(t).expect("unit", 0, "")
 }

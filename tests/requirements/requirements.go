@@ -79,54 +79,83 @@ func files(patterns ...string) ([]string, error) {
 	return found, nil
 }
 
-// InShell gives what the shell scripts and the Makefile call, save those that run inside our images.
-func InShell() ([]Call, error) {
+// shell gives every command of the shell scripts and the Makefile, save of those that run inside our images, and the names
+// of the functions that they define.
+func shell() (commands []command, functions map[string]bool, err error) {
 	names, err := files("*.sh", ".ci", "Makefile")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var trees []*syntax.File
-	functions := map[string]bool{}
+	functions = map[string]bool{}
 	for _, name := range names {
 		if insideImage.MatchString(name) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(Repository(), name))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if name == "Makefile" {
 			text = recipes(text)
-		} else if !bytes.HasPrefix(text, []byte("#!")) && !strings.HasSuffix(name, ".sh") {
-			continue
 		}
 		tree, err := syntax.NewParser().Parse(bytes.NewReader(text), name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		trees = append(trees, tree)
 		syntax.Walk(tree, func(node syntax.Node) bool {
-			if function, ok := node.(*syntax.FuncDecl); ok {
-				functions[function.Name.Value] = true
+			switch node := node.(type) {
+			case *syntax.FuncDecl:
+				functions[node.Name.Value] = true
+			case *syntax.CallExpr:
+				commands = append(commands, command{node.Args, fmt.Sprintf("%s:%d", name, node.Pos().Line())})
 			}
 			return true
 		})
 	}
+	return commands, functions, nil
+}
+
+type command struct {
+	words []*syntax.Word
+	where string
+}
+
+// InShell gives what the scripts call.
+func InShell() ([]Call, error) {
+	commands, functions, err := shell()
+	if err != nil {
+		return nil, err
+	}
 	var calls []Call
-	for _, tree := range trees {
-		syntax.Walk(tree, func(node syntax.Node) bool {
-			call, ok := node.(*syntax.CallExpr)
-			if !ok {
-				return true
-			}
-			for _, program := range called(call.Args, functions) {
-				calls = append(calls, Call{program, fmt.Sprintf("%s:%d", tree.Name, call.Pos().Line())})
-			}
-			return true
-		})
+	for _, command := range commands {
+		for _, program := range called(command.words, functions) {
+			calls = append(calls, Call{program, command.where})
+		}
 	}
 	return calls, nil
 }
+
+// Preflights gives the steps that the scripts look ahead for, by the words of the script.
+func Preflights() ([]string, error) {
+	commands, _, err := shell()
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	for _, command := range commands {
+		if len(command.words) == 0 || !preflight.MatchString(command.words[0].Lit()) {
+			continue
+		}
+		for _, word := range command.words[1:] {
+			if step := word.Lit(); step != "" {
+				steps = append(steps, step)
+			}
+		}
+	}
+	return steps, nil
+}
+
+var preflight = regexp.MustCompile(`(^|/)preflight(\.sh)?$`)
 
 // InRust gives what the crates and their tests start by a name that stands there.
 func InRust() ([]Call, error) {
@@ -140,7 +169,7 @@ func InRust() ([]Call, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, found := range command.FindAllSubmatchIndex(text, -1) {
+		for _, found := range rustCommand.FindAllSubmatchIndex(text, -1) {
 			line := 1 + bytes.Count(text[:found[0]], []byte("\n"))
 			calls = append(calls, Call{string(text[found[2]:found[3]]), fmt.Sprintf("%s:%d", name, line)})
 		}
@@ -148,7 +177,7 @@ func InRust() ([]Call, error) {
 	return calls, nil
 }
 
-var command = regexp.MustCompile(`Command::new\(\s*"([^"]+)"`)
+var rustCommand = regexp.MustCompile(`Command::new\(\s*"([^"]+)"`)
 
 var insideImage = regexp.MustCompile(`^deploy/images/.+/`)
 
