@@ -1,9 +1,9 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench images crds manifests install.yaml
+.PHONY: help demo demo-down test lint fmt unit api e2e bench images crds manifests install.yaml
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a Task with the real agent on a real cluster, brought up here unless KUBECONFIG or DEMO_CONTEXT names one
 	@deploy/local/demo.sh up
@@ -11,16 +11,36 @@ demo: ## a Task with the real agent on a real cluster, brought up here unless KU
 demo-down: ## remove all that the demo made
 	@deploy/local/demo.sh down
 
-test: ## format, lints, licences, unit tests, tests on a real API server, e2e on a real cluster
+test: ## lint, licences, unit, api and e2e
 	@deploy/local/test.sh
 
+lint: ## format, lints of Rust, Go, shell, workflows, chart and documents, spelling
+	@deploy/local/test.sh lint
+
+fmt: ## format Rust and Go
+	@deploy/local/preflight.sh formats go
+	@cargo fmt --all
+	@cargo fmt --all --manifest-path plugins/Cargo.toml
+	@gofmt -w tests
+
+unit: ## tests without a cluster, of the crates, the plugins, and what other programs read
+	@deploy/local/test.sh unit
+
+api: ## tests on a real API server, without root
+	@deploy/local/test.sh api
+
+e2e: ## tests on a whole cluster with the images and the chart, and the documents' commands
+	@deploy/local/test.sh e2e
+
 bench: ## latency, throughput, writes and memory on a real API server
+	@deploy/local/preflight.sh bench
 	@deploy/local/with-control-plane.sh bench cargo bench --locked --profile dev --workspace --bench launch
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh
 
 crds: ## write the chart's CustomResourceDefinitions and docs/reference.md anew, after a change of host/api
+	@deploy/local/preflight.sh build
 	@mkdir -p deploy/chart/files/crds docs
 	@cargo run --quiet --bin kubeopencode -- crds > deploy/chart/files/crds/definitions.partial
 	@mv deploy/chart/files/crds/definitions.partial deploy/chart/files/crds/definitions.yaml

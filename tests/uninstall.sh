@@ -3,7 +3,9 @@
 # manifest in one file, which is installed here for it. For the local cluster, with the images loaded; the cluster has no
 # operator afterwards.
 here=$(cd "$(dirname "$0")/../deploy/local" && pwd)
+# shellcheck source=../deploy/local/lib.sh
 . "$here/lib.sh"
+# shellcheck source=../deploy/local/install.sh
 . "$here/install.sh"
 me=uninstall
 

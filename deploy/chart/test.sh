@@ -14,7 +14,7 @@ chart=$here
 
 main() {
   local case failed=0 count=0
-  need jq:jq
+  preflight clients
   tools=$("$repo/deploy/local/tools.sh" clients)
   work=$(mktemp -d)
   at_exit rm -rf "$work"

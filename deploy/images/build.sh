@@ -24,14 +24,11 @@ user=65532
 opencode_version=1.18.33
 opencode_package=opencode-linux-x64
 opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68d3b6662d341701b2b239c83a38170ed948f056da8c8c20630d46a88a4238805b
-[ "$(uname -m)" = x86_64 ] || die "the images are for x86_64, this machine is $(uname -m)" "build on x86_64"
 
 main() {
   local name
-  for name in "${@:-system agent-opencode agent-devbox agent-attach model-stub sources}"; do
-    # shellcheck disable=SC2086 # the default is several names
-    for name in $name; do build "$name"; done
-  done
+  [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources
+  for name; do build "$name"; done
 }
 
 # build NAME: `key_NAME` prints what the image is made from, `root_NAME FOLDER` fills its file system,
@@ -48,7 +45,7 @@ build() {
     at_exit rm -rf "$work"
     mkdir "$work/root"
     "root_$function" "$work/root"
-    pack "$name" "$digest" "$work" "$(config_$function)"
+    pack "$name" "$digest" "$work" "$("config_$function")"
     rm -rf "$work"
     say "$name: $(du -h "$archive" | cut -f1) in $((SECONDS - started)) s"
     forget_old "$name"
@@ -59,7 +56,7 @@ build() {
 
 # pack NAME DIGEST WORK CONFIG: WORK/root becomes the only layer
 pack() {
-  local archive=$images/$1-$2.tar layer tags
+  local archive=$images/$1-$2.tar layer
   tar -cf "$3/layer.tar" --sort=name --mtime=@0 --numeric-owner -C "$3/root" .
   layer=$(sha256sum "$3/layer.tar" | cut -d' ' -f1)
   jq -n --argjson config "$4" --arg layer "sha256:$layer" '{architecture: "amd64", os: "linux",
@@ -163,10 +160,8 @@ config_agent_opencode() { printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s
 
 download_opencode() {
   local folder log=$cache/logs/opencode.log
-  need npm:npm
-  say "agent-opencode: fetching $opencode_package $opencode_version from npm (60 MB, once per machine)"
   folder=$(mktemp -d "$images/npm.XXXXXX")
-  (cd "$folder" && npm pack "$opencode_package@$opencode_version") >"$log" 2>&1 ||
+  watched "$log" "fetching $opencode_package $opencode_version from npm, once per machine" npm_pack "$folder" ||
     die_with_log "$log" "npm could not fetch $opencode_package@$opencode_version" "see whether npm reaches its registry"
   echo "$opencode_sha512  $(echo "$folder"/*.tgz)" | sha512sum --check --quiet >"$log" 2>&1 ||
     die_with_log "$log" "$opencode_package $opencode_version is not what it was when it was pinned" "do not use it; see who changed it"
@@ -174,6 +169,8 @@ download_opencode() {
   mv "$folder"/*.tgz "$1"
   rm -rf "$folder"
 }
+
+npm_pack() { (cd "$1" && npm pack "$opencode_package@$opencode_version"); }
 
 # --- agent-devbox -----------------------------------------------------------------------------------------------
 
@@ -218,6 +215,10 @@ key_coredns() { sha256sum <"$("$here/../local/tools.sh")/coredns"; }
 root_coredns() { install -m 0755 "$("$here/../local/tools.sh")/coredns" "$1/coredns"; }
 config_coredns() { echo '{"Entrypoint": ["/coredns"]}'; }
 
-need jq:jq busybox:busybox-static strip:binutils
+case "$*" in
+  # no more than a compiler
+  pause | coredns | "pause coredns") preflight node ;;
+  *) preflight images ;;
+esac
 case " ${*:-system model-stub} " in *" system "* | *" model-stub "*) build_programs ;; esac
 main "$@"

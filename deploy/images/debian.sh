@@ -3,24 +3,22 @@
 
 debian_suite=bookworm
 
-# fetch_debian LOG ARGUMENT...: mmdebstrap, with a tar as its output
+# fetch_debian WHAT TAR ARGUMENT...: mmdebstrap, once per machine
 fetch_debian() {
-  local log=$1
-  shift
-  need mmdebstrap:mmdebstrap readelf:binutils
-  mmdebstrap "$@" "$debian_suite" - 2>"$log" ||
+  local log=$cache/logs/debian.log what=$1 tar=$2
+  shift 2
+  watched "$log" "$what of Debian $debian_suite, once per machine" mmdebstrap --format=tar "$@" "$debian_suite" "$tar" ||
     die_with_log "$log" "mmdebstrap could not fetch Debian $debian_suite" "see whether this machine reaches Debian's packages"
 }
 
 # whole_debian PACKAGES: path of a tar, a small Debian with these
 whole_debian() {
-  local log=$cache/logs/debian.log tar
+  local tar
   tar=$images/debian-$(echo "$debian_suite $1" | short_digest).tar
   if [ ! -f "$tar" ]; then
-    say "Debian $debian_suite with $1: installing into a folder (about a minute, once per machine; log: $log)"
-    fetch_debian "$log" --variant=minbase --include="$1" \
+    fetch_debian "a small system with $1" "$tar.partial" --variant=minbase --include="$1" \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' >"$tar.partial"
+      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
     mv "$tar.partial" "$tar"
   fi
   echo "$tar"
@@ -29,15 +27,15 @@ whole_debian() {
 # part_of_debian PACKAGES FILE...: path of a tar with these files of the packages, the libraries they need, the
 # certificates of the authorities, a name for any uid, and what scanners look for
 part_of_debian() (
-  log=$cache/logs/debian.log packages=$1
+  packages=$1
   tar=$images/debian-$( (echo "$debian_suite $*" && cat "$here/debian.sh") | short_digest).tar
   shift
   if [ ! -f "$tar" ]; then
-    say "a part of Debian $debian_suite, for $packages: fetching (half a minute, once per machine; log: $log)"
     unpacked=$(mktemp -d "$images/debian.XXXXXX") root=$(mktemp -d "$images/debian.XXXXXX")
-    trap 'rm -rf "$unpacked" "$root"' EXIT
-    fetch_debian "$log" --variant=extract --include="$packages" "--extract-hook=$(declare -f note_packages); note_packages \"\$1\"" |
-      tar -x -C "$unpacked" --no-same-owner --exclude=./dev
+    trap 'stop_ticker; rm -rf "$unpacked" "$unpacked.tar" "$root"' EXIT
+    fetch_debian "files from $packages" "$unpacked.tar" --variant=extract --include="$packages" \
+      "--extract-hook=$(declare -f note_packages); note_packages \"\$1\""
+    tar -xf "$unpacked.tar" -C "$unpacked" --no-same-owner --exclude=./dev
     take "$unpacked" "$root" "$@" /usr/lib/x86_64-linux-gnu/libnss_unknown.so.2
     mkdir -p "$root/etc/ssl/certs" "$root/usr/share/git-core/templates"
     cat "$unpacked"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 [ $# = 2 ] || die "usage: $0 SYSTEM-ARCHIVE SOURCES-ARCHIVE" "build.sh system sources prints them"
 [ "${KUBEOPENCODE_TRY:-}" ] || KUBEOPENCODE_TRY=inside exec unshare --net --mount --pid --fork --kill-child "$0" "$@"
-need ip:iproute2 openssl:openssl ssh-keygen:openssh-client git:git
+preflight try
 ip link set lo up
 
 work=$(mktemp -d)

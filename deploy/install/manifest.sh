@@ -58,6 +58,6 @@ check() {
 }
 
 case ${1:-} in
-  print | write | check) tools=$("$repo/deploy/local/tools.sh" clients) && "$1" ;;
+  print | write | check) preflight clients && tools=$("$repo/deploy/local/tools.sh" clients) && "$1" ;;
   *) die "usage: manifest.sh print|write|check" ;;
 esac

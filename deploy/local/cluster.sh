@@ -14,15 +14,13 @@
 # `operator-under-test`), logs/*.log, logs/audit.log. Only processes that it started are ever ended.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
+. "$here/addresses.sh"
 . "$here/process.sh"
 . "$here/pki.sh"
 . "$here/control-plane.sh"
 . "$here/node.sh"
 
-clusters=$cache/clusters
 node_name=local
-node_ip=10.244.255.1
-pod_net=10.244.0
 service_net=10.96.0
 cgroup=kubeopencode
 pause_image=localhost/pause:1
@@ -78,7 +76,7 @@ up() {
   if running; then
     say "$cluster runs already"
   else
-    need openssl:openssl flock:util-linux
+    preflight "$([ "$mode" = full ] && echo node || echo control-plane)"
     tools=$("$here/tools.sh" "$([ "$mode" = full ] && echo all || echo control-plane)")
     mkdir -p "$state"/{logs,pids}
     echo "$mode" >"$state/mode"

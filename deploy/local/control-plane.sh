@@ -39,15 +39,13 @@ control_plane_down() {
   stop etcd
 }
 
-port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# Ports are given out in blocks of ten, once per cluster, so that several run side by side.
 take_ports() {
   local base
   if [ ! -f "$state/ports" ]; then
     exec 7>"$clusters/.ports"
     flock 7
-    for base in $(seq 16440 10 17440) none; do
+    for base in $(port_blocks) none; do
+      [ "$base" != none ] || break
       ! grep -qx "$base" "$clusters"/*/ports 2>/dev/null && block_is_free "$base" && break
     done
     [ "$base" != none ] || die "no block of ten free ports between 16440 and 17449" "take down clusters that are not needed: ls $clusters"
@@ -58,12 +56,4 @@ take_ports() {
   api_port=$base etcd_port=$((base + 1)) etcd_peer_port=$((base + 2)) controller_manager_port=$((base + 3))
   scheduler_port=$((base + 4)) kubelet_port=$((base + 5)) kubelet_health_port=$((base + 6))
   proxy_metrics_port=$((base + 7)) proxy_health_port=$((base + 8))
-}
-
-block_is_free() {
-  local port
-  [ "$1" != none ] || return 0
-  for port in $(seq "$1" $(($1 + 9))); do
-    ! port_answers "$port" || return 1
-  done
 }

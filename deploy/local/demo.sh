@@ -14,11 +14,12 @@ me=demo
 namespace=kubeopencode-quickstart
 
 up() {
-  need jq:jq
   choose_cluster
   if [ "$own" ]; then
+    preflight demo
     step "a Kubernetes cluster on this machine (none was given by KUBECONFIG or DEMO_CONTEXT)" connect
   else
+    preflight elsewhere ${REGISTRY:+push}
     step "your cluster: ${DEMO_CONTEXT:-the current context of $KUBECONFIG}" connect
   fi
   step "images, without Docker" build_images
@@ -34,7 +35,7 @@ up() {
   step "wait for Task every-context" wait_for_task every-context
   step "what its agent found and said (kubectl logs every-context-pod)" show_log every-context
   step "what the model received" show_received contexts
-  summary
+  run_steps
   next_steps
 }
 

@@ -63,7 +63,7 @@ run() {
 make_program() {
   local program=${KUBEOPENCODE:-} log=$cache/logs/docs-program.log
   if [ -z "$program" ]; then
-    need jq:jq cc:gcc
+    preflight build
     program=$(cd "$repo" && cargo build --workspace --locked --bins --message-format json 2>"$log" |
       jq -r 'select(.reason == "compiler-artifact" and .target.name == "kubeopencode").executable // empty') ||
       die_with_log "$log" "cargo could not build kubeopencode"

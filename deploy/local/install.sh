@@ -66,7 +66,7 @@ load_images() {
     k3d-*) loaded k3d image import "${images[@]}" --cluster "${target_context#k3d-}" ;;
     minikube) for name in "${!images[@]}"; do loaded minikube image load "${images[$name]}"; done ;;
     *)
-      need skopeo:skopeo
+      preflight push
       for name in "${!images[@]}"; do
         loaded skopeo copy --insecure-policy "docker-archive:${images[$name]}:$(built "$name")" "docker://$(reference "$name")"
       done

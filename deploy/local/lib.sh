@@ -6,7 +6,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kubeopencode
 me=$(basename "$0" .sh)
-mkdir -p "$cache/logs"
+# where Debian keeps some programs that not only root runs, and where rustup puts its own
+PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-$HOME/.cargo}/bin
 
 say() { echo "$me: $*" >&2; }
 
@@ -16,6 +17,7 @@ die() {
   [ -z "${2:-}" ] || echo "$me: do: $2" >&2
   exit 1
 }
+mkdir -p "$cache/logs" || die "$cache cannot be made" "see whether its disk is full, or set XDG_CACHE_HOME to another folder"
 
 # die_with_log LOG TEXT [REMEDY]
 die_with_log() {
@@ -31,6 +33,7 @@ exit_actions=()
 at_exit() { exit_actions=("$(printf '%q ' "$@")" "${exit_actions[@]}"); }
 run_exit_actions() {
   local code=$? action
+  # shellcheck disable=SC2034 # for the actions
   exit_code=$code
   for action in "${exit_actions[@]}"; do eval "$action" || true; done
   exit "$code"
@@ -47,24 +50,61 @@ wait_until() {
   done
 }
 
-# need FOUND:PACKAGE...: install the Debian packages whose command (or file, with a leading /) is missing
-need() {
-  local pair found missing=()
-  for pair in "$@"; do
-    found=${pair%%:*}
-    case $found in
-      /*) [ -e "$found" ] ;;
-      *) command -v "$found" >/dev/null ;;
-    esac || missing+=("${pair#*:}")
-  done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  local log=$cache/logs/apt.log
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
-    die "these packages are missing: ${missing[*]}" "install them (Debian's names), or run as root where apt-get is"
-  say "installing Debian packages: ${missing[*]} (log: $log)"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
-    >"$log" 2>&1 </dev/null || die_with_log "$log" "apt-get could not install ${missing[*]}" "repair what apt-get says, then run this again"
+# preflight STEP...: what these steps want of the machine is there, or is installed, or the script ends; see preflight.sh.
+# A script that another one calls does not look again.
+preflight() {
+  local step wanted=()
+  for step; do [[ " ${KUBEOPENCODE_PREFLIGHT:-} " == *" $step "* ]] || wanted+=("$step"); done
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  "$repo/deploy/local/preflight.sh" "${wanted[@]}" || exit 1
+  export KUBEOPENCODE_PREFLIGHT="${KUBEOPENCODE_PREFLIGHT:-} ${wanted[*]}"
 }
+
+# watched LOG WHAT COMMAND...: its output goes into the log, and meanwhile a line moves: the time, and the log's last line
+# (on a terminal; elsewhere such a line comes every 30 s)
+running=""
+stop_ticker() {
+  [ -n "$running" ] || return 0
+  rm -f "$running"
+  running=""
+  [ ! -t 2 ] || printf '\r\e[K' >&2
+}
+at_exit stop_ticker
+watched() {
+  local log=$1 what=$2 code=0 started=$SECONDS
+  shift 2
+  : >"$log"
+  running=$(mktemp)
+  tick "$log" "$what" "$running" &
+  "$@" >"$log" 2>&1 </dev/null || code=$?
+  stop_ticker
+  [ "$code" -ne 0 ] || say "$what: done in $(elapsed $((SECONDS - started)))"
+  return "$code"
+}
+tick() {
+  local log=$1 what=$2 running=$3 started=$SECONDS seconds=0 last
+  trap - EXIT
+  # it ends with the file, and never outlives the script, not even one that was killed
+  while sleep 1 && kill -0 "$$" 2>/dev/null; do
+    seconds=$((seconds + 1))
+    # what moves on a terminal ends its lines with a carriage return
+    last=$(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | tr -cd '[:print:]') || true
+    [ -e "$running" ] || return 0
+    if [ -t 2 ]; then
+      last="$me: $what: $(elapsed $((SECONDS - started))) | $last"
+      printf '\r\e[K%s' "${last:0:$(($(columns) - 1))}" >&2
+    elif [ $((seconds % 30)) -eq 0 ]; then
+      say "$what: $(elapsed $((SECONDS - started))) so far: ${last:0:120}"
+    fi
+  done
+}
+columns() { stty size <&2 2>/dev/null | cut -d' ' -f2 | grep -x '[1-9][0-9]*' || echo 80; }
+
+# elapsed SECONDS: 7 s, 2 min 7 s
+elapsed() { if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi; }
+
+# toolchain: the Rust that is used here
+toolchain() { echo "${RUSTUP_TOOLCHAIN:-$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")}"; }
 
 # short_digest FILE-OR-STDIN...: 12 hex digits that name a content
 short_digest() { sha256sum "$@" | sha256sum | cut -c1-12; }

@@ -1,5 +1,5 @@
 # The node of a full cluster: containerd, kubelet, kube-proxy and cluster DNS on this machine, as root. Sourced;
-# uses $state, $tools, $node_ip, $pod_net, $service_net and the ports.
+# uses $state, $tools, $service_net and the ports.
 #
 # What it leaves on the machine while it runs, and node_down takes away: the address $node_ip on lo, one masquerade
 # rule, kube-proxy's rules, the cgroup /$cgroup, network namespaces and mounts of its Pods.
@@ -8,7 +8,6 @@ socket() { echo "$state/containerd/containerd.sock"; }
 ctr() { command ctr --address "$(socket)" --namespace k8s.io "$@"; }
 
 node_up() {
-  check_machine
   network_up
   cgroup_up
   write_node_config
@@ -32,24 +31,13 @@ node_up() {
     die_with_log "$state/logs/kubelet.log" "cluster DNS does not start" "see 'kubectl -n kube-system describe pods' and $state/logs/kubelet.log"
 }
 
-check_machine() {
-  local other
-  [ "$(id -u)" = 0 ] || die "a node needs root: containers, cgroups, iptables" "run as root, or give your own cluster by KUBECONFIG"
-  need containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins iptables:iptables pgrep:procps \
-    conntrack:conntrack ip:iproute2 busybox:busybox-static cc:gcc /usr/include/stdio.h:libc6-dev
-  # containerd and the kubelet make unix sockets under it, whose names end at 107 characters
-  [ ${#state} -le 60 ] || die "the path $state is too long for unix sockets" "set XDG_CACHE_HOME to a shorter path"
-  if ip -4 -o address show | grep -qF " $node_ip/" && [ ! -f "$state/node-address" ]; then
-    die "another local cluster holds $node_ip on this machine" \
-      "take it down first (its own cluster.sh down); if there is none: ip address del $node_ip/32 dev lo"
-  fi
-  other=$(ip -4 -o address show | grep -F " $pod_net." | head -n 1 | cut -d' ' -f2) || true
-  [ -z "$other" ] || [ -f "$state/node-address" ] || die "interface $other already uses $pod_net.0/24, the Pods' network" "take that interface down"
-}
-
 network_up() {
+  local other
+  for other in "$clusters"/*/node-address; do
+    [ ! -f "$other" ] || [ "$other" = "$state/node-address" ] ||
+      die "the cluster $(basename "$(dirname "$other")") holds $node_ip on this machine" "$0 down --name $(basename "$(dirname "$other")")"
+  done
   touch "$state/node-address"
-  # a node address of its own on lo: the same on every machine, with or without a network
   ip address replace "$node_ip/32" dev lo
   [ "$(</proc/sys/net/ipv4/ip_forward)" = 1 ] || echo 1 >/proc/sys/net/ipv4/ip_forward ||
     die "net.ipv4.ip_forward is off and cannot be set" "sysctl -w net.ipv4.ip_forward=1 on the machine"

@@ -2,41 +2,49 @@
 # Everything that must hold before a change lands.
 #
 #   test.sh            all steps
-#   test.sh STEP...    only these: lint licences unit apiserver e2e
+#   test.sh STEP...    only these: lint licences unit api e2e
 #
-# apiserver runs on a control plane of its own, e2e on the full local cluster. Both are taken down afterwards unless
+# api runs on a control plane of its own, e2e on the full local cluster. Both are taken down afterwards unless
 # they ran before. What they are built from is kept in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode, so that a second run
 # is fast.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/steps.sh"
 . "$here/install.sh"
-me=test
-cargo_deny_version=0.20.2
+me="test"
 
 main() {
-  local wanted=" ${*:-lint licences unit apiserver e2e} "
+  local all=(lint licences unit api e2e) wanted
+  [ $# -gt 0 ] || set -- "${all[@]}"
+  for wanted; do
+    [[ " ${all[*]} " == *" $wanted "* ]] || die "there is no step '$wanted'" "take some of: ${all[*]}"
+  done
+  wanted=" $* "
   cd "$repo"
-  need jq:jq cc:gcc
+  preflight "$@"
   if asked lint; then
     step "format" check_format
     step "lints: the host" cargo clippy --workspace --all-targets --locked -- -D warnings
     step "lints: the guests" lint_guests
+    step "lints: the documentation of the crates" lint_crate_docs
+    step "lints: shell scripts" lint_shell
+    step "lints: workflows" lint_workflows
+    step "lints: spelling" lint_spelling
     step "lints: the chart" lint_chart
     step "lints: the documentation" "$here/docs.sh" check
   fi
   if asked licences; then
-    step "cargo-deny $cargo_deny_version" install_cargo_deny
     step "licences, sources, bans" cargo_deny bans licenses sources
     step "advisories" check_advisories
   fi
   if asked unit; then
     step "unit tests: the host" test_host
     step "unit tests: the guests" test_guests
-    step "unit tests: what other programs read" test_manifests
+    step "unit tests: what other programs read" test_go manifests
+    step "unit tests: what a machine must have" test_go requirements
   fi
-  if asked apiserver; then
-    step "tests on a real API server" "$here/with-control-plane.sh" tests cargo test --workspace --locked --test apiserver
+  if asked api; then
+    step "tests on a real API server" test_api
     step "manifests and examples on a real API server" "$here/with-control-plane.sh" tests tests/manifests/apply.sh
   fi
   if asked e2e; then
@@ -51,16 +59,29 @@ main() {
     step "the operator's rights, by the API server's record" e2e_cargo rights
     step "uninstall, by helm and by the manifest" uninstall
   fi
-  summary
+  run_steps
 }
 
 asked() { [[ $wanted == *" $1 "* ]]; }
 
 check_format() {
-  cargo fmt --all --check || die "the host's code is not formatted" "cargo fmt --all"
-  [ -z "$(gofmt -l tests/manifests)" ] || die "the Go code is not formatted" "gofmt -w tests/manifests"
-  (cd plugins && cargo fmt --all --check) || die "the guests' code is not formatted" "cd plugins && cargo fmt --all"
+  cargo fmt --all --check || die "the host's code is not formatted" "make fmt"
+  [ -z "$(gofmt -l tests)" ] || die "the Go code is not formatted" "make fmt"
+  (cd plugins && cargo fmt --all --check) || die "the guests' code is not formatted" "make fmt"
 }
+
+lint_crate_docs() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+  (cd plugins && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet)
+}
+# what is sourced is looked at through those that source it
+lint_shell() {
+  local scripts
+  mapfile -t scripts < <(git grep --untracked -lE '^#!.*[/ ](ba)?sh$' -- '*.sh' .ci)
+  shellcheck --check-sourced "${scripts[@]}"
+}
+lint_workflows() { "$("$here/programs.sh" actionlint)"; }
+lint_spelling() { "$("$here/programs.sh" typos)"; }
 
 # Always the whole workspace, and what is not wanted left out by the kind of target: another selection of packages
 # would select other features and compile most dependencies a second time.
@@ -68,7 +89,12 @@ test_host() {
   local tests
   mapfile -t tests < <(cargo metadata --locked --no-deps --format-version 1 |
     jq -r '.packages[] | select(.name != "kubeopencode-tests").targets[] | select(.kind == ["test"]) | "--test", .name')
-  cargo test --workspace --locked --lib --bins "${tests[@]}"
+  nextest --lib --bins "${tests[@]}"
+}
+nextest() {
+  local program
+  program=$("$here/programs.sh" cargo-nextest)
+  "$program" nextest run --workspace --locked "$@"
 }
 
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
@@ -78,7 +104,13 @@ lint_guests() {
 test_guests() { (cd plugins && cargo test --workspace --locked); }
 
 # -count=1: Go does not see that files outside its module changed
-test_manifests() { (cd tests/manifests && go vet ./... && go test -count=1 ./...); }
+test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
+
+test_api() {
+  local program
+  program=$("$here/programs.sh" cargo-nextest)
+  "$here/with-control-plane.sh" tests "$program" nextest run --workspace --locked --test apiserver
+}
 
 lint_chart() {
   tools=$("$here/tools.sh" clients)
@@ -89,25 +121,18 @@ lint_chart() {
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }
 
-install_cargo_deny() {
-  local root=$cache/cargo-deny-$cargo_deny_version log=$cache/logs/cargo-deny.log toolchain
-  [ ! -x "$root/bin/cargo-deny" ] || return 0
-  toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
-  say "compiling cargo-deny (some minutes, once per machine; log: $log)"
-  # outside the checkout, whose flags are not meant for it
-  (cd / && unset CARGO_TARGET_DIR && RUSTUP_TOOLCHAIN=$toolchain cargo install --locked --quiet cargo-deny --version "$cargo_deny_version" --root "$root") >"$log" 2>&1 ||
-    die_with_log "$log" "cargo could not install cargo-deny $cargo_deny_version" "see $log"
-}
 # both workspaces, by the one deny.toml of the repository
 cargo_deny() {
-  local manifest
+  local manifest program
+  program=$("$here/programs.sh" cargo-deny)
   for manifest in Cargo.toml plugins/Cargo.toml; do
-    "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" --locked --manifest-path "$manifest" check "$@"
+    "$program" --locked --manifest-path "$manifest" check "$@"
   done
 }
 check_advisories() {
-  local log=$cache/logs/advisories.log
-  if timeout 60 "$cache/cargo-deny-$cargo_deny_version/bin/cargo-deny" fetch db >"$log" 2>&1 </dev/null; then
+  local log=$cache/logs/advisories.log program
+  program=$("$here/programs.sh" cargo-deny)
+  if timeout 60 "$program" fetch db >"$log" 2>&1 </dev/null; then
     cargo_deny advisories
   else
     say "NOT CHECKED: the advisory database cannot be reached from this machine (log: $log)"

@@ -22,7 +22,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Task;
 use kubeopencode_tests::audit::{Entry, Mark};
-use kubeopencode_tests::cluster::Cluster;
+use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::{History, Kind};
@@ -71,7 +71,7 @@ async fn bench() {
     let cluster = Cluster::control_plane().await;
     let executable = program::build();
     let cache = executable.with_file_name("plugin-cache-of-bench");
-    let kubeconfig = PathBuf::from(std::env::var_os("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG").unwrap());
+    let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
     let mut bench = Bench { cluster, executable, kubeconfig, cache, rows: Vec::new() };
     let started = Instant::now();
     bench.steady().await;

@@ -16,7 +16,7 @@ namespace=manifests-$$
 policy=tasks.kubeopencode.example.com
 
 main() {
-  need jq:jq
+  preflight clients
   # with-control-plane.sh names a cluster of the tests, and KUBECONFIG may be anybody's
   export KUBECONFIG=${KUBEOPENCODE_TEST_KUBECONFIG:-${KUBECONFIG:-}}
   [ -n "$KUBECONFIG" ] || die "KUBECONFIG is not set" "name a cluster for tests, such as the one of: deploy/local/cluster.sh up --control-plane"
@@ -103,7 +103,7 @@ makers() {
 }
 
 admission_policy() {
-  local folder=$repo/examples/admission-policy file words
+  local folder=$repo/examples/admission-policy file words name
   # made before the rules hold: it is not asked for a cost center when the operator puts a finalizer on it
   check "a Task older than the policy" taken <<<'{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: old}, spec: {description: d}}'
   at_exit kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding "$policy" --ignore-not-found
@@ -112,8 +112,8 @@ admission_policy() {
   # the API server compiles it a moment later
   wait_until 30 holds || die "the policy refuses nothing after 30 s" "see: kubectl get validatingadmissionpolicy $policy --output yaml"
   for file in "$folder"/tasks/*.yaml; do
-    words=$(sed -n 's/^# refuse: //p' "$file")
-    check "examples/admission-policy/tasks/$(basename "$file")" "${words:-taken}" dry <"$file"
+    words=$(sed -n 's/^# refuse: //p' "$file") name=$(basename "$file")
+    check "examples/admission-policy/tasks/$name" "${words:-taken}" dry <"$file"
   done
   patch "an old Task gets a finalizer" taken '{"metadata": {"finalizers": ["kubeopencode.io/task-cleanup"]}}'
   patch "an old Task is changed" "needs the label example.com/cost-center" '{"spec": {"description": "another"}}'

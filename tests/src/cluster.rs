@@ -1,5 +1,7 @@
 //! The cluster under test: how to reach it, and what must be in it before the first test.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +47,10 @@ pub struct Cluster {
 impl Cluster {
     /// The control plane that the environment names, with our CustomResourceDefinitions in it. It has no nodes.
     ///
-    /// # Panics
-    /// When the environment names none.
+    /// The process ends when the environment names none.
     pub async fn control_plane() -> Self {
         let [admin, operator, audit] = ["KUBECONFIG", "OPERATOR_KUBECONFIG", "AUDIT_LOG"]
-            .map(|name| from_environment(&format!("KUBEOPENCODE_TEST_{name}")));
+            .map(|name| PathBuf::from(from_environment(&format!("KUBEOPENCODE_TEST_{name}"))));
         let operator = Some(config(&operator).await);
         let cluster = Self { admin: config(&admin).await, operator, audit: AuditLog::new(audit, OPERATOR) };
         static PREPARED: OnceCell<()> = OnceCell::const_new();
@@ -59,11 +60,10 @@ impl Cluster {
 
     /// The whole cluster that the environment names: real nodes, and the chart is installed.
     ///
-    /// # Panics
-    /// When the environment names none.
+    /// The process ends when the environment names none.
     pub async fn whole() -> Self {
-        let [admin, audit] =
-            ["KUBECONFIG", "AUDIT_LOG"].map(|name| from_environment(&format!("KUBEOPENCODE_E2E_{name}")));
+        let [admin, audit] = ["KUBECONFIG", "AUDIT_LOG"]
+            .map(|name| PathBuf::from(from_environment(&format!("KUBEOPENCODE_E2E_{name}"))));
         Self { admin: config(&admin).await, operator: None, audit: AuditLog::new(audit, INSTALLED) }
     }
 
@@ -93,14 +93,13 @@ impl Cluster {
     }
 }
 
-/// A path that `make test` hands over.
-///
-/// # Panics
-/// When it is not set: a test that cannot run must not pass.
-fn from_environment(name: &str) -> PathBuf {
-    let missing =
-        || panic!("{name} is not set: this needs a real API server. Run: make test (or make bench)");
-    std::env::var_os(name).map_or_else(missing, PathBuf::from)
+/// What `make test` hands over. Without it the process ends, in one sentence: a test that cannot run must not pass.
+pub fn from_environment(name: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| {
+        // not by a macro, whose text libtest would keep to itself
+        writeln!(std::io::stderr(), "{name} is not set: these tests want a cluster, which `make api`, `make e2e`, `make test` and `make bench` bring up.").ok();
+        std::process::exit(1)
+    })
 }
 
 async fn config(kubeconfig: &PathBuf) -> Config {

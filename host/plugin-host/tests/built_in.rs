@@ -26,6 +26,16 @@ use kubeopencode_plugin_host::CallError;
 use serde_json::{Value, json};
 
 #[test]
+fn a_toolchain_without_the_target_is_told_in_one_line() {
+    // any program that does not print the folder of a target
+    let said = common::guests::look_for_target("echo".as_ref(), ".".as_ref());
+    assert_eq!(
+        said.unwrap_err(),
+        "Rust's target wasm32-wasip2 is not installed. Run: rustup target add wasm32-wasip2"
+    );
+}
+
+#[test]
 fn they_say_who_they_are_and_what_they_may_want() {
     for name in ["ConfigMap", "File", "Git", "Runtime", "Text", "URL"] {
         let plugin = context_type(name);

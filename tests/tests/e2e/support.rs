@@ -7,6 +7,7 @@ use kube::api::{Api, LogParams};
 use kube::runtime::wait::Error as WaitError;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::{Task, TaskStatus};
+use kubeopencode_tests::cluster::from_environment;
 use kubeopencode_tests::record::Kind;
 use kubeopencode_tests::stage::{Stage, scenario};
 use serde_json::Value;
@@ -23,9 +24,7 @@ pub(crate) async fn on_the_whole_cluster(play: impl AsyncFnOnce(&Stage)) {
 
 /// Where the stand-in for the model runs.
 pub(crate) fn model_namespace() -> String {
-    std::env::var("KUBEOPENCODE_E2E_MODEL_NAMESPACE").unwrap_or_else(|_| {
-        panic!("KUBEOPENCODE_E2E_MODEL_NAMESPACE is not set: this needs a whole cluster. Run: make test")
-    })
+    from_environment("KUBEOPENCODE_E2E_MODEL_NAMESPACE").into_string().unwrap()
 }
 
 /// The example's Agent with another model of the stand-in: `slow-N` answers after N seconds, `fail-N` with that status.

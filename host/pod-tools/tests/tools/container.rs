@@ -9,6 +9,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::program::program;
+
 /// The settings for the real OpenCode.
 pub(crate) const OPENCODE: &str = r#"{"reader":{"format":"json-lines","args":["--format","json"],"rules":[
     {"when":{"/part/type":"step-start"}},
@@ -45,7 +47,7 @@ impl Container {
         fs::write(path("result-reader.json"), settings).unwrap();
         // Programs are written by a process of their own: a test that starts a process at the same moment would hand it
         // this one's open file, and a file that is open for writing cannot be run.
-        let written = Command::new("sh")
+        let written = program("sh")
             .args([
                 "-c",
                 "cp \"$0\" kubeopencode && printf '#!/bin/sh\\n%s\\n' \"$1\" > agent && chmod 755 agent",
@@ -66,7 +68,7 @@ impl Container {
     }
 
     fn command(&self, program: &str, first_process: bool) -> Command {
-        let mut command = Command::new(if first_process { "unshare" } else { "sh" });
+        let mut command = program(if first_process { "unshare" } else { "sh" });
         if first_process {
             command.args(["--pid", "--fork", "--mount-proc", "sh"]);
         }
@@ -146,5 +148,5 @@ pub(crate) fn kill(pid: &str) {
 }
 
 fn send(signal: &str, pid: &str) {
-    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    assert!(program("kill").args([signal, pid]).status().unwrap().success());
 }

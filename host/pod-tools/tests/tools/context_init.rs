@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
+
+use crate::program::program;
 
 struct Pod {
     dir: TempDir,
@@ -54,7 +56,7 @@ impl Pod {
     }
 
     fn run(&self) -> Output {
-        let mut command = Command::new("sh");
+        let mut command = program("sh");
         command
             // a umask that would spoil every mode
             .args(["-c", "umask 077; exec \"$0\" context-init", env!("CARGO_BIN_EXE_kubeopencode-pod-tools")])

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
+use crate::program::program;
 use crate::web::{Request, Response};
 
 /// A directory of bare repositories.
@@ -91,7 +92,7 @@ impl Repositories {
     /// Answers as a git server, with the newest protocol that the client asks for or with the oldest.
     pub(crate) fn answer(root: &Path, request: &Request, newest: bool) -> Response {
         let header = |name: &str| request.headers.get(name).map_or("", String::as_str);
-        let mut backend = Command::new("git")
+        let mut backend = program("git")
             .arg("http-backend")
             .env("GIT_PROJECT_ROOT", root)
             .env("GIT_HTTP_EXPORT_ALL", "1")
@@ -126,7 +127,7 @@ impl Repositories {
 
 /// Runs git as its own author, untouched by the machine's configuration.
 pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("git")
+    let output = program("git")
         .args(["-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "protocol.file.allow=always"])
         .args(args)
         .current_dir(dir)

@@ -1,16 +1,15 @@
-//! `git-init` over ssh, against a real sshd (Debian package openssh-server).
+//! `git-init` over ssh, against a real sshd.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use crate::git_server::{Repositories, git};
+use crate::program::program;
 use crate::tool::Pod;
-
-const SSHD: &str = "/usr/sbin/sshd";
 
 struct Sshd {
     process: Child,
@@ -21,7 +20,6 @@ struct Sshd {
 
 impl Sshd {
     fn start() -> Self {
-        assert!(Path::new(SSHD).exists(), "{SSHD} is missing: install the package openssh-server");
         // sshd's own demand, when root runs it
         fs::create_dir_all("/run/sshd").ok();
         let dir = tempfile::tempdir().unwrap();
@@ -38,7 +36,7 @@ impl Sshd {
         );
         fs::write(path("config"), config).unwrap();
         let log = fs::File::create(path("log")).unwrap();
-        let process = Command::new(SSHD)
+        let process = program("/usr/sbin/sshd")
             .args(["-D", "-e", "-f", &path("config")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -64,7 +62,7 @@ impl Sshd {
     }
 
     fn pod(&self, environment: &[(&str, &str)]) -> Pod {
-        let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+        let user = String::from_utf8(program("id").arg("-un").output().unwrap().stdout).unwrap();
         let path: PathBuf = self.repositories.path().join("a.git");
         let address = format!("ssh://{}@127.0.0.1:{}{}", user.trim(), self.port, path.display());
         Pod::new().with(&[("GIT_REPO", &address)]).with(environment)
@@ -80,7 +78,7 @@ impl Drop for Sshd {
 
 fn keygen(path: &Path) {
     let made =
-        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+        program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
     assert!(made.success());
 }
 

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::program::program;
+
 /// A container's file system, as far as the tools see it.
 pub(crate) struct Pod {
     dir: TempDir,
@@ -81,7 +83,7 @@ impl Pod {
 
     pub(crate) fn kill(&self, mut process: Child) {
         let group = format!("-{}", process.id());
-        assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+        assert!(program("kill").args(["-KILL", "--", &group]).status().unwrap().success());
         process.wait().unwrap();
     }
 

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Programs that are compiled once per machine, in the versions of requirements.txt (its lines crate: and go:).
+#
+#   programs.sh NAME...   build what is missing and print the path of each
+#
+# They live in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/programs/NAME-VERSION. Without optimisation where cargo builds
+# them: they run for seconds, and would compile for minutes.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+programs=$cache/programs
+
+main() {
+  local name
+  [ $# -gt 0 ] || die "usage: programs.sh NAME..."
+  mkdir -p "$programs"
+  # one builder at a time: a second one waits and then finds everything there
+  exec 9>"$programs/.lock"
+  flock -n 9 || { say "another build is under way, waiting for it" && flock 9; }
+  for name; do build "$name"; done
+  rm -rf "$programs/target"
+}
+
+# build NAME
+build() {
+  local name=$1 source version folder log=$cache/logs/$1.log
+  source=$(awk -v name="$name" '$1 ~ /^(crate|go):/ {for (i = 3; i <= NF; i++) if ($i == name) print $1}' "$here/requirements.txt")
+  [ -n "$source" ] || die "$name is not compiled from crates.io or Go's module proxy" "see deploy/local/requirements.txt"
+  version=${source##*@}
+  folder=$programs/$name-$version
+  if [ ! -x "$folder/bin/$name" ]; then
+    rm -rf "$folder.partial"
+    case $source in
+      crate:*) preflight build && watched "$log" "compiling $name $version, once per machine" from_crate "${source#crate:}" "$folder.partial" ;;
+      go:*) preflight go && watched "$log" "compiling $name $version, once per machine" from_go "${source#go:}" "$folder.partial" ;;
+    esac || die_with_log "$log" "$name $version could not be compiled" "see $log"
+    mv "$folder.partial" "$folder"
+  fi
+  echo "$folder/bin/$name"
+}
+
+# from_crate NAME@VERSION FOLDER: outside the checkout, whose flags are not meant for it
+from_crate() {
+  local toolchain
+  toolchain=$(toolchain)
+  (cd / && RUSTUP_TOOLCHAIN=$toolchain CARGO_TARGET_DIR=$programs/target CARGO_PROFILE_DEV_DEBUG=0 \
+    cargo install --locked --debug "$1" --root "$2")
+}
+from_go() { (cd / && CGO_ENABLED=0 GOBIN=$2/bin go install "$1"); }
+
+main "$@"
