@@ -2,7 +2,7 @@
 
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{
-    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, Outcome, PluginError, Required,
+    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_ROUNDS, Outcome, PluginError, Required,
     Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;

@@ -139,9 +139,9 @@ impl Servers {
         let key = AgentKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
         let run = Resolved::server(agent, &settings).map_err(ServerError::Refused)?;
-        let snapshot = self.catalog.snapshot();
-        let server = evaluate_server(&snapshot, &LiveConfigMaps(&self.client), self.metrics.as_ref(), run);
-        let server = server.await.map_err(|error| match error {
+        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
+        let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
+        let server = server.map_err(|error| match error {
             EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => {
                 ServerError::Refused(refusal)
             }

@@ -25,7 +25,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
     AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP, APP_LABEL, DEFAULT_CONTAINER_ANNOTATION, GROUP, LAUNCH_GATE,
     PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Guest, assert_others_work, inline, request, worker};
+use common::{Guest, assert_others_work, worker};
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plugin_host::{HostError, HostOptions, LimitClass, LoadError, PluginHost};
 use tempfile::TempDir;

@@ -347,7 +347,7 @@ mod tests {
         let mut tasks = waiting(&["b", "a"]);
         tasks[0].created = at(-1);
         tasks.sort();
-        assert_eq!(tasks[0].name, "b");
+        assert_eq!(tasks[0].key.name, "b");
         assert!(waiting(&["a"]) < waiting(&["b"]));
     }
 

@@ -140,6 +140,7 @@ pub(super) fn holds_slot(status: &AgentStatus, uid: &TaskUid) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kubeopencode_api::agent::TaskStart;
     use kubeopencode_api::group::Group;
 
@@ -174,7 +175,12 @@ mod tests {
     #[test]
     fn admitted_tasks_leave_and_the_next_ones_hear_what_they_wait_for_now() {
         let mut queue = queue(&["a", "b", "c", "d", "e"]);
-        let entry = TaskStart { task_uid: "a".into(), ..TaskStart::default() };
+        let entry = TaskStart {
+            task_uid: "a".into(),
+            task_namespace: "team".into(),
+            task_name: "a".into(),
+            start_time: Time(Timestamp::UNIX_EPOCH),
+        };
         let status = AgentStatus { admitted: vec![entry], ..AgentStatus::default() };
         queue.apply(None, Some(Reason::AgentAtCapacity), None);
         let affected = queue.apply(Some(&status), Some(Reason::QuotaExceeded), Some(&TaskUid("b".into())));

@@ -1,13 +1,14 @@
 //! What the shared stages see of a Task of either group: they know no spec.
 
-use k8s_openapi::NamespaceResourceScope;
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::core::DynamicResourceScope;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::VERSION;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// A Task as a [`Frontend`](crate::frontend::Frontend) shows it.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +99,7 @@ pub(crate) struct TaskView {
 
 impl kube::Resource for TaskView {
     type DynamicType = Group;
-    type Scope = NamespaceResourceScope;
+    type Scope = DynamicResourceScope;
 
     fn kind(_: &Group) -> Cow<'_, str> {
         "Task".into()

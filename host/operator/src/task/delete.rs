@@ -17,7 +17,7 @@ pub(crate) enum Removal {
     /// The object is no longer there.
     Gone,
     /// It ends, in its own time.
-    InProgress,
+    Going,
     /// It is not what it was: reconcile again.
     Changed,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn remove_pod(client: &Client, deletion: &PodDeletion) -> Resul
     match api.delete(&pod.name_any(), &params).await {
         Ok(either) => Ok(either.left().map_or(Removal::Gone, |left| {
             // the answer shows the Pod as it was last, also when nothing is left to wait for
-            if deletion.gated && left.finalizers().is_empty() { Removal::Gone } else { Removal::InProgress }
+            if deletion.gated && left.finalizers().is_empty() { Removal::Gone } else { Removal::Going }
         })),
         Err(error) if is_not_found(&error) => Ok(Removal::Gone),
         Err(error) if is_conflict(&error) => Ok(Removal::Changed),

@@ -119,7 +119,7 @@ impl Launcher<'_> {
         for pod in self.pods.iter().filter(|pod| !is_planned(pod, plan)) {
             match remove_pod(self.client, &PodDeletion { pod: Arc::clone(pod), gated: true }).await? {
                 Removal::Gone => {}
-                Removal::InProgress | Removal::Changed => return Err(LaunchError::Again),
+                Removal::Going | Removal::Changed => return Err(LaunchError::Again),
             }
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Launcher<'_> {
                 let deletion = PodDeletion { pod: Arc::new(pod), gated: true };
                 match remove_pod(self.client, &deletion).await? {
                     Removal::Gone => Ok(None),
-                    Removal::InProgress | Removal::Changed => Err(LaunchError::Again),
+                    Removal::Going | Removal::Changed => Err(LaunchError::Again),
                 }
             }
             (_, Made::Taken) => Ok(None),
