@@ -88,7 +88,7 @@ impl Given {
                 let request = run.evaluate_request(item, Vec::new());
                 let entries = item.payload["name"].as_str().and_then(map).map(Vec::as_slice);
                 let plan = guests::plan(item, request.mount_path.as_deref(), entries);
-                (plan, Granted::builtin(&item.type_))
+                (plan, guests::granted(item))
             }
         };
         let mut evaluated = validate(run, item, &granted, plan)?;

@@ -8,7 +8,8 @@ use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{
     Action, Capability, ConfigMapMount, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch,
 };
-use kubeopencode_plan::{ExecutionPlan, Granted, Item, SecretGrant};
+use kubeopencode_api::plugin_object::SecretGrant;
+use kubeopencode_plan::{ExecutionPlan, Granted, Item};
 use serde_json::{Value, json};
 
 use crate::build::Given;
