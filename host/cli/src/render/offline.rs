@@ -14,8 +14,8 @@ use kubeopencode_plan::frontend::kubeopencode;
 use kubeopencode_plan::{Refusal, ServerObjects, Settings};
 
 use super::objects::Objects;
-use super::yaml::document;
 use crate::error::CliError;
+use crate::yaml::document;
 
 /// What is printed.
 #[derive(Debug, Default)]
