@@ -69,6 +69,85 @@ pub struct ContextItem {
     pub config: Option<Value>,
 }
 
+/// The `name` of an item's tag in the context file where neither the item nor its type says another.
+pub const UNNAMED: &str = "context";
+
+/// What is known of a built-in type beside what its plugin says: the plugins' descriptor has no word for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltInType {
+    /// `type`
+    pub name: &'static str,
+    /// The field of an item that holds its payload.
+    pub field: &'static str,
+    /// That field may be left out.
+    pub may_be_empty: bool,
+    /// What `mountPath` means to it.
+    pub mount_path: MountPathRule,
+    /// The `name` of its tag in the context file where the item has none.
+    pub unnamed: &'static str,
+}
+
+/// What `mountPath` means to a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountPathRule {
+    /// Without one the content goes to the context file.
+    Optional,
+    /// The content has to go somewhere.
+    Required,
+    /// The content goes to the context file in any case.
+    Ignored,
+}
+
+impl BuiltInType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::new("Text", "text"),
+        Self::new("ConfigMap", "configMap"),
+        Self { mount_path: MountPathRule::Required, ..Self::new("Git", "git") },
+        Self { mount_path: MountPathRule::Required, ..Self::new("URL", "url") },
+        Self {
+            may_be_empty: true,
+            mount_path: MountPathRule::Ignored,
+            unnamed: "runtime",
+            ..Self::new("Runtime", "runtime")
+        },
+        Self::new("File", "file"),
+    ];
+
+    const fn new(name: &'static str, field: &'static str) -> Self {
+        let mount_path = MountPathRule::Optional;
+        Self { name, field, may_be_empty: false, mount_path, unnamed: UNNAMED }
+    }
+
+    /// The built-in type of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        const ALL: &[BuiltInType] = &BuiltInType::ALL;
+        ALL.iter().find(|type_| type_.name == name)
+    }
+}
+
+impl ContextItem {
+    /// The payloads that it holds, each with its field: one, if the item is as the schema wants it.
+    ///
+    /// # Errors
+    /// A payload that is no JSON, which none of these is.
+    pub fn payloads(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        fn json(field: Option<&impl Serialize>) -> Result<Option<Value>, serde_json::Error> {
+            field.map(serde_json::to_value).transpose()
+        }
+        let payloads = [
+            ("text", json(self.text.as_ref())?),
+            ("configMap", json(self.config_map.as_ref())?),
+            ("git", json(self.git.as_ref())?),
+            ("url", json(self.url.as_ref())?),
+            ("runtime", json(self.runtime.as_ref())?),
+            ("file", json(self.file.as_ref())?),
+            ("config", self.config.clone()),
+        ];
+        Ok(payloads.into_iter().filter_map(|(field, value)| Some((field, value?))).collect())
+    }
+}
+
 /// Content of a ConfigMap: one key, or all of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -17,9 +17,6 @@ pub(crate) enum CliError {
     /// The operator stopped.
     #[error(transparent)]
     Operator(#[from] RunError),
-    /// YAML that cannot be written.
-    #[error("writing YAML: {0}")]
-    Yaml(#[from] serde_norway::Error),
     /// A schema that cannot be made.
     #[error("making the CustomResourceDefinitions: {0}")]
     Schema(#[from] serde_json::Error),
@@ -41,7 +38,7 @@ pub(crate) enum CliError {
     },
     /// An object that cannot be written as YAML.
     #[error("writing YAML: {0}")]
-    Print(String),
+    Yaml(String),
     /// Tasks that cannot run, one message each.
     #[error("{}", .0.join("\nkubeopencode: "))]
     Refused(Vec<String>),

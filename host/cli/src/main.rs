@@ -16,6 +16,7 @@ mod args;
 mod controller;
 mod error;
 mod render;
+mod yaml;
 
 fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|command| command == "compile-worker") {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 fn crds() -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     for crd in kubeopencode_api::crd::all()? {
-        writeln!(out, "---\n{}", serde_norway::to_string(&crd)?.trim_end())?;
+        writeln!(out, "---\n{}", yaml::document(&crd)?)?;
     }
     Ok(())
 }

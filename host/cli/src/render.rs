@@ -10,7 +10,6 @@ mod input;
 mod objects;
 mod offline;
 mod schema;
-mod yaml;
 
 use std::env;
 use std::io::Write;

@@ -55,10 +55,7 @@ impl Catalog {
         let offers: Offers = built_in
             .into_iter()
             .map(|plugin| {
-                let granted = match plugin.kind() {
-                    Kind::ContextType => Granted::builtin(&plugin.descriptor().name),
-                    Kind::CommandBuilder => Granted::none(),
-                };
+                let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
                 (key(&plugin), Arc::new(Offer { plugin, granted, calls: calls.of_one() }))
             })
             .collect();

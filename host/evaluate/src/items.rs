@@ -6,7 +6,7 @@ use kubeopencode_api::plugin::{
     Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;
-use kubeopencode_plan::{Evaluated, Item, Refusal, Resolved, is_object_name, validate};
+use kubeopencode_plan::{Evaluated, Item, Refusal, Run, is_object_name, validate};
 use kubeopencode_plugin_host::{CallError, Plugin};
 
 use crate::EvaluateError;
@@ -25,7 +25,7 @@ pub(crate) struct Evaluation<'a, R, O> {
 
 impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     /// Evaluates all items, in their order.
-    pub(crate) async fn items(&mut self, run: &Resolved) -> Result<Vec<Evaluated>, EvaluateError<R::Error>> {
+    pub(crate) async fn items(&mut self, run: &Run) -> Result<Vec<Evaluated>, EvaluateError<R::Error>> {
         let mut contexts = Vec::with_capacity(run.items().len());
         for item in run.items() {
             let context = match self.item(run, item).await {
@@ -37,7 +37,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         Ok(contexts)
     }
 
-    async fn item(&mut self, run: &Resolved, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
+    async fn item(&mut self, run: &Run, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
         let Some(offer) = self.snapshot.find(Kind::ContextType, &item.type_) else {
             return Err(EvaluateError::Missing(item.no_plugin()));
         };
@@ -105,7 +105,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     /// A ConfigMap that cannot be mounted by name, because the Pod runs in another namespace, is copied.
     async fn embed(
         &mut self,
-        run: &Resolved,
+        run: &Run,
         item: &Item,
         mut evaluated: Evaluated,
     ) -> Result<Evaluated, EvaluateError<R::Error>> {

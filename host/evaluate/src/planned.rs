@@ -5,7 +5,7 @@ use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{ErrorKind, Kind, PluginError};
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{
-    Command, Evaluated, ExecutionPlan, Granted, Refusal, Resolved, ServerObjects, build, build_server,
+    Command, Evaluated, ExecutionPlan, Granted, Refusal, Run, ServerObjects, build, build_server,
     validate_command, validate_server,
 };
 use kubeopencode_plugin_host::{CallError, Plugin};
@@ -20,7 +20,7 @@ use crate::reads::{ConfigMapReader, ReadCache};
 #[derive(Debug)]
 pub struct Planned {
     plain: ExecutionPlan,
-    run: Resolved,
+    run: Run,
     contexts: Vec<Evaluated>,
     command: Command,
     plugins: Vec<UsedPlugin>,
@@ -55,7 +55,7 @@ pub async fn evaluate<R: ConfigMapReader>(
     snapshot: &Snapshot,
     reads: &R,
     observer: &impl CallObserver,
-    run: Resolved,
+    run: Run,
 ) -> Result<Planned, EvaluateError<R::Error>> {
     let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
     let contexts = evaluation.items(&run).await?;
@@ -75,7 +75,7 @@ pub async fn evaluate_server<R: ConfigMapReader>(
     snapshot: &Snapshot,
     reads: &R,
     observer: &impl CallObserver,
-    run: Resolved,
+    run: Run,
 ) -> Result<ServerObjects, EvaluateError<R::Error>> {
     let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
     let contexts = evaluation.items(&run).await?;
@@ -89,7 +89,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     /// Asks the command builder.
     async fn command<T: Send + 'static>(
         &mut self,
-        run: &Resolved,
+        run: &Run,
         ask: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, EvaluateError<R::Error>> {
         let name = run.command_builder();

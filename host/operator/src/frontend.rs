@@ -7,7 +7,7 @@ use kube::Resource;
 use kube::core::DeserializeGuard;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::AgentKey;
-use kubeopencode_plan::{Refusal, Resolved, Settings};
+use kubeopencode_plan::{Refusal, Run, Settings};
 use serde::de::DeserializeOwned;
 
 use crate::cache::Caches;
@@ -48,7 +48,7 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`Unresolved`].
-    fn resolve(task: &Self::Object, caches: &Caches, settings: &Settings) -> Result<Resolved, Unresolved>;
+    fn resolve(task: &Self::Object, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved>;
 }
 
 /// Why there is nothing to evaluate.

@@ -22,7 +22,7 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_evaluate::{Catalog, EvaluateError, evaluate_server};
-use kubeopencode_plan::{Refusal, Resolved, ServerObjects};
+use kubeopencode_plan::{Refusal, ServerObjects, frontend};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -138,7 +138,7 @@ impl Servers {
     async fn apply(&self, agent: &Agent) -> Result<ServerState, ServerError> {
         let key = AgentKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
-        let run = Resolved::server(agent, &settings).map_err(ServerError::Refused)?;
+        let run = frontend::kubeopencode::server(agent, &settings).map_err(ServerError::Refused)?;
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
         let server = server.map_err(|error| match error {

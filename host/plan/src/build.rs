@@ -8,12 +8,12 @@
 
 mod agent;
 mod config_map_packing;
-mod context_file;
+pub(crate) mod context_text;
 mod env;
 mod init;
-mod layout;
+pub(crate) mod layout;
 mod mounts;
-mod path_conflicts;
+pub(crate) mod path_conflicts;
 mod reader;
 mod server;
 mod shared_mounts;
@@ -26,16 +26,16 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, P
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{
-    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP, APP_LABEL, DEFAULT_CONTAINER_ANNOTATION, GROUP, LAUNCH_GATE,
-    PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL, VERSION,
+    AGENT_CONTAINER, APP_LABEL, DEFAULT_CONTAINER_ANNOTATION, LAUNCH_GATE, PLAN_ANNOTATION,
+    TASK_NAME_ANNOTATION,
 };
 use kubeopencode_api::names::{Naming, TaskNames, hex, label_value};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::evaluated::Evaluated;
-use crate::resolved::TaskPart;
-use crate::{Command, Refusal, Resolved};
+use crate::run::{Subject, TaskPart};
+use crate::{Command, Refusal, Run};
 use config_map_packing::Data;
 use layout::Layout;
 pub use server::{ServerObjects, build_server};
@@ -61,16 +61,16 @@ pub struct ExecutionPlan {
 /// # Errors
 /// Contexts that cannot be there together or are too much, and variables that are set twice.
 pub fn build(
-    resolved: &Resolved,
+    run: &Run,
     contexts: &[Evaluated],
     command: &Command,
     naming: Naming,
 ) -> Result<ExecutionPlan, Refusal> {
-    let Some(task) = &resolved.task else {
-        return Err(Refusal::invalid_config(format!("Agent {} is no Task", resolved.agent)));
+    let Subject::Task(task) = &run.subject else {
+        return Err(Refusal::invalid_config(format!("{} is no Task", run.described())));
     };
-    let layout = Layout::new(resolved, contexts, command)?;
-    let names = |naming| TaskNames::new(&task.key, &task.uid, resolved.pod_namespace(), naming);
+    let layout = Layout::new(run, contexts, command)?;
+    let names = |naming| TaskNames::new(&task.key, &task.uid, run.pod_namespace(), naming);
     // the same plan under another name is the same plan
     let (mut pod, mut config_maps) = objects(&layout, task, &names(Naming::Plain));
     let digest = digest(&(&pod, &config_maps))?;
@@ -80,15 +80,15 @@ pub fn build(
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain([&mut pod.metadata]) {
         annotate(metadata, &digest);
     }
-    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(resolved, contexts, command) })
+    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(run, contexts, command) })
 }
 
 fn objects(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> (Pod, Vec<ConfigMap>) {
     let maps = layout.config_maps().enumerate();
-    let metadata = metadata(layout.resolved, task);
+    let metadata = metadata(layout.run, task);
     let maps = maps.map(|(i, data)| {
-        let mut labels = labels_of(task);
-        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), task.key.namespace.clone());
+        let mut labels = labels_of(layout.run, task);
+        labels.extend([namespace_label(layout.run, task)]);
         config_map(
             data,
             ObjectMeta { name: Some(names.context(i)), labels: Some(labels), ..metadata.clone() },
@@ -98,24 +98,23 @@ fn objects(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> (Pod,
 }
 
 fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
-    let resolved = layout.resolved;
-    let mut labels = resolved.pod.spec.labels.clone();
-    labels.extend(labels_of(task));
-    if resolved.is_cross_namespace() {
-        labels.insert(TASK_NAMESPACE_LABEL.to_owned(), task.key.namespace.clone());
-    }
-    let annotations = [
+    let run = layout.run;
+    let mut labels = run.agent.pod.labels.clone();
+    labels.extend(labels_of(run, task));
+    labels.extend(run.is_cross_namespace().then(|| namespace_label(run, task)));
+    let mut annotations = BTreeMap::from([
         (TASK_NAME_ANNOTATION.to_owned(), task.key.name.clone()),
-        (AGENT_NAME_ANNOTATION.to_owned(), resolved.agent.name.clone()),
         // what `kubectl logs` and `kubectl exec` take without being told
         (DEFAULT_CONTAINER_ANNOTATION.to_owned(), AGENT_CONTAINER.to_owned()),
-    ];
+    ]);
+    annotations
+        .extend(run.conventions.agent_annotation.map(|key| (key.to_owned(), run.agent.key.name.clone())));
     Pod {
         metadata: ObjectMeta {
             name: Some(names.pod()),
             labels: Some(labels),
-            annotations: Some(annotations.into()),
-            ..metadata(resolved, task)
+            annotations: Some(annotations),
+            ..metadata(run, task)
         },
         spec: Some(PodSpec {
             restart_policy: Some("Never".to_owned()),
@@ -128,17 +127,16 @@ fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
 
 /// What the Pods of Tasks and servers have in common.
 fn pod_spec(layout: &Layout<'_>, names: ContextNames<'_>, worker: Container) -> PodSpec {
-    let resolved = layout.resolved;
-    let given = &resolved.pod.spec;
-    let scheduling = given.scheduling.clone().unwrap_or_default();
+    let run = layout.run;
+    let given = run.agent.pod.clone();
     PodSpec {
-        service_account_name: Some(resolved.service_account.clone()),
-        security_context: Some(resolved.pod.pod_security_context()),
-        runtime_class_name: given.runtime_class_name.clone(),
-        image_pull_secrets: some(given.image_pull_secrets.clone()),
-        node_selector: (!scheduling.node_selector.is_empty()).then_some(scheduling.node_selector),
-        tolerations: some(scheduling.tolerations),
-        affinity: scheduling.affinity,
+        service_account_name: Some(run.agent.service_account.clone()),
+        security_context: Some(given.pod_security_context()),
+        runtime_class_name: given.runtime_class_name,
+        image_pull_secrets: some(given.image_pull_secrets),
+        node_selector: (!given.node_selector.is_empty()).then_some(given.node_selector),
+        tolerations: some(given.tolerations),
+        affinity: given.affinity,
         init_containers: some(init::containers(layout)),
         containers: vec![worker],
         volumes: some(volumes::volumes(layout, names)),
@@ -173,27 +171,32 @@ fn text(value: &[u8]) -> Option<&str> {
     text.chars().all(plain).then_some(text)
 }
 
-fn labels_of(task: &TaskPart) -> BTreeMap<String, String> {
+fn labels_of(run: &Run, task: &TaskPart) -> BTreeMap<String, String> {
+    let names = run.conventions.group.names();
     BTreeMap::from([
-        (APP_LABEL.to_owned(), APP.to_owned()),
-        (TASK_LABEL.to_owned(), label_value(&task.key.name)),
-        (TASK_UID_LABEL.to_owned(), task.uid.0.clone()),
+        (APP_LABEL.to_owned(), names.app.to_owned()),
+        (names.task_label.to_owned(), label_value(&task.key.name)),
+        (names.task_uid_label.to_owned(), task.uid.0.clone()),
     ])
 }
 
+fn namespace_label(run: &Run, task: &TaskPart) -> (String, String) {
+    (run.conventions.group.names().task_namespace_label.to_owned(), task.key.namespace.clone())
+}
+
 /// Namespace and, where it can be, the owner. Across namespaces there is none: the Task's finalizer cleans up.
-fn metadata(resolved: &Resolved, task: &TaskPart) -> ObjectMeta {
-    let owner = owner("Task", &task.key.name, &task.uid.0);
+fn metadata(run: &Run, task: &TaskPart) -> ObjectMeta {
+    let owner = owner(run, "Task", &task.key.name, &task.uid.0);
     ObjectMeta {
-        namespace: Some(resolved.pod_namespace().to_owned()),
-        owner_references: (!resolved.is_cross_namespace()).then(|| vec![owner]),
+        namespace: Some(run.pod_namespace().to_owned()),
+        owner_references: (!run.is_cross_namespace()).then(|| vec![owner]),
         ..ObjectMeta::default()
     }
 }
 
-fn owner(kind: &str, name: &str, uid: &str) -> OwnerReference {
+fn owner(run: &Run, kind: &str, name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
-        api_version: format!("{GROUP}/{VERSION}"),
+        api_version: run.conventions.group.api_version(),
         kind: kind.to_owned(),
         name: name.to_owned(),
         uid: uid.to_owned(),
@@ -213,14 +216,14 @@ fn digest(objects: &impl Serialize) -> Result<String, Refusal> {
     Ok(format!("sha256:{}", hex(&Sha256::digest(value.to_string()))))
 }
 
-fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {
-    let skipped = resolved.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
+fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {
+    let skipped = run.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
     let evaluated = contexts.iter().flat_map(|context| context.notices.clone());
-    let ignored = &resolved.pod.ignored_labels;
+    let ignored = &run.agent.pod.ignored_labels;
     let labels = (!ignored.is_empty()).then(|| {
         let message = format!(
-            "spec.podSpec.labels of Agent {}: {} ignored, these keys are KubeOpenCode's own",
-            resolved.agent,
+            "spec.podSpec.labels of {}: {} ignored, these keys are KubeOpenCode's own",
+            run.agent.described,
             ignored.join(", ")
         );
         (Reason::LabelsIgnored, message)
@@ -228,7 +231,7 @@ fn notices(resolved: &Resolved, contexts: &[Evaluated], command: &Command) -> Ve
     let warnings = command
         .warnings
         .iter()
-        .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", resolved.builder)));
+        .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", run.agent.builder)));
     skipped.chain(evaluated).chain(labels).chain(warnings).collect()
 }
 

@@ -8,7 +8,7 @@ use kubeopencode_api::plugin::{Entry, EnvVar, RunInit, SecretKey};
 use crate::item::Item;
 use crate::object_name::is_key;
 use crate::paths::AbsPath;
-use crate::{Refusal, Resolved};
+use crate::{Refusal, Run};
 
 /// A context item's plan, checked.
 #[derive(Clone, Debug)]
@@ -126,8 +126,8 @@ impl Evaluated {
     }
 
     /// The ConfigMaps that must be read, in the item's namespace, before a Pod can be built.
-    pub fn embeds(&self, resolved: &Resolved) -> Vec<Embed> {
-        if self.item.namespace == resolved.pod_namespace() {
+    pub fn embeds(&self, run: &Run) -> Vec<Embed> {
+        if self.item.namespace == run.pod_namespace() {
             return Vec::new();
         }
         self.directories

@@ -2,7 +2,8 @@
 //!
 //! May touch: the lists of a grant. Must not touch: a plan.
 
-use kubeopencode_api::plugin::Capability;
+use kubeopencode_api::plugin::{Capability, Descriptor};
+use kubeopencode_api::plugin_object::SecretGrant;
 
 /// What a plugin may do, beyond text, files and ConfigMaps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,27 +20,13 @@ pub struct Granted {
     pub secret_fields: Vec<String>,
 }
 
-/// A Secret that a plugin may use, and where it may be sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretGrant {
-    /// Name of the Secret, in the namespace of the Pod.
-    pub name: String,
-    /// Globs of the hosts.
-    pub hosts: Vec<String>,
-}
-
 impl Granted {
-    /// What the built-in plugin of a type may do; for other types, nothing.
-    pub fn builtin(type_: &str) -> Self {
-        let (capability, secret_field) = match type_ {
-            "Git" => (Some(Capability::Git), "/secretRef/name"),
-            "URL" => (Some(Capability::Url), "/secretRef/name"),
-            "File" => (None, "/source/secretKeyRef/name"),
-            _ => return Self::none(),
-        };
+    /// What a plugin may do that comes with KubeOpenCode: all that it says it wants, with the Secrets that an item names
+    /// in these fields of its payload.
+    pub fn built_in(descriptor: &Descriptor, secret_fields: &[String]) -> Self {
         Self {
-            capabilities: capability.into_iter().chain([Capability::Secret]).collect(),
-            secret_fields: vec![secret_field.to_owned()],
+            capabilities: descriptor.capabilities.clone(),
+            secret_fields: secret_fields.to_vec(),
             ..Self::default()
         }
     }

@@ -1,33 +1,35 @@
 //! From gathered input and evaluated contexts to a Pod and its ConfigMaps: same input, same bytes.
 //!
-//! The way through this crate is one direction: [`agent_key`] and [`Settings`] say what is to be read,
-//! [`Resolved::new`] checks what was read, [`validate`] checks what a plugin made of each item, [`validate_command`] what
-//! it made of the command, [`build`] makes the objects. No stage looks at the input of the one before.
+//! The way through this crate is one direction: a [`frontend`] says with [`Settings`] what is to be read, and makes a
+//! [`Run`] of it; [`validate`] checks what a plugin made of each item, [`validate_command`] what it made of the command,
+//! [`build`] makes the objects. No stage looks at the input of the one before, and what differs between API groups
+//! stands in `conventions`.
 //!
-//! The server of a server-mode Agent goes the same way: [`Resolved::server`], [`validate`], [`validate_server`],
-//! [`build_server`].
+//! The server of a server-mode Agent goes the same way: [`frontend::kubeopencode::server`], [`validate`],
+//! [`validate_server`], [`build_server`].
 //!
 //! May touch: API types, Kubernetes types, text. Must not touch: a client, files, clocks, wasmtime.
 
-mod agent_ref;
 mod build;
+mod conventions;
 mod evaluated;
+pub mod frontend;
+mod globs;
 mod granted;
 mod item;
 mod object_name;
 mod paths;
 mod refusal;
-mod resolved;
+mod run;
 mod settings;
 mod validate;
 
-pub use agent_ref::agent_key;
 pub use build::{ExecutionPlan, ServerObjects, build, build_server};
 pub use evaluated::{Embed, Evaluated};
-pub use granted::{Granted, SecretGrant};
-pub use item::{Item, is_built_in};
+pub use granted::Granted;
+pub use item::Item;
 pub use object_name::{is_namespace_name, is_object_name};
 pub use refusal::Refusal;
-pub use resolved::Resolved;
+pub use run::Run;
 pub use settings::Settings;
 pub use validate::{Command, ServerCommand, validate, validate_command, validate_server};

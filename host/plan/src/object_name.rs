@@ -42,6 +42,11 @@ pub(crate) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= 253 && key != "." && !key.starts_with("..") && key.chars().all(plain)
 }
 
+/// Whether Kubernetes takes this as the name of an environment variable.
+pub(crate) fn is_env_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
+}
+
 fn is_part(part: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')

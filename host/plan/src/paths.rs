@@ -8,9 +8,6 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct AbsPath(String);
 
-/// What no context, credential or workspace may cover or lie in: the parts of the Pod that are not theirs.
-const RESERVED: [&str; 7] = ["/tools", "/git", "/proc", "/sys", "/dev", "/var/run/secrets", "/run/secrets"];
-
 impl AbsPath {
     /// Reads a path as a user or a plugin wrote it; a relative one lies under `base`.
     ///
@@ -64,11 +61,10 @@ impl AbsPath {
         self.0.rmatch_indices('/').map(|(at, _)| &self.0[..at]).filter(|dir| !dir.is_empty())
     }
 
-    /// The reserved place that it is, lies in, or holds.
-    pub(crate) fn touches_reserved(&self) -> Option<&'static str> {
-        RESERVED.into_iter().find(|reserved| {
-            self.lies_within(reserved)
-                || reserved.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+    /// The first of these places that it is, lies in, or holds.
+    pub(crate) fn touches(&self, places: &[&'static str]) -> Option<&'static str> {
+        places.iter().copied().find(|place| {
+            self.lies_within(place) || place.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
         })
     }
 
@@ -91,6 +87,7 @@ impl fmt::Display for AbsPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conventions::KUBEOPENCODE;
 
     fn path(path: &str) -> AbsPath {
         AbsPath::parse(path, None).unwrap()
@@ -132,10 +129,10 @@ mod tests {
     fn reserved_places_are_neither_entered_nor_covered() {
         for reserved in ["/tools", "/tools/x", "/proc/self", "/var/run/secrets/x", "/var", "/var/run", "/run"]
         {
-            assert!(path(reserved).touches_reserved().is_some(), "{reserved}");
+            assert!(path(reserved).touches(KUBEOPENCODE.reserved_paths).is_some(), "{reserved}");
         }
         for free in ["/toolsmith", "/var/lib", "/etc/app", "/workspace", "/home/agent/.ssh"] {
-            assert!(path(free).touches_reserved().is_none(), "{free}");
+            assert!(path(free).touches(KUBEOPENCODE.reserved_paths).is_none(), "{free}");
         }
     }
 }

@@ -17,12 +17,11 @@ use kubeopencode_api::plugin::{
 };
 
 use crate::evaluated::{Directory, Download, Evaluated, GitClone, Piece, SecretTarget, TargetFile};
+use crate::globs::matches;
 use crate::item::Item;
 use crate::object_name::is_object_name;
 use crate::paths::AbsPath;
-use crate::resolved::namespaces::matches;
-use crate::resolved::server::Role;
-use crate::{Granted, Refusal, Resolved};
+use crate::{Granted, Refusal, Run};
 pub(crate) use command::ToolsImage;
 pub use command::{Command, ServerCommand, validate_command, validate_server};
 
@@ -40,23 +39,17 @@ const MAX_ENV: usize = 64;
 /// # Errors
 /// The first action that the plugin must not ask for, as `PluginError`, or as `ContextError` for a built-in type,
 /// whose plugin only repeats what the user wrote.
-pub fn validate(
-    resolved: &Resolved,
-    item: &Item,
-    granted: &Granted,
-    plan: Plan,
-) -> Result<Evaluated, Refusal> {
+pub fn validate(run: &Run, item: &Item, granted: &Granted, plan: Plan) -> Result<Evaluated, Refusal> {
     if let Some(extension) = plan.extensions.first() {
         return Err(unknown(item, &extension.kind));
     }
     check_number(item, &plan.actions)?;
-    let mut validator =
-        Validator { resolved, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
+    let mut validator = Validator { run, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
     for action in plan.actions {
         validator.action(action)?;
     }
-    if resolved.role == Role::Attach && !validator.out.is_text() {
-        let agent = &resolved.agent.name;
+    if run.attaches_to().is_some() && !validator.out.is_text() {
+        let agent = &run.agent.key.name;
         let problem =
             format!("its plan is more than text, which server-mode Agent \"{agent}\" does not support");
         return Err(item.plan_refused(problem));
@@ -66,7 +59,7 @@ pub fn validate(
 }
 
 struct Validator<'a> {
-    resolved: &'a Resolved,
+    run: &'a Run,
     item: &'a Item,
     granted: &'a Granted,
     out: Evaluated,
@@ -219,10 +212,10 @@ impl Validator<'_> {
 
     /// A path that the plan may write to: in the workspace, or where the item's own mountPath leads.
     fn path(&self, written: &str) -> Result<AbsPath, Refusal> {
-        let workspace = &self.resolved.workspace;
+        let workspace = &self.run.agent.workspace;
         let path = AbsPath::parse(written, Some(workspace))
             .map_err(|problem| self.refuse(format!("path \"{written}\" {problem}")))?;
-        if let Some(reserved) = path.touches_reserved() {
+        if let Some(reserved) = path.touches(self.run.conventions.reserved_paths) {
             return Err(self.refuse(format!("path \"{written}\" reaches into {reserved}, which is reserved")));
         }
         let own = self.item.mount_path().is_some_and(|own| path.is_within(own));

@@ -83,6 +83,11 @@ impl Plugin {
         &self.descriptor
     }
 
+    /// RFC 6901 pointers into a payload: where it names Secrets, as its schema marks them.
+    pub fn secret_fields(&self) -> &[String] {
+        self.schema.secret_fields()
+    }
+
     /// Whether [`Self::serve`] can be called.
     pub fn has_server(&self) -> bool {
         matches!(&self.code, Code::CommandBuilder { server: Some(_), .. })

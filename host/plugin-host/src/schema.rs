@@ -20,12 +20,15 @@ const PATTERNS: usize = 64;
 const PATTERN_BYTES: usize = 256 << 10;
 /// Nodes of the schema times nodes of the payload.
 const WORK: usize = 20_000_000;
+/// Says of a property, where it is `true`, that its value names a Secret.
+const SECRET: &str = "x-kubeopencode-secret";
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A schema that keeps the rules, ready to check payloads.
 pub(crate) struct Schema {
     validator: Validator,
     nodes: usize,
+    secret_fields: Vec<String>,
 }
 
 impl Schema {
@@ -38,8 +41,9 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {BYTES}", text.len()));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let mut scan = Scan { nodes: 0, patterns: 0 };
+        let mut scan = Scan { nodes: 0, patterns: 0, secret_fields: Vec::new() };
         scan.visit(&value, &mut Vec::new())?;
+        scan.secret_fields.sort_unstable();
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(false)
@@ -50,7 +54,12 @@ impl Schema {
             .map_err(|error| {
                 format!("at {:?}: {}", error.instance_path().as_str(), quote(&error.to_string()))
             })?;
-        Ok((Self { validator, nodes: scan.nodes }, value))
+        Ok((Self { validator, nodes: scan.nodes, secret_fields: scan.secret_fields }, value))
+    }
+
+    /// RFC 6901 pointers into a payload: where it names Secrets.
+    pub(crate) fn secret_fields(&self) -> &[String] {
+        &self.secret_fields
     }
 
     /// Checks a payload and gives it as plugins get it: compact, keys sorted.
@@ -85,6 +94,7 @@ impl Schema {
 struct Scan {
     nodes: usize,
     patterns: usize,
+    secret_fields: Vec<String>,
 }
 
 impl Scan {
@@ -124,6 +134,13 @@ impl Scan {
             "unevaluatedProperties" | "unevaluatedItems" => {
                 refuse("it takes too long to check; use additionalProperties or items")
             }
+            SECRET if value == &Value::Bool(true) => match pointer(path) {
+                Some(field) => {
+                    self.secret_fields.push(field);
+                    Ok(())
+                }
+                None => refuse("only a property, of the payload or of a property, can name a Secret"),
+            },
             "pattern" | "patternProperties" => {
                 self.patterns += value.as_object().map_or(1, |members| members.len());
                 match self.patterns {
@@ -134,6 +151,18 @@ impl Scan {
             _ => Ok(()),
         }
     }
+}
+
+/// Where a payload has the property whose keyword is at `path`.
+fn pointer(path: &[&str]) -> Option<String> {
+    let (_, property) = path.split_last()?;
+    let mut field = String::new();
+    for step in property.chunks(2) {
+        let ["properties", name] = step else { return None };
+        field.push('/');
+        field.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    }
+    (!field.is_empty()).then_some(field)
 }
 
 fn count(value: &Value) -> usize {

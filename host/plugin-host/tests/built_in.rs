@@ -15,10 +15,11 @@ use common::items::Items;
 use common::{
     assert_others_work, build_request, command_builder, context_type, host, inline, ready, request,
 };
+use kubeopencode_api::context::BuiltInType;
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind, MAX_INPUT_BYTES,
-    Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools,
-    UrlFetch,
+    Action, BuildRequest, Capability, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind,
+    MAX_INPUT_BYTES, Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest,
+    Severity, Tools, UrlFetch,
 };
 use kubeopencode_api::report::ResultReader;
 use kubeopencode_plan::Granted;
@@ -37,29 +38,30 @@ fn a_toolchain_without_the_target_is_told_in_one_line() {
 
 #[test]
 fn they_say_who_they_are_and_what_they_may_want() {
-    for name in ["ConfigMap", "File", "Git", "Runtime", "Text", "URL"] {
+    let (git, url, secret) = (Capability::Git, Capability::Url, Capability::Secret);
+    let wants: [(&str, &[Capability], &[&str]); 6] = [
+        ("ConfigMap", &[], &[]),
+        ("File", &[secret], &["/source/secretKeyRef/name"]),
+        ("Git", &[git, secret], &["/secretRef/name"]),
+        ("Runtime", &[], &[]),
+        ("Text", &[], &[]),
+        ("URL", &[url, secret], &["/secretRef/name"]),
+    ];
+    for (name, capabilities, secret_fields) in wants {
         let plugin = context_type(name);
         let descriptor = plugin.descriptor();
         assert_eq!((plugin.kind(), descriptor.name.as_str()), (Kind::ContextType, name));
         assert!(plugin.digest().starts_with("sha256:") && plugin.digest().len() == 71);
-        let granted = Granted::builtin(name);
-        assert_eq!(descriptor.capabilities, granted.capabilities, "{name}");
-        assert_eq!(secret_fields(&descriptor.config_schema), granted.secret_fields, "{name}");
+        assert_eq!(descriptor.capabilities, capabilities, "{name}");
+        assert_eq!(plugin.secret_fields(), secret_fields, "{name}");
     }
+    let names: Vec<_> = wants.iter().map(|(name, ..)| *name).collect();
+    let mut known: Vec<_> = BuiltInType::ALL.iter().map(|type_| type_.name).collect();
+    known.sort_unstable_by_key(|name| name.to_lowercase());
+    assert_eq!(known, names, "what the API knows beside the descriptors");
     let opencode = command_builder("opencode");
     assert!(opencode.has_server());
-}
-
-/// Pointers into the payload to the properties that a schema marks as names of Secrets.
-fn secret_fields(schema: &Value) -> Vec<String> {
-    let mut fields = Vec::new();
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        if property["x-kubeopencode-secret"] == true {
-            fields.push(format!("/{name}"));
-        }
-        fields.extend(secret_fields(property).into_iter().map(|field| format!("/{name}{field}")));
-    }
-    fields
+    assert!(opencode.descriptor().capabilities.is_empty() && opencode.secret_fields().is_empty());
 }
 
 #[test]
@@ -252,7 +254,8 @@ fn the_plan_validator_takes_what_they_answer() {
     ]));
     for i in 0..items.len() {
         let type_ = items.type_of(i);
-        items.plan(i, &context_type(type_), &Granted::builtin(type_)).unwrap();
+        let plugin = context_type(type_);
+        items.plan(i, &plugin, &Granted::built_in(plugin.descriptor(), plugin.secret_fields())).unwrap();
     }
 }
 

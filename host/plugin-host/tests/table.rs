@@ -20,7 +20,8 @@ use common::guests;
 use common::items::Items;
 use common::{Guest, assert_others_work, bomb, host};
 use kubeopencode_api::plugin::{Capability, Kind};
-use kubeopencode_plan::{Granted, SecretGrant};
+use kubeopencode_api::plugin_object::SecretGrant;
+use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{LimitClass, Plugin};
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::yaml;
 use crate::error::CliError;
+use crate::yaml;
 
 /// The endings of the files that are read of a directory.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];

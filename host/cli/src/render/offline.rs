@@ -10,11 +10,12 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
 use kubeopencode_evaluate::{ConfigMapReader, EvaluateError, Planned, Snapshot, evaluate, evaluate_server};
-use kubeopencode_plan::{Refusal, Resolved, ServerObjects, Settings, agent_key};
+use kubeopencode_plan::frontend::kubeopencode;
+use kubeopencode_plan::{Refusal, ServerObjects, Settings};
 
 use super::objects::Objects;
-use super::yaml::document;
 use crate::error::CliError;
+use crate::yaml::document;
 
 /// What is printed.
 #[derive(Debug, Default)]
@@ -79,16 +80,16 @@ impl Offline<'_> {
     }
 
     async fn plan(&self, task: &Task) -> Result<Planned, Refusal> {
-        let key = agent_key(task)?;
+        let key = kubeopencode::spec_agent(task)?;
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
-        let run = Resolved::new(task, agent, &settings)?;
+        let run = kubeopencode::task(task, agent, &settings)?;
         evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 
     async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
-        let run = Resolved::server(agent, &self.settings(namespace, namespace))?;
+        let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
         evaluate_server(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 

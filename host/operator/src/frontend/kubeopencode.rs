@@ -3,7 +3,8 @@
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Task;
-use kubeopencode_plan::{Refusal, Resolved, Settings, agent_key};
+use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
+use kubeopencode_plan::{Refusal, Run, Settings};
 
 use super::{Frontend, Unresolved};
 use crate::cache::Caches;
@@ -36,11 +37,11 @@ impl Frontend for KubeOpenCode {
     }
 
     fn spec_agent(task: &Task) -> Result<AgentKey, Refusal> {
-        agent_key(task)
+        spec_agent(task)
     }
 
-    fn resolve(task: &Task, caches: &Caches, settings: &Settings) -> Result<Resolved, Unresolved> {
-        let key = agent_key(task).map_err(Unresolved::Refused)?;
+    fn resolve(task: &Task, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved> {
+        let key = spec_agent(task).map_err(Unresolved::Refused)?;
         let Some(agent) = caches.agent(&key) else {
             let refusal = Refusal::agent_not_found(&key);
             return Err(Unresolved::Missing(match caches.broken_agent(&key) {
@@ -50,6 +51,6 @@ impl Frontend for KubeOpenCode {
                 None => refusal,
             }));
         };
-        Resolved::new(task, &agent, settings).map_err(Unresolved::Refused)
+        plan::task(task, &agent, settings).map_err(Unresolved::Refused)
     }
 }

@@ -9,36 +9,37 @@ use super::env::verbatim;
 use super::layout::Layout;
 use super::some;
 use super::volumes::agent_mounts;
-use crate::resolved::credentials::Env;
+use crate::run::credential::CredentialEnv;
 
 /// Images of agents are pulled like the system's own by default, whatever their tag.
 pub(super) const PULL_POLICY: &str = "IfNotPresent";
 
 /// The worker; the Agent's server is one too, under another name.
 pub(super) fn container(layout: &Layout<'_>) -> Container {
-    let resolved = layout.resolved;
+    let run = layout.run;
     let literal = |words: &[String]| some(words.iter().map(|word| verbatim(word)).collect());
-    let (command, args) = match resolved.argv.is_empty() {
+    let (command, args) = match run.agent.argv.is_empty() {
         true => (literal(&layout.command.command), literal(&layout.command.args)),
         // the Agent's own words may use Kubernetes' `$(NAME)`
-        false => (Some(resolved.argv.clone()), None),
+        false => (Some(run.agent.argv.clone()), None),
     };
-    let all_keys = resolved.credentials.iter().filter(|credential| credential.env == Some(Env::All));
+    let all_keys =
+        run.agent.credentials.iter().filter(|credential| credential.env == Some(CredentialEnv::All));
     let env_from = all_keys.map(|credential| EnvFromSource {
         secret_ref: Some(SecretEnvSource { name: credential.secret.clone(), optional: None }),
         ..EnvFromSource::default()
     });
     Container {
         name: AGENT_CONTAINER.to_owned(),
-        image: Some(resolved.images.worker(resolved.role).to_owned()),
+        image: Some(run.agent.image.clone()),
         image_pull_policy: Some(PULL_POLICY.to_owned()),
         command,
         args,
-        working_dir: Some(resolved.workspace.as_str().to_owned()),
+        working_dir: run.working_dir(),
         env: Some(layout.env.clone()),
         env_from: some(env_from.collect()),
-        resources: resolved.pod.spec.resources.clone(),
-        security_context: Some(resolved.pod.security_context()),
+        resources: run.agent.pod.resources.clone(),
+        security_context: Some(run.agent.pod.security_context()),
         volume_mounts: Some(agent_mounts(layout)),
         ..Container::default()
     }

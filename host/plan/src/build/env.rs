@@ -12,39 +12,39 @@ use kubeopencode_api::plugin::{self, EnvSource};
 use super::layout::git_config_path;
 use super::shared_mounts::clones;
 use crate::evaluated::Evaluated;
-use crate::resolved::credentials::Env;
-use crate::resolved::server::Server;
-use crate::{Command, Refusal, Resolved};
+use crate::run::credential::CredentialEnv;
+use crate::run::{Server, Subject};
+use crate::{Command, Refusal, Run};
 
 /// The agent's environment. Nobody may set what somebody else has set, but the Agent's podSpec has the last word.
 pub(super) fn agent_env(
-    resolved: &Resolved,
+    run: &Run,
     contexts: &[Evaluated],
     command: &Command,
 ) -> Result<Vec<EnvVar>, Refusal> {
     let mut env = Environment::default();
-    for variable in base_env(resolved) {
+    for variable in base_env(run) {
         env.add(variable, "KubeOpenCode").map_err(Refusal::invalid_config)?;
     }
-    let builder = format!("command builder \"{}\"", resolved.builder);
+    let builder = format!("command builder \"{}\"", run.agent.builder);
     for variable in &command.env {
-        env.add(env_var(variable), &builder).map_err(|e| Refusal::builder(&resolved.builder, e))?;
+        env.add(env_var(variable), &builder).map_err(|e| Refusal::builder(&run.agent.builder, e))?;
     }
-    for credential in &resolved.credentials {
-        if let Some(Env::Key { name, key }) = &credential.env {
+    for credential in &run.agent.credentials {
+        if let Some(CredentialEnv::Key { name, key }) = &credential.env {
             let variable = secret_var(name, &credential.secret, key, false);
             env.add(variable, &credential.described).map_err(Refusal::invalid_config)?;
         }
     }
-    if let Some(variable) = resolved.server.as_ref().and_then(server_password) {
-        env.add(variable, &format!("spec.serverConfig of Agent {}", resolved.agent))
+    if let Some(variable) = run.server().and_then(server_password) {
+        env.add(variable, &format!("spec.serverConfig of {}", run.agent.described))
             .map_err(Refusal::invalid_config)?;
     }
     if clones(contexts).next().is_some() {
         env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode")
             .map_err(Refusal::invalid_config)?;
     }
-    let last = &resolved.pod.spec.env;
+    let last = &run.agent.pod.env;
     for context in contexts {
         for variable in &context.env {
             if last.iter().any(|own| own.name == variable.name) {
@@ -82,13 +82,16 @@ impl Environment {
 }
 
 /// What the host itself sets.
-pub(super) fn base_env(resolved: &Resolved) -> Vec<EnvVar> {
-    let mut env = vec![var("HOME", "/tmp"), var("SHELL", "/bin/bash")];
-    if let Some(task) = &resolved.task {
+pub(super) fn base_env(run: &Run) -> Vec<EnvVar> {
+    let conventions = run.conventions;
+    let mut env: Vec<_> = conventions.base_env.iter().map(|(name, value)| var(name, value)).collect();
+    if let Subject::Task(task) = &run.subject {
         env.push(var("TASK_NAME", &task.key.name));
         env.push(var("TASK_NAMESPACE", &task.key.namespace));
     }
-    env.push(var("WORKSPACE_DIR", resolved.workspace.as_str()));
+    if let Some(workspace) = &conventions.workspace {
+        env.push(var(workspace.variable, run.agent.workspace.as_str()));
+    }
     env
 }
 

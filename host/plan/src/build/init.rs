@@ -16,7 +16,7 @@ use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
 use super::volumes::{URL_FILE, dir_volume, secret_volume};
 use crate::evaluated::{Download, Evaluated, GitClone};
-use crate::resolved::server::Server;
+use crate::run::Server;
 use crate::validate::ToolsImage;
 
 const PROGRAM: &str = "/kubeopencode";
@@ -38,14 +38,14 @@ pub(super) fn containers(layout: &Layout<'_>) -> Vec<Container> {
     let inits = contexts.iter().flat_map(|context| &context.inits).enumerate();
     let inits = inits.map(|(i, init)| plugin_init(layout, i, init));
     let files = layout.needs_context_init().then(|| context_init(layout));
-    let waits = layout.resolved.waits_for().map(|server| server_wait(layout, server));
+    let waits = layout.run.waits_for().map(|server| server_wait(layout, server));
     tools.into_iter().chain(clones).chain(downloads).chain(inits).chain(files).chain(waits).collect()
 }
 
 /// Brings the agent's program; the image knows how.
 fn opencode_init(layout: &Layout<'_>, image: &ToolsImage) -> Container {
     let image = match image {
-        ToolsImage::Agents => layout.resolved.images.agent.as_deref().unwrap_or(DEFAULT_AGENT_IMAGE),
+        ToolsImage::Agents => layout.run.agent.tools_image.as_deref().unwrap_or(DEFAULT_AGENT_IMAGE),
         ToolsImage::Builders(image) => image,
     };
     Container {
@@ -133,7 +133,7 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
 }
 
 fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
-    let mut env = base_env(layout.resolved);
+    let mut env = base_env(layout.run);
     env.retain(|variable| init.env.iter().all(|own| own.name != variable.name));
     env.extend(init.env.iter().map(env_var));
     Container {
@@ -143,7 +143,7 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
         command: some(init.command.clone()),
         args: some(init.args.clone()),
         env: Some(env),
-        working_dir: Some(layout.resolved.workspace.as_str().to_owned()),
+        working_dir: layout.run.working_dir(),
         volume_mounts: Some(layout.shared.mounts().collect()),
         ..base(layout)
     }
@@ -151,7 +151,7 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
 
 fn context_init(layout: &Layout<'_>) -> Container {
     let mut env = vec![
-        var("WORKSPACE_DIR", layout.resolved.workspace.as_str()),
+        var("WORKSPACE_DIR", layout.run.agent.workspace.as_str()),
         var("CONFIGMAP_PATH", CONFIG_MAP_PATH),
         var("FILE_MAPPINGS", &layout.file_mappings),
         var("DIR_MAPPINGS", &layout.dir_mappings),
@@ -195,8 +195,8 @@ fn system(
 ) -> Container {
     Container {
         name,
-        image: Some(layout.resolved.system_image.clone()),
-        image_pull_policy: Some(layout.resolved.system_image_pull_policy.as_str().to_owned()),
+        image: Some(layout.run.agent.system_image.clone()),
+        image_pull_policy: Some(layout.run.agent.system_image_pull_policy.as_str().to_owned()),
         command: Some(vec![PROGRAM.to_owned(), subcommand.to_owned()]),
         env: Some(env),
         volume_mounts: some(mounts),
@@ -207,7 +207,7 @@ fn system(
 /// What all of them have. A failed one tells its exit code and last lines without anybody reading logs.
 fn base(layout: &Layout<'_>) -> Container {
     Container {
-        security_context: Some(layout.resolved.pod.security_context()),
+        security_context: Some(layout.run.agent.pod.security_context()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
     }

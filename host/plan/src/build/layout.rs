@@ -19,9 +19,10 @@ use super::path_conflicts;
 use super::shared_mounts::{SharedMounts, clones, downloads};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
-use crate::{Command, Refusal, Resolved};
+use crate::{Command, Refusal, Run};
+pub(crate) use content::Secrets;
 use content::Sources;
-pub(super) use content::{Content, Part, PartGroup, Secrets, secret_dir};
+pub(super) use content::{Content, Part, PartGroup, secret_dir};
 pub(super) use files::{File, git_config_path};
 use mappings::{dir_mappings, file_mappings};
 pub(super) use mappings::{dir_path, joined_at};
@@ -35,7 +36,7 @@ const MAX_MAPPINGS: usize = 125_000;
 
 /// Everything about the Pod but names.
 pub(super) struct Layout<'a> {
-    pub(super) resolved: &'a Resolved,
+    pub(super) run: &'a Run,
     pub(super) contexts: &'a [Evaluated],
     pub(super) command: &'a Command,
     pub(super) shared: SharedMounts,
@@ -97,42 +98,42 @@ pub(super) enum DirectorySource {
 
 impl<'a> Layout<'a> {
     pub(super) fn new(
-        resolved: &'a Resolved,
+        run: &'a Run,
         contexts: &'a [Evaluated],
         command: &'a Command,
     ) -> Result<Self, Refusal> {
-        let shared = SharedMounts::new(&resolved.workspace, contexts);
-        let (files, secrets) = files::files(resolved, contexts, command)?;
-        check_number(resolved, contexts, &files)?;
-        path_conflicts::check(&path_conflicts::all(resolved, contexts, &files, &shared))?;
+        let shared = SharedMounts::new(run, contexts);
+        let (files, secrets) = files::files(run, contexts, command)?;
+        check_number(run, contexts, &files)?;
+        (run.conventions.conflicts)(&path_conflicts::all(run, contexts, &files, &shared))?;
         let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.chunks())).collect();
         let written: usize = contents.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len()).sum();
         let Packed { mut maps, keys, .. } = pack(&contents);
         let file_maps = maps.len();
         let files: Vec<_> =
             files.into_iter().zip(keys).map(|(file, keys)| PlacedFile::new(file, keys, &shared)).collect();
-        let directories = directories(resolved, contexts, &shared, &mut maps)?;
+        let directories = directories(run, contexts, &shared, &mut maps)?;
         let embedded: usize =
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
         if written + embedded > MAX_TOTAL {
             return Err(Refusal::context(format!(
                 "{} has {} bytes of text and files, at most {MAX_TOTAL} are allowed: fetch big ones with Git or URL",
-                resolved.subject(),
+                run.described(),
                 written + embedded
             )));
         }
         let (file_mappings, dir_mappings) = (file_mappings(&files), dir_mappings(&directories));
         if file_mappings.len() + dir_mappings.len() > MAX_MAPPINGS {
-            return Err(too_many(resolved, contexts, files.len()));
+            return Err(too_many(run, contexts, files.len()));
         }
         Ok(Self {
-            resolved,
+            run,
             contexts,
             command,
             shared,
             files,
             directories,
-            env: agent_env(resolved, contexts, command)?,
+            env: agent_env(run, contexts, command)?,
             secrets: secrets.0,
             file_mappings,
             dir_mappings,
@@ -186,21 +187,21 @@ impl PlacedFile {
     }
 }
 
-fn check_number(resolved: &Resolved, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Refusal> {
+fn check_number(run: &Run, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Refusal> {
     let directories = contexts.iter().flat_map(|context| &context.directories);
     let paths = files.iter().map(|file| &file.path).chain(directories.map(|directory| &directory.path));
     // a key is hardly longer than its path, and JSON doubles a path at most
     if paths.map(|path| 3 * path.as_str().len() + 70).sum::<usize>() <= MAX_MAPPINGS {
         return Ok(());
     }
-    Err(too_many(resolved, contexts, files.len()))
+    Err(too_many(run, contexts, files.len()))
 }
 
-fn too_many(resolved: &Resolved, contexts: &[Evaluated], files: usize) -> Refusal {
+fn too_many(run: &Run, contexts: &[Evaluated], files: usize) -> Refusal {
     let directories: usize = contexts.iter().map(|context| context.directories.len()).sum();
     Refusal::context(format!(
         "{} has {} files, too many for one Pod: put them into ConfigMaps, an archive or a repository",
-        resolved.subject(),
+        run.described(),
         files + directories
     ))
 }
@@ -215,7 +216,7 @@ fn is_tool(path: &AbsPath) -> bool {
 }
 
 fn directories<'a>(
-    resolved: &Resolved,
+    run: &Run,
     contexts: &'a [Evaluated],
     shared: &SharedMounts,
     maps: &mut Vec<Data>,
@@ -229,7 +230,7 @@ fn directories<'a>(
                     maps.push(data(entries));
                     DirectorySource::Own(maps.len() - 1)
                 }
-                None if context.item.namespace == resolved.pod_namespace() => {
+                None if context.item.namespace == run.pod_namespace() => {
                     DirectorySource::Named(directory.config_map.clone())
                 }
                 None => {
@@ -237,7 +238,7 @@ fn directories<'a>(
                         "ConfigMap {} of namespace \"{}\" has not been read, and the Pod in \"{}\" cannot mount it",
                         directory.config_map,
                         context.item.namespace,
-                        resolved.pod_namespace()
+                        run.pod_namespace()
                     );
                     return Err(context.item.refused(problem));
                 }
@@ -259,9 +260,9 @@ fn data(entries: &[Entry]) -> Data {
 }
 
 /// The containers that the Pod has besides `context-init` and `agent`.
-fn other_containers(resolved: &Resolved, contexts: &[Evaluated], command: &Command) -> usize {
+fn other_containers(run: &Run, contexts: &[Evaluated], command: &Command) -> usize {
     let inits = contexts.iter().map(|context| context.inits.len()).sum::<usize>();
     let tools = usize::from(command.tools.is_some());
-    let waits = usize::from(resolved.waits_for().is_some());
+    let waits = usize::from(run.waits_for().is_some());
     clones(contexts).count() + downloads(contexts).count() + inits + tools + waits
 }

@@ -6,8 +6,6 @@ use k8s_openapi::api::core::v1::VolumeMount;
 
 /// Volume with the agent's program, its configuration and the result reader.
 pub(super) const TOOLS: &str = "tools";
-/// Volume of the workspace.
-pub(super) const WORKSPACE: &str = "workspace";
 /// Volume of the files that the plan holds.
 pub(super) const CONTEXT_FILES: &str = "context-files";
 

@@ -10,7 +10,7 @@ use super::layout::{File, is_written};
 use super::shared_mounts::SharedMounts;
 use crate::evaluated::Evaluated;
 use crate::paths::AbsPath;
-use crate::{Refusal, Resolved};
+use crate::{Refusal, Run};
 
 /// What is at a path, as far as it matters for what may lie below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ enum PathKind {
 
 /// One use of a path.
 #[derive(Clone, Debug)]
-pub(super) struct PathUse {
+pub(crate) struct PathUse {
     path: AbsPath,
     kind: PathKind,
     /// who uses it, in the user's words
@@ -39,7 +39,7 @@ pub(super) struct PathUse {
 }
 
 /// Refuses two uses of one path, and uses below what cannot hold them.
-pub(super) fn check(uses: &[PathUse]) -> Result<(), Refusal> {
+pub(crate) fn refuse(uses: &[PathUse]) -> Result<(), Refusal> {
     let mut at: HashMap<&str, &PathUse> = HashMap::with_capacity(uses.len());
     for path_use in uses {
         // the API server itself refuses the Agent's own mounts
@@ -85,12 +85,11 @@ fn conflict(path: &AbsPath, one: &PathUse, other: &PathUse) -> Refusal {
 
 /// Every use of a path.
 pub(super) fn all(
-    resolved: &Resolved,
+    run: &Run,
     contexts: &[Evaluated],
     files: &[File<'_>],
     shared: &SharedMounts,
 ) -> Vec<PathUse> {
-    let agent = &resolved.agent;
     let own = |path: &AbsPath, by: String| PathUse {
         path: path.clone(),
         kind: PathKind::Writable,
@@ -107,22 +106,22 @@ pub(super) fn all(
     for context in contexts {
         uses.extend(context_uses(context, shared));
     }
-    for credential in &resolved.credentials {
+    for credential in &run.agent.credentials {
         if let Some(mount) = &credential.mount {
             let kind = if mount.key.is_some() { PathKind::File } else { PathKind::ReadOnly };
             let (path, by) = (mount.path.clone(), credential.described.clone());
             uses.push(PathUse { path, kind, by, written: false, config: true });
         }
     }
-    for (path, by) in &resolved.pod.mount_paths {
+    for (path, by) in &run.agent.pod.mount_paths {
         let (path, by) = (path.clone(), by.clone());
         uses.push(PathUse { path, kind: PathKind::UserMount, by, written: false, config: true });
     }
     // a directory of a context may be the workspace; nothing else may
     let is_workspace =
-        |path_use: &PathUse| path_use.path == resolved.workspace && path_use.kind == PathKind::Writable;
-    if !uses.iter().any(is_workspace) {
-        uses.push(own(&resolved.workspace, format!("spec.workspaceDir of Agent {agent}")));
+        |path_use: &PathUse| path_use.path == run.agent.workspace && path_use.kind == PathKind::Writable;
+    if run.conventions.workspace.is_some() && !uses.iter().any(is_workspace) {
+        uses.push(own(&run.agent.workspace, format!("spec.workspaceDir of {}", run.agent.described)));
     }
     if let Ok(tools) = AbsPath::parse(TOOLS_DIR, None) {
         uses.push(own(&tools, "the agent's tools".to_owned()));
@@ -185,7 +184,7 @@ mod tests {
     fn equal_paths_are_a_conflict() {
         let uses = [path_use("/w/a", PathKind::File), path_use("/w/a", PathKind::Writable)];
         assert_eq!(
-            check(&uses).unwrap_err().message,
+            refuse(&uses).unwrap_err().message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a: change one of them"
         );
     }
@@ -199,11 +198,11 @@ mod tests {
             (PathKind::UserMount, false),
         ] {
             let uses = [path_use("/w/a/b/c", PathKind::File), path_use("/w/a", above)];
-            assert_eq!(check(&uses).is_ok(), fits, "{above:?}");
+            assert_eq!(refuse(&uses).is_ok(), fits, "{above:?}");
         }
         let mounted = PathUse { written: false, ..path_use("/data/x", PathKind::File) };
         assert!(
-            check(&[path_use("/data", PathKind::UserMount), mounted]).is_ok(),
+            refuse(&[path_use("/data", PathKind::UserMount), mounted]).is_ok(),
             "a mount shows on another mount"
         );
     }
@@ -212,7 +211,7 @@ mod tests {
     fn the_message_names_both_and_the_inner_path() {
         let uses = [path_use("/w/a", PathKind::File), path_use("/w/a/b", PathKind::File)];
         assert_eq!(
-            check(&uses).unwrap_err().message,
+            refuse(&uses).unwrap_err().message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a/b (as /w/a/b): \
              change one of them"
         );

@@ -4,19 +4,15 @@
 
 use kubeopencode_api::report::{ReaderSettings, ResultReader, message_bytes};
 
-use crate::{Refusal, Resolved};
+use crate::{Refusal, Run};
 
 /// The settings file's JSON, for a Pod of so many containers.
-pub(super) fn settings(
-    resolved: &Resolved,
-    reader: &ResultReader,
-    containers: usize,
-) -> Result<Vec<u8>, Refusal> {
+pub(super) fn settings(run: &Run, reader: &ResultReader, containers: usize) -> Result<Vec<u8>, Refusal> {
     let settings = ReaderSettings {
         reader: Some(reader.clone()),
-        server: resolved.attaches_to().map(|server| server.url.clone()),
-        summary: resolved.result_summary,
+        server: run.attaches_to().map(|server| server.url.clone()),
+        summary: run.agent.result_summary,
         message_bytes: message_bytes(containers),
     };
-    serde_json::to_vec(&settings).map_err(|e| Refusal::builder(&resolved.builder, e))
+    serde_json::to_vec(&settings).map_err(|e| Refusal::builder(&run.agent.builder, e))
 }

@@ -15,13 +15,14 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::literals::{AGENT_LABEL, APP, APP_LABEL};
+use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL};
 
 use super::layout::Layout;
 use super::{agent, annotate, config_map, digest, notices, owner, pod_spec};
+use crate::Refusal;
 use crate::evaluated::Evaluated;
+use crate::run::{Run, Subject};
 use crate::validate::ServerCommand;
-use crate::{Refusal, Resolved};
 
 /// The container that serves.
 const CONTAINER: &str = "opencode-server";
@@ -62,18 +63,15 @@ pub struct ServerObjects {
 /// # Errors
 /// Contexts that cannot be there together or are too much, and variables that are set twice.
 pub fn build_server(
-    resolved: &Resolved,
+    run: &Run,
     contexts: &[Evaluated],
     server: &ServerCommand,
 ) -> Result<ServerObjects, Refusal> {
-    let Some(own) = &resolved.server else {
-        return Err(Refusal::invalid_config(format!(
-            "Agent {}: it has no spec.serverConfig",
-            resolved.agent
-        )));
+    let Subject::Server(own) = &run.subject else {
+        return Err(Refusal::invalid_config(format!("{} is no server", run.described())));
     };
-    let layout = Layout::new(resolved, contexts, &server.command)?;
-    let agent = resolved.agent.name.as_str();
+    let layout = Layout::new(run, contexts, &server.command)?;
+    let agent = run.agent.key.name.as_str();
     let content: Vec<_> = layout.config_maps().collect();
     let content_digest = digest(&content)?;
     let hash = content_digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
@@ -83,20 +81,20 @@ pub fn build_server(
     };
     let maps = content.iter().enumerate();
     let mut config_maps: Vec<_> =
-        maps.map(|(i, data)| config_map(data, metadata(resolved, name_of_map(i)))).collect();
+        maps.map(|(i, data)| config_map(data, metadata(run, name_of_map(i)))).collect();
     let port = i32::from(own.port);
     let worker = worker(&layout, port, server.health_path.as_deref().filter(|_| own.password.is_none()));
     let spec =
         PodSpec { termination_grace_period_seconds: Some(GRACE), ..pod_spec(&layout, &name_of_map, worker) };
-    let mut deployment = deployment(resolved, spec);
-    let mut service = service(resolved, port);
-    let mut network_policy = network_policy(resolved, port);
+    let mut deployment = deployment(run, spec);
+    let mut service = service(run, port);
+    let mut network_policy = network_policy(run, port);
     let digest = digest(&(&deployment, &service, &network_policy, &config_maps))?;
     let metadata = [&mut service.metadata, &mut network_policy.metadata, &mut deployment.metadata];
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain(metadata) {
         annotate(metadata, &digest);
     }
-    let notices = notices(resolved, contexts, &server.command);
+    let notices = notices(run, contexts, &server.command);
     Ok(ServerObjects {
         deployment,
         service,
@@ -175,15 +173,15 @@ fn one_after_the_other() -> DeploymentStrategy {
     DeploymentStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: Some(rolling_update) }
 }
 
-fn deployment(resolved: &Resolved, spec: PodSpec) -> Deployment {
-    let mut labels = resolved.pod.spec.labels.clone();
-    labels.extend(labels_of(resolved));
+fn deployment(run: &Run, spec: PodSpec) -> Deployment {
+    let mut labels = run.agent.pod.labels.clone();
+    labels.extend(labels_of(run));
     Deployment {
-        metadata: metadata(resolved, format!("{}-server", resolved.agent.name)),
+        metadata: metadata(run, format!("{}-server", run.agent.key.name)),
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             strategy: Some(one_after_the_other()),
-            selector: LabelSelector { match_labels: Some(selector(resolved)), ..LabelSelector::default() },
+            selector: LabelSelector { match_labels: Some(selector(run)), ..LabelSelector::default() },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
                 spec: Some(spec),
@@ -194,12 +192,12 @@ fn deployment(resolved: &Resolved, spec: PodSpec) -> Deployment {
     }
 }
 
-fn service(resolved: &Resolved, port: i32) -> Service {
+fn service(run: &Run, port: i32) -> Service {
     Service {
-        metadata: metadata(resolved, resolved.agent.name.clone()),
+        metadata: metadata(run, run.agent.key.name.clone()),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            selector: Some(selector(resolved)),
+            selector: Some(selector(run)),
             ports: Some(vec![ServicePort {
                 name: Some(PORT.to_owned()),
                 port,
@@ -214,13 +212,14 @@ fn service(resolved: &Resolved, port: i32) -> Service {
 }
 
 /// Whoever reaches the server works with the Agent's credentials.
-fn network_policy(resolved: &Resolved, port: i32) -> NetworkPolicy {
+fn network_policy(run: &Run, port: i32) -> NetworkPolicy {
     let pods = |labels| LabelSelector { match_labels: Some(labels), ..LabelSelector::default() };
-    let tasks = BTreeMap::from([(APP_LABEL.to_owned(), APP.to_owned())]);
+    let app = run.conventions.group.names().app;
+    let tasks = BTreeMap::from([(APP_LABEL.to_owned(), app.to_owned())]);
     NetworkPolicy {
-        metadata: metadata(resolved, format!("{}-server", resolved.agent.name)),
+        metadata: metadata(run, format!("{}-server", run.agent.key.name)),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(pods(selector(resolved))),
+            pod_selector: Some(pods(selector(run))),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
                 from: Some(vec![NetworkPolicyPeer {
@@ -238,28 +237,28 @@ fn network_policy(resolved: &Resolved, port: i32) -> NetworkPolicy {
     }
 }
 
-fn selector(resolved: &Resolved) -> BTreeMap<String, String> {
-    BTreeMap::from([(AGENT_LABEL.to_owned(), resolved.agent.name.clone())])
+fn selector(run: &Run) -> BTreeMap<String, String> {
+    BTreeMap::from([(AGENT_LABEL.to_owned(), run.agent.key.name.clone())])
 }
 
-fn labels_of(resolved: &Resolved) -> BTreeMap<String, String> {
+fn labels_of(run: &Run) -> BTreeMap<String, String> {
     let recommended = [
         ("name", "kubeopencode-server"),
-        ("instance", &resolved.agent.name),
+        ("instance", &run.agent.key.name),
         ("component", "server"),
         ("managed-by", "kubeopencode"),
     ];
     let recommended =
         recommended.into_iter().map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
-    recommended.chain(selector(resolved)).collect()
+    recommended.chain(selector(run)).collect()
 }
 
-fn metadata(resolved: &Resolved, name: String) -> ObjectMeta {
+fn metadata(run: &Run, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(resolved.agent.namespace.clone()),
-        labels: Some(labels_of(resolved)),
-        owner_references: Some(vec![owner("Agent", &resolved.agent.name, &resolved.agent_uid)]),
+        namespace: Some(run.agent.key.namespace.clone()),
+        labels: Some(labels_of(run)),
+        owner_references: Some(vec![owner(run, "Agent", &run.agent.key.name, &run.agent.uid)]),
         ..ObjectMeta::default()
     }
 }

@@ -5,9 +5,10 @@
 
 use k8s_openapi::api::core::v1::VolumeMount;
 
-use super::mounts::{WORKSPACE, mount, part};
+use super::mounts::{mount, part};
 use crate::evaluated::{Download, Evaluated, GitClone};
 use crate::paths::AbsPath;
+use crate::run::Run;
 
 /// What `git-init` names the directory that it clones into.
 pub(super) const GIT_LINK: &str = "repo";
@@ -16,7 +17,8 @@ pub(super) const GIT_LINK: &str = "repo";
 pub(super) struct SharedMounts(Vec<(AbsPath, VolumeMount)>);
 
 impl SharedMounts {
-    pub(super) fn new(workspace: &AbsPath, contexts: &[Evaluated]) -> Self {
+    pub(super) fn new(run: &Run, contexts: &[Evaluated]) -> Self {
+        let workspace = &run.agent.workspace;
         let clones: Vec<_> = clones(contexts)
             .enumerate()
             .map(|(i, (_, clone))| (clone.path.clone(), clone_mount(i, clone)))
@@ -24,8 +26,8 @@ impl SharedMounts {
         // a clone may be the workspace itself: its volume then takes the place of the empty one
         let cloned_workspace = clones.iter().any(|(path, _)| path == workspace);
         let mut shared = Self(Vec::new());
-        if !cloned_workspace {
-            shared.0.push((workspace.clone(), mount(WORKSPACE, workspace.as_str())));
+        if let Some(own) = run.conventions.workspace.as_ref().filter(|_| !cloned_workspace) {
+            shared.0.push((workspace.clone(), mount(own.volume, workspace.as_str())));
         }
         shared.0.extend(clones);
         for (i, (_, download)) in downloads(contexts).enumerate() {

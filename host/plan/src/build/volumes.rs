@@ -11,7 +11,7 @@ use kubeopencode_api::literals::TOOLS_DIR;
 use super::ContextNames;
 use super::config_map_packing::Data;
 use super::layout::{Delivery, DirectorySource, Layout, joined_at};
-use super::mounts::{CONTEXT_FILES, TOOLS, WORKSPACE, mount, part, read_only};
+use super::mounts::{CONTEXT_FILES, TOOLS, mount, part, read_only};
 use super::shared_mounts::{clones, downloads, git_volume, url_volume};
 use crate::evaluated::SecretTarget;
 
@@ -21,16 +21,16 @@ pub(super) const URL_FILE: &str = "content";
 /// The volumes, in the order of docs/contract.md, section 4.
 pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volume> {
     let mut volumes = vec![empty(TOOLS)];
-    if layout.shared.uses_volume(WORKSPACE) {
-        volumes.push(empty(WORKSPACE));
-    }
-    for (i, credential) in layout.resolved.credentials.iter().enumerate() {
+    let workspace = layout.run.conventions.workspace.as_ref();
+    let workspace = workspace.filter(|own| layout.shared.uses_volume(own.volume));
+    volumes.extend(workspace.map(|own| empty(own.volume)));
+    for (i, credential) in layout.run.agent.credentials.iter().enumerate() {
         if let Some(mount) = &credential.mount {
             volumes.push(secret(
                 credential_volume(i),
                 &credential.secret,
                 mount.key.as_deref(),
-                Some(mount.mode.unwrap_or(layout.resolved.pod.credential_mode())),
+                Some(mount.mode.unwrap_or(layout.run.agent.pod.credential_mode())),
                 None,
             ));
         }
@@ -64,7 +64,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
         let optional = part.optional.then_some(true);
         volumes.push(secret(secret_volume(i), &part.name, Some(&part.key), None, optional));
     }
-    volumes.extend(layout.resolved.pod.spec.volumes.iter().cloned());
+    volumes.extend(layout.run.agent.pod.volumes.iter().cloned());
     volumes
 }
 
@@ -72,7 +72,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
 pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
     let mut mounts = vec![mount(TOOLS, TOOLS_DIR)];
     mounts.extend(layout.shared.mounts());
-    for (i, credential) in layout.resolved.credentials.iter().enumerate() {
+    for (i, credential) in layout.run.agent.credentials.iter().enumerate() {
         if let Some(target) = &credential.mount {
             let mount = read_only(credential_volume(i), target.path.as_str());
             mounts.push(match &target.key {
@@ -100,7 +100,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
     for (i, file) in mounted_secrets(layout).enumerate() {
         mounts.push(part(&file.secret.key, read_only(secret_file(i), file.path.as_str())));
     }
-    mounts.extend(layout.resolved.pod.spec.volume_mounts.iter().cloned());
+    mounts.extend(layout.run.agent.pod.volume_mounts.iter().cloned());
     mounts
 }
 

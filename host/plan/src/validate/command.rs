@@ -7,9 +7,9 @@ use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, ServerPlan, Sever
 use kubeopencode_api::report::ResultReader;
 
 use crate::evaluated::TargetFile;
+use crate::globs::matches;
 use crate::paths::AbsPath;
-use crate::resolved::namespaces::matches;
-use crate::{Granted, Refusal, Resolved};
+use crate::{Granted, Refusal, Run};
 
 /// How the agent is run, checked. Only [`validate_command`] and [`validate_server`] make one.
 #[derive(Clone, Debug)]
@@ -45,12 +45,8 @@ pub struct ServerCommand {
 ///
 /// # Errors
 /// The first thing that it must not ask for, as `PluginError`.
-pub fn validate_command(
-    resolved: &Resolved,
-    granted: &Granted,
-    plan: CommandPlan,
-) -> Result<Command, Refusal> {
-    let refuse = |problem: String| Refusal::builder(&resolved.builder, problem);
+pub fn validate_command(run: &Run, granted: &Granted, plan: CommandPlan) -> Result<Command, Refusal> {
+    let refuse = |problem: String| Refusal::builder(&run.agent.builder, problem);
     if let Some(extension) = plan.extensions.first() {
         return Err(refuse(format!(
             "it asks for \"{}\", which this version does not know: upgrade KubeOpenCode",
@@ -65,13 +61,13 @@ pub fn validate_command(
         }
     }
     let files = plan.files.into_iter().map(|file| {
-        let path = path(resolved, &file.path)?;
+        let path = path(run, &file.path)?;
         Ok(TargetFile { path, content: file.content, mode: file.mode.map(|mode| mode & 0o777) })
     });
-    let reader = plan.result_reader.as_deref().filter(|_| resolved.argv.is_empty());
-    let reader = reader.map(|text| result_reader(resolved, text)).transpose().map_err(refuse)?;
+    let reader = plan.result_reader.as_deref().filter(|_| run.agent.argv.is_empty());
+    let reader = reader.map(|text| result_reader(run, text)).transpose().map_err(refuse)?;
     Ok(Command {
-        tools: tools(resolved, granted, plan.tools)?,
+        tools: tools(run, granted, plan.tools)?,
         command: plan.command,
         args: plan.args,
         env: plan.env,
@@ -90,27 +86,23 @@ pub fn validate_command(
 ///
 /// # Errors
 /// The first thing that it must not ask for, as `PluginError`.
-pub fn validate_server(
-    resolved: &Resolved,
-    granted: &Granted,
-    plan: ServerPlan,
-) -> Result<ServerCommand, Refusal> {
+pub fn validate_server(run: &Run, granted: &Granted, plan: ServerPlan) -> Result<ServerCommand, Refusal> {
     // nobody waits for a server's result
     let command = CommandPlan { result_reader: None, ..plan.command };
-    let command = validate_command(resolved, granted, command)?;
+    let command = validate_command(run, granted, command)?;
     let path = plan.health_path.filter(|path| !path.is_empty());
     if let Some(path) = path.as_ref().filter(|path| !path.starts_with('/')) {
         let problem = format!("health path \"{path}\" does not begin with \"/\"");
-        return Err(Refusal::builder(&resolved.builder, problem));
+        return Err(Refusal::builder(&run.agent.builder, problem));
     }
     Ok(ServerCommand { command, health_path: path })
 }
 
 /// The image must be granted, like every image that a plugin brings, unless the Agent names one in its place.
-fn tools(resolved: &Resolved, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage>, Refusal> {
+fn tools(run: &Run, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage>, Refusal> {
     let image = match tools {
         Tools::None => return Ok(None),
-        Tools::InitContainer(Some(image)) if resolved.images.agent.is_none() => image,
+        Tools::InitContainer(Some(image)) if run.agent.tools_image.is_none() => image,
         Tools::InitContainer(_) => return Ok(Some(ToolsImage::Agents)),
     };
     if granted.images.iter().any(|glob| matches(glob, &image) == Ok(true)) {
@@ -118,15 +110,15 @@ fn tools(resolved: &Resolved, granted: &Granted, tools: Tools) -> Result<Option<
     }
     let problem = format!(
         "it brings its program with image \"{image}\", which no grant allows: grant it in the Plugin, or name an image in \
-         spec.agentImage and spec.executorImage of Agent {}",
-        resolved.agent
+         spec.agentImage and spec.executorImage of {}",
+        run.agent.described
     );
-    Err(Refusal::builder(&resolved.builder, problem))
+    Err(Refusal::builder(&run.agent.builder, problem))
 }
 
-fn path(resolved: &Resolved, written: &str) -> Result<AbsPath, String> {
+fn path(run: &Run, written: &str) -> Result<AbsPath, String> {
     let refuse = |problem: &str| format!("path \"{written}\" {problem}");
-    let workspace = &resolved.workspace;
+    let workspace = &run.agent.workspace;
     let path = AbsPath::parse(written, Some(workspace)).map_err(refuse)?;
     let in_tools = path.ancestors().any(|dir| dir == TOOLS_DIR);
     if !in_tools && !path.is_within(workspace) {
@@ -135,11 +127,11 @@ fn path(resolved: &Resolved, written: &str) -> Result<AbsPath, String> {
     Ok(path)
 }
 
-fn result_reader(resolved: &Resolved, text: &str) -> Result<ResultReader, String> {
+fn result_reader(run: &Run, text: &str) -> Result<ResultReader, String> {
     let reader: ResultReader =
         serde_json::from_str(text).map_err(|e| format!("its result-reader cannot be read: {e}"))?;
     reader.check().map_err(|e| e.to_string())?;
-    if reader.session.is_some() && resolved.attaches_to().is_none() {
+    if reader.session.is_some() && run.attaches_to().is_none() {
         return Err(
             "result-reader: /session: this program attaches to no server: leave it out where mode is run"
                 .into(),

@@ -6,8 +6,8 @@ use kubeopencode_api::plugin::{EnvSource, EnvVar};
 
 use super::Validator;
 use crate::Refusal;
-use crate::resolved::credentials::is_env_name;
-use crate::resolved::namespaces::matches;
+use crate::globs::matches;
+use crate::object_name::is_env_name;
 
 /// Never a plugin's, whatever is granted: they decide which programs run, or are the host's own.
 const RESERVED: [&str; 7] = ["PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "NODE_OPTIONS", "WORKSPACE_DIR"];

@@ -8,8 +8,8 @@ use kubeopencode_api::plugin::{Capability, Origin, SecretKey};
 
 use super::Validator;
 use crate::Refusal;
+use crate::globs::matches;
 use crate::object_name::{is_key, is_object_name};
-use crate::resolved::namespaces::matches;
 
 impl Validator<'_> {
     /// A key that becomes a file or a variable: it has no host that it would go to, so the item itself must name it.
@@ -51,14 +51,14 @@ impl Validator<'_> {
         if !fields.into_iter().any(|named| named == secret) {
             return Ok(false);
         }
-        if self.item.origin != Origin::Agent && self.item.namespace != self.resolved.pod_namespace() {
+        if self.item.origin != Origin::Agent && self.item.namespace != self.run.pod_namespace() {
             return Err(self.item.refused(format!(
                 "Secret {secret} of namespace \"{}\" is out of reach: the Pod runs in \"{}\"; let the Agent hold it",
                 self.item.namespace,
-                self.resolved.pod_namespace()
+                self.run.pod_namespace()
             )));
         }
-        if self.item.origin != Origin::Agent && self.resolved.task_secret_refs == TaskSecretRefs::Deny {
+        if self.item.origin != Origin::Agent && self.run.agent.task_secret_refs == TaskSecretRefs::Deny {
             return Err(self.item.refused(format!(
                 "Secret {secret}: contexts of Tasks may not name Secrets here (taskSecretRefs: Deny in \
                  KubeOpenCodeConfig); let the Agent hold it"

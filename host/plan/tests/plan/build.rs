@@ -8,9 +8,9 @@ use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{BuildRequest, CommandPlan, Entry, Plan};
 use kubeopencode_api::task::Task;
+use kubeopencode_plan::frontend::kubeopencode;
 use kubeopencode_plan::{
-    Evaluated, ExecutionPlan, Granted, Item, Refusal, Resolved, Settings, agent_key, build, validate,
-    validate_command,
+    Evaluated, ExecutionPlan, Granted, Item, Refusal, Run, Settings, build, validate, validate_command,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -54,47 +54,45 @@ impl Given {
         }
     }
 
-    pub(crate) fn resolve(&self) -> Result<Resolved, Refusal> {
-        let agent = agent_key(&self.task)?;
+    pub(crate) fn run(&self) -> Result<Run, Refusal> {
+        let agent = kubeopencode::spec_agent(&self.task)?;
         let config = |namespace: &str| self.configs.get(namespace).map(|config| &config.spec);
         let settings = Settings::resolve(
             config(self.task.metadata.namespace.as_deref().unwrap()),
             config(&agent.namespace),
             config("kubeopencode-system"),
         );
-        Resolved::new(&self.task, &self.agent, &settings)
+        kubeopencode::task(&self.task, &self.agent, &settings)
     }
 
     /// As the operator does it.
     pub(crate) fn plan(&self) -> Result<ExecutionPlan, Refusal> {
-        let resolved = self.resolve()?;
+        let run = self.run()?;
         let mut contexts = Vec::new();
-        for item in resolved.items() {
-            contexts.push(match self.evaluate(&resolved, item) {
+        for item in run.items() {
+            contexts.push(match self.evaluate(&run, item) {
                 Err(refusal) if item.optional => Evaluated::skipped(item, refusal.message),
                 evaluated => evaluated?,
             });
         }
-        let command = (self.builder)(&resolved.build_request(&contexts));
-        let command = validate_command(&resolved, &self.builder_granted, command)?;
-        build(&resolved, &contexts, &command, self.naming)
+        let command = (self.builder)(&run.build_request(&contexts));
+        let command = validate_command(&run, &self.builder_granted, command)?;
+        build(&run, &contexts, &command, self.naming)
     }
 
-    fn evaluate(&self, resolved: &Resolved, item: &Item) -> Result<Evaluated, Refusal> {
+    fn evaluate(&self, run: &Run, item: &Item) -> Result<Evaluated, Refusal> {
         let map = |name: &str| self.config_maps.get(&(item.namespace.clone(), name.to_owned()));
         let (plan, granted) = match &self.plugin {
-            Some((plugin, granted)) if !kubeopencode_plan::is_built_in(&item.type_) => {
-                (plugin(item), granted.clone())
-            }
+            Some((plugin, granted)) if !item.is_built_in() => (plugin(item), granted.clone()),
             _ => {
-                let request = resolved.evaluate_request(item, Vec::new());
+                let request = run.evaluate_request(item, Vec::new());
                 let entries = item.payload["name"].as_str().and_then(map).map(Vec::as_slice);
                 let plan = guests::plan(item, request.mount_path.as_deref(), entries);
-                (plan, Granted::builtin(&item.type_))
+                (plan, guests::granted(item))
             }
         };
-        let mut evaluated = validate(resolved, item, &granted, plan)?;
-        for embed in evaluated.embeds(resolved) {
+        let mut evaluated = validate(run, item, &granted, plan)?;
+        for embed in evaluated.embeds(run) {
             evaluated.embed(&embed, map(&embed.name).cloned().unwrap_or_default())?;
         }
         Ok(evaluated)

@@ -1,7 +1,9 @@
 //! Stands in for the plugins: what the built-in guests answer, as far as these tests ask them.
 
-use kubeopencode_api::plugin::{Action, BuildRequest, CommandPlan, Entry, EnvVar, GitFetch, Plan, Tools};
-use kubeopencode_plan::Item;
+use kubeopencode_api::plugin::{
+    Action, BuildRequest, Capability, CommandPlan, Entry, EnvVar, GitFetch, Plan, Tools,
+};
+use kubeopencode_plan::{Granted, Item};
 use serde_json::json;
 
 /// A plugin's plan for an item; `entries` are those of the ConfigMap that it names, if there is one.
@@ -24,6 +26,12 @@ pub(crate) fn plan(item: &Item, mount_path: Option<&str>, entries: Option<&[Entr
         other => panic!("no stand-in for {other}"),
     };
     Plan { actions, ..Plan::default() }
+}
+
+/// What the built-in plugin of the item's type may do.
+pub(crate) fn granted(item: &Item) -> Granted {
+    let git = (item.type_ == "Git").then_some(Capability::Git);
+    Granted { capabilities: git.into_iter().collect(), ..Granted::none() }
 }
 
 fn inline_file(entry: &Entry) -> Action {

@@ -6,3 +6,4 @@
 mod build;
 mod guests;
 mod stable;
+mod stages;

@@ -8,7 +8,8 @@ use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{
     Action, Capability, ConfigMapMount, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch,
 };
-use kubeopencode_plan::{ExecutionPlan, Granted, Item, SecretGrant};
+use kubeopencode_api::plugin_object::SecretGrant;
+use kubeopencode_plan::{ExecutionPlan, Granted, Item};
 use serde_json::{Value, json};
 
 use crate::build::Given;
@@ -336,8 +337,8 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
 #[test]
 fn the_builder_learns_whether_there_is_a_prompt() {
     let prompt = |given: &Given| {
-        let resolved = given.resolve().unwrap();
-        resolved.build_request(&[]).prompt_path
+        let run = given.run().unwrap();
+        run.build_request(&[]).prompt_path
     };
     let mut given = given(json!([]));
     assert_eq!(prompt(&given).as_deref(), Some("/workspace/task.md"));

@@ -68,3 +68,23 @@ fn a_schema_has_a_size() {
     let patterns: serde_json::Map<_, _> = (0..65).map(|i| (format!("x{i}"), json!({}))).collect();
     assert!(refusal(json!({"patternProperties": patterns})).contains("may have 64 patterns"));
 }
+
+#[test]
+fn a_property_that_names_a_secret_is_found_where_the_payload_has_it() {
+    let name = || json!({"type": "string", "x-kubeopencode-secret": true});
+    let schema = schema(json!({"properties": {
+        "token": name(),
+        "login": {"properties": {"a/b~c": name(), "user": {"x-kubeopencode-secret": false}}},
+    }}));
+    assert_eq!(schema.secret_fields(), ["/login/a~1b~0c", "/token"]);
+
+    for elsewhere in [
+        name(),
+        json!({"items": name()}),
+        json!({"anyOf": [{"properties": {"token": name()}}]}),
+        json!({"properties": {"tokens": {"additionalProperties": name()}}}),
+    ] {
+        let refusal = refusal(elsewhere.clone());
+        assert!(refusal.contains("only a property"), "{elsewhere}: {refusal}");
+    }
+}

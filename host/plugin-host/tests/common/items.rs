@@ -5,12 +5,13 @@ use kubeopencode_api::plugin::{
     Entry, Input, MAX_ROUNDS, Outcome, Requirement, Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::Task;
-use kubeopencode_plan::{Evaluated, Granted, Resolved, Settings, validate};
+use kubeopencode_plan::frontend::kubeopencode;
+use kubeopencode_plan::{Evaluated, Granted, Run, Settings, validate};
 use kubeopencode_plugin_host::Plugin;
 use serde_json::{Value, json};
 
 /// The contexts of Task `team/task`. There is a ConfigMap of every name, with the key `a.md`.
-pub(crate) struct Items(Resolved);
+pub(crate) struct Items(Run);
 
 impl Items {
     pub(crate) fn of(contexts: Value) -> Self {
@@ -21,7 +22,7 @@ impl Items {
         });
         let agent: Agent = serde_json::from_value(agent).unwrap();
         let task: Task = serde_json::from_value(task).unwrap();
-        Self(Resolved::new(&task, &agent, &Settings::resolve(None, None, None)).unwrap())
+        Self(kubeopencode::task(&task, &agent, &Settings::resolve(None, None, None)).unwrap())
     }
 
     pub(crate) fn len(&self) -> usize {

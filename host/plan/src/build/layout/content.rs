@@ -43,7 +43,7 @@ pub(in crate::build) struct SecretPart {
 
 /// The Secrets that `context-init` reads, each once; their places are their numbers.
 #[derive(Default)]
-pub(in crate::build) struct Secrets(pub(in crate::build) Vec<SecretKey>);
+pub(crate) struct Secrets(pub(in crate::build) Vec<SecretKey>);
 
 impl Secrets {
     /// The part that is this key's value.

@@ -6,15 +6,14 @@ use std::borrow::Cow;
 
 use kubeopencode_api::literals::TOOLS_DIR;
 
-use super::super::context_file::context_file;
+use super::super::context_text::TextFile;
 use super::super::reader;
 use super::super::shared_mounts::clones;
 use super::content::{Content, PartGroup, Secrets};
 use super::other_containers;
 use crate::evaluated::{Evaluated, TargetFile};
 use crate::paths::AbsPath;
-use crate::resolved::server::Role;
-use crate::{Command, Refusal, Resolved};
+use crate::{Command, Refusal, Run};
 
 /// Git's own configuration. The clone belongs to the init container's user, and the agent may be another.
 const GIT_CONFIG: &[u8] = b"[safe]\n\tdirectory = *\n";
@@ -42,37 +41,23 @@ pub(in crate::build) fn git_config_path() -> String {
 
 /// All files, in the order in which they are written, and the Secrets that they are joined from.
 pub(super) fn files<'a>(
-    resolved: &'a Resolved,
+    run: &'a Run,
     contexts: &'a [Evaluated],
     command: &'a Command,
 ) -> Result<(Vec<File<'a>>, Secrets), Refusal> {
-    let (mut files, mut secrets) = (Vec::new(), Secrets::default());
-    let mut add = |path, by: &str, content: Option<Content<'a>>| {
-        let by = by.to_owned();
-        files.extend(content.map(|content| File {
+    let mut secrets = Secrets::default();
+    let texts = (run.conventions.context_text.files)(run, contexts, &mut secrets);
+    let mut files: Vec<File<'a>> = texts
+        .into_iter()
+        .map(|TextFile { path, by, content }| File {
             path,
             content,
             mode: None,
             by,
             config: false,
             optional: false,
-        }));
-    };
-    let prompt = resolved.prompt.as_deref();
-    let described = format!("spec.description of {}", resolved.subject());
-    match (resolved.role, prompt) {
-        (Role::Attach, Some(prompt)) => {
-            let content = context_file(contexts, Some(prompt), &mut secrets);
-            add(resolved.prompt_path(), &described, content);
-        }
-        (Role::Attach, None) => {}
-        (Role::Run | Role::Serve, prompt) => {
-            let content = prompt.map(|prompt| Content::Bytes(Cow::Borrowed(prompt.as_bytes())));
-            add(resolved.prompt_path(), &described, content);
-            let content = context_file(contexts, None, &mut secrets);
-            add(resolved.context_path(), "the contexts without mountPath", content);
-        }
-    }
+        })
+        .collect();
     for context in contexts {
         let by = context.item.to_string();
         let file = |path: &AbsPath, content, mode| File {
@@ -92,18 +77,18 @@ pub(super) fn files<'a>(
             files.push(file(&secret.path, content, secret.mode));
         }
     }
-    tools(resolved, contexts, command, &mut files)?;
+    tools(run, contexts, command, &mut files)?;
     Ok((files, secrets))
 }
 
 /// What lies in the tools volume, and what else the builder asks for.
 fn tools<'a>(
-    resolved: &'a Resolved,
+    run: &'a Run,
     contexts: &'a [Evaluated],
     command: &'a Command,
     files: &mut Vec<File<'a>>,
 ) -> Result<(), Refusal> {
-    let builder = &resolved.builder;
+    let builder = &run.agent.builder;
     let tools = AbsPath::parse(TOOLS_DIR, None).map_err(|e| Refusal::builder(builder, e))?;
     let config = |name: &str, content: Cow<'a, [u8]>, mode, by: String| File {
         path: tools.join(name),
@@ -113,8 +98,8 @@ fn tools<'a>(
         config: true,
         optional: false,
     };
-    if let Some(text) = &resolved.config {
-        let by = format!("spec.config of Agent {}", resolved.agent);
+    if let Some(text) = &run.agent.config {
+        let by = format!("spec.config of {}", run.agent.described);
         files.push(config(&format!("{builder}.json"), Cow::Borrowed(text.as_bytes()), None, by));
     }
     if clones(contexts).next().is_some() {
@@ -122,8 +107,8 @@ fn tools<'a>(
         files.push(config(GIT_CONFIG_NAME, Cow::Borrowed(GIT_CONFIG), Some(GIT_CONFIG_MODE), by));
     }
     if let Some(reader) = &command.reader {
-        let containers = other_containers(resolved, contexts, command) + 2;
-        let settings = reader::settings(resolved, reader, containers)?;
+        let containers = other_containers(run, contexts, command) + 2;
+        let settings = reader::settings(run, reader, containers)?;
         files.push(config("result-reader.json", Cow::Owned(settings), None, "the result reader".to_owned()));
     }
     files.extend(command.files.iter().map(|file| File {

@@ -5,20 +5,18 @@
 use kubeopencode_api::agent::AgentSpec;
 use kubeopencode_api::literals::{DEFAULT_ATTACH_IMAGE, DEFAULT_EXECUTOR_IMAGE};
 
-use super::server::Role;
-
 /// The images that the Agent decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Images {
+pub(super) struct Images {
     /// Brings the agent's program; `None`: the builder's choice, else the default.
-    pub(crate) agent: Option<String>,
-    executor: String,
+    pub(super) agent: Option<String>,
+    pub(super) executor: String,
     attach: String,
 }
 
 impl Images {
     /// `agentImage` alone is the executor image: so it was before there were two.
-    pub(crate) fn new(spec: &AgentSpec) -> Self {
+    pub(super) fn new(spec: &AgentSpec) -> Self {
         let set = |image: &Option<String>| image.clone().filter(|image| !image.is_empty());
         let (agent, executor) = match (set(&spec.agent_image), set(&spec.executor_image)) {
             (Some(agent), None) => (None, Some(agent)),
@@ -31,12 +29,9 @@ impl Images {
         }
     }
 
-    /// What the agent's program runs in.
-    pub(crate) fn worker(&self, role: Role) -> &str {
-        match role {
-            Role::Run | Role::Serve => &self.executor,
-            Role::Attach => &self.attach,
-        }
+    /// What the agent's program of a Task runs in, or its client of a server.
+    pub(super) fn of_task(self, attaches: bool) -> String {
+        if attaches { self.attach } else { self.executor }
     }
 }
 
@@ -53,8 +48,8 @@ mod tests {
                 ..AgentSpec::default()
             };
             let images = Images::new(&spec);
-            assert_eq!(images.worker(Role::Attach), DEFAULT_ATTACH_IMAGE);
-            (images.agent.clone(), images.worker(Role::Run).to_owned())
+            assert_eq!(images.clone().of_task(true), DEFAULT_ATTACH_IMAGE);
+            (images.agent.clone(), images.of_task(false))
         };
         assert_eq!(images(None, None), (None, DEFAULT_EXECUTOR_IMAGE.into()));
         assert_eq!(images(Some("a"), None), (None, "a".into()));

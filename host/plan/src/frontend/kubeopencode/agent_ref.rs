@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::Refusal;
 use crate::object_name::{is_namespace_name, is_object_name};
 
-/// The Agent that the Task names; without `agentRef`, the Agent `default` in the Task's namespace.
+/// The Agent that the Task's spec names; without `agentRef`, the Agent `default` in the Task's namespace.
 ///
 /// The schema cannot see into a field that is a string or an object, so this is where a misspelt key is found: a
 /// silently dropped `namspace` would run another namespace's Agent.
 ///
 /// # Errors
 /// [`InvalidConfig`](kubeopencode_api::condition::Reason::InvalidConfig), naming the key and the remedy.
-pub fn agent_key(task: &Task) -> Result<AgentKey, Refusal> {
+pub fn spec_agent(task: &Task) -> Result<AgentKey, Refusal> {
     let own = task.metadata.namespace.as_deref().unwrap_or_default();
     let (name, namespace) = match &task.spec.agent_ref {
         None | Some(Value::Null) => (DEFAULT_NAME, own),
@@ -68,7 +68,7 @@ mod tests {
     fn key(agent_ref: Value) -> Result<String, String> {
         let mut task = Task::new("fix", TaskSpec { agent_ref: Some(agent_ref), ..TaskSpec::default() });
         task.metadata.namespace = Some("team".into());
-        agent_key(&task).map(|key| key.to_string()).map_err(|refusal| refusal.message)
+        spec_agent(&task).map(|key| key.to_string()).map_err(|refusal| refusal.message)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::CliError;
 ///
 /// # Errors
 /// The first place that is no YAML.
-pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
+pub(crate) fn documents(text: &str) -> Result<Vec<Value>, String> {
     let options = options! {
         budget: None,
         duplicate_keys: DuplicateKeyPolicy::Error,
@@ -28,12 +28,12 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
 ///
 /// # Errors
 /// A defect of the object's type.
-pub(super) fn document(object: &impl Serialize) -> Result<String, CliError> {
+pub(crate) fn document(object: &impl Serialize) -> Result<String, CliError> {
     // a long line stays one: it is easier to find, and to compare
     let options = ser_options! { folded_wrap_chars: usize::MAX };
     let object = serde_json::to_value(object)?;
     let text = serde_saphyr::to_string_with_options(&Readable(&object), options);
-    Ok(text.map_err(|error| CliError::Print(error.to_string()))?.trim_end().to_owned())
+    Ok(text.map_err(|error| CliError::Yaml(error.to_string()))?.trim_end().to_owned())
 }
 
 /// JSON in a text is full of double quotes, and stays readable between single ones.

@@ -2,13 +2,13 @@
 //!
 //! May touch: the globs and a namespace's name.
 
-use globset::GlobBuilder;
 use kubeopencode_api::names::AgentKey;
 
 use crate::Refusal;
+use crate::globs::matches;
 
 /// Refuses a Task of a namespace that the Agent does not allow. The Agent's own is always allowed.
-pub(crate) fn check(allowed: &[String], agent: &AgentKey, task_namespace: &str) -> Result<(), Refusal> {
+pub(super) fn check(allowed: &[String], agent: &AgentKey, task_namespace: &str) -> Result<(), Refusal> {
     if allowed.is_empty() || task_namespace == agent.namespace {
         return Ok(());
     }
@@ -27,13 +27,6 @@ pub(crate) fn check(allowed: &[String], agent: &AgentKey, task_namespace: &str) 
         agent.name,
         allowed.join(", ")
     )))
-}
-
-/// Whether the glob (`*`, `?`, `[..]`) matches all of `text`. Braces mean themselves.
-pub(crate) fn matches(pattern: &str, text: &str) -> Result<bool, String> {
-    let plain = pattern.replace('{', "[{]").replace('}', "[}]");
-    let glob = GlobBuilder::new(&plain).build().map_err(|e| e.kind().to_string())?;
-    Ok(glob.compile_matcher().is_match(text))
 }
 
 #[cfg(test)]

@@ -5,38 +5,18 @@
 use kubeopencode_api::agent::Credential as Spec;
 
 use crate::Refusal;
+use crate::conventions::Conventions;
 use crate::item::file_mode;
-use crate::object_name::{is_key, is_object_name};
+use crate::object_name::{is_env_name, is_key, is_object_name};
 use crate::paths::AbsPath;
+use crate::run::credential::{Credential, CredentialEnv, CredentialMount};
 
-/// A credential that makes sense.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Credential {
-    /// As in `spec.credentials[0] "token" of Agent team/default`.
-    pub(crate) described: String,
-    pub(crate) secret: String,
-    pub(crate) env: Option<Env>,
-    pub(crate) mount: Option<Mount>,
-}
-
-/// What of a Secret becomes environment.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Env {
-    All,
-    Key { name: String, key: String },
-}
-
-/// What of a Secret becomes files.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mount {
-    /// One key as the file `path`; without it, all keys in the directory `path`.
-    pub(crate) key: Option<String>,
-    pub(crate) path: AbsPath,
-    /// without it, one that the agent's user can read
-    pub(crate) mode: Option<u32>,
-}
-
-pub(crate) fn read(specs: &[Spec], workspace: &AbsPath, holder: &str) -> Result<Vec<Credential>, Refusal> {
+pub(super) fn read(
+    specs: &[Spec],
+    workspace: &AbsPath,
+    holder: &str,
+    conventions: &Conventions,
+) -> Result<Vec<Credential>, Refusal> {
     let mut credentials = Vec::with_capacity(specs.len());
     for (i, spec) in specs.iter().enumerate() {
         let described = format!("spec.credentials[{i}] \"{}\" of {holder}", spec.name);
@@ -44,13 +24,17 @@ pub(crate) fn read(specs: &[Spec], workspace: &AbsPath, holder: &str) -> Result<
         if specs[..i].iter().any(|earlier| earlier.name == spec.name) {
             return Err(refuse("another credential has this name already: choose another".to_owned()));
         }
-        let (env, mount) = form(spec, workspace).map_err(refuse)?;
+        let (env, mount) = form(spec, workspace, conventions).map_err(refuse)?;
         credentials.push(Credential { secret: spec.secret_ref.name.clone(), described, env, mount });
     }
     Ok(credentials)
 }
 
-fn form(spec: &Spec, workspace: &AbsPath) -> Result<(Option<Env>, Option<Mount>), String> {
+fn form(
+    spec: &Spec,
+    workspace: &AbsPath,
+    conventions: &Conventions,
+) -> Result<(Option<CredentialEnv>, Option<CredentialMount>), String> {
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let (key, env, path) = (set(&spec.secret_ref.key), set(&spec.env), set(&spec.mount_path));
     if !is_object_name(&spec.secret_ref.name) {
@@ -67,28 +51,34 @@ fn form(spec: &Spec, workspace: &AbsPath) -> Result<(Option<Env>, Option<Mount>)
     }
     let mode = spec.file_mode.map(file_mode).transpose()?;
     let mount = path
-        .map(|path| Ok::<_, String>(Mount { key: key.clone(), path: mount_path(&path, workspace)?, mode }))
+        .map(|path| {
+            Ok::<_, String>(CredentialMount {
+                key: key.clone(),
+                path: mount_path(&path, workspace, conventions)?,
+                mode,
+            })
+        })
         .transpose()?;
     match (key, env) {
-        (Some(key), Some(name)) => Ok((Some(Env::Key { name, key }), mount)),
+        (Some(key), Some(name)) => Ok((Some(CredentialEnv::Key { name, key }), mount)),
         (Some(_), None) if mount.is_none() => {
             Err("a key of the Secret goes nowhere: add env, mountPath or both, or remove key".to_owned())
         }
         (None, Some(env)) => {
             Err(format!("env {env} needs one key of the Secret: add secretRef.key, or remove env"))
         }
-        (None, None) if mount.is_none() => Ok((Some(Env::All), None)),
+        (None, None) if mount.is_none() => Ok((Some(CredentialEnv::All), None)),
         (_, None) => Ok((None, mount)),
     }
 }
 
-fn mount_path(written: &str, workspace: &AbsPath) -> Result<AbsPath, String> {
+fn mount_path(written: &str, workspace: &AbsPath, conventions: &Conventions) -> Result<AbsPath, String> {
     let refuse = |problem: &str| Err(format!("mountPath \"{written}\" {problem}"));
     let path = match AbsPath::parse(written, Some(workspace)) {
         Ok(path) => path,
         Err(problem) => return refuse(problem),
     };
-    if let Some(reserved) = path.touches_reserved() {
+    if let Some(reserved) = path.touches(conventions.reserved_paths) {
         return refuse(&format!("reaches into {reserved}, which is reserved: choose another"));
     }
     if workspace.is_within(&path) {
@@ -100,21 +90,19 @@ fn mount_path(written: &str, workspace: &AbsPath) -> Result<AbsPath, String> {
     Ok(path)
 }
 
-/// Whether Kubernetes takes this as the name of an environment variable.
-pub(crate) fn is_env_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::conventions::KUBEOPENCODE;
 
     fn only(spec: Value) -> Result<Credential, String> {
         let workspace = AbsPath::parse("/workspace", None).unwrap();
         let specs: Vec<Spec> = serde_json::from_value(json!([spec])).unwrap();
-        read(&specs, &workspace, "Agent team/a").map(|mut all| all.remove(0)).map_err(|r| r.message)
+        read(&specs, &workspace, "Agent team/a", &KUBEOPENCODE)
+            .map(|mut all| all.remove(0))
+            .map_err(|r| r.message)
     }
 
     fn path(path: &str) -> AbsPath {
@@ -124,24 +112,24 @@ mod tests {
     #[test]
     fn each_form_means_one_thing() {
         let key = || Some("k".to_owned());
-        let env = || Some(Env::Key { name: "E".into(), key: "k".into() });
+        let env = || Some(CredentialEnv::Key { name: "E".into(), key: "k".into() });
         for (spec, expected_env, mount) in [
-            (json!({"name": "a", "secretRef": {"name": "s"}}), Some(Env::All), None),
+            (json!({"name": "a", "secretRef": {"name": "s"}}), Some(CredentialEnv::All), None),
             (
                 json!({"name": "a", "secretRef": {"name": "s"}, "mountPath": "/etc/s"}),
                 None,
-                Some(Mount { key: None, path: path("/etc/s"), mode: None }),
+                Some(CredentialMount { key: None, path: path("/etc/s"), mode: None }),
             ),
             (json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "env": "E"}), env(), None),
             (
                 json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "mountPath": "f", "fileMode": 256}),
                 None,
-                Some(Mount { key: key(), path: path("/workspace/f"), mode: Some(0o400) }),
+                Some(CredentialMount { key: key(), path: path("/workspace/f"), mode: Some(0o400) }),
             ),
             (
                 json!({"name": "a", "secretRef": {"name": "s", "key": "k"}, "env": "E", "mountPath": "/f"}),
                 env(),
-                Some(Mount { key: key(), path: path("/f"), mode: None }),
+                Some(CredentialMount { key: key(), path: path("/f"), mode: None }),
             ),
         ] {
             let credential = only(spec.clone()).unwrap();

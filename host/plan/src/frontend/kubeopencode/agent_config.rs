@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::Refusal;
 
 /// The configuration's JSON text: an object as compact JSON, a text byte for byte once it is known to be JSON.
-pub(crate) fn read(config: Option<&Value>, holder: &str) -> Result<Option<String>, Refusal> {
+pub(super) fn read(config: Option<&Value>, holder: &str) -> Result<Option<String>, Refusal> {
     let refuse = |problem: String| {
         Err(Refusal::invalid_config(format!(
             "invalid JSON in Agent config: {problem} ({holder}, spec.config: write an object, or its JSON text)"

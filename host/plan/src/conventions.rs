@@ -1,0 +1,76 @@
+//! Everything that an API group decides about the Pods of its Tasks and that is not in their specs. The stages behind a
+//! frontend ask here and nowhere else what differs between groups.
+//!
+//! May touch: names, paths, and functions of the stages that do it the group's way. Must not touch: a spec.
+
+use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::AGENT_NAME_ANNOTATION;
+
+use crate::Refusal;
+use crate::build::context_text::{self, TextFile};
+use crate::build::layout::Secrets;
+use crate::build::path_conflicts::{self, PathUse};
+use crate::evaluated::Evaluated;
+use crate::run::Run;
+
+/// What a group decides.
+#[derive(Debug)]
+pub(crate) struct Conventions {
+    /// `apiVersion` of owners, labels, ends of names.
+    pub(crate) group: Group,
+    /// Annotation of Pods: the name of the object that says how the agent is run.
+    pub(crate) agent_annotation: Option<&'static str>,
+    /// Variables of every container that works in the workspace, before those of the Task.
+    pub(crate) base_env: &'static [(&'static str, &'static str)],
+    /// The volume that the agent works in. Without one only single files are mounted there, and the image's own working
+    /// directory stays.
+    pub(crate) workspace: Option<Workspace>,
+    /// Name of the prompt's file in the workspace.
+    pub(crate) prompt_file: &'static str,
+    /// Where the text of contexts without mountPath goes.
+    pub(crate) context_text: ContextText,
+    /// Decides about things that go to one path, or below one another. A group whose higher layers win leaves out the
+    /// lower ones' items in its frontend.
+    pub(crate) conflicts: fn(&[PathUse]) -> Result<(), Refusal>,
+    /// What no context, credential or workspace may cover or lie in: the parts of the Pod that are not theirs.
+    pub(crate) reserved_paths: &'static [&'static str],
+}
+
+/// The volume that the agent works in.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    /// Name of the volume.
+    pub(crate) volume: &'static str,
+    /// Variable with its path.
+    pub(crate) variable: &'static str,
+}
+
+/// Where the text of contexts without mountPath goes.
+#[derive(Debug)]
+pub(crate) struct ContextText {
+    /// A file of its own, below the workspace.
+    pub(crate) file: Option<&'static str>,
+    /// The files that it and the prompt become.
+    pub(crate) files: ContextFiles,
+}
+
+/// From a run, its contexts and the Secrets that are read so far to files of text.
+pub(crate) type ContextFiles = for<'a> fn(&'a Run, &[Evaluated], &mut Secrets) -> Vec<TextFile<'a>>;
+
+/// `kubeopencode.io`.
+pub(crate) static KUBEOPENCODE: Conventions = TASKS;
+
+/// `kubeopencode.io`, for clients of an Agent's server: it works in a Pod where none of their files are.
+pub(crate) static KUBEOPENCODE_ATTACHED: Conventions =
+    Conventions { context_text: ContextText { file: None, files: context_text::before_prompt }, ..TASKS };
+
+const TASKS: Conventions = Conventions {
+    group: Group::KubeOpenCode,
+    agent_annotation: Some(AGENT_NAME_ANNOTATION),
+    base_env: &[("HOME", "/tmp"), ("SHELL", "/bin/bash")],
+    workspace: Some(Workspace { volume: "workspace", variable: "WORKSPACE_DIR" }),
+    prompt_file: "task.md",
+    context_text: ContextText { file: Some(".kubeopencode/context.md"), files: context_text::tagged_file },
+    conflicts: path_conflicts::refuse,
+    reserved_paths: &["/tools", "/git", "/proc", "/sys", "/dev", "/var/run/secrets", "/run/secrets"],
+};

@@ -1,0 +1,196 @@
+//! `kubeopencode.io`: Tasks with their Agents, and the servers of Agents.
+//!
+//! May touch: Task, Agent and settings. Must not touch: how a Pod is laid out.
+
+mod agent_config;
+mod agent_ref;
+mod allowed_namespaces;
+mod credentials;
+mod images;
+mod item;
+mod pod_options;
+mod server;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::context::ContextItem;
+use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::AGENT_LABEL;
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::plugin::{Origin, is_plugin_name};
+use kubeopencode_api::task::Task;
+
+use crate::conventions::{Conventions, KUBEOPENCODE, KUBEOPENCODE_ATTACHED};
+use crate::paths::AbsPath;
+use crate::run::{AgentPart, Run, Server, ServerUse, Subject, TaskPart};
+use crate::{Refusal, Settings};
+pub use agent_ref::spec_agent;
+use images::Images;
+use item::Place;
+
+/// Most context items of a Task, its Agent's included.
+const MAX_ITEMS: usize = 64;
+
+/// What workspaceDir must not be: it would hide, or be hidden by, what the Pod itself needs.
+const NO_WORKSPACE: [&str; 4] = ["/tmp", "/kubeopencode", "/configmap-files", "/url-content"];
+
+/// Reads and checks what the users wrote for one Task.
+///
+/// # Errors
+/// The first thing that makes no sense, with object, field and remedy; or that this Task must not use the Agent.
+pub fn task(task: &Task, agent: &Agent, settings: &Settings) -> Result<Run, Refusal> {
+    let metadata = &task.metadata;
+    let (namespace, name) = place(metadata, "Task")?;
+    let key = TaskKey::new(Group::KubeOpenCode, namespace, name);
+    let Some(uid) = metadata.uid.clone().filter(|uid| !uid.is_empty()) else {
+        return Err(Refusal::invalid_config(format!("Task {key}: metadata.uid is missing")));
+    };
+    // the operator writes this label itself at the launch: a plan that saw it would change
+    let labels = metadata.labels.iter().flatten().filter(|(key, _)| *key != AGENT_LABEL);
+    let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let agent_key = agent_key(agent)?;
+    allowed_namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &key.namespace)?;
+    let (part, server) = read_agent(agent_key, agent, settings)?;
+    let server = match server {
+        None => ServerUse::None,
+        Some(server) if part.argv.is_empty() => ServerUse::AttachesTo(server),
+        Some(server) => ServerUse::WaitsFor(server),
+    };
+    let attaches = matches!(server, ServerUse::AttachesTo(_));
+    let mut run = Run {
+        agent: AgentPart { image: Images::new(&agent.spec).of_task(attaches), ..part },
+        prompt: task.spec.description.clone().filter(|text| !text.trim().is_empty()),
+        conventions: if attaches { &KUBEOPENCODE_ATTACHED } else { &KUBEOPENCODE },
+        items: Vec::new(),
+        skipped: Vec::new(),
+        subject: Subject::Task(TaskPart { key, uid: TaskUid(uid), labels, server }),
+    };
+    // the server knows its Agent's contexts already
+    let agents = if attaches { &[][..] } else { &agent.spec.contexts };
+    read_items(&mut run, agents, &task.spec.contexts)?;
+    Ok(run)
+}
+
+/// Reads and checks what the users wrote for an Agent's server.
+///
+/// # Errors
+/// The first thing that makes no sense, with object, field and remedy.
+pub fn server(agent: &Agent, settings: &Settings) -> Result<Run, Refusal> {
+    let (part, server) = read_agent(agent_key(agent)?, agent, settings)?;
+    let Some(server) = server else {
+        return Err(Refusal::invalid_config(format!("{}: it has no spec.serverConfig", part.described)));
+    };
+    let mut run = Run {
+        subject: Subject::Server(server),
+        // the Agent's own argv is the Tasks' command
+        agent: AgentPart { argv: Vec::new(), ..part },
+        items: Vec::new(),
+        skipped: Vec::new(),
+        prompt: None,
+        conventions: &KUBEOPENCODE,
+    };
+    read_items(&mut run, &agent.spec.contexts, &[])?;
+    Ok(run)
+}
+
+fn agent_key(agent: &Agent) -> Result<AgentKey, Refusal> {
+    place(&agent.metadata, "Agent").map(|(namespace, name)| AgentKey::new(namespace, name))
+}
+
+fn read_agent(
+    key: AgentKey,
+    agent: &Agent,
+    settings: &Settings,
+) -> Result<(AgentPart, Option<Server>), Refusal> {
+    let described = format!("Agent {key}");
+    let workspace = workspace(agent.spec.workspace_dir(), &described, &KUBEOPENCODE)?;
+    let images = Images::new(&agent.spec);
+    let server = server::read(agent.spec.server_config.as_ref(), &key)?;
+    let part = AgentPart {
+        uid: agent.metadata.uid.clone().unwrap_or_default(),
+        builder: builder(agent.spec.command_builder(), &described)?,
+        argv: agent.spec.command.clone(),
+        config: agent_config::read(agent.spec.config.as_ref(), &described)?,
+        image: images.executor,
+        tools_image: images.agent,
+        system_image: settings.system_image().to_owned(),
+        system_image_pull_policy: settings.system_image_pull_policy(),
+        service_account: agent.spec.service_account_name.clone(),
+        credentials: credentials::read(&agent.spec.credentials, &workspace, &described, &KUBEOPENCODE)?,
+        pod: pod_options::read(agent.spec.pod_spec.as_ref(), &described)?,
+        result_summary: settings.result_summary(),
+        task_secret_refs: settings.task_secret_refs(),
+        key,
+        described,
+        workspace,
+    };
+    Ok((part, server))
+}
+
+/// Reads the Agent's items, then the Task's.
+fn read_items(run: &mut Run, agents: &[ContextItem], tasks: &[ContextItem]) -> Result<(), Refusal> {
+    let (agent, described) = (run.agent.described.clone(), run.described());
+    let number = agents.len() + tasks.len();
+    if number > MAX_ITEMS {
+        return Err(Refusal::context(format!(
+            "{described} has {number} contexts, those of {agent} included, at most {MAX_ITEMS} are allowed: join some"
+        )));
+    }
+    let layers = [
+        (Origin::Agent, agents, run.pod_namespace().to_owned(), agent),
+        (Origin::Task, tasks, run.namespace().to_owned(), described),
+    ];
+    for (origin, specs, namespace, holder) in &layers {
+        for (index, spec) in specs.iter().enumerate() {
+            let workspace = &run.agent.workspace;
+            let place =
+                Place { origin: *origin, namespace, holder, index, workspace, conventions: run.conventions };
+            let item = item::read(spec, &place).and_then(|item| match run.attaches_to() {
+                Some(_) => server::check_item(item, &run.agent.key.name),
+                None => Ok(item),
+            });
+            match item {
+                Ok(item) => run.items.push(item),
+                Err(refusal) if spec.optional == Some(true) => run.skipped.push(refusal.message),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn place<'a>(metadata: &'a ObjectMeta, kind: &str) -> Result<(&'a str, &'a str), Refusal> {
+    match (metadata.namespace.as_deref(), metadata.name.as_deref()) {
+        (Some(namespace), Some(name)) => Ok((namespace, name)),
+        _ => Err(Refusal::invalid_config(format!("{kind}: metadata.name or metadata.namespace is missing"))),
+    }
+}
+
+fn builder(name: &str, holder: &str) -> Result<String, Refusal> {
+    if is_plugin_name(name) {
+        return Ok(name.to_owned());
+    }
+    Err(Refusal::invalid_config(format!(
+        "{holder}: spec.commandBuilder \"{name}\" cannot be the name of a plugin: use letters, digits and -"
+    )))
+}
+
+fn workspace(written: &str, holder: &str, conventions: &Conventions) -> Result<AbsPath, Refusal> {
+    let refuse = |problem: String| {
+        Err(Refusal::invalid_config(format!("{holder}: spec.workspaceDir \"{written}\" {problem}")))
+    };
+    let path = match AbsPath::parse(written, None) {
+        Ok(path) => path,
+        Err(problem) => return refuse(problem.to_owned()),
+    };
+    if let Some(reserved) = path.touches(conventions.reserved_paths) {
+        return refuse(format!("reaches into {reserved}, which is reserved: choose another directory"));
+    }
+    if NO_WORKSPACE.contains(&path.as_str()) || path.as_str().starts_with("/configmap-dir-") {
+        return refuse("is reserved: choose another directory".to_owned());
+    }
+    if !path.is_mountable() {
+        return refuse("holds \":\", which no mount path may: choose another directory".to_owned());
+    }
+    Ok(path)
+}

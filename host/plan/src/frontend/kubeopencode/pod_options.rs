@@ -1,0 +1,166 @@
+//! `Agent.spec.podSpec`: what is passed on to the Pod, once it is known not to collide with what the Pod has.
+//!
+//! May touch: the Agent's podSpec. Must not touch: the meaning of core types, which the API server checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kubeopencode_api::agent::AgentPodSpec;
+use kubeopencode_api::literals::{APP_LABEL, GROUP};
+
+use crate::Refusal;
+use crate::object_name::{is_env_name, is_label_key, is_label_value};
+use crate::paths::AbsPath;
+use crate::run::pod_options::PodOptions;
+
+/// Names of the volumes that the plan makes, by their beginning where they are numbered.
+const OWN_VOLUMES: [&str; 3] = ["tools", "workspace", "context-files"];
+const OWN_NUMBERED: [&str; 6] =
+    ["credential-", "dir-mount-", "git-context-", "url-content-", "secret-file-", "secret-"];
+
+/// Checks what the Agent adds to a Pod.
+pub(super) fn read(spec: Option<&AgentPodSpec>, holder: &str) -> Result<PodOptions, Refusal> {
+    let Some(spec) = spec else { return Ok(PodOptions::default()) };
+    let refuse = |field: String, problem: String| {
+        Refusal::invalid_config(format!("spec.podSpec.{field} of {holder}: {problem}"))
+    };
+    let mut volumes = BTreeSet::new();
+    for (i, volume) in spec.volumes.iter().enumerate() {
+        let name = volume.name.as_str();
+        if is_own(name) || !volumes.insert(name) {
+            let problem = format!("the name \"{name}\" is taken already: choose another");
+            return Err(refuse(format!("volumes[{i}]"), problem));
+        }
+    }
+    let mut mount_paths = Vec::new();
+    for (i, mount) in spec.volume_mounts.iter().enumerate() {
+        let field = format!("volumeMounts[{i}]");
+        if !volumes.contains(mount.name.as_str()) {
+            let problem = format!("there is no volume \"{}\": add it to spec.podSpec.volumes", mount.name);
+            return Err(refuse(field, problem));
+        }
+        let path = AbsPath::parse(&mount.mount_path, None).map_err(|problem| {
+            refuse(field.clone(), format!("mountPath \"{}\" {problem}", mount.mount_path))
+        })?;
+        mount_paths.push((path, format!("spec.podSpec.{field} of {holder}")));
+    }
+    let mut env = BTreeSet::new();
+    for (i, variable) in spec.env.iter().enumerate() {
+        if !is_env_name(&variable.name) {
+            let problem = format!("\"{}\" cannot be the name of an environment variable", variable.name);
+            return Err(refuse(format!("env[{i}].name"), problem));
+        }
+        if !env.insert(variable.name.as_str()) {
+            let problem = format!("{} is set twice: remove one", variable.name);
+            return Err(refuse(format!("env[{i}]"), problem));
+        }
+    }
+    for (key, value) in &spec.labels {
+        if !is_label_key(key) || !is_label_value(value) {
+            let problem =
+                format!("\"{key}: {value}\" is no label: use at most 63 letters, digits, -, _ and .");
+            return Err(refuse("labels".to_owned(), problem));
+        }
+    }
+    let ours = |key: &str| key == APP_LABEL || key.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
+    let (ignored, labels): (BTreeMap<_, _>, _) =
+        spec.labels.clone().into_iter().partition(|(key, _)| ours(key));
+    let scheduling = spec.scheduling.clone().unwrap_or_default();
+    Ok(PodOptions {
+        labels,
+        ignored_labels: ignored.into_keys().collect(),
+        node_selector: scheduling.node_selector,
+        tolerations: scheduling.tolerations,
+        affinity: scheduling.affinity,
+        runtime_class_name: spec.runtime_class_name.clone(),
+        resources: spec.resources.clone(),
+        security_context: spec.security_context.clone(),
+        pod_security_context: spec.pod_security_context.clone(),
+        image_pull_secrets: spec.image_pull_secrets.clone(),
+        env: spec.env.clone(),
+        volumes: spec.volumes.clone(),
+        volume_mounts: spec.volume_mounts.clone(),
+        mount_paths,
+    })
+}
+
+fn is_own(name: &str) -> bool {
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    OWN_VOLUMES.contains(&name)
+        || OWN_NUMBERED.iter().any(|start| name.strip_prefix(start).is_some_and(is_number))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn options(spec: Value) -> Result<PodOptions, String> {
+        let spec: AgentPodSpec = serde_json::from_value(spec).unwrap();
+        read(Some(&spec), "Agent team/a").map_err(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn reserved_labels_are_left_out_and_named() {
+        let options = options(json!({"labels": {"app": "x", "kubeopencode.io/task": "y", "team": "z",
+            "kubeopencode.io.example/a": "b"}}))
+        .unwrap();
+        assert_eq!(options.ignored_labels, ["app", "kubeopencode.io/task"]);
+        assert_eq!(options.labels.keys().collect::<Vec<_>>(), ["kubeopencode.io.example/a", "team"]);
+    }
+
+    #[test]
+    fn a_credential_is_readable_by_whoever_runs() {
+        for (spec, mode) in [
+            (json!({}), 0o600),
+            (json!({"podSecurityContext": {"fsGroup": 1000, "runAsUser": 1000}}), 0o600),
+            (json!({"podSecurityContext": {"runAsUser": 0}}), 0o600),
+            (json!({"podSecurityContext": {}}), 0o444),
+            (json!({"podSecurityContext": {"runAsNonRoot": true}}), 0o444),
+            (json!({"podSecurityContext": {"runAsUser": 0}, "securityContext": {"runAsUser": 1000}}), 0o444),
+        ] {
+            assert_eq!(options(spec.clone()).unwrap().credential_mode(), mode, "{spec}");
+        }
+    }
+
+    #[test]
+    fn volumes_of_the_agents_own_may_be_called_nearly_anything() {
+        let spec = json!({"volumes": [{"name": "secret-store", "emptyDir": {}}, {"name": "credential-x", "emptyDir": {}}]});
+        assert_eq!(options(spec).unwrap().volumes.len(), 2);
+    }
+
+    #[test]
+    fn collisions_are_refused_with_their_place() {
+        for (spec, words) in [
+            (
+                json!({"volumes": [{"name": "tools", "emptyDir": {}}]}),
+                "spec.podSpec.volumes[0] of Agent team/a: the name \"tools\" is taken",
+            ),
+            (json!({"volumes": [{"name": "credential-7", "emptyDir": {}}]}), "\"credential-7\" is taken"),
+            (json!({"volumes": [{"name": "a"}, {"name": "a"}]}), "spec.podSpec.volumes[1]"),
+            (
+                json!({"volumeMounts": [{"name": "cache", "mountPath": "/c"}]}),
+                "spec.podSpec.volumeMounts[0] of Agent team/a: there is no volume \"cache\"",
+            ),
+            (
+                json!({"volumes": [{"name": "c"}], "volumeMounts": [{"name": "c", "mountPath": "x"}]}),
+                "mountPath \"x\" is not absolute",
+            ),
+            (
+                json!({"env": [{"name": "A"}, {"name": "A"}]}),
+                "spec.podSpec.env[1] of Agent team/a: A is set twice",
+            ),
+            (
+                json!({"env": [{"name": "A B"}]}),
+                "spec.podSpec.env[0].name of Agent team/a: \"A B\" cannot be the name",
+            ),
+            (
+                json!({"labels": {"team": "a b"}}),
+                "spec.podSpec.labels of Agent team/a: \"team: a b\" is no label",
+            ),
+        ] {
+            let message = options(spec).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

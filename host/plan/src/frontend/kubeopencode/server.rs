@@ -1,0 +1,41 @@
+//! Server mode: what `Agent.spec.serverConfig` makes of an Agent's Tasks, and where its server is.
+//!
+//! May touch: that field, and what it forbids a Task's context. Must not touch: the server's objects.
+
+use kubeopencode_api::agent::{PasswordRef, ServerConfig};
+use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::plugin::SecretKey;
+
+use crate::Refusal;
+use crate::item::Item;
+use crate::object_name::is_service_name;
+use crate::run::Server;
+
+pub(super) fn read(config: Option<&ServerConfig>, agent: &AgentKey) -> Result<Option<Server>, Refusal> {
+    let Some(config) = config else { return Ok(None) };
+    let AgentKey { namespace, name } = agent;
+    if !is_service_name(name) {
+        return Err(Refusal::invalid_config(format!(
+            "Agent {agent}: with spec.serverConfig its name becomes that of a Service: use at most 63 of a-z, 0-9 \
+                 and -, beginning with a letter"
+        )));
+    }
+    let port = config.port();
+    let url = format!("http://{name}.{namespace}.svc.cluster.local:{port}");
+    let password = config.password_secret_ref.clone();
+    let password = password.map(|PasswordRef { name, key }| SecretKey { name, key, optional: false });
+    Ok(Some(Server { port, url, password }))
+}
+
+/// Refuses a context that would have to be a file: the agent works in the server's Pod, where no Task's files are.
+pub(super) fn check_item(item: Item, agent: &str) -> Result<Item, Refusal> {
+    if item.mount_path.is_none() {
+        return Ok(item);
+    }
+    let problem = format!(
+        "context \"{}\": mountPath is not supported by server-mode Agent \"{agent}\": let the Agent hold this context, or \
+         leave mountPath out and the text goes in front of the prompt",
+        item.tag_name()
+    );
+    Err(item.refused(problem))
+}

@@ -1,0 +1,81 @@
+//! What is passed on to the Pod as the agent's configuration says it.
+//!
+//! May touch: these types. Must not touch: the meaning of core types, which the API server checks.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements,
+    SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+};
+
+use crate::paths::AbsPath;
+
+/// Group of the volumes, so that any user of an image can use them.
+const FS_GROUP: i64 = 65532;
+
+/// Mode of a credential's files that kubelet gives to the Pod's group as well (it adds 0440), or that root reads.
+const PRIVATE: u32 = 0o600;
+/// Without a group of the Pod only this is readable by any user that an image may have. Nobody else is in the
+/// container, and nothing writes to a Secret's volume.
+const READABLE: u32 = 0o444;
+
+/// What the agent's configuration adds to a Pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PodOptions {
+    /// without the keys that are ignored
+    pub(crate) labels: BTreeMap<String, String>,
+    /// keys of labels that users must not set
+    pub(crate) ignored_labels: Vec<String>,
+    pub(crate) node_selector: BTreeMap<String, String>,
+    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) affinity: Option<Affinity>,
+    pub(crate) runtime_class_name: Option<String>,
+    /// of the agent's container
+    pub(crate) resources: Option<ResourceRequirements>,
+    /// of every container, in place of the default
+    pub(crate) security_context: Option<SecurityContext>,
+    /// in place of the default
+    pub(crate) pod_security_context: Option<PodSecurityContext>,
+    pub(crate) image_pull_secrets: Vec<LocalObjectReference>,
+    pub(crate) env: Vec<EnvVar>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) volume_mounts: Vec<VolumeMount>,
+    /// where `volume_mounts` mount, with the field that says so
+    pub(crate) mount_paths: Vec<(AbsPath, String)>,
+}
+
+impl PodOptions {
+    /// Security context of every container.
+    pub(crate) fn security_context(&self) -> SecurityContext {
+        self.security_context.clone().unwrap_or_else(|| SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..SecurityContext::default()
+        })
+    }
+
+    /// Security context of the Pod.
+    pub(crate) fn pod_security_context(&self) -> PodSecurityContext {
+        self.pod_security_context.clone().unwrap_or_else(|| PodSecurityContext {
+            fs_group: Some(FS_GROUP),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            ..PodSecurityContext::default()
+        })
+    }
+
+    /// Mode of a credential's files that do not set one: readable by the agent's user, whoever that is.
+    pub(crate) fn credential_mode(&self) -> u32 {
+        let pod = self.pod_security_context();
+        let container = self.security_context.as_ref().and_then(|context| context.run_as_user);
+        let is_root = container.or(pod.run_as_user) == Some(0);
+        if pod.fs_group.is_some() || is_root { PRIVATE } else { READABLE }
+    }
+}
