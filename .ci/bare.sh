@@ -23,10 +23,15 @@ main() {
   fi
   preflight bare build go
   [ $# -gt 0 ] || set -- make unit images
+  mkdir -p "$bare"
+  exec 8>"$bare/.lock"
+  flock -n 8 || { say "waiting for another bare machine" && flock 8; }
   minimal_system
-  root=$(mktemp -d "$bare/root.XXXXXX")
+  root=$bare/root
   at_exit rm -rf --one-file-system "$root"
-  rm -rf "$bare"/{images,downloads}
+  # what a run left that was killed, whose mounts went with its namespaces
+  rm -rf --one-file-system "$bare"/{root,images,downloads}
+  mkdir "$root"
   mkdir -p "$bare"/{images,downloads} "$cache"/{images,downloads}
   # what is mounted and what runs goes with the namespaces
   KUBEOPENCODE_BARE=$root unshare --mount --pid --fork --kill-child "$0" "$@"
@@ -36,7 +41,6 @@ main() {
 
 minimal_system() {
   local log=$cache/logs/bare.log
-  mkdir -p "$bare"
   [ ! -f "$bare/$suite.tar" ] || return 0
   watched "$log" "Debian $suite, the minimal system, once per machine" \
     mmdebstrap --variant=minbase --dpkgopt=force-unsafe-io "$suite" "$bare/$suite.partial.tar" ||

@@ -223,7 +223,7 @@ check_space() {
     folders+=("${CARGO_HOME:-$HOME/.cargo}") sizes+=(1)
   fi
   if wants go && command -v go >/dev/null && ! "$here/tools.sh" look all >/dev/null 2>&1; then
-    folders+=("$(cd / && go env GOCACHE)" "$(cd / && go env GOMODCACHE)") sizes+=(5 3)
+    folders+=("$(cd / && go env GOCACHE)" "$(cd / && go env GOMODCACHE)") sizes+=(6 4)
   fi
   folders+=("$cache") sizes+=(1)
   if wants images; then folders+=("$cache/images") sizes+=("$([ -d "$cache/images" ] && echo 1 || echo 3)"); fi

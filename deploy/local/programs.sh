@@ -40,10 +40,12 @@ build() {
 
 # from_crate NAME@VERSION FOLDER: outside the checkout, whose flags are not meant for it
 from_crate() {
-  local toolchain
+  local toolchain features=()
   toolchain=$(toolchain)
+  # its own updater would bring a client for https
+  [[ $1 != cargo-nextest@* ]] || features=(--no-default-features --features default-no-update)
   (cd / && RUSTUP_TOOLCHAIN=$toolchain CARGO_TARGET_DIR=$programs/target CARGO_PROFILE_DEV_DEBUG=0 \
-    cargo install --locked --debug "$1" --root "$2")
+    cargo install --locked --debug "${features[@]}" "$1" --root "$2")
 }
 from_go() { (cd / && CGO_ENABLED=0 GOBIN=$2/bin go install "$1"); }
 

@@ -67,13 +67,13 @@ impl Container {
         self
     }
 
-    fn command(&self, program: &str, first_process: bool) -> Command {
+    fn command(&self, agent: &str, first_process: bool) -> Command {
         let mut command = program(if first_process { "unshare" } else { "sh" });
         if first_process {
             command.args(["--pid", "--fork", "--mount-proc", "sh"]);
         }
         // as the operator's default command
-        command.args(["-c", &format!("exec ./kubeopencode agent-run -- {program} run")]);
+        command.args(["-c", &format!("exec ./kubeopencode agent-run -- {agent} run")]);
         command
             .current_dir(self.dir.path())
             .envs(self.env.iter().copied())
