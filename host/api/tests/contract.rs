@@ -22,8 +22,10 @@ fn every_literal_stands_in_the_contract() {
 #[test]
 fn every_name_of_a_group_stands_in_the_contract() {
     for group in Group::ALL {
-        let GroupNames { group, app, finalizer, stop_annotations, task_label, task_uid_label, .. } = group.names();
-        let names = [group, app, finalizer, task_label, task_uid_label].into_iter().chain(stop_annotations.iter());
+        let GroupNames { group, app, finalizer, stop_annotations, task_label, task_uid_label, .. } =
+            group.names();
+        let names =
+            [group, app, finalizer, task_label, task_uid_label].into_iter().chain(stop_annotations.iter());
         let missing: Vec<_> = names.filter(|name| !CONTRACT.contains(**name)).collect();
         assert!(missing.is_empty(), "docs/contract.md does not name {missing:?}");
     }

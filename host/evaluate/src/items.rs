@@ -2,8 +2,8 @@
 
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{
-    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_ROUNDS, Outcome, PluginError, Required,
-    Requirement, Resolved as Answer, grow_needs,
+    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_ROUNDS, Outcome, PluginError, Required, Requirement,
+    Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{Evaluated, Item, Refusal, Run, is_object_name, validate};

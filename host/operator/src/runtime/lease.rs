@@ -94,6 +94,7 @@ impl Leader {
     }
 
     /// Lets the next one lead at once.
+    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
     pub(crate) async fn release(&self) {
         let Ok(Some(mut lease)) = self.api.get_opt(NAME).await else { return };
         let spec = lease.spec.get_or_insert_default();
@@ -111,6 +112,7 @@ impl Leader {
     ///
     /// # Errors
     /// When the API server does not answer.
+    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
     pub(crate) async fn take_for_uninstall(client: Client, namespace: &str) -> Result<bool, kube::Error> {
         let api = Api::<Lease>::namespaced(client, namespace);
         let mut last = None;

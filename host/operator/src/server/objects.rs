@@ -70,6 +70,7 @@ where
 ///
 /// # Errors
 /// When the API server does not answer.
+#[expect(clippy::disallowed_methods, reason = "what the Agent owns, with its UID")]
 pub(crate) async fn remove<K>(client: &Client, agent: &Agent, name: &str) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,

@@ -27,6 +27,7 @@ pub(crate) enum Removal {
 ///
 /// # Errors
 /// When the API server does not answer.
+#[expect(clippy::disallowed_methods, reason = "this is the deletion of Pods, with their UIDs")]
 pub(crate) async fn remove_pod(client: &Client, deletion: &PodDeletion) -> Result<Removal, kube::Error> {
     let pod = &deletion.pod;
     let api =
@@ -70,6 +71,7 @@ pub(crate) async fn remove_config_map_of(
 ///
 /// # Errors
 /// When the API server does not answer.
+#[expect(clippy::disallowed_methods, reason = "this is the deletion of ConfigMaps, with their UIDs")]
 pub(crate) async fn remove_config_map(client: &Client, map: &ObjectMeta) -> Result<Removal, kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), map.namespace.as_deref().unwrap_or_default());
     let preconditions =

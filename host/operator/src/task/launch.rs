@@ -237,6 +237,7 @@ impl Launcher<'_> {
     }
 
     /// Sends the whole Pod, reads back what we keep of it.
+    #[expect(clippy::disallowed_methods, reason = "this is the launch")]
     async fn create_pod(&self, pod: &Pod) -> Result<PodView, kube::Error> {
         let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
         let request = Request::new(Pod::url_path(&(), Some(&self.agent.namespace)));

@@ -90,6 +90,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the API server does not answer.
+    #[expect(clippy::disallowed_methods, reason = "this is the writer")]
     pub(crate) async fn delete(&self, key: &TaskKey, uid: &TaskUid) -> Result<(), kube::Error> {
         let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
