@@ -1,4 +1,4 @@
-//! Calls of plugins: how many run at the same time, on which thread, and who is told of them.
+//! Calls of plugins: how many run at the same time, on which thread, and who observes them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ const MAX_CALLS_OF_ONE: usize = 2;
 /// a thousand times sooner; while one hangs, those who wait for it go away and leave their place to others.
 const MAX_WAIT: Duration = Duration::from_millis(20);
 
-/// Is told of each call of a plugin.
+/// Observes each call of a plugin.
 pub trait CallObserver: Send + Sync {
     /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` is what the call took.
     fn called(&self, plugin: &str, outcome: &'static str, seconds: f64);
 }
 
-/// Nobody is told.
+/// Nobody observes.
 impl CallObserver for () {
     fn called(&self, _: &str, _: &'static str, _: f64) {}
 }

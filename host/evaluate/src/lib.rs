@@ -6,7 +6,7 @@
 //! command and makes the plan, so that whatever is wrong with a Task is known before it asks for a slot.
 //!
 //! May touch: plugins, ConfigMaps through [`ConfigMapReader`], the clock that times a call. Must not touch: a Kubernetes
-//! client, metrics (a [`CallObserver`] is told of each call), what waiting or refusing means for a Task.
+//! client, metrics (a [`CallObserver`] hears of each call), what waiting or refusing means for a Task.
 
 mod calls;
 mod catalog;

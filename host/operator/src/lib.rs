@@ -28,7 +28,7 @@ use runtime::lease;
 pub use runtime::metrics::Metrics;
 pub use task::uninstall::release_finalizers;
 
-/// What the operator is told at its start.
+/// What the operator is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Its own namespace: `POD_NAMESPACE`.

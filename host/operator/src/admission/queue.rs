@@ -1,4 +1,4 @@
-//! Who waits for a start of one Agent, in order of arrival, and which place each was told.
+//! Who waits for a start of one Agent, in order of arrival, and which place each has reported.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(super) struct AgentQueue {
     pub(super) waiting: Mutex<WaitQueue>,
 }
 
-/// Who waits, and which place each was told.
+/// Who waits, and which place each has reported.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     pub(super) order: BTreeSet<QueuedTask>,
@@ -79,7 +79,7 @@ impl WaitQueue {
         self.order.is_empty() && self.unreconciled.is_empty()
     }
 
-    /// The Task's place, 1 = next, which counts as told where that is worth a write.
+    /// The Task's place, 1 = next, which counts as reported where that is worth a write.
     pub(super) fn report_position(&mut self, task: &QueuedTask) -> i64 {
         let position = i64::try_from(self.order.range(..=task).count()).unwrap_or(i64::MAX);
         if worth_reporting(self.reported_positions.get(&task.uid).copied(), position) {
@@ -88,7 +88,7 @@ impl WaitQueue {
         position
     }
 
-    /// Takes in what the ledger says now; `asking` is told by the answer that it waits for, and by nothing else.
+    /// Takes in what the ledger says now; `asking` gets its answer from its caller.
     pub(super) fn apply(
         &mut self,
         status: Option<&AgentStatus>,

@@ -94,7 +94,7 @@ pub(crate) struct PodViewStatus {
 }
 
 impl PodView {
-    /// Drops what no decision looks at.
+    /// Drops what no decision depends on.
     pub(crate) fn slim(&mut self) {
         self.metadata.managed_fields = None;
         self.spec.volumes.retain(|v| v.config_map.is_some() || v.projected.is_some());

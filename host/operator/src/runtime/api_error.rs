@@ -11,7 +11,7 @@ pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a failed create means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CreateError {
-    /// 409: something of this name is there; look and decide.
+    /// 409: something of this name is there; read it and decide.
     Exists,
     /// The object as it is will never be taken.
     Invalid(String),
@@ -23,7 +23,7 @@ pub(crate) enum CreateError {
     NoServiceAccount(String),
     /// Refused for now, perhaps for good.
     Refused(String),
-    /// Nobody knows whether it was done: look before deciding.
+    /// Nobody knows whether it was done: read before deciding.
     Unknown,
 }
 

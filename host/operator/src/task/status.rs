@@ -113,7 +113,7 @@ impl StatusBuilder {
         self.done()
     }
 
-    /// What its Pod tells while it goes on: why it does not get on (`None`: it does), and which optional contexts its
+    /// What its Pod says before its end: why it does not start (`None`: it does), and which optional contexts its
     /// init containers left out.
     pub(crate) fn in_progress(mut self, problem: Option<&StartProblem>, skipped: &[String]) -> TaskStatus {
         let stood_still =
