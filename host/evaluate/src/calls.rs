@@ -14,8 +14,9 @@ const MAX_CALLS: usize = 4;
 /// Calls of one plugin that run at the same time; they leave room for others while one plugin hangs in all its calls.
 const MAX_CALLS_OF_ONE: usize = 2;
 /// How long a call waits for its turn. The calls of a healthy plugin take some ten microseconds, so that its turn comes
-/// a thousand times sooner; while one hangs, those who wait for it go away and leave their place to others.
-const MAX_WAIT: Duration = Duration::from_millis(20);
+/// much sooner, also on a machine that is busy; while one hangs, those who wait for it go away and leave their worker to
+/// others.
+const MAX_WAIT: Duration = Duration::from_millis(250);
 
 /// Observes each call of a plugin.
 pub trait CallObserver: Send + Sync {

@@ -100,6 +100,7 @@ pub(crate) async fn run(
         metrics,
         agent_queue: agent_queue.clone(),
         failures: Failures::starting_with(FIRST_PAUSE),
+        busy: Failures::starting_with(FIRST_PAUSE),
         pod_events: Default::default(),
     });
     let queues = Arc::new(Queues { tasks: task_queue, agents: agent_queue, servers: server_queue });

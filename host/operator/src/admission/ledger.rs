@@ -110,7 +110,7 @@ pub(crate) fn admit<'a>(
             continue;
         }
         if let Some(max) = spec.capacity().filter(|max| admitted.len() >= *max) {
-            let message = format!("QueuedTask for agent \"{agent}\" capacity (max: {max})");
+            let message = format!("Waiting for agent \"{agent}\" capacity (max: {max})");
             blocked = Some(Blocked { reason: Reason::AgentAtCapacity, message });
             break;
         }
@@ -118,7 +118,7 @@ pub(crate) fn admit<'a>(
             spec.quota.as_ref().filter(|quota| history.len() >= usize_of(quota.max_task_starts))
         {
             let message = format!(
-                "QueuedTask for agent \"{agent}\" quota (max: {} per {}s)",
+                "Waiting for agent \"{agent}\" quota (max: {} per {}s)",
                 quota.max_task_starts, quota.window_seconds
             );
             blocked = Some(Blocked { reason: Reason::QuotaExceeded, message });
@@ -237,7 +237,7 @@ mod tests {
             at(0),
         );
         assert_eq!(names(&verdict.admitted_now), ["x", "y"]);
-        assert_eq!(verdict.blocked.unwrap().message, "QueuedTask for agent \"a\" capacity (max: 2)");
+        assert_eq!(verdict.blocked.unwrap().message, "Waiting for agent \"a\" capacity (max: 2)");
         assert!(verdict.history.is_empty(), "no quota, no history");
     }
 
@@ -264,10 +264,7 @@ mod tests {
             at(100),
         );
         assert_eq!(names(&first.admitted_now), ["x", "y"]);
-        assert_eq!(
-            first.blocked.as_ref().unwrap().message,
-            "QueuedTask for agent \"a\" quota (max: 2 per 60s)"
-        );
+        assert_eq!(first.blocked.as_ref().unwrap().message, "Waiting for agent \"a\" quota (max: 2 per 60s)");
         assert_eq!(first.requeue_at, Some(at(161)), "a start is written rounded down");
         let released = released(&["uid-x", "uid-y"]);
         let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(160));

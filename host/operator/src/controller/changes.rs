@@ -15,6 +15,7 @@ pub(super) fn task_is_gone(context: &Arc<Context>, guarded: &GuardedTask) {
     let (uid, key) = (task_uid(guarded), TaskKey::of(Group::KubeOpenCode, guarded));
     context.writer.tasks.forget(&uid.0);
     context.failures.forget(&uid);
+    context.busy.forget(&uid);
     context.caches.pods.forget(&uid);
     if let Some(agent) = guarded.0.as_ref().ok().and_then(recorded_or_spec_agent::<KubeOpenCode>) {
         context.admission.leave(&agent, &uid);

@@ -47,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) agent_queue: UnboundedSender<AgentKey>,
     /// Failures in a row, by Task.
     pub(crate) failures: Failures<TaskUid>,
+    /// How often in a row a plugin that it needs was busy, by Task.
+    pub(crate) busy: Failures<TaskUid>,
     /// When the Events of Pods were listed.
     pub(crate) pod_events: PodEvents,
 }

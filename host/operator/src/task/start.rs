@@ -25,8 +25,8 @@ use crate::runtime::config_maps::LiveConfigMaps;
 const LATER: Duration = Duration::from_secs(15);
 /// Until a start is asked for again while the operator comes up.
 const AT_START: Duration = Duration::from_millis(100);
-/// Pauses before a busy plugin is asked again: the first, and the longest.
-const BUSY_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// Longest pause before a busy plugin is asked again.
+const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 impl Context {
     pub(super) async fn start<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
@@ -52,10 +52,13 @@ impl Context {
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
-            Ok(planned) => planned,
+            Ok(planned) => {
+                self.busy.forget(&state.uid);
+                planned
+            }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
             Err(EvaluateError::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
-            Err(EvaluateError::Busy(plugin)) => return self.busy(state, &plugin).await,
+            Err(EvaluateError::Busy(plugin)) => return self.plugin_is_busy(state, &plugin).await,
             Err(EvaluateError::Read(error)) => return Err(error.into()),
         };
         if let Some(agent) = &limited
@@ -155,12 +158,9 @@ impl Context {
     }
 
     /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile.
-    async fn busy<F: Frontend>(&self, state: &TaskState<'_, F>, plugin: &str) -> ReconcileResult {
+    async fn plugin_is_busy<F: Frontend>(&self, state: &TaskState<'_, F>, plugin: &str) -> ReconcileResult {
         self.give_back(state).await?;
-        let (first, longest) = BUSY_PAUSES;
-        let created = state.task.metadata.creation_timestamp.as_ref().map_or(state.now, |t| t.0);
-        let age = state.now.duration_since(created).unsigned_abs();
-        let pause = (age / 4).clamp(first, longest);
+        let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
         tracing::debug!(task = %state.task.key(), plugin, ?pause, "the plugin is busy, requeued");
         Ok(Action::requeue(pause))
     }

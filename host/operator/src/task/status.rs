@@ -302,7 +302,7 @@ mod tests {
     fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
         let blocked = Blocked {
             reason: Reason::AgentAtCapacity,
-            message: "QueuedTask for agent \"default\" capacity (max: 1)".into(),
+            message: "Waiting for agent \"default\" capacity (max: 1)".into(),
         };
         let queued =
             StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
