@@ -2,7 +2,7 @@
 # The unit tests and the image build on a bare machine, so that nothing that somebody installed by hand hides a missing
 # line of deploy/local/requirements.txt: Debian's minimal system, into which preflight.sh alone brings more.
 #
-#   .ci/bare.sh [COMMAND...]    (make unit images)
+#   .ci/bare.sh [STEP...] [-- COMMAND...]    steps of preflight.sh (unit images), and what runs (make STEP...)
 #
 # Rust and Go are bound in read-only, as this checkout is; the toolchain is one of links, without the targets that
 # rust-toolchain.toml adds. What cargo and Go compile is kept where this machine keeps it, under the same paths, so that
@@ -13,6 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 me=bare
 suite=bookworm
 bare=$cache/bare
+root=$bare/root
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
 
@@ -22,19 +23,21 @@ main() {
     return
   fi
   preflight bare build go
-  [ $# -gt 0 ] || set -- make unit images
+  local steps=()
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do steps+=("$1") && shift; done
+  [ ${#steps[@]} -gt 0 ] || steps=(unit images)
+  [ $# -gt 1 ] && shift || set -- make "${steps[@]}"
   mkdir -p "$bare"
   exec 8>"$bare/.lock"
   flock -n 8 || { say "waiting for another bare machine" && flock 8; }
   minimal_system
-  root=$bare/root
   at_exit rm -rf --one-file-system "$root"
   # what a run left that was killed, whose mounts went with its namespaces
   rm -rf --one-file-system "$bare"/{root,images,downloads}
   mkdir "$root"
   mkdir -p "$bare"/{images,downloads} "$cache"/{images,downloads}
   # what is mounted and what runs goes with the namespaces
-  KUBEOPENCODE_BARE=$root unshare --mount --pid --fork --kill-child "$0" "$@"
+  KUBEOPENCODE_BARE="${steps[*]}" unshare --mount --pid --fork --kill-child "$0" "$@"
   local kept
   for kept in images downloads; do find "$bare/$kept" -maxdepth 1 -type f -exec mv -n -t "$cache/$kept" {} +; done
 }
@@ -49,7 +52,8 @@ minimal_system() {
 }
 
 inside() {
-  root=$KUBEOPENCODE_BARE
+  local steps
+  read -ra steps <<<"$KUBEOPENCODE_BARE"
   tar -xpf "$bare/$suite.tar" -C "$root"
   mount --bind "$root" "$root"
   mount -t proc proc "$root/proc"
@@ -72,7 +76,8 @@ inside() {
   unset KUBEOPENCODE_BARE KUBEOPENCODE_PREFLIGHT
   export RUSTUP_AUTO_INSTALL=0 PATH
   PATH=$cargo_home/bin:$(cd / && go env GOROOT)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  chroot "$root" bash -euc 'cd "$0"; deploy/local/preflight.sh unit images; exec "$@"' "$repo" "$@"
+  chroot "$root" bash -euc 'cd "$0"; deploy/local/preflight.sh "${@:2:$1}"; exec "${@:$1 + 2}"' \
+    "$repo" ${#steps[@]} "${steps[@]}" "$@"
 }
 
 # bind PATH [ro]: this machine's file or folder, at the same place in the root

@@ -198,9 +198,11 @@ compare() {
     fi
     pattern=$(sed 's/[][*?\\()|!+@]/\\&/g; s/\.\.\./*/g' <<<"$shown")
     if [ "$skip" ]; then
+      # shellcheck disable=SC2053 # a pattern
       while [ "$at" -lt ${#printed[@]} ] && [[ ${printed[at]} != $pattern ]]; do at=$((at + 1)); done
     fi
     line=${printed[at]:-}
+    # shellcheck disable=SC2053 # a pattern
     if [ "$at" -ge ${#printed[@]} ] || [[ $line != $pattern ]]; then
       echo "the document shows \"$shown\", which is not there"
       return 1
@@ -215,7 +217,7 @@ compare() {
 # wrong LINE TEXT OUTPUT: the document is not right; ends its subshell
 wrong() {
   echo "$me: $document:$1: $2" >&2
-  sed 's/^/    | /' <<<"$3" >&2
+  printf '%s\n' "$3" | sed 's/^/    | /' >&2
   {
     echo "Tasks and Pods of the document's namespace:"
     kubectl get tasks,pods -o wide

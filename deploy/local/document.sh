@@ -28,7 +28,7 @@ kind_of() {
   esac
 }
 
-title_of() { sed 's/.* title="\([^"]*\)".*/\1/' <<<"$1"; }
+title_of() { printf '%s\n' "$1" | sed 's/.* title="\([^"]*\)".*/\1/'; }
 
 check() {
   local file

@@ -177,7 +177,7 @@ func InRust() ([]Call, error) {
 	return calls, nil
 }
 
-var rustCommand = regexp.MustCompile(`Command::new\(\s*"([^"]+)"`)
+var rustCommand = regexp.MustCompile(`\b(?:Command::new|program)\(\s*"([^"]+)"`)
 
 var insideImage = regexp.MustCompile(`^deploy/images/.+/`)
 
