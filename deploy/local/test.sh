@@ -23,7 +23,6 @@ main() {
     step "lints: the host" cargo clippy --workspace --all-targets --locked -- -D warnings
     step "lints: the guests" lint_guests
     step "lints: the chart" lint_chart
-    step "lints: the documentation" "$here/docs.sh" check
   fi
   if asked licences; then
     step "cargo-deny $cargo_deny_version" install_cargo_deny
@@ -37,6 +36,7 @@ main() {
   fi
   if asked apiserver; then
     step "tests on a real API server" "$here/with-control-plane.sh" tests cargo test --workspace --locked --test apiserver
+    step "every fault at every request" "$here/with-control-plane.sh" faults cargo test --workspace --locked --test faults
     step "manifests and examples on a real API server" "$here/with-control-plane.sh" tests tests/manifests/apply.sh
   fi
   if asked e2e; then
@@ -47,7 +47,7 @@ main() {
     step "a stand-in for the model" start_model_stub kubeopencode-e2e
     step "a git server and a web server" start_sources kubeopencode-e2e
     step "tests on the whole cluster" e2e_cargo e2e
-    step "the documentation's commands" "$here/docs.sh" run
+    step "the documentation's commands" e2e_cargo docs_run
     step "the operator's rights, by the API server's record" e2e_cargo rights
     step "uninstall, by helm and by the manifest" uninstall
   fi
@@ -68,7 +68,7 @@ test_host() {
   local tests
   mapfile -t tests < <(cargo metadata --locked --no-deps --format-version 1 |
     jq -r '.packages[] | select(.name != "kubeopencode-tests").targets[] | select(.kind == ["test"]) | "--test", .name')
-  cargo test --workspace --locked --lib --bins "${tests[@]}"
+  cargo test --workspace --locked --lib --bins "${tests[@]}" --test docs_check
 }
 
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
