@@ -31,7 +31,6 @@ main() {
     step "lints: workflows" lint_workflows
     step "lints: spelling" lint_spelling
     step "lints: the chart" lint_chart
-    step "lints: the documentation" "$here/docs.sh" check
   fi
   if asked licences; then
     step "licences, sources, bans" cargo_deny bans licenses sources
@@ -44,7 +43,8 @@ main() {
     step "unit tests: what a machine must have" test_go requirements
   fi
   if asked api; then
-    step "tests on a real API server" test_api
+    step "tests on a real API server" test_api apiserver
+    step "every fault at every request" test_api faults
     step "manifests and examples on a real API server" "$here/with-control-plane.sh" tests tests/manifests/apply.sh
   fi
   if asked e2e; then
@@ -55,7 +55,7 @@ main() {
     step "a stand-in for the model" start_model_stub kubeopencode-e2e
     step "a git server and a web server" start_sources kubeopencode-e2e
     step "tests on the whole cluster" e2e_cargo e2e
-    step "the documentation's commands" "$here/docs.sh" run
+    step "the documentation's commands" e2e_cargo docs_run
     step "the operator's rights, by the API server's record" e2e_cargo rights
     step "uninstall, by helm and by the manifest" uninstall
   fi
@@ -89,7 +89,7 @@ test_host() {
   local tests
   mapfile -t tests < <(cargo metadata --locked --no-deps --format-version 1 |
     jq -r '.packages[] | select(.name != "kubeopencode-tests").targets[] | select(.kind == ["test"]) | "--test", .name')
-  nextest --lib --bins "${tests[@]}"
+  nextest --lib --bins "${tests[@]}" --test docs_check
 }
 nextest() {
   local program
@@ -106,10 +106,11 @@ test_guests() { (cd plugins && cargo test --workspace --locked); }
 # -count=1: Go does not see that files outside its module changed
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
 
+# test_api SUITE: on a control plane of its own
 test_api() {
   local program
   program=$("$here/programs.sh" cargo-nextest)
-  "$here/with-control-plane.sh" tests "$program" nextest run --workspace --locked --test apiserver
+  "$here/with-control-plane.sh" "$1" "$program" nextest run --workspace --locked --test "$1"
 }
 
 lint_chart() {

@@ -24,9 +24,10 @@ use kubeopencode_api::task::Task;
 use kubeopencode_tests::audit::{Entry, Mark};
 use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
+use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::objects::{Builder, task};
 use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::{History, Kind};
-use kubeopencode_tests::stage::{Stage, TEAM, documents, make_namespace};
 use serde_json::{Value, json};
 
 /// Tasks of the steady part, ten a second.
@@ -41,15 +42,11 @@ const QUEUE: usize = 30;
 const CONCURRENCY: usize = 64;
 const PROBES: u16 = 18_081;
 
-const TASK: &str = "
-apiVersion: kubeopencode.io/v1alpha1
-kind: Task
-metadata: {name: t}
-spec:
-  description: Count the stars.
-  contexts:
-    - {name: project, type: Text, text: This project counts stars.}
-";
+/// A Task that says what is to be done, and a context.
+fn counts_stars() -> Builder<Task> {
+    let context = "contexts: [{name: project, type: Text, text: This project counts stars.}]";
+    task("t").description("Count the stars.").spec(context)
+}
 
 fn main() {
     // cargo's own arguments (--bench) are of no use here
@@ -92,17 +89,17 @@ impl Bench {
     }
 
     /// A namespace without kubelet, with an Agent in it.
-    async fn stage(&self) -> Stage {
+    async fn namespace(&self) -> TestNamespace {
         let namespace = make_namespace(&self.cluster.client()).await;
-        let stage = Stage::set(&self.cluster, None, &namespace).await;
-        stage.apply(TEAM).await;
-        stage
+        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
+        ns.apply(TEAM).await;
+        ns
     }
 
     /// Ten Tasks a second, from their creation to their end: latency, writes, idle memory.
     async fn steady(&mut self) {
-        let stage = self.stage().await;
-        let _kubelet = Kubelet::start(&stage.client, &stage.namespace);
+        let ns = self.namespace().await;
+        let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let operator = self.operator();
         operator.is_ready().await;
         self.row("idle memory", format!("{:.0} MiB", operator.memory()), "-".into(), "40 MiB");
@@ -110,28 +107,28 @@ impl Bench {
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
             ticks.tick().await;
-            create(&stage, i).await;
+            create(&ns, i).await;
         }
-        until(&stage, "all Tasks are over", |history| {
+        until(&ns, "all Tasks are over", |history| {
             history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == STEADY
         })
         .await;
         drop(operator);
-        let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
+        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
         let ours = Latency::of(&entries);
-        let writes = self.cluster.audit.writes_since(mark, &stage.namespace);
+        let writes = self.cluster.audit.writes_since(mark, &ns.name);
         let conflicts = writes.iter().filter(|entry| entry.code() == 409).count();
 
-        let bare_stage = self.stage().await;
-        let template = Template::of(&stage).await;
+        let bare_ns = self.namespace().await;
+        let template = Template::of(&ns).await;
         let mark = self.cluster.audit.mark();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
             ticks.tick().await;
-            let task = create(&bare_stage, i).await;
-            template.launch(&bare_stage, &task).await;
+            let task = create(&bare_ns, i).await;
+            template.launch(&bare_ns, &task).await;
         }
-        let bare = Latency::of(&self.cluster.audit.all_writes_since(mark, &bare_stage.namespace));
+        let bare = Latency::of(&self.cluster.audit.all_writes_since(mark, &bare_ns.name));
         self.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "12.5-18 ms");
         self.row("10/s: created to Pod, p99", ms(ours.pod(99)), ms(bare.pod(99)), "25-29 ms");
         self.row(
@@ -153,25 +150,24 @@ impl Bench {
             "-".into(),
             "5.0-5.4 up to Running",
         );
-        stage.clear_away().await;
-        bare_stage.clear_away().await;
+        ns.clear_away().await;
+        bare_ns.clear_away().await;
     }
 
     /// Tasks of an Agent that runs one at a time: from the end of one to the Pod of the next.
     async fn queue(&mut self) {
-        let stage = self.stage().await;
-        let _kubelet = Kubelet::start(&stage.client, &stage.namespace);
+        let ns = self.namespace().await;
+        let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let operator = self.operator();
         operator.is_ready().await;
         let mark = self.cluster.audit.mark();
-        let yaml = TASK.replace("spec:", "spec:\n  agentRef: one-at-a-time");
-        stage.create_tasks(&yaml, QUEUE).await;
-        until(&stage, "all Tasks are over", |history| {
+        ns.create_tasks(counts_stars().agent("one-at-a-time"), QUEUE).await;
+        until(&ns, "all Tasks are over", |history| {
             history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == QUEUE
         })
         .await;
         drop(operator);
-        let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
+        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
         let mut made: Vec<Timestamp> = entries
             .iter()
             .filter(|entry| entry.summary() == "create pods 201")
@@ -192,31 +188,29 @@ impl Bench {
         waits.sort_by(f64::total_cmp);
         self.row("queue: end of one to Pod of next, p50", ms(percentile(&waits, 50)), "-".into(), "4-8 s");
         self.row("queue: end of one to Pod of next, p99", ms(percentile(&waits, 99)), "-".into(), "4-8 s");
-        stage.clear_away().await;
+        ns.clear_away().await;
     }
 
     /// The bare client: creates a burst of Tasks and launches each as soon as it is there. Says launches per second.
     async fn bare_burst(&mut self) -> f64 {
-        let stage = self.stage().await;
+        let ns = self.namespace().await;
         let template = {
             let operator = self.operator();
             operator.is_ready().await;
-            create(&stage, BURST).await;
-            until(&stage, "one Task is launched", |history| {
-                history.all(Kind::Pod).any(|pod| !pod.is_gated())
-            })
-            .await;
-            Template::of(&stage).await
+            create(&ns, BURST).await;
+            until(&ns, "one Task is launched", |history| history.all(Kind::Pod).any(|pod| !pod.is_gated()))
+                .await;
+            Template::of(&ns).await
         };
         let mark = self.cluster.audit.mark();
         futures::stream::iter(0..BURST)
             .for_each_concurrent(CONCURRENCY, async |i| {
-                let task = create(&stage, i).await;
-                template.launch(&stage, &task).await;
+                let task = create(&ns, i).await;
+                template.launch(&ns, &task).await;
             })
             .await;
-        let speed = self.speed(mark, &stage.namespace);
-        stage.clear_away().await;
+        let speed = self.speed(mark, &ns.name);
+        ns.clear_away().await;
         speed
     }
 
@@ -237,22 +231,22 @@ impl Bench {
 
     /// The burst, then more Tasks until there are many: memory, processor time, restart.
     async fn many(&mut self, bare: f64) {
-        let stage = self.stage().await;
+        let ns = self.namespace().await;
         let operator = self.operator();
         operator.is_ready().await;
         let before = operator.processor();
         let mark = self.cluster.audit.mark();
         let burst = async |from: usize, to: usize| {
             let created = futures::stream::iter(from..to)
-                .for_each_concurrent(CONCURRENCY, async |i| drop(create(&stage, i).await));
+                .for_each_concurrent(CONCURRENCY, async |i| drop(create(&ns, i).await));
             created.await;
             let launched =
                 |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == to;
-            until(&stage, &format!("{to} Pods may be scheduled"), launched).await;
+            until(&ns, &format!("{to} Pods may be scheduled"), launched).await;
         };
         burst(0, BURST).await;
-        let ours = self.speed(mark, &stage.namespace);
-        let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &stage.namespace));
+        let ours = self.speed(mark, &ns.name);
+        let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &ns.name));
         self.row(
             "burst of 1000: launches per second",
             format!("{ours:.0}/s ({:.2} of bare)", ours / bare),
@@ -276,13 +270,13 @@ impl Bench {
         );
         drop(operator);
         let mark = self.cluster.audit.mark();
-        create(&stage, MANY).await;
+        create(&ns, MANY).await;
         let started = Timestamp::now();
         let operator = self.operator();
         let launched =
             |history: &History| history.all(Kind::Pod).filter(|pod| !pod.is_gated()).count() == MANY + 1;
-        until(&stage, "the Task that waited is launched", launched).await;
-        let entries = self.cluster.audit.all_writes_since(mark, &stage.namespace);
+        until(&ns, "the Task that waited is launched", launched).await;
+        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
         let made = entries.iter().find(|entry| entry.summary() == "create pods 201").unwrap().stage_timestamp;
         let restart = format!("{:.2} s", made.duration_since(started).as_secs_f64());
         self.row("restart at 5000: process start to next Pod", restart, "-".into(), "1.4-2.3 s");
@@ -302,14 +296,14 @@ impl Bench {
     }
 }
 
-async fn create(stage: &Stage, i: usize) -> Task {
-    let mut task: Task = serde_json::from_value(documents(TASK).remove(0)).unwrap();
+async fn create(ns: &TestNamespace, i: usize) -> Task {
+    let mut task: Task = serde_json::from_value(counts_stars().json()).unwrap();
     task.metadata.name = Some(format!("t-{i}"));
-    stage.tasks().create(&PostParams::default(), &task).await.unwrap()
+    ns.tasks().create(&PostParams::default(), &task).await.unwrap()
 }
 
-async fn until(stage: &Stage, what: &str, is_so: impl Fn(&History) -> bool) {
-    let found = stage.record.wait(Duration::from_secs(600), |history| is_so(history).then_some(())).await;
+async fn until(ns: &TestNamespace, what: &str, is_so: impl Fn(&History) -> bool) {
+    let found = ns.record.wait(Duration::from_secs(600), |history| is_so(history).then_some(())).await;
     found.unwrap_or_else(|()| panic!("waited ten minutes in vain: {what}"));
 }
 
@@ -323,9 +317,9 @@ struct Template {
 }
 
 impl Template {
-    async fn of(stage: &Stage) -> Self {
+    async fn of(ns: &TestNamespace) -> Self {
         let (name, mut pod, mut map, status) = {
-            let history = stage.record.history();
+            let history = ns.record.history();
             let pod = history.all(Kind::Pod).find(|pod| !pod.is_gated()).unwrap();
             let name = pod.annotation("kubeopencode.io/task-name").to_owned();
             let born =
@@ -342,11 +336,11 @@ impl Template {
             }
         }
         pod.as_object_mut().unwrap().remove("status");
-        Self { client: stage.client.clone(), task: name, pod, map, status }
+        Self { client: ns.client.clone(), task: name, pod, map, status }
     }
 
     /// The launch as the operator does it: three requests at once, then two, one after the other.
-    async fn launch(&self, stage: &Stage, task: &Task) {
+    async fn launch(&self, ns: &TestNamespace, task: &Task) {
         let (name, uid) = (task.name_any(), task.uid().unwrap());
         let of_task = |value: &Value| {
             let mut value = value.clone();
@@ -358,7 +352,7 @@ impl Template {
             "resourceVersion": task.resource_version(), "finalizers": ["kubeopencode.io/task-cleanup"],
             "labels": {"kubeopencode.io/agent": "default"},
         }});
-        let (namespace, post, patch) = (&stage.namespace, PostParams::default(), PatchParams::default());
+        let (namespace, post, patch) = (&ns.name, PostParams::default(), PatchParams::default());
         let tasks = Api::<Task>::namespaced(self.client.clone(), namespace);
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::client::ClientBuilder;
@@ -14,6 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Client, Config, ResourceExt};
+use kubeopencode_api::names::short_hash;
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use serde_json::json;
@@ -21,13 +22,17 @@ use tokio::sync::OnceCell;
 use tower::ServiceBuilder;
 
 use crate::audit::AuditLog;
+use crate::exclusive::exclusive;
 use crate::faults::{Faults, FaultyLayer};
-use crate::scope::scope;
+use crate::scope::ScopeLayer;
 
 /// Who writes what tests apply.
 pub const FIELD_MANAGER: &str = "kubeopencode-tests";
 /// The node that Pods are bound to where no kubelet is.
 pub const NODE: &str = "a-node-of-the-tests";
+
+/// Says which definitions a control plane has.
+const MARK: &str = "kubeopencode-tests-definitions";
 
 /// The operator's user name on a control plane of the tests.
 const OPERATOR: &str = "operator-under-test";
@@ -80,14 +85,14 @@ impl Cluster {
         Client::try_from(config).unwrap().send(request).await.unwrap().status().as_u16()
     }
 
-    /// The operator's client: it sees one namespace, as if that were all there is, and every request goes through
+    /// The operator's client: it sees these namespaces, as if they were all there is, and every request goes through
     /// `faults`.
-    pub fn operator_client(&self, namespace: &str, faults: &Faults) -> Client {
+    pub fn operator_client(&self, namespaces: &[String], faults: &Faults) -> Client {
         let mut config = self.operator.clone().expect("on a whole cluster the chart's operator works");
         config.default_retry = false;
         let layers = ServiceBuilder::new()
             .layer(FaultyLayer(faults.clone()))
-            .map_request(scope(namespace))
+            .layer(ScopeLayer::new(namespaces, faults.unreadable()))
             .into_inner();
         ClientBuilder::try_from(config).unwrap().with_layer(&layers).build()
     }
@@ -107,11 +112,19 @@ async fn config(kubeconfig: &PathBuf) -> Config {
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
 }
 
-/// The definitions as the chart installs them, and a node to bind Pods to.
+/// The definitions as the chart installs them, and a node to bind Pods to. Each test may be a process of its own: what
+/// stands in the cluster already is not sent again.
 async fn prepare(client: &Client) {
+    let crds = kubeopencode_api::crd::all().unwrap();
+    let digest = short_hash(&serde_json::to_string(&crds).unwrap());
+    let marks = Api::<ConfigMap>::namespaced(client.clone(), "default");
+    let marked = marks.get_opt(MARK).await.unwrap().and_then(|mark| mark.data);
+    if marked.is_some_and(|data| data.get(MARK) == Some(&digest)) {
+        return;
+    }
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let apply = PatchParams::apply(FIELD_MANAGER).force();
-    for crd in kubeopencode_api::crd::all().unwrap() {
+    for crd in crds {
         let name = crd.name_any();
         definitions.patch(&name, &apply, &Patch::Apply(&crd)).await.unwrap();
         let established = await_condition(definitions.clone(), &name, is_crd_established());
@@ -122,16 +135,22 @@ async fn prepare(client: &Client) {
     }
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
     Api::<Node>::all(client.clone()).patch(NODE, &apply, &Patch::Apply(&node)).await.unwrap();
+    let mark =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK}, "data": {MARK: digest}});
+    marks.patch(MARK, &apply, &Patch::Apply(&mark)).await.unwrap();
 }
 
-/// The plugins, compiled once for all tests and runs.
+/// The plugins, compiled once for all tests and runs: whoever comes first compiles them into a folder, the others wait
+/// for that.
 pub async fn plugin_host(worker: &str) -> Arc<Catalog> {
     static HOST: OnceCell<Arc<Catalog>> = OnceCell::const_new();
     let worker = PathBuf::from(worker);
-    let make = move || {
+    let make = async || {
         let cache_dir = worker.with_file_name("plugin-cache-of-tests");
-        let host = PluginHost::new(HostOptions { cache_dir, worker }).unwrap();
-        Arc::new(Catalog::new(host.load_built_in().unwrap()))
+        let _alone = exclusive(worker.with_file_name("plugin-cache-of-tests.lock")).await;
+        let options = HostOptions { cache_dir, worker };
+        let load = || Catalog::new(PluginHost::new(options).unwrap().load_built_in().unwrap());
+        Arc::new(tokio::task::spawn_blocking(load).await.unwrap())
     };
-    Arc::clone(HOST.get_or_init(|| async { tokio::task::spawn_blocking(make).await.unwrap() }).await)
+    Arc::clone(HOST.get_or_init(make).await)
 }

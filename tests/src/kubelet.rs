@@ -4,16 +4,19 @@
 //! What the agent does in a Pod is said by the annotation [`AGENT_DOES`] of its Task.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
-use kubeopencode_api::literals::{LAUNCH_GATE, TASK_NAME_ANNOTATION};
+use kubeopencode_api::literals::{LAUNCH_GATE, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL};
 use kubeopencode_api::task::Task;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cluster::NODE;
@@ -22,49 +25,101 @@ use crate::cluster::NODE;
 /// `unscheduled`.
 pub const AGENT_DOES: &str = "tests.kubeopencode.io/agent-does";
 
-/// Runs until it is dropped.
+/// Runs until it is dropped. What it finds wrong is a violation like those of the record: whoever checks the invariants
+/// of a scenario asks for it.
 #[derive(Debug)]
-pub struct Kubelet(JoinHandle<()>);
+pub struct Kubelet {
+    task: JoinHandle<()>,
+    pods: UnboundedSender<Seen>,
+    violations: watch::Receiver<Vec<String>>,
+}
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
+
+/// An event of the watch of Pods.
+type Seen = Result<Event<Pod>, watcher::Error>;
 
 impl Kubelet {
     /// Takes care of the Pods of Tasks in one namespace.
     pub fn start(client: &Client, namespace: &str) -> Self {
-        Self(tokio::spawn(run(
-            Api::namespaced(client.clone(), namespace),
-            Api::namespaced(client.clone(), namespace),
+        let ours = watcher::Config::default().labels("app=kubeopencode");
+        let pods = watcher::watcher(Api::namespaced(client.clone(), namespace), ours);
+        let (by_hand, more) = unbounded_channel();
+        let more = futures::stream::unfold(more, async |mut more| Some((more.recv().await?, more)));
+        let (found, violations) = watch::channel(Vec::new());
+        let task = tokio::spawn(run(
+            futures::stream::select(pods, more),
             client.clone(),
-        )))
+            Violations(Arc::new(found)),
+        ));
+        Self { task, pods: by_hand, violations }
+    }
+
+    /// What it found wrong so far: Pods that do what no Pod does, requests that failed, and its own panics.
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.borrow().clone()
+    }
+
+    /// Waits until it found something wrong.
+    pub async fn until_violation(&self) {
+        let mut violations = self.violations.clone();
+        violations.wait_for(|found| !found.is_empty()).await.expect("the kubelet runs");
+    }
+
+    /// Shows it a Pod as if its watch did.
+    pub fn shows(&self, pod: Pod) {
+        let _ = self.pods.send(Ok(Event::Apply(pod)));
     }
 }
 
-async fn run(pods: Api<Pod>, tasks: Api<Task>, client: Client) {
-    let events = watcher(pods.clone(), Config::default().labels("app=kubeopencode"));
-    futures::pin_mut!(events);
+/// Where violations are told.
+#[derive(Clone)]
+struct Violations(Arc<watch::Sender<Vec<String>>>);
+
+impl Violations {
+    fn tell(&self, words: impl Display) {
+        self.0.send_modify(|found| found.push(format!("kubelet: {words}")));
+    }
+}
+
+async fn run(pods: impl Stream<Item = Seen>, client: Client, violations: Violations) {
+    futures::pin_mut!(pods);
     let (mut workers, mut work) = (HashMap::<String, UnboundedSender<Pod>>::new(), JoinSet::new());
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            Some(ended) = work.join_next() => {
+                if let Err(panic) = ended {
+                    violations.tell(format_args!("one of its workers panicked: {panic}"));
+                }
+                continue;
+            }
+            event = pods.next() => event,
+        };
         match event {
-            Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
+            Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) => {
                 let worker = workers.entry(pod.uid().unwrap_or_default()).or_insert_with(|| {
                     let (worker, jobs) = unbounded_channel();
+                    // another kubelet may have started it
+                    let runs =
+                        pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
                     let worker_of_pod = Worker {
                         client: client.clone(),
-                        pods: pods.clone(),
-                        tasks: tasks.clone(),
-                        done: Done::Nothing,
+                        violations: violations.clone(),
+                        done: if runs { Done::Running } else { Done::Nothing },
                     };
                     work.spawn(worker_of_pod.run(jobs));
                     worker
                 });
                 let _ = worker.send(pod);
             }
-            Ok(Event::Delete(pod)) => drop(workers.remove(&pod.uid().unwrap_or_default())),
-            _ => {}
+            Some(Ok(Event::Delete(pod))) => drop(workers.remove(&pod.uid().unwrap_or_default())),
+            Some(Ok(Event::Init | Event::InitDone)) => {}
+            Some(Err(error)) => violations.tell(format_args!("its watch broke: {error}")),
+            None => return violations.tell("its watch ended"),
         }
     }
 }
@@ -81,8 +136,7 @@ enum Done {
 
 struct Worker {
     client: Client,
-    pods: Api<Pod>,
-    tasks: Api<Task>,
+    violations: Violations,
     done: Done,
 }
 
@@ -100,7 +154,9 @@ impl Worker {
         let spec = pod.spec.clone().unwrap_or_default();
         let is_gated = spec.scheduling_gates.iter().flatten().any(|gate| gate.name == LAUNCH_GATE);
         if is_gated {
-            assert!(self.done == Done::Nothing, "Pod {} got its gate back", pod.name_any());
+            if self.done != Done::Nothing {
+                self.violations.tell(format_args!("Pod {} got its gate back", pod.name_any()));
+            }
             return;
         }
         let is_ours = spec.node_name.as_deref() == Some(NODE);
@@ -157,9 +213,25 @@ impl Worker {
     }
 
     async fn agent_does(&self, pod: &Pod) -> String {
-        let task = pod.annotations().get(TASK_NAME_ANNOTATION).cloned().unwrap_or_default();
-        let task = self.tasks.get_metadata_opt(&task).await.ok().flatten();
+        let name = pod.annotations().get(TASK_NAME_ANNOTATION).cloned().unwrap_or_default();
+        let namespace = pod.labels().get(TASK_NAMESPACE_LABEL).cloned().or_else(|| pod.namespace());
+        let tasks = Api::<Task>::namespaced(self.client.clone(), &namespace.unwrap_or_default());
+        let task = self.done(tasks.get_metadata_opt(&name).await).flatten();
         task.and_then(|task| task.annotations().get(AGENT_DOES).cloned()).unwrap_or_default()
+    }
+
+    fn pods(&self, pod: &Pod) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default())
+    }
+
+    /// A Pod may be gone, or another one may have its name: then there is nothing to do.
+    fn done<T>(&self, answer: Result<T, kube::Error>) -> Option<T> {
+        match answer {
+            Ok(answer) => return Some(answer),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
+            Err(error) => self.violations.tell(format_args!("a request of it failed: {error}")),
+        }
+        None
     }
 
     async fn bind(&self, pod: &Pod) {
@@ -171,7 +243,7 @@ impl Worker {
         let post = PostParams::default();
         let request =
             request.create_subresource("binding", &pod.name_any(), &post, binding.to_string().into());
-        done(self.client.request::<Value>(request.unwrap()).await);
+        self.done(self.client.request::<Value>(request.unwrap()).await);
     }
 
     async fn status(&self, pod: &Pod, phase: &str, agent: Value) {
@@ -180,7 +252,8 @@ impl Worker {
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {
             "phase": phase, "initContainerStatuses": init, "containerStatuses": [of("agent", &agent)],
         }});
-        done(self.pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await);
+        let params = PatchParams::default();
+        self.done(self.pods(pod).patch_status(&pod.name_any(), &params, &Patch::Merge(&patch)).await);
     }
 
     async fn end(&mut self, pod: &Pod, phase: &str, agent: Value) {
@@ -193,18 +266,8 @@ impl Worker {
     async fn remove(&mut self, pod: &Pod) {
         let preconditions = Some(Preconditions { uid: pod.uid(), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default().grace_period(0) };
-        done(self.pods.delete(&pod.name_any(), &params).await);
+        self.done(self.pods(pod).delete(&pod.name_any(), &params).await);
         self.done = Done::Removed;
-    }
-}
-
-/// A Pod may be gone, or another one may have its name: then there is nothing to do. Anything else is a fault of the
-/// harness.
-fn done<T>(answer: Result<T, kube::Error>) {
-    match answer {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
-        Err(error) => eprintln!("the kubelet of the tests: {error}"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Harness for the tests on a real API server: a stage to play scenarios on, faults to break them with, and a record
-//! to judge them by.
+//! Harness for the tests on a real API server: namespaces to run scenarios in, faults to break
+//! them with, and a record to check them by.
 //!
 //! May touch: the cluster that `make test` brought up. Must not touch: any other.
 // all of it is test code: a failure is a panic
@@ -9,13 +9,16 @@ pub mod audit;
 pub mod cluster;
 #[cfg(test)]
 mod dashboards;
+pub mod docs;
+pub mod exclusive;
 pub mod faults;
 pub mod invariants;
 pub mod kubelet;
+pub mod namespace;
+pub mod objects;
 pub mod operator;
 pub mod program;
 pub mod rbac;
 pub mod record;
 pub mod scope;
-pub mod stage;
 pub mod verbatim;

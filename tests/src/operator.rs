@@ -27,10 +27,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one for one namespace; one with a name asks for the leader lease first.
+    /// Starts one that sees these namespaces, the first of which is its own; one with a name asks for the leader lease
+    /// first.
     pub fn start(
         cluster: &Cluster,
-        namespace: &str,
+        namespaces: &[String],
         catalog: Arc<Catalog>,
         faults: Faults,
         candidate: Option<&str>,
@@ -38,8 +39,9 @@ impl Operator {
         a_crash_is_no_panic();
         let (shutdown, (tell, ended)) = (CancellationToken::new(), oneshot::channel());
         let (cluster, faults_of_run, stop) = (cluster.clone(), faults.clone(), shutdown.clone());
+        let namespaces = namespaces.to_vec();
         let options = Options {
-            namespace: namespace.to_owned(),
+            namespace: namespaces.first().cloned().unwrap_or_default(),
             identity: candidate.unwrap_or("operator-under-test").to_owned(),
             health_address: None,
             metrics_address: None,
@@ -54,7 +56,7 @@ impl Operator {
                 .build()
                 .unwrap();
             let end = runtime.block_on(async {
-                let client = cluster.operator_client(&options.namespace, &faults_of_run);
+                let client = cluster.operator_client(&namespaces, &faults_of_run);
                 tokio::select! {
                     biased;
                     () = faults_of_run.crashed() => None,

@@ -2,7 +2,7 @@
 //!
 //! Tests wait on it and judge by it, never on the operator's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,11 +28,13 @@ pub enum Kind {
     Pod,
     /// ConfigMap
     ConfigMap,
+    /// Event, of `events.k8s.io`
+    Event,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Task, Self::Agent, Self::Pod, Self::ConfigMap];
+    pub const ALL: [Self; 5] = [Self::Task, Self::Agent, Self::Pod, Self::ConfigMap, Self::Event];
 
     /// How the API server knows it.
     pub fn resource(self) -> ApiResource {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Agent => ("kubeopencode.io", "v1alpha1", "Agent"),
             Self::Pod => ("", "v1", "Pod"),
             Self::ConfigMap => ("", "v1", "ConfigMap"),
+            Self::Event => ("events.k8s.io", "v1", "Event"),
         };
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
     }
@@ -70,6 +73,11 @@ impl Revision {
         self.text("/metadata/name")
     }
 
+    /// `metadata.namespace`
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
     /// `metadata.uid`
     pub fn uid(&self) -> &str {
         self.text("/metadata/uid")
@@ -96,16 +104,21 @@ impl Revision {
     }
 }
 
+/// Kind, name and namespace of an object: the order in which it is looked for.
+type Key = (Kind, String, String);
+
 /// What happened, and what is there now.
 #[derive(Debug, Default)]
 pub struct History {
     /// Every revision, in the order of its kind's watch.
     pub revisions: Vec<Arc<Revision>>,
-    now: BTreeMap<(Kind, String), Arc<Revision>>,
+    now: BTreeMap<Key, Arc<Revision>>,
+    /// The newest version of each object that was ever seen.
+    newest: HashMap<Key, u64>,
 }
 
 impl History {
-    /// Several namespaces as one; their objects must have different names.
+    /// Several namespaces as one.
     pub fn merged<'a>(histories: impl IntoIterator<Item = &'a MutexGuard<'a, Self>>) -> Self {
         let mut merged = Self::default();
         for history in histories {
@@ -115,9 +128,26 @@ impl History {
         merged
     }
 
-    /// The object of this name as it is now.
+    /// What happened, as an API server would have recorded it: the revisions in their order.
+    pub fn of(revisions: impl IntoIterator<Item = Revision>) -> Self {
+        let mut history = Self::default();
+        revisions.into_iter().for_each(|revision| history.add(revision));
+        history
+    }
+
+    /// The object of this name as it is now; in the record of several namespaces, the first one.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Revision>> {
-        self.now.get(&(kind, name.to_owned()))
+        let first = (kind, name.to_owned(), String::new());
+        self.now
+            .range(first..)
+            .next()
+            .filter(|((k, n, _), _)| (*k, n.as_str()) == (kind, name))
+            .map(|(_, r)| r)
+    }
+
+    /// The object of this namespace and name as it is now.
+    pub fn get_in(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Revision>> {
+        self.now.get(&(kind, name.to_owned(), namespace.to_owned()))
     }
 
     /// What is there now, by name.
@@ -131,13 +161,20 @@ impl History {
     }
 
     fn add(&mut self, revision: Revision) {
-        let (key, revision) = ((revision.kind, revision.name().to_owned()), Arc::new(revision));
+        let key = (revision.kind, revision.name().to_owned(), revision.namespace().to_owned());
+        let revision = Arc::new(revision);
+        self.newest.insert(key.clone(), revision.version);
         if revision.gone {
             self.now.remove(&key);
         } else {
             self.now.insert(key, Arc::clone(&revision));
         }
         self.revisions.push(revision);
+    }
+
+    fn has_seen(&self, kind: Kind, namespace: &str, name: &str, version: u64) -> bool {
+        let key = (kind, name.to_owned(), namespace.to_owned());
+        self.newest.get(&key).is_some_and(|newest| *newest >= version)
     }
 }
 
@@ -172,6 +209,11 @@ impl Recorder {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes when the record does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Waits until `look` finds what it looks for; `Err` after `patience`.
     pub async fn wait<T>(
         &self,
@@ -196,16 +238,18 @@ impl Recorder {
         for kind in Kind::ALL {
             let api =
                 Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
-            let listed = api.list(&ListParams::default()).await.unwrap().items;
+            let list = api.list(&ListParams::default()).await.unwrap();
+            let version = list.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
+            let (listed, version) = (list.items, version.unwrap_or_default());
             let there: BTreeMap<String, u64> =
                 listed.iter().map(|object| (object.name_any(), version_of(object))).collect();
             let caught_up = |history: &History| {
-                let seen = history.all(kind).filter(|seen| !there.contains_key(seen.name())).count() == 0;
                 // by what was ever seen: it may be gone again by now
-                let newest = |(name, version): (&String, &u64)| {
-                    history.revisions(kind).any(|seen| seen.name() == name && seen.version >= *version)
-                };
-                (seen && there.iter().all(newest)).then_some(())
+                let seen = there
+                    .iter()
+                    .all(|(name, version)| history.has_seen(kind, &self.namespace, name, *version));
+                let knows = |seen: &Arc<Revision>| seen.version > version || there.contains_key(seen.name());
+                (seen && history.all(kind).all(knows)).then_some(())
             };
             self.wait(CATCH_UP, caught_up).await.expect("the watch shows what the list shows");
         }

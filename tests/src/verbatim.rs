@@ -13,7 +13,7 @@ use kube::{Client, Error};
 use serde_json::Value;
 
 use crate::cluster::FIELD_MANAGER;
-use crate::stage::documents;
+use crate::objects::documents;
 
 /// One object as YAML, and where it belongs.
 #[derive(Clone, Debug)]

@@ -2,15 +2,12 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
-use kubeopencode_tests::stage::Stage;
+use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::objects::{agent, replaced, task};
 use kubeopencode_tests::verbatim::Verbatim;
 use serde_json::{Value, json};
 
 use crate::scenario;
-
-fn task(spec: &str) -> String {
-    format!("apiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: t}}\nspec: {spec}\n")
-}
 
 fn refusal(error: kube::Error) -> Box<Status> {
     match error {
@@ -21,8 +18,8 @@ fn refusal(error: kube::Error) -> Box<Status> {
 
 #[tokio::test]
 async fn kubectl_get_shows_the_columns_of_the_contract() {
-    scenario(async |stage| {
-        let team = format!("namespaces/{}/", stage.namespace);
+    scenario(async |ns| {
+        let team = format!("namespaces/{}/", ns.name);
         for (kind, always, wide) in [
             (
                 format!("kubeopencode.io/v1alpha1/{team}tasks"),
@@ -40,7 +37,7 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
             ),
             (format!("kubetask.io/v1alpha1/{team}workspaceconfigs"), "Name Image ServiceAccount Age", ""),
         ] {
-            let table = table(stage, &kind).await;
+            let table = table(ns, &kind).await;
             let columns = table["columnDefinitions"].as_array().unwrap();
             let named = |is_wide: bool| {
                 let shown = columns.iter().filter(|column| (column["priority"] != 0) == is_wide);
@@ -54,7 +51,7 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
 
 #[tokio::test]
 async fn kubectl_get_plugins_shows_where_each_comes_from() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         let digest = format!("registry.example/jira@sha256:{}", "0".repeat(64));
         let sources = [
             ("{configMap: {name: jira}}", "jira"),
@@ -64,14 +61,14 @@ async fn kubectl_get_plugins_shows_where_each_comes_from() {
         ];
         for (source, shown) in sources {
             // cluster-scoped: the name must be this test's own
-            let name = format!("{}-shown", stage.namespace);
+            let name = format!("{}-shown", ns.name);
             let plugin = format!(
                 "apiVersion: kubeopencode.io/v1alpha1\nkind: Plugin\nmetadata: {{name: {name}}}\nspec: {{kind: context-type, source: {source}}}\n"
             );
-            let plugin = Verbatim::new(&plugin, &stage.namespace);
-            plugin.create(&stage.client).await.unwrap();
-            let table = table(stage, &format!("kubeopencode.io/v1alpha1/plugins/{name}")).await;
-            plugin.delete(&stage.client).await.unwrap();
+            let plugin = Verbatim::new(&plugin, &ns.name);
+            plugin.create(&ns.client).await.unwrap();
+            let table = table(ns, &format!("kubeopencode.io/v1alpha1/plugins/{name}")).await;
+            plugin.delete(&ns.client).await.unwrap();
             assert_eq!(table["rows"][0]["cells"][3], shown);
         }
     })
@@ -79,18 +76,18 @@ async fn kubectl_get_plugins_shows_where_each_comes_from() {
 }
 
 /// What `kubectl get` asks for.
-async fn table(stage: &Stage, path: &str) -> Value {
+async fn table(ns: &TestNamespace, path: &str) -> Value {
     let request = http::Request::get(format!("/apis/{path}"))
         .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
-    stage.client.request(request.body(Vec::new()).unwrap()).await.unwrap()
+    ns.client.request(request.body(Vec::new()).unwrap()).await.unwrap()
 }
 
 #[tokio::test]
 async fn agent_ref_is_a_name_or_an_object() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         for good in ["default", "{name: default}", "{name: default, namespace: team}"] {
-            stage.apply(&task(&format!("{{description: d, agentRef: {good}}}"))).await;
-            stage.delete_task("t").await;
+            ns.apply(task("t").spec(&format!("agentRef: {good}"))).await;
+            ns.delete_task("t").await;
         }
     })
     .await;
@@ -98,7 +95,7 @@ async fn agent_ref_is_a_name_or_an_object() {
 
 #[tokio::test]
 async fn what_may_be_left_out_may_be_left_out() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         for good in [
             "{}",
             "{contexts: [{type: Text, text: ''}]}",
@@ -110,7 +107,7 @@ async fn what_may_be_left_out_may_be_left_out() {
             "{timeout: 90s}",
             "{timeout: 2h30m}",
         ] {
-            stage.apply(&task(good)).await;
+            ns.apply(task("t").without("/spec/description").spec(good)).await;
         }
     })
     .await;
@@ -118,26 +115,23 @@ async fn what_may_be_left_out_may_be_left_out() {
 
 #[tokio::test]
 async fn an_agent_with_a_server_has_the_name_of_a_service() {
-    scenario(async |stage| {
-        let agent = |name: &str, more: &str| {
-            format!("apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec: {{serviceAccountName: s{more}}}\n")
-        };
+    scenario(async |ns| {
         let long = "x".repeat(64);
         for name in ["a.b", "1a", &long] {
-            stage.apply(&agent(name, "")).await;
-            let error = refusal(stage.try_apply(&agent(name, ", serverConfig: {}")).await.expect_err(name));
+            ns.apply(agent(name)).await;
+            let error = refusal(ns.try_apply(agent(name).spec("serverConfig: {}")).await.expect_err(name));
             assert!(error.message.contains("gives its name to a Service"), "{name}: {}", error.message);
         }
-        stage.apply(&agent(&long[1..], ", serverConfig: {}")).await;
+        ns.apply(agent(&long[1..]).spec("serverConfig: {}")).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn the_api_server_keeps_what_must_not_change() {
-    scenario(async |stage| {
-        stage.apply(&task("{description: d}")).await;
-        let tasks = stage.tasks();
+    scenario(async |ns| {
+        ns.apply(task("t")).await;
+        let tasks = ns.tasks();
         let status = async |status: Value| {
             tasks.patch_status("t", &PatchParams::default(), &Patch::Merge(&json!({"status": status}))).await
         };
@@ -168,14 +162,14 @@ async fn the_api_server_keeps_what_must_not_change() {
             assert!(error.message.contains("a Task that is over stays as it is"), "{}", error.message);
         }
         // annotations and labels pass
-        stage.annotate("t", "note", "x").await;
+        ns.annotate("t", "note", "x").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn so_it_does_in_kubetask_io() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         let task = "apiVersion: kubetask.io/v1alpha1\nkind: Task\nmetadata: {name: t}\nspec: {workspaceConfigRef: WHICH}\n";
         let batch = "apiVersion: kubetask.io/v1alpha1\nkind: Batch\nmetadata: {name: b}\nspec: {variableContexts: [[]], workspaceConfigRef: WHICH}\n";
         for (yaml, launched, frozen, over) in [
@@ -192,8 +186,8 @@ async fn so_it_does_in_kubetask_io() {
                 "a Batch that is over stays as it is",
             ),
         ] {
-            let with = |config: &str| Verbatim::new(&yaml.replace("WHICH", config), &stage.namespace);
-            let client = &stage.client;
+            let with = |config: &str| Verbatim::new(&replaced(yaml, "WHICH", config), &ns.name);
+            let client = &ns.client;
             with("a").apply(client).await.unwrap();
             with("b").apply(client).await.unwrap();
             with("b").set_status(client, &launched).await.unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::stage::TEAM;
+use kubeopencode_tests::namespace::TEAM;
 
 use crate::scenario;
 
@@ -20,14 +20,14 @@ fn blocks<'a>(markdown: &'a str, language: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn the_task_of_the_readme_completes() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let operator = stage.operator();
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let operator = ns.operator();
         let readme = text("README.md");
         let yaml = blocks(&readme, "yaml");
         assert_eq!(yaml.len(), 1, "this test knows of one block of YAML in README.md");
-        stage.apply(yaml[0]).await;
-        stage.phase("hello", Phase::Completed).await;
+        ns.apply(yaml[0]).await;
+        ns.phase("hello", Phase::Completed).await;
         operator.stop().await;
     })
     .await;
@@ -35,9 +35,9 @@ async fn the_task_of_the_readme_completes() {
 
 #[tokio::test]
 async fn the_quickstart_is_taken_by_the_api_server() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         for path in ["examples/quickstart/agent.yaml", "examples/quickstart/task.yaml"] {
-            stage.apply(&text(path)).await;
+            ns.apply(&text(path)).await;
         }
     })
     .await;

@@ -7,13 +7,14 @@ use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::stage::{Stage, TEAM};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::{agent, config, task};
 
-use crate::{scenario, task_with};
+use crate::scenario;
 
 /// Waits until these Events of the Task are there, each as `<type> <reason>`, with words in their notes.
-async fn told(stage: &Stage, task: &str, expected: &[(&str, &str)]) {
-    let events = watcher(stage.api::<Event>(), watcher::Config::default()).applied_objects();
+async fn told(ns: &TestNamespace, task: &str, expected: &[(&str, &str)]) {
+    let events = watcher(ns.api::<Event>(), watcher::Config::default()).applied_objects();
     futures::pin_mut!(events);
     let mut open: BTreeSet<_> = expected.iter().collect();
     let mut heard = Vec::new();
@@ -37,29 +38,25 @@ async fn told(stage: &Stage, task: &str, expected: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn each_phase_of_a_task_is_told_once() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage
-            .apply("{apiVersion: kubeopencode.io/v1alpha1, kind: Agent, metadata: {name: one}, spec: {serviceAccountName: kubeopencode-agent, maxConcurrentTasks: 1}}")
-            .await;
-        stage
-            .apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {dependencyGraceSeconds: 0}}")
-            .await;
-        let _operator = stage.operator();
-        stage.apply(&task_with("good", "succeed", "")).await;
-        told(stage, "good", &[("Normal PodCreated", "has been launched"), ("Normal Completed", "")]).await;
-        stage.apply(&task_with("bad", "fail", "")).await;
-        told(stage, "bad", &[("Warning Failed", "PodFailed: container \"agent\" exited with code 3")]).await;
-        stage.apply(&task_with("first", "run-on", "agentRef: one")).await;
-        stage.phase("first", Phase::Running).await;
-        stage.apply(&task_with("second", "run-on", "agentRef: one")).await;
-        told(stage, "second", &[("Normal Queued", "Waiting for agent \"one\" capacity (max: 1)")]).await;
-        stage.stop_task("first").await;
-        told(stage, "first", &[("Normal Stopped", "stopped by user")]).await;
-        stage.apply(&task_with("late", "run-on", "timeout: 1s")).await;
-        told(stage, "late", &[("Warning Timeout", "spec.timeout (1s)")]).await;
-        stage.apply(&task_with("unknown", "succeed", "contexts: [{type: Jira, config: {}}]")).await;
-        told(stage, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("one").at_once(1)).await;
+        ns.apply(config("dependencyGraceSeconds: 0")).await;
+        let _operator = ns.operator();
+        ns.apply(task("good")).await;
+        told(ns, "good", &[("Normal PodCreated", "has been launched"), ("Normal Completed", "")]).await;
+        ns.apply(task("bad").does("fail")).await;
+        told(ns, "bad", &[("Warning Failed", "PodFailed: container \"agent\" exited with code 3")]).await;
+        ns.apply(task("first").does("run-on").agent("one")).await;
+        ns.phase("first", Phase::Running).await;
+        ns.apply(task("second").does("run-on").agent("one")).await;
+        told(ns, "second", &[("Normal Queued", "Waiting for agent \"one\" capacity (max: 1)")]).await;
+        ns.stop_task("first").await;
+        told(ns, "first", &[("Normal Stopped", "stopped by user")]).await;
+        ns.apply(task("late").does("run-on").spec("timeout: 1s")).await;
+        told(ns, "late", &[("Warning Timeout", "spec.timeout (1s)")]).await;
+        ns.apply(task("unknown").spec("contexts: [{type: Jira, config: {}}]")).await;
+        told(ns, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
     })
     .await;
 }

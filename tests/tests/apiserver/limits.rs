@@ -6,16 +6,18 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::{agent, config, config_map, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
-use kubeopencode_tests::stage::{Stage, TEAM};
 use serde_json::json;
 
-use crate::{agent, agent_runs, in_phase, scenario, status, task, words};
+use crate::{in_phase, scenario};
 
 /// All Tasks have ended well.
-async fn all_complete(stage: &Stage, count: usize) {
+async fn all_complete(ns: &TestNamespace, count: usize) {
     let all = |history: &History| (in_phase(history, "Completed") == count).then_some(());
-    stage.until(&format!("{count} Tasks are Completed"), all).await;
+    ns.until(&format!("{count} Tasks are Completed"), all).await;
 }
 
 /// The Tasks in the order in which they were admitted; those of one write in the order of the list.
@@ -33,23 +35,21 @@ fn admitted(history: &History) -> Vec<String> {
 
 #[tokio::test]
 async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 3")).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("first", "run-on"), 3).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(3)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("first").does("run-on"), 3).await;
         for i in 0..3 {
-            stage.phase(&format!("first-{i}"), Phase::Running).await;
+            ns.phase(&format!("first-{i}"), Phase::Running).await;
         }
-        stage.create_tasks(&task("burst", "succeed"), 50).await;
-        stage
-            .until("fifty Tasks are Queued", |history| (in_phase(history, "Queued") == 50).then_some(()))
-            .await;
+        ns.create_tasks(task("burst"), 50).await;
+        ns.until("fifty Tasks are Queued", |history| (in_phase(history, "Queued") == 50).then_some(())).await;
         for i in 0..3 {
-            stage.stop_task(&format!("first-{i}")).await;
+            ns.stop_task(&format!("first-{i}")).await;
         }
-        all_complete(stage, 53).await;
-        let history = stage.record.history();
+        all_complete(ns, 53).await;
+        let history = ns.record.history();
         let mut arrived: Vec<(String, String)> = history
             .all(Kind::Task)
             .filter(|task| task.name().starts_with("burst"))
@@ -64,57 +64,56 @@ async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
 
 #[tokio::test]
 async fn who_came_first_starts_first_also_when_the_operator_comes_later() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1")).await;
-        stage.apply(&task("z-first", "succeed")).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        ns.apply(task("z-first")).await;
         let created =
-            async |name: &str| stage.tasks().get(name).await.unwrap().metadata.creation_timestamp.unwrap();
+            async |name: &str| ns.tasks().get(name).await.unwrap().metadata.creation_timestamp.unwrap();
         let first = created("z-first").await;
         // the API server counts arrival in whole seconds
         loop {
-            stage.apply(&task("a-second", "succeed")).await;
+            ns.apply(task("a-second")).await;
             if created("a-second").await.0 > first.0 {
                 break;
             }
-            stage.delete_task("a-second").await;
+            ns.delete_task("a-second").await;
         }
-        stage.create_tasks(&task("m", "succeed"), 80).await;
-        let _operator = stage.operator();
-        all_complete(stage, 82).await;
-        assert_eq!(admitted(&stage.record.history())[0], "z-first");
+        ns.create_tasks(task("m"), 80).await;
+        let _operator = ns.operator();
+        all_complete(ns, 82).await;
+        assert_eq!(admitted(&ns.record.history())[0], "z-first");
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_burst_that_meets_a_running_operator_completes_too() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 3")).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("burst", "succeed"), 50).await;
-        all_complete(stage, 50).await;
-        stage
-            .until("all slots are given back", |history| {
-                history.get(Kind::Agent, "default")?.list("/status/admitted").is_empty().then_some(())
-            })
-            .await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(3)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("burst"), 50).await;
+        all_complete(ns, 50).await;
+        ns.until("all slots are given back", |history| {
+            history.get(Kind::Agent, "default")?.list("/status/admitted").is_empty().then_some(())
+        })
+        .await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1")).await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
         for (position, name) in (1..).zip(["b", "c", "d"]) {
-            stage.apply(&task(name, "succeed")).await;
-            let queued = stage.phase(name, Phase::Queued).await;
+            ns.apply(task(name)).await;
+            let queued = ns.phase(name, Phase::Queued).await;
             assert_eq!(
                 words(&queued, "Queued"),
                 ("True", "AgentAtCapacity", "Waiting for agent \"default\" capacity (max: 1)")
@@ -122,11 +121,11 @@ async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
             assert_eq!(status(&queued).queue_position, Some(position));
             assert_eq!(status(&queued).agent_ref.as_ref().map(|agent| agent.name.as_str()), Some("default"));
         }
-        stage.delete_task("b").await;
+        ns.delete_task("b").await;
         let moved_up = |task: &Task| task.status.as_ref().and_then(|status| status.queue_position) == Some(1);
-        stage.until_task("c", "moves up", moved_up).await;
-        stage.delete_task("a").await;
-        let done = stage.phase("d", Phase::Completed).await;
+        ns.until_task("c", "moves up", moved_up).await;
+        ns.delete_task("a").await;
+        let done = ns.phase("d", Phase::Completed).await;
         assert_eq!(
             words(&done, "Queued"),
             ("False", "CapacityAvailable", "Agent \"default\" capacity now available")
@@ -138,13 +137,13 @@ async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
 
 #[tokio::test]
 async fn zero_is_no_limit() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 0")).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("t", "run-on"), 5).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(0)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("t").does("run-on"), 5).await;
         for i in 0..5 {
-            let running = stage.phase(&format!("t-{i}"), Phase::Running).await;
+            let running = ns.phase(&format!("t-{i}"), Phase::Running).await;
             assert_eq!(
                 words(&running, "Queued"),
                 ("False", "NoLimits", "Agent \"default\" has no capacity or quota limits")
@@ -156,81 +155,108 @@ async fn zero_is_no_limit() {
 
 #[tokio::test]
 async fn a_server_mode_agent_has_limits_and_resources_too() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage
-            .apply(&agent("serverConfig: {}, maxConcurrentTasks: 1, podSpec: {resources: {requests: {memory: 512Mi, cpu: 500m}}}"))
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns
+            .apply(agent("default").spec("serverConfig: {}, maxConcurrentTasks: 1, podSpec: {resources: {requests: {memory: 512Mi, cpu: 500m}}}"))
             .await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
-        stage.apply(&task("b", "run-on")).await;
-        let queued = stage.phase("b", Phase::Queued).await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
+        ns.apply(task("b").does("run-on")).await;
+        let queued = ns.phase("b", Phase::Queued).await;
         assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
-        let api = stage.api::<k8s_openapi::api::apps::v1::Deployment>();
+        let api = ns.api::<k8s_openapi::api::apps::v1::Deployment>();
         let is_there = |there: Option<&k8s_openapi::api::apps::v1::Deployment>| there.is_some();
         kube::runtime::wait::await_condition(api.clone(), "default-server", is_there).await.unwrap();
         let server = api.get("default-server").await.unwrap().spec.unwrap().template.spec.unwrap();
-        let pod = stage.pods().get("a-pod").await.unwrap().spec.unwrap();
+        let pod = ns.pods().get("a-pod").await.unwrap().spec.unwrap();
         for container in [&server.containers[0], &pod.containers[0]] {
             let requests = container.resources.as_ref().unwrap().requests.as_ref().unwrap();
             assert_eq!((requests["memory"].0.as_str(), requests["cpu"].0.as_str()), ("512Mi", "500m"));
         }
-        stage.stop_task("a").await;
-        stage.phase("b", Phase::Running).await;
+        ns.stop_task("a").await;
+        ns.phase("b", Phase::Running).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_raised_limit_lets_the_next_ones_in() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1")).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("t", "run-on"), 3).await;
-        stage
-            .until("one runs, two wait", |history| {
-                (in_phase(history, "Running") == 1 && in_phase(history, "Queued") == 2).then_some(())
-            })
-            .await;
-        stage.apply(&agent("maxConcurrentTasks: 3")).await;
-        stage.until("three run", |history| (in_phase(history, "Running") == 3).then_some(())).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("t").does("run-on"), 3).await;
+        ns.until("one runs, two wait", |history| {
+            (in_phase(history, "Running") == 1 && in_phase(history, "Queued") == 2).then_some(())
+        })
+        .await;
+        ns.apply(agent("default").at_once(3)).await;
+        ns.until("three run", |history| (in_phase(history, "Running") == 3).then_some(())).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn the_quota_counts_starts_and_capacity_is_named_first() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 2, windowSeconds: 60}")).await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
-        stage.apply(&task("b", "run-on")).await;
-        let queued = stage.phase("b", Phase::Queued).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(2, 60)).await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
+        ns.apply(task("b").does("run-on")).await;
+        let queued = ns.phase("b", Phase::Queued).await;
         assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
-        stage.stop_task("a").await;
-        stage.phase("b", Phase::Running).await;
-        stage.stop_task("b").await;
-        stage.phase("b", Phase::Completed).await;
-        stage.apply(&task("c", "succeed")).await;
+        ns.stop_task("a").await;
+        ns.phase("b", Phase::Running).await;
+        ns.stop_task("b").await;
+        ns.phase("b", Phase::Completed).await;
+        ns.apply(task("c")).await;
         // the slot of b is free a moment after its end
-        let queued = stage.until_task("c", "waits for the quota", waits_for_quota).await;
+        let queued = ns.until_task("c", "waits for the quota", waits_for_quota).await;
         assert_eq!(
             words(&queued, "Queued"),
             ("True", "QuotaExceeded", "Waiting for agent \"default\" quota (max: 2 per 60s)")
         );
         {
-            let history = stage.record.history();
+            let history = ns.record.history();
             let starts =
                 history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
             let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
             assert_eq!(names, ["a", "b"]);
         }
-        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 3, windowSeconds: 60}")).await;
-        stage.phase("c", Phase::Completed).await;
+        ns.apply(agent("default").at_once(1).quota(3, 60)).await;
+        ns.phase("c", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_that_another_operator_counted_is_not_overwritten() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").quota(1, 3600)).await;
+        // what it knows of Agents is old
+        let behind = |moment: &Moment<'_>| {
+            (moment.verb == "WATCH" && moment.path.ends_with("/agents")).then_some(Fault::WatchStale)
+        };
+        let _operator = ns.operator_with(&Faults::by(behind));
+        ns.apply(task("is-up").agent("one-at-a-time")).await;
+        ns.phase("is-up", Phase::Completed).await;
+        let start = json!({
+            "taskUID": "elsewhere", "taskNamespace": ns.name, "taskName": "elsewhere",
+            "startTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+        });
+        let counted = Patch::Merge(json!({"status": {"taskStartHistory": [start]}}));
+        ns.agents().patch_status("default", &PatchParams::default(), &counted).await.unwrap();
+        ns.apply(task("next")).await;
+        let queued = ns.phase("next", Phase::Queued).await;
+        assert_eq!(words(&queued, "Queued").1, "QuotaExceeded");
+        let history = ns.record.history();
+        let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory");
+        assert_eq!(starts, [start]);
     })
     .await;
 }
@@ -240,84 +266,82 @@ fn waits_for_quota(task: &Task) -> bool {
 }
 
 /// Waits until these hold the Agent's slots.
-async fn until_admitted(stage: &Stage, agent: &str, names: &[&str]) {
+async fn until_admitted(ns: &TestNamespace, agent: &str, names: &[&str]) {
     let names: BTreeSet<_> = names.iter().copied().collect();
-    stage
-        .until(&format!("{names:?} hold the slots of {agent}"), |history| {
-            let admitted = history.get(Kind::Agent, agent)?.list("/status/admitted").to_vec();
-            let holders: BTreeSet<_> =
-                admitted.iter().filter_map(|entry| entry["taskName"].as_str()).collect();
-            (holders == names).then_some(())
-        })
-        .await;
+    ns.until(&format!("{names:?} hold the slots of {agent}"), |history| {
+        let admitted = history.get(Kind::Agent, agent)?.list("/status/admitted").to_vec();
+        let holders: BTreeSet<_> = admitted.iter().filter_map(|entry| entry["taskName"].as_str()).collect();
+        (holders == names).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_agent_that_becomes_limited_counts_who_runs() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 0")).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("t", "run-on"), 3).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(0)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("t").does("run-on"), 3).await;
         for i in 0..3 {
-            agent_runs(stage, &format!("t-{i}-pod")).await;
+            ns.agent_runs(&format!("t-{i}-pod")).await;
         }
-        stage.apply(&agent("maxConcurrentTasks: 2")).await;
-        until_admitted(stage, "default", &["t-0", "t-1", "t-2"]).await;
-        stage.apply(&task("next", "run-on")).await;
-        stage.phase("next", Phase::Queued).await;
-        stage.stop_task("t-0").await;
-        until_admitted(stage, "default", &["t-1", "t-2"]).await;
-        stage.stop_task("t-1").await;
-        until_admitted(stage, "default", &["t-2", "next"]).await;
-        stage.phase("next", Phase::Running).await;
+        ns.apply(agent("default").at_once(2)).await;
+        until_admitted(ns, "default", &["t-0", "t-1", "t-2"]).await;
+        ns.apply(task("next").does("run-on")).await;
+        ns.phase("next", Phase::Queued).await;
+        ns.stop_task("t-0").await;
+        until_admitted(ns, "default", &["t-1", "t-2"]).await;
+        ns.stop_task("t-1").await;
+        until_admitted(ns, "default", &["t-2", "next"]).await;
+        ns.phase("next", Phase::Running).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_agent_that_is_made_again_counts_who_runs_and_started() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
         let limits = "maxConcurrentTasks: 2, quota: {maxTaskStarts: 3, windowSeconds: 3600}";
-        stage.apply(&agent(limits)).await;
-        let _operator = stage.operator();
-        stage.create_tasks(&task("runs", "run-on"), 2).await;
-        stage.until("two run", |history| (in_phase(history, "Running") == 2).then_some(())).await;
-        stage.api::<Agent>().delete("default", &DeleteParams::default()).await.unwrap();
-        stage.gone(Kind::Agent, "default").await;
-        stage.apply(&agent(limits)).await;
-        until_admitted(stage, "default", &["runs-0", "runs-1"]).await;
-        stage.apply(&task("third", "succeed")).await;
-        assert_eq!(words(&stage.phase("third", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
-        stage.stop_task("runs-0").await;
-        stage.phase("third", Phase::Completed).await;
-        stage.apply(&task("fourth", "succeed")).await;
-        stage.until_task("fourth", "waits for the quota", waits_for_quota).await;
+        ns.apply(agent("default").spec(limits)).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("runs").does("run-on"), 2).await;
+        ns.until("two run", |history| (in_phase(history, "Running") == 2).then_some(())).await;
+        ns.api::<Agent>().delete("default", &DeleteParams::default()).await.unwrap();
+        ns.gone(Kind::Agent, "default").await;
+        ns.apply(agent("default").spec(limits)).await;
+        until_admitted(ns, "default", &["runs-0", "runs-1"]).await;
+        ns.apply(task("third")).await;
+        assert_eq!(words(&ns.phase("third", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
+        ns.stop_task("runs-0").await;
+        ns.phase("third", Phase::Completed).await;
+        ns.apply(task("fourth")).await;
+        ns.until_task("fourth", "waits for the quota", waits_for_quota).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_task_that_goes_to_another_agent_leaves_the_line() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1")).await;
-        stage.apply(&agent("maxConcurrentTasks: 1").replace("name: default", "name: other")).await;
-        let _operator = stage.operator();
-        stage.apply(&task("first", "run-on")).await;
-        stage.phase("first", Phase::Running).await;
-        stage.apply(&task("moves", "run-on")).await;
-        stage.phase("moves", Phase::Queued).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        ns.apply(agent("other").at_once(1)).await;
+        let _operator = ns.operator();
+        ns.apply(task("first").does("run-on")).await;
+        ns.phase("first", Phase::Running).await;
+        ns.apply(task("moves").does("run-on")).await;
+        ns.phase("moves", Phase::Queued).await;
         let elsewhere = Patch::Merge(json!({"spec": {"agentRef": "other"}}));
-        stage.tasks().patch("moves", &PatchParams::default(), &elsewhere).await.unwrap();
-        stage.phase("moves", Phase::Running).await;
-        until_admitted(stage, "other", &["moves"]).await;
-        stage.stop_task("first").await;
-        stage.phase("first", Phase::Completed).await;
-        stage.apply(&task("last", "succeed")).await;
-        stage.phase("last", Phase::Completed).await;
-        let history = stage.record.history();
+        ns.tasks().patch("moves", &PatchParams::default(), &elsewhere).await.unwrap();
+        ns.phase("moves", Phase::Running).await;
+        until_admitted(ns, "other", &["moves"]).await;
+        ns.stop_task("first").await;
+        ns.phase("first", Phase::Completed).await;
+        ns.apply(task("last")).await;
+        ns.phase("last", Phase::Completed).await;
+        let history = ns.record.history();
         let of_default = history.revisions(Kind::Agent).filter(|agent| agent.name() == "default");
         for agent in of_default {
             let holders = agent.list("/status/admitted");
@@ -329,39 +353,35 @@ async fn a_task_that_goes_to_another_agent_leaves_the_line() {
 
 #[tokio::test]
 async fn who_is_next_is_told_when_something_else_stands_in_the_way() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1, quota: {maxTaskStarts: 1, windowSeconds: 3600}")).await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
-        stage.apply(&task("b", "succeed")).await;
-        assert_eq!(words(&stage.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
-        stage.stop_task("a").await;
-        stage.until_task("b", "waits for the quota", waits_for_quota).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
+        ns.apply(task("b")).await;
+        assert_eq!(words(&ns.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
+        ns.stop_task("a").await;
+        ns.until_task("b", "waits for the quota", waits_for_quota).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 1")).await;
-        stage.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: rules}, data: {a: b}}").await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
-        let needs = "{contexts: [{name: rules, type: ConfigMap, configMap: {name: rules}}], description: d}";
-        stage
-            .apply(&format!(
-                "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: b}}, spec: {needs}}}"
-            ))
-            .await;
-        stage.phase("b", Phase::Queued).await;
-        stage.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
-        stage.stop_task("a").await;
-        let waits = stage
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        ns.apply(config_map("rules", &[("a", "b")])).await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
+        let needs = "contexts: [{name: rules, type: ConfigMap, configMap: {name: rules}}]";
+        ns.apply(task("b").spec(needs)).await;
+        ns.phase("b", Phase::Queued).await;
+        ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
+        ns.stop_task("a").await;
+        let waits = ns
             .until_task("b", "waits for the ConfigMap", |task| {
                 status(task)
                     .message
@@ -376,24 +396,25 @@ async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() 
 
 #[tokio::test]
 async fn the_quotas_window_opens_by_itself() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("quota: {maxTaskStarts: 1, windowSeconds: 60}")).await;
-        // started most of a window ago, and over
-        stage.apply(&task("before", "succeed")).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").quota(1, 3600)).await;
+        // started most of a minute ago, and over
         let now = jiff::Timestamp::now();
         let started = now.checked_sub(jiff::SignedDuration::from_secs(50)).unwrap();
         let over = json!({"status": {
-            "phase": "Completed", "podUID": "before", "agentRef": {"name": "default", "namespace": stage.namespace},
+            "phase": "Completed", "podUID": "before", "agentRef": {"name": "default", "namespace": ns.name},
             "startTime": started.strftime("%FT%TZ").to_string(), "completionTime": now.strftime("%FT%TZ").to_string(),
         }});
-        stage.tasks().patch_status("before", &PatchParams::default(), &Patch::Merge(&over)).await.unwrap();
-        let _operator = stage.operator();
-        stage.apply(&task("next", "succeed")).await;
-        assert_eq!(words(&stage.phase("next", Phase::Queued).await, "Queued").1, "QuotaExceeded");
-        stage.phase("next", Phase::Completed).await;
+        ns.tasks().patch_status("before", &PatchParams::default(), &Patch::Merge(&over)).await.unwrap();
+        let _operator = ns.operator();
+        ns.apply(task("next")).await;
+        assert_eq!(words(&ns.phase("next", Phase::Queued).await, "Queued").1, "QuotaExceeded");
+        // from here on only time passes; how long the machine took so far does not matter
+        ns.apply(agent("default").quota(1, 60)).await;
+        ns.phase("next", Phase::Completed).await;
         // old starts go with the next one
-        let history = stage.record.history();
+        let history = ns.record.history();
         let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
         let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
         assert_eq!(names, ["next"]);
@@ -403,32 +424,96 @@ async fn the_quotas_window_opens_by_itself() {
 
 #[tokio::test]
 async fn a_full_resource_quota_gives_the_slot_to_others_and_keeps_the_place() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 5")).await;
-        stage
-            .apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {pods: 1}}}")
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(5)).await;
+        ns.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {pods: 1}}}")
             .await;
-        stage.quota_is_in_force("small").await;
-        let _operator = stage.operator();
-        stage.apply(&task("a", "run-on")).await;
-        stage.phase("a", Phase::Running).await;
-        stage.apply(&task("b", "succeed")).await;
-        let queued = stage.phase("b", Phase::Queued).await;
+        ns.quota_is_in_force("small").await;
+        let _operator = ns.operator();
+        ns.apply(task("a").does("run-on")).await;
+        ns.phase("a", Phase::Running).await;
+        ns.apply(task("b")).await;
+        let queued = ns.phase("b", Phase::Queued).await;
         let (is, reason, message) = words(&queued, "Queued");
         assert_eq!((is, reason), ("True", "NamespaceQuotaExceeded"));
         assert!(message.contains("exceeded quota: small"), "{message}");
-        stage
-            .until("the slot of b is given up", |history| {
-                let admitted = history.get(Kind::Agent, "default")?.list("/status/admitted");
-                (admitted.len() == 1 && admitted[0]["taskName"] == "a").then_some(())
-            })
-            .await;
+        ns.until("the slot of b is given up", |history| {
+            let admitted = history.get(Kind::Agent, "default")?.list("/status/admitted");
+            (admitted.len() == 1 && admitted[0]["taskName"] == "a").then_some(())
+        })
+        .await;
         let roomy = json!({"spec": {"hard": {"pods": "5"}}});
-        let quotas = stage.api::<k8s_openapi::api::core::v1::ResourceQuota>();
+        let quotas = ns.api::<k8s_openapi::api::core::v1::ResourceQuota>();
         quotas.patch("small", &PatchParams::default(), &Patch::Merge(&roomy)).await.unwrap();
-        stage.phase("b", Phase::Completed).await;
+        ns.phase("b", Phase::Completed).await;
         quotas.delete("small", &DeleteParams::default()).await.unwrap();
+    })
+    .await;
+}
+
+/// How many starts the Agent's history ever named, by Task.
+fn starts(history: &History) -> BTreeSet<String> {
+    let entries =
+        history.revisions(Kind::Agent).flat_map(|agent| agent.list("/status/taskStartHistory").to_vec());
+    entries.map(|entry| entry["taskName"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_task_that_can_never_run_is_refused_before_it_asks_for_a_slot() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
+        let _operator = ns.operator();
+        ns.apply(task("first").does("run-on")).await;
+        ns.phase("first", Phase::Running).await;
+        // known from the plan alone, when every context has been evaluated
+        let two =
+            "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
+        ns.apply(task("conflict").spec(two)).await;
+        let refused = ns.phase("conflict", Phase::Failed).await;
+        let (_, reason, message) = words(&refused, "Contexts");
+        assert_eq!(reason, "ContextError");
+        assert!(message.contains("mount path conflict: \"/workspace/x.md\" is used by both"), "{message}");
+        let conditions = &status(&refused).conditions;
+        assert!(
+            conditions.iter().all(|condition| condition.type_ != "Queued"),
+            "it never waited: {conditions:?}"
+        );
+        ns.stop_task("first").await;
+        ns.apply(task("second")).await;
+        ns.phase("second", Phase::Completed).await;
+        let history = ns.record.history();
+        assert_eq!(starts(&history), ["first", "second"].map(str::to_owned).into(), "and it cost no start");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waited_and_then_misses_something_gives_slot_and_start_back() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 1")).await;
+        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
+        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
+        let _operator = ns.operator();
+        ns.apply(task("first").does("run-on")).await;
+        ns.phase("first", Phase::Running).await;
+        ns.apply(task("reads").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
+        ns.phase("reads", Phase::Queued).await;
+        ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
+        ns.stop_task("first").await;
+        let refused = ns.phase("reads", Phase::Failed).await;
+        assert!(
+            words(&refused, "Accepted").2.contains("ConfigMap rules not found")
+                || words(&refused, "Contexts").2.contains("ConfigMap rules not found"),
+            "{refused:?}"
+        );
+        ns.apply(task("second")).await;
+        ns.phase("second", Phase::Completed).await;
+        let last = ns.agents().get("default").await.unwrap().status.unwrap();
+        let names: Vec<_> = last.task_start_history.iter().map(|entry| entry.task_name.as_str()).collect();
+        assert_eq!(names, ["first", "second"], "its start went back");
     })
     .await;
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::objects::{agent, task};
 use kubeopencode_tests::record::{History, Kind};
-use kubeopencode_tests::stage::TEAM;
 
-use crate::{agent, scenario, task, until_in_phase};
+use crate::{scenario, until_in_phase};
 
 /// The highest number of Pods that could run at once, and of Pods that one Task ever had without their gate.
 fn highest(history: &History) -> (usize, usize) {
@@ -33,19 +34,19 @@ fn highest(history: &History) -> (usize, usize) {
 
 #[tokio::test]
 async fn a_burst_of_five_hundred_on_seven_slots_with_two_operators_and_a_restart() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 7")).await;
-        let (first, second) = (stage.operator(), stage.operator());
-        stage.create_tasks(&task("burst", "succeed"), 500).await;
-        until_in_phase(stage, "Completed", 100, 25).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(7)).await;
+        let (first, second) = (ns.operator(), ns.operator());
+        ns.create_tasks(task("burst"), 500).await;
+        until_in_phase(ns, "Completed", 100, 25).await;
         first.crash().await;
-        let third = stage.operator();
-        until_in_phase(stage, "Completed", 250, 25).await;
+        let third = ns.operator();
+        until_in_phase(ns, "Completed", 250, 25).await;
         second.stop().await;
-        until_in_phase(stage, "Completed", 500, 25).await;
+        until_in_phase(ns, "Completed", 500, 25).await;
         third.stop().await;
-        let (most, of_one_task) = highest(&stage.record.history());
+        let (most, of_one_task) = highest(&ns.record.history());
         eprintln!("a burst of 500 on a limit of 7: at most {most} Pods at once, {of_one_task} of one Task");
         assert_eq!((most, of_one_task), (7, 1));
     })
@@ -54,20 +55,20 @@ async fn a_burst_of_five_hundred_on_seven_slots_with_two_operators_and_a_restart
 
 #[tokio::test]
 async fn an_operator_that_is_killed_twenty_times_runs_two_hundred_tasks_once_each() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(&agent("maxConcurrentTasks: 12")).await;
-        let mut operator = stage.operator();
-        stage.create_tasks(&task("kill", "succeed"), 200).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(12)).await;
+        let mut operator = ns.operator();
+        ns.create_tasks(task("kill"), 200).await;
         for kill in 1..=20 {
-            until_in_phase(stage, "Completed", kill * 9, 9).await;
+            until_in_phase(ns, "Completed", kill * 9, 9).await;
             operator.crash().await;
-            operator = stage.operator();
+            operator = ns.operator();
         }
-        until_in_phase(stage, "Completed", 200, 20).await;
+        until_in_phase(ns, "Completed", 200, 20).await;
         operator.stop().await;
-        let (most, of_one_task) = highest(&stage.record.history());
-        let writes = stage.writes();
+        let (most, of_one_task) = highest(&ns.record.history());
+        let writes = ns.writes();
         eprintln!(
             "20 kills during 200 Tasks: at most {most} Pods at once, {of_one_task} of one Task, {} writes: {:#?}",
             writes.len(),
@@ -81,14 +82,14 @@ async fn an_operator_that_is_killed_twenty_times_runs_two_hundred_tasks_once_eac
 
 #[tokio::test]
 async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let operator = stage.operator();
-        stage.create_tasks(&task("runs", "run-on"), 1000).await;
-        until_in_phase(stage, "Running", 1000, 100).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let operator = ns.operator();
+        ns.create_tasks(task("runs").does("run-on"), 1000).await;
+        until_in_phase(ns, "Running", 1000, 100).await;
         operator.stop().await;
         let pods_of_tasks = || {
-            let history = stage.record.history();
+            let history = ns.record.history();
             let of_task = |task: &std::sync::Arc<kubeopencode_tests::record::Revision>| {
                 (task.name().to_owned(), task.text("/status/podUID").to_owned())
             };
@@ -99,21 +100,21 @@ async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
                 .collect::<BTreeMap<_, _>>()
         };
         let before = pods_of_tasks();
-        let mark = stage.cluster.audit.mark();
-        let operator = stage.operator();
-        stage.apply(&task("next", "succeed")).await;
-        stage.phase("next", Phase::Completed).await;
+        let mark = ns.cluster.audit.mark();
+        let operator = ns.operator();
+        ns.apply(task("next")).await;
+        ns.phase("next", Phase::Completed).await;
         operator.stop().await;
         assert_eq!(pods_of_tasks(), before);
-        let repeated: Vec<_> = stage
+        let repeated: Vec<_> = ns
             .cluster
             .audit
-            .writes_since(mark, &stage.namespace)
+            .writes_since(mark, &ns.name)
             .into_iter()
             .filter(|write| write.name().starts_with("runs"))
             .collect();
         assert!(repeated.is_empty(), "{:#?}", AuditLog::count(&repeated));
-        assert_eq!(highest(&stage.record.history()).1, 1);
+        assert_eq!(highest(&ns.record.history()).1, 1);
     })
     .await;
 }

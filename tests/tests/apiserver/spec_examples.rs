@@ -5,7 +5,8 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::kubetask;
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::stage::{Stage, documents};
+use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::objects::{documents, replaced};
 use kubeopencode_tests::verbatim::{Verbatim, fixtures};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,13 +25,13 @@ async fn every_example_of_agent_context_md_is_taken_whole() {
 }
 
 async fn examples_are_taken_whole(folder: &str, objects: usize) {
-    scenario(async |stage| {
+    scenario(async |ns| {
         let mut seen = 0;
         for (name, text) in fixtures(folder) {
             // a document that holds nothing but a comment is none
             for document in text.split("\n---\n").filter(|document| !documents(document).is_empty()) {
-                let example = Verbatim::new(&whole(document, &stage.namespace), &stage.namespace);
-                is_taken_whole(stage, &format!("{name}: {}", example.yaml), &example).await;
+                let example = Verbatim::new(&whole(document, &ns.name), &ns.name);
+                is_taken_whole(ns, &format!("{name}: {}", example.yaml), &example).await;
                 seen += 1;
             }
         }
@@ -39,8 +40,8 @@ async fn examples_are_taken_whole(folder: &str, objects: usize) {
     .await;
 }
 
-async fn is_taken_whole(stage: &Stage, what: &str, example: &Verbatim) {
-    let client = &stage.client;
+async fn is_taken_whole(ns: &TestNamespace, what: &str, example: &Verbatim) {
+    let client = &ns.client;
     for applied in [false, true] {
         let sent = if applied { example.apply(client).await } else { example.create(client).await };
         sent.unwrap_or_else(|refusal| panic!("{}\n{what}", refusal.message));
@@ -49,15 +50,15 @@ async fn is_taken_whole(stage: &Stage, what: &str, example: &Verbatim) {
         assert_eq!(stored["metadata"]["name"], example.object["metadata"]["name"], "{what}");
         assert_eq!(read_and_written(&stored)["spec"], example.object["spec"], "our types: {what}");
         if let Some(status) = example.object.get("status") {
-            keeps_status(stage, what, example, with_required(status)).await;
+            keeps_status(ns, what, example, with_required(status)).await;
         }
         example.delete(client).await.unwrap();
     }
 }
 
 /// The status that an example shows belongs to the operator; written as the operator does it, it is kept too.
-async fn keeps_status(stage: &Stage, what: &str, example: &Verbatim, status: Value) {
-    let stored = example.set_status(&stage.client, &status).await;
+async fn keeps_status(ns: &TestNamespace, what: &str, example: &Verbatim, status: Value) {
+    let stored = example.set_status(&ns.client, &status).await;
     let stored = stored.unwrap_or_else(|refusal| panic!("{}\n{what}", refusal.message));
     assert_eq!(stored["status"], status, "{what}");
     let ours = &read_and_written(&stored)["status"];
@@ -81,9 +82,9 @@ fn whole(document: &str, namespace: &str) -> String {
     let agent = "spec: {serviceAccountName: runner}\n";
     let has = |field: &str| parsed.get(field).is_some();
     if has("spec") {
-        let written = parsed["metadata"]["namespace"].as_str().unwrap_or(namespace);
-        return document
-            .replace(&format!("\n  namespace: {written}\n"), &format!("\n  namespace: {namespace}\n"));
+        let Some(written) = parsed["metadata"]["namespace"].as_str() else { return document.to_owned() };
+        let [from, to] = [written, namespace].map(|name| format!("\n  namespace: {name}\n"));
+        return replaced(document, &from, &to);
     }
     if has("kind") {
         let spec = if parsed["kind"] == "Agent" { agent } else { "spec: {}\n" };

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::stage::{Stage, TEAM};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::status;
 use kubeopencode_tests::verbatim::{Verbatim, fixtures};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{scenario, status};
+use crate::scenario;
 
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
@@ -50,11 +51,11 @@ struct Case {
 
 #[tokio::test]
 async fn each_row_is_refused_with_words_that_name_the_field() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         for kind in kinds() {
             let good = kind.good.iter().map(|spec| Case { object: kind.object(spec), words: String::new() });
             let wrong = kind.rows.iter().map(|row| kind.wrong(row));
-            all_end_so(stage, &kind, good.chain(wrong).collect()).await;
+            all_end_so(ns, &kind, good.chain(wrong).collect()).await;
         }
     })
     .await;
@@ -62,7 +63,7 @@ async fn each_row_is_refused_with_words_that_name_the_field() {
 
 #[tokio::test]
 async fn values_of_another_type_and_unknown_fields_are_refused_everywhere() {
-    scenario(async |stage| {
+    scenario(async |ns| {
         for kind in kinds() {
             let mut cases = Vec::new();
             for spec in &kind.good {
@@ -75,7 +76,7 @@ async fn values_of_another_type_and_unknown_fields_are_refused_everywhere() {
                 }));
             }
             assert!(cases.len() > 10, "{} has a table without fields", kind.name());
-            all_end_so(stage, &kind, cases).await;
+            all_end_so(ns, &kind, cases).await;
         }
     })
     .await;
@@ -121,21 +122,21 @@ async fn what_the_api_server_cannot_see_ends_in_the_tasks_condition() {
         words: String,
     }
     let rows: Vec<Row> = serde_norway::from_str(&text("conditions")).unwrap();
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let _operator = stage.operator();
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
         for (i, row) in rows.iter().enumerate() {
             let (task, agent) = (format!("bad-{i}"), format!("odd-{i}"));
             if let Some(spec) = &row.agent {
-                apply(stage, "Agent", &agent, spec).await;
+                apply(ns, "Agent", &agent, spec).await;
             }
             let default = json!({"description": "d", "agentRef": agent});
-            apply(stage, "Task", &task, row.task.as_ref().unwrap_or(&default)).await;
+            apply(ns, "Task", &task, row.task.as_ref().unwrap_or(&default)).await;
         }
         for (i, row) in rows.iter().enumerate() {
-            let bad = stage.phase(&format!("bad-{i}"), Phase::Failed).await;
+            let bad = ns.phase(&format!("bad-{i}"), Phase::Failed).await;
             let message = status(&bad).message.as_deref().unwrap();
-            let of = |name: String| format!("{}/{name}", stage.namespace);
+            let of = |name: String| format!("{}/{name}", ns.name);
             let words = row.words.replace("{task}", &of(format!("bad-{i}")));
             let words = words.replace("{agent}", &of(format!("odd-{i}")));
             assert!(message.contains(&words), "{message}\ninstead of {words}");
@@ -145,9 +146,9 @@ async fn what_the_api_server_cannot_see_ends_in_the_tasks_condition() {
     .await;
 }
 
-async fn apply(stage: &Stage, kind: &str, name: &str, spec: &Value) {
+async fn apply(ns: &TestNamespace, kind: &str, name: &str, spec: &Value) {
     let object = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
-    stage.apply(&object.to_string()).await;
+    ns.apply(&object.to_string()).await;
 }
 
 /// Every kind of ours with its table.
@@ -189,11 +190,11 @@ impl Kind {
 }
 
 /// Tries all of them out and tells of those that end otherwise.
-async fn all_end_so(stage: &Stage, kind: &Kind, cases: Vec<Case>) {
+async fn all_end_so(ns: &TestNamespace, kind: &Kind, cases: Vec<Case>) {
     let tried = futures::stream::iter(cases).map(async |Case { object, words }| {
         let shown = object["spec"].to_string();
         let shown = shown.get(..600).unwrap_or(&shown);
-        match Verbatim::new(&object.to_string(), &stage.namespace).try_out(&stage.client).await {
+        match Verbatim::new(&object.to_string(), &ns.name).try_out(&ns.client).await {
             Ok(_) if words.is_empty() => None,
             Ok(_) => Some(format!("taken, although {words} is wrong: {shown}")),
             Err(refusal) if !words.is_empty() && refusal.message.contains(&words) => None,

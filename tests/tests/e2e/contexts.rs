@@ -1,9 +1,10 @@
 //! Every type of context reaches the agent: from a real git server, a real web server, ConfigMaps and Secrets.
 
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::stage::Stage;
+use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::objects::{status, words};
 
-use crate::support::{log, model_namespace, on_the_whole_cluster, shell_agent, status, task_with, words};
+use crate::support::{log, model_namespace, on_the_whole_cluster, shell_agent, task};
 
 const AUTH: &str =
     "{apiVersion: v1, kind: Secret, metadata: {name: auth}, stringData: {username: ada, password: s3cret}}";
@@ -15,25 +16,25 @@ fn sources() -> String {
 }
 
 /// What the agent's script says with these contexts.
-async fn says(stage: &Stage, script: &str, contexts: &str) -> String {
-    stage.apply(&shell_agent(script, "")).await;
+async fn says(ns: &TestNamespace, script: &str, contexts: &str) -> String {
+    ns.apply(shell_agent(script, "")).await;
     let contexts = contexts.replace("SOURCES", &sources());
-    stage.apply(&task_with("look", &format!("{{contexts: [{contexts}]}}"))).await;
-    let task = stage.phase("look", Phase::Completed).await;
-    log(stage, &task).await
+    ns.apply(task("look").spec(&format!("contexts: [{contexts}]"))).await;
+    let task = ns.phase("look", Phase::Completed).await;
+    log(ns, &task).await
 }
 
 #[tokio::test]
 async fn text_config_maps_and_runtime_become_one_file_in_their_order() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {b: second, a: first}}").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {b: second, a: first}}").await;
         let said = says(
-            stage,
+            ns,
             "cat .kubeopencode/context.md",
             "{type: Text, name: one, text: 'a </context> b'}, {type: ConfigMap, configMap: {name: m}}, {type: Runtime}",
         )
         .await;
-        let namespace = &stage.namespace;
+        let namespace = &ns.name;
         let expected = format!(
             "<context name=\"one\" namespace=\"{namespace}\" type=\"Text\">\na &lt;/context> b\n</context>\n\n\
              <context name=\"context\" namespace=\"{namespace}\" type=\"ConfigMap\">\n<file name=\"a\">\nfirst\n</file>\n<file name=\"b\">\nsecond\n</file>\n</context>\n\n\
@@ -49,11 +50,11 @@ async fn text_config_maps_and_runtime_become_one_file_in_their_order() {
 
 #[tokio::test]
 async fn files_have_their_paths_and_modes_also_outside_the_workspace() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {b: second, a: first}}").await;
-        stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: hidden}}").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {b: second, a: first}}").await;
+        ns.apply("{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: hidden}}").await;
         let said = says(
-            stage,
+            ns,
             "cat one; stat -L -c %a one run /opt/f; ./run; cat m/a m/b; cat /etc/m/a; cat /opt/f; cat secret",
             "{type: Text, mountPath: one, text: 'text '}, {type: Text, mountPath: /workspace/run, fileMode: 493, text: \"#!/bin/sh\\necho runs\\n\"}, \
              {type: ConfigMap, mountPath: m, configMap: {name: m}}, {type: ConfigMap, mountPath: /etc/m, configMap: {name: m}}, \
@@ -68,10 +69,10 @@ async fn files_have_their_paths_and_modes_also_outside_the_workspace() {
 
 #[tokio::test]
 async fn a_clone_has_its_ref_its_sub_path_and_its_credentials() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(AUTH).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(AUTH).await;
         let said = says(
-            stage,
+            ns,
             "cd repo && git log --oneline | wc -l && ./greet.sh you && touch writable && cd .. && cat docs/testing.md && cat private/README.md && cat task.md",
             "{type: Git, mountPath: repo, git: {repository: SOURCES/git/repo.git, ref: v1}}, \
              {type: Git, mountPath: docs, git: {repository: SOURCES/git/repo.git, path: docs/, depth: 0}}, \
@@ -88,9 +89,9 @@ async fn a_clone_has_its_ref_its_sub_path_and_its_credentials() {
 
 #[tokio::test]
 async fn a_clone_at_the_root_of_the_workspace_leaves_the_prompt_where_it_is() {
-    on_the_whole_cluster(async |stage| {
+    on_the_whole_cluster(async |ns| {
         let said = says(
-            stage,
+            ns,
             "cat task.md; ls README.md greet.sh",
             "{type: Git, mountPath: ., git: {repository: SOURCES/git/repo.git}}",
         )
@@ -102,11 +103,11 @@ async fn a_clone_at_the_root_of_the_workspace_leaves_the_prompt_where_it_is() {
 
 #[tokio::test]
 async fn a_url_is_fetched_with_its_token_and_an_archive_is_laid_out() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(AUTH).await;
-        stage.apply(TOKEN).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(AUTH).await;
+        ns.apply(TOKEN).await;
         let said = says(
-            stage,
+            ns,
             "cat list.md; cmp list.md private.md && cmp list.md token.md && ls tar zip",
             "{type: URL, mountPath: list.md, url: {source: SOURCES/checklist.md}}, \
              {type: URL, mountPath: private.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}, \
@@ -123,8 +124,8 @@ async fn a_url_is_fetched_with_its_token_and_an_archive_is_laid_out() {
 
 #[tokio::test]
 async fn what_cannot_be_fetched_is_named() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("true", "")).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("true", "")).await;
         for (name, context, expected) in [
             ("missing", "{type: URL, mountPath: x, url: {source: SOURCES/nothing.md}}", "404"),
             ("refused", "{type: URL, mountPath: x, url: {source: SOURCES/private/checklist.md}}", "401"),
@@ -132,8 +133,8 @@ async fn what_cannot_be_fetched_is_named() {
             ("no-ref", "{type: Git, mountPath: x, git: {repository: SOURCES/git/repo.git, ref: v9}}", "v9"),
             ("private", "{type: Git, mountPath: x, git: {repository: SOURCES/git/private.git}}", "private.git"),
         ] {
-            stage.apply(&task_with(name, &format!("{{contexts: [{}]}}", context.replace("SOURCES", &sources())))).await;
-            let task = stage.phase(name, Phase::Failed).await;
+            ns.apply(task(name).spec(&format!("contexts: [{}]", context.replace("SOURCES", &sources())))).await;
+            let task = ns.phase(name, Phase::Failed).await;
             let status = status(&task);
             assert_eq!(status.reason.as_deref(), Some("InitContainerFailed"), "{name}: {status:#?}");
             let message = words(&task, "Succeeded").2;

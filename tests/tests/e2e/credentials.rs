@@ -25,38 +25,38 @@ async fn every_form_is_readable_by_every_user() {
         ("the usual one", "runAsUser: 65532, fsGroup: 65532"),
         ("another one", "runAsUser: 1000, runAsGroup: 1000, fsGroup: 1000"),
     ] {
-        on_the_whole_cluster(async |stage| {
-            stage.apply(SECRET).await;
+        on_the_whole_cluster(async |ns| {
+            ns.apply(SECRET).await;
             let more = format!("podSpec: {{podSecurityContext: {{{pod_security}}}}}\n{CREDENTIALS}");
-            stage.apply(&shell_agent(SHOW, &more)).await;
-            stage.apply(&task("show")).await;
-            let task = stage.phase("show", Phase::Completed).await;
-            assert_eq!(log(stage, &task).await.trim(), SHOWN, "{user}");
+            ns.apply(shell_agent(SHOW, &more)).await;
+            ns.apply(task("show")).await;
+            let task = ns.phase("show", Phase::Completed).await;
+            assert_eq!(log(ns, &task).await.trim(), SHOWN, "{user}");
         })
         .await;
     }
-    on_the_whole_cluster(async |stage| {
-        stage.apply(SECRET).await;
-        stage.apply(&shell_agent(SHOW, CREDENTIALS)).await;
-        stage.apply(&task("show")).await;
-        let task = stage.phase("show", Phase::Completed).await;
-        assert_eq!(log(stage, &task).await.trim(), SHOWN, "the image's own user");
+    on_the_whole_cluster(async |ns| {
+        ns.apply(SECRET).await;
+        ns.apply(shell_agent(SHOW, CREDENTIALS)).await;
+        ns.apply(task("show")).await;
+        let task = ns.phase("show", Phase::Completed).await;
+        assert_eq!(log(ns, &task).await.trim(), SHOWN, "the image's own user");
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_restricted_namespace_takes_the_pod() {
-    on_the_whole_cluster(async |stage| {
-        stage.label_namespace("pod-security.kubernetes.io/enforce", "restricted").await;
-        stage.apply(SECRET).await;
+    on_the_whole_cluster(async |ns| {
+        ns.label_namespace("pod-security.kubernetes.io/enforce", "restricted").await;
+        ns.apply(SECRET).await;
         let more = format!("podSpec: {{podSecurityContext: {{runAsNonRoot: true, runAsUser: 65532, fsGroup: 65532}}}}\n{CREDENTIALS}");
-        stage.apply(&shell_agent(SHOW, &more)).await;
-        stage
-            .apply(&crate::support::task_with("show", "{contexts: [{type: Text, text: word, mountPath: /etc/word}, {type: Text, text: known}]}"))
+        ns.apply(shell_agent(SHOW, &more)).await;
+        ns
+            .apply(task("show").spec("contexts: [{type: Text, text: word, mountPath: /etc/word}, {type: Text, text: known}]"))
             .await;
-        let task = stage.phase("show", Phase::Completed).await;
-        assert_eq!(log(stage, &task).await.trim(), SHOWN);
+        let task = ns.phase("show", Phase::Completed).await;
+        assert_eq!(log(ns, &task).await.trim(), SHOWN);
     })
     .await;
 }

@@ -9,10 +9,10 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Phase;
+use kubeopencode_tests::exclusive::{Exclusive, exclusive};
+use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::Stage;
 use serde_json::json;
-use tokio::sync::Mutex;
 
 use crate::support::{agent_with, in_time, names, on_the_whole_cluster, received, shell_agent, task};
 
@@ -36,7 +36,9 @@ const METRICS: [&str; 10] = [
 ];
 
 /// One test at a time takes the operator away.
-static OPERATOR: Mutex<()> = Mutex::const_new(());
+async fn alone() -> Exclusive {
+    exclusive(std::env::temp_dir().join("kubeopencode-tests-operator.lock")).await
+}
 
 fn operators(client: &Client) -> Api<Pod> {
     Api::namespaced(client.clone(), SYSTEM)
@@ -76,25 +78,24 @@ async fn metrics_of(client: &Client, pod: &str) -> String {
     client.request_text(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap()
 }
 
-async fn until_completed(stage: &Stage, count: usize) {
-    stage
-        .until(&format!("{count} Tasks are Completed"), |history| {
-            let tasks = history.all(Kind::Task);
-            let over = tasks.filter(|task| task.text("/status/phase") == "Completed").count();
-            (over >= count).then_some(())
-        })
-        .await;
+async fn until_completed(ns: &TestNamespace, count: usize) {
+    ns.until(&format!("{count} Tasks are Completed"), |history| {
+        let tasks = history.all(Kind::Task);
+        let over = tasks.filter(|task| task.text("/status/phase") == "Completed").count();
+        (over >= count).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn of_two_replicas_one_works_and_the_other_takes_over_at_once() {
-    let _alone = OPERATOR.lock().await;
-    on_the_whole_cluster(async |stage| {
-        let client = &stage.client;
+    let _alone = alone().await;
+    on_the_whole_cluster(async |ns| {
+        let client = &ns.client;
         scale(client, 2).await;
-        stage.apply(&shell_agent("sleep 1", "maxConcurrentTasks: 2")).await;
-        stage.create_tasks(&task("t"), 12).await;
-        until_completed(stage, 3).await;
+        ns.apply(shell_agent("sleep 1", "maxConcurrentTasks: 2")).await;
+        ns.create_tasks(task("t"), 12).await;
+        until_completed(ns, 3).await;
 
         let pods = names(&operator_pods(client).await);
         let before = lease_of(client, move |holder| pods.iter().any(|pod| pod == holder)).await.spec.unwrap();
@@ -113,10 +114,9 @@ async fn of_two_replicas_one_works_and_the_other_takes_over_at_once() {
         assert!(taken < runs_out, "it was released, not waited for: {taken} {runs_out}");
 
         // the record itself says when more than two Pods of the Agent were alive, or more than one of any Task
-        until_completed(stage, 12).await;
+        until_completed(ns, 12).await;
         let metrics = metrics_of(client, &after.holder_identity.unwrap()).await;
-        let completed =
-            format!("kubeopencode_tasks_total{{namespace=\"{}\",phase=\"Completed\"}}", stage.namespace);
+        let completed = format!("kubeopencode_tasks_total{{namespace=\"{}\",phase=\"Completed\"}}", ns.name);
         for name in METRICS.iter().copied().chain([completed.as_str()]) {
             assert!(metrics.lines().any(|line| line.starts_with(name)), "no metric {name}: {metrics}");
         }
@@ -128,28 +128,28 @@ async fn of_two_replicas_one_works_and_the_other_takes_over_at_once() {
 
 #[tokio::test]
 async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
-    let _alone = OPERATOR.lock().await;
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent_with("slow-3", "maxConcurrentTasks: 2")).await;
+    let _alone = alone().await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent_with("slow-3", "maxConcurrentTasks: 2")).await;
         // the stand-in for the model remembers what earlier runs asked
-        let names: Vec<String> = (0..5).map(|i| format!("{}-{i}", stage.namespace)).collect();
+        let names: Vec<String> = (0..5).map(|i| format!("{}-{i}", ns.name)).collect();
         for name in &names {
-            stage.apply(&task(name)).await;
+            ns.apply(task(name)).await;
         }
         for done in 1..=3 {
-            for pod in operator_pods(&stage.client).await {
+            for pod in operator_pods(&ns.client).await {
                 // its process gets SIGKILL, as in a node's crash
                 let now = DeleteParams::default().grace_period(0);
-                let _ = operators(&stage.client).delete(&pod.name_any(), &now).await;
+                let _ = operators(&ns.client).delete(&pod.name_any(), &now).await;
             }
-            until_completed(stage, done).await;
+            until_completed(ns, done).await;
         }
         for name in &names {
-            stage.phase(name, Phase::Completed).await;
+            ns.phase(name, Phase::Completed).await;
         }
-        let received = received(&stage.client).await;
+        let received = received(&ns.client).await;
         for name in &names {
-            let history = stage.record.history();
+            let history = ns.record.history();
             let pod = history.get(Kind::Pod, &format!("{name}-pod")).unwrap();
             assert_eq!(pod.object["status"]["containerStatuses"][0]["restartCount"], 0);
             // OpenCode asks twice per run: for a title and for the answer

@@ -6,20 +6,19 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use kube::runtime::wait::Error as WaitError;
 use kube::{Client, ResourceExt};
-use kubeopencode_api::task::{Task, TaskStatus};
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::task::Task;
 use kubeopencode_tests::cluster::from_environment;
-use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::{Stage, scenario};
-use serde_json::Value;
+use kubeopencode_tests::namespace::{TestNamespace, scenario};
+use kubeopencode_tests::objects::{self, Builder, documents, service_account, status};
+use serde_json::{Value, json};
 
-/// The Agent of the example: the real OpenCode, with the stand-in for the model.
-pub(crate) const AGENT: &str = include_str!("../../../examples/quickstart/agent.yaml");
-/// The namespace of the stand-in for the model, as the example has it.
-const MODEL_OF_EXAMPLE: &str = "model-stub.kubeopencode-quickstart.svc";
+/// The example: the real OpenCode, with the stand-in for the model.
+const EXAMPLE: &str = include_str!("../../../examples/quickstart/agent.yaml");
 
-/// Plays a scenario in a namespace of its own, with the operator that the chart installed.
-pub(crate) async fn on_the_whole_cluster(play: impl AsyncFnOnce(&Stage)) {
-    scenario(None, play).await;
+/// Runs a scenario in a namespace of its own, with the operator that the chart installed.
+pub(crate) async fn on_the_whole_cluster(run: impl AsyncFnOnce(&TestNamespace)) {
+    scenario(None, run).await;
 }
 
 /// Where the stand-in for the model runs.
@@ -27,60 +26,52 @@ pub(crate) fn model_namespace() -> String {
     from_environment("KUBEOPENCODE_E2E_MODEL_NAMESPACE").into_string().unwrap()
 }
 
-/// The example's Agent with another model of the stand-in: `slow-N` answers after N seconds, `fail-N` with that status.
-pub(crate) fn agent(model: &str) -> String {
-    assert!(AGENT.contains(MODEL_OF_EXAMPLE) && AGENT.contains("model: stub/m") && AGENT.contains("m: {}"));
-    AGENT
-        .replace(MODEL_OF_EXAMPLE, &format!("model-stub.{}.svc", model_namespace()))
-        .replace("model: stub/m", &format!("model: stub/{model}"))
-        .replace("m: {}", &format!("{model}: {{}}"))
+/// Where the stand-in for the model answers.
+pub(crate) fn model_url() -> String {
+    format!("http://model-stub.{}.svc.cluster.local/v1", model_namespace())
 }
 
-/// The same with more in its `spec`, as YAML lines without indentation.
-pub(crate) fn agent_with(model: &str, more: &str) -> String {
-    let lines: String = more.lines().map(|line| format!("  {line}\n")).collect();
-    agent(model).replace("spec:\n  serviceAccountName", &format!("spec:\n{lines}  serviceAccountName"))
+/// The example's objects with another model of the stand-in: `slow-N` answers after N seconds, `fail-N` with that status.
+pub(crate) fn agent(model: &str) -> Vec<Value> {
+    agent_with(model, "{}")
 }
 
-/// An Agent whose command is a shell script in place of OpenCode, with more in its `spec`.
-pub(crate) fn shell_agent(script: &str, more: &str) -> String {
-    let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
-    let lines: String = more.lines().map(|line| format!("  {line}\n")).collect();
-    format!(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: kubeopencode-agent}}\nautomountServiceAccountToken: false\n---\n\
-         apiVersion: kubeopencode.io/v1alpha1\nkind: Agent\nmetadata: {{name: default}}\nspec:\n  serviceAccountName: kubeopencode-agent\n  command: {command}\n{lines}"
-    )
+/// The same with more in the Agent's `spec`, as YAML.
+pub(crate) fn agent_with(model: &str, fields: &str) -> Vec<Value> {
+    with_its_objects(agent_of_example(model).spec(fields))
 }
 
-/// A Task that only has a description.
-pub(crate) fn task(name: &str) -> String {
-    task_with(name, "{}")
+/// The example's Agent alone, to be changed.
+pub(crate) fn agent_of_example(model: &str) -> Builder<Agent> {
+    Builder::among(EXAMPLE, "Agent", "default")
+        .change("/spec/config/model", format!("stub/{model}"))
+        .change("/spec/config/provider/stub/options/baseURL", model_url())
+        .change("/spec/config/provider/stub/models", json!({model: {}}))
 }
 
-/// A Task with more in its `spec`, as YAML in one line.
-pub(crate) fn task_with(name: &str, more: &str) -> String {
-    let more = more.trim().trim_start_matches('{').trim_end_matches('}');
-    format!(
-        "{{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {{name: {name}}}, spec: {{description: Task {name} says hello., {more}}}}}"
-    )
+/// The example's other objects with this Agent.
+pub(crate) fn with_its_objects(agent: Builder<Agent>) -> Vec<Value> {
+    let others = documents(EXAMPLE).into_iter().filter(|object| object["kind"] != "Agent");
+    others.chain([agent.json()]).collect()
 }
 
-/// The status of a Task that has one.
-pub(crate) fn status(task: &Task) -> &TaskStatus {
-    task.status.as_ref().expect("a status")
+/// An Agent whose command is a shell script in place of OpenCode, with more in its `spec`, as YAML.
+pub(crate) fn shell_agent(script: &str, fields: &str) -> Vec<Value> {
+    let mut account = service_account("kubeopencode-agent");
+    account["automountServiceAccountToken"] = false.into();
+    let agent = objects::agent("default").set("/spec/command", json!(["sh", "-c", script])).spec(fields);
+    vec![account, agent.json()]
 }
 
-/// Status, reason and message of a condition.
-pub(crate) fn words<'a>(task: &'a Task, type_: &str) -> (&'a str, &'a str, &'a str) {
-    let found = status(task).conditions.iter().find(|condition| condition.type_ == type_);
-    let condition = found.unwrap_or_else(|| panic!("no condition {type_}: {:#?}", task.status));
-    (&condition.status, &condition.reason, &condition.message)
+/// A Task that says hello.
+pub(crate) fn task(name: &str) -> Builder<Task> {
+    objects::task(name).description(&format!("Task {name} says hello."))
 }
 
 /// What the agent of a Task wrote.
-pub(crate) async fn log(stage: &Stage, task: &Task) -> String {
+pub(crate) async fn log(ns: &TestNamespace, task: &Task) -> String {
     let status = status(task);
-    let pods = Api::<Pod>::namespaced(stage.client.clone(), status.pod_namespace.as_deref().unwrap());
+    let pods = Api::<Pod>::namespaced(ns.client.clone(), status.pod_namespace.as_deref().unwrap());
     let agent = LogParams { container: Some("agent".to_owned()), ..LogParams::default() };
     pods.logs(status.pod_name.as_deref().unwrap(), &agent).await.unwrap()
 }
@@ -120,16 +111,6 @@ pub(crate) async fn in_time<T>(
 ) -> T {
     let waited = tokio::time::timeout(patience, wait).await;
     waited.unwrap_or_else(|_| panic!("waited {patience:?} in vain: {what}")).unwrap()
-}
-
-/// The agent's container runs.
-pub(crate) async fn agent_runs(stage: &Stage, pod: &str) {
-    let running = |pod: &Value| pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
-    stage
-        .until(&format!("the agent in Pod {pod} runs"), |history| {
-            running(&history.get(Kind::Pod, pod)?.object).then_some(())
-        })
-        .await;
 }
 
 /// Names of objects.

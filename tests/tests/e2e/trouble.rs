@@ -2,89 +2,87 @@
 
 use kube::api::{Api, PostParams};
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::objects::{status, words};
 use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::Stage;
 use serde_json::{Value, json};
 
-use crate::support::{agent_runs, log, on_the_whole_cluster, shell_agent, status, task, task_with, words};
+use crate::support::{log, on_the_whole_cluster, shell_agent, task};
 
 /// Waits until the Task, still Running, says why its Pod does not get on.
-async fn stands_still(stage: &Stage, name: &str, reason: &str) -> Task {
+async fn stands_still(ns: &TestNamespace, name: &str, reason: &str) -> Task {
     let says =
         |task: &Task| task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some(reason));
-    let task = stage.until_task(name, &format!("says {reason}"), says).await;
+    let task = ns.until_task(name, &format!("says {reason}"), says).await;
     assert_eq!(status(&task).phase, Some(Phase::Running));
     assert_eq!((words(&task, "Started").0, words(&task, "Started").1), ("False", reason));
     task
 }
 
-async fn fails(stage: &Stage, name: &str, reason: &str) -> Task {
-    let task = stage.phase(name, Phase::Failed).await;
+async fn fails(ns: &TestNamespace, name: &str, reason: &str) -> Task {
+    let task = ns.phase(name, Phase::Failed).await;
     assert_eq!(status(&task).reason.as_deref(), Some(reason), "{:#?}", task.status);
     task
 }
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("true", "executorImage: registry.invalid/no/such:image")).await;
-        stage.apply(&task("pull")).await;
-        let task = stands_still(stage, "pull", "ImagePullFailed").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("true", "executorImage: registry.invalid/no/such:image")).await;
+        ns.apply(task("pull")).await;
+        let task = stands_still(ns, "pull", "ImagePullFailed").await;
         assert!(words(&task, "Started").2.contains("container \"agent\""), "{:?}", words(&task, "Started"));
-        stage.stop_task("pull").await;
-        stage.phase("pull", Phase::Completed).await;
+        ns.stop_task("pull").await;
+        ns.phase("pull", Phase::Completed).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_secret_volume_that_comes_late_is_known_from_events_alone() {
-    on_the_whole_cluster(async |stage| {
-        stage
-            .apply(&shell_agent(
-                "cat /keys/id",
-                "credentials: [{name: k, secretRef: {name: late, key: id}, mountPath: /keys/id}]",
-            ))
-            .await;
-        stage.apply(&task("volume")).await;
-        let task = stands_still(stage, "volume", "VolumeNotReady").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent(
+            "cat /keys/id",
+            "credentials: [{name: k, secretRef: {name: late, key: id}, mountPath: /keys/id}]",
+        ))
+        .await;
+        ns.apply(task("volume")).await;
+        let task = stands_still(ns, "volume", "VolumeNotReady").await;
         assert!(
             words(&task, "Started").2.contains("secret \"late\" not found"),
             "{:?}",
             words(&task, "Started")
         );
-        stage
-            .apply("{apiVersion: v1, kind: Secret, metadata: {name: late}, stringData: {id: the-key}}")
-            .await;
-        let task = stage.phase("volume", Phase::Completed).await;
-        assert_eq!(log(stage, &task).await.trim(), "the-key");
+        ns.apply("{apiVersion: v1, kind: Secret, metadata: {name: late}, stringData: {id: the-key}}").await;
+        let task = ns.phase("volume", Phase::Completed).await;
+        assert_eq!(log(ns, &task).await.trim(), "the-key");
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_pod_that_no_node_takes_ends_after_the_start_timeout() {
-    on_the_whole_cluster(async |stage| {
-        stage
+    on_the_whole_cluster(async |ns| {
+        ns
             .apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {startTimeoutSeconds: 6}}")
             .await;
-        stage.apply(&shell_agent("true", "podSpec: {scheduling: {nodeSelector: {no: where}}}")).await;
-        stage.apply(&task("unscheduled")).await;
-        stands_still(stage, "unscheduled", "Unschedulable").await;
-        let task = fails(stage, "unscheduled", "StartTimeout").await;
+        ns.apply(shell_agent("true", "podSpec: {scheduling: {nodeSelector: {no: where}}}")).await;
+        ns.apply(task("unscheduled")).await;
+        stands_still(ns, "unscheduled", "Unschedulable").await;
+        let task = fails(ns, "unscheduled", "StartTimeout").await;
         let message = status(&task).message.as_deref().unwrap();
         assert!(message.contains("startTimeoutSeconds") && message.contains("nodes are available"), "{message}");
-        stage.gone(Kind::Pod, "unscheduled-pod").await;
+        ns.gone(Kind::Pod, "unscheduled-pod").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_agent_out_of_memory() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("tail /dev/zero", "podSpec: {resources: {limits: {memory: 32Mi}}}")).await;
-        stage.apply(&task("oom")).await;
-        let task = fails(stage, "oom", "OOMKilled").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("tail /dev/zero", "podSpec: {resources: {limits: {memory: 32Mi}}}")).await;
+        ns.apply(task("oom")).await;
+        let task = fails(ns, "oom", "OOMKilled").await;
         assert!(status(&task).message.as_deref().unwrap().contains("podSpec.resources.limits.memory"));
     })
     .await;
@@ -92,16 +90,16 @@ async fn an_agent_out_of_memory() {
 
 #[tokio::test]
 async fn a_pod_that_is_evicted() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("trap 'exit 1' TERM; sleep 600 & wait", "")).await;
-        stage.apply(&task("evicted")).await;
-        agent_runs(stage, "evicted-pod").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("trap 'exit 1' TERM; sleep 600 & wait", "")).await;
+        ns.apply(task("evicted")).await;
+        ns.agent_runs("evicted-pod").await;
         let eviction =
             json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "evicted-pod"}});
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = stage.pods();
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = ns.pods();
         let post = PostParams::default();
         let _: Value = pods.create_subresource("eviction", "evicted-pod", &post, &eviction).await.unwrap();
-        let task = fails(stage, "evicted", "Evicted").await;
+        let task = fails(ns, "evicted", "Evicted").await;
         assert!(
             status(&task).message.as_deref().unwrap().contains("EvictionByEvictionAPI"),
             "{:?}",
@@ -113,12 +111,13 @@ async fn a_pod_that_is_evicted() {
 
 #[tokio::test]
 async fn an_init_container_that_fails_is_named_with_its_last_words() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("true", "")).await;
-        stage
-            .apply(&task_with("clone", "{contexts: [{type: Git, mountPath: repo, git: {repository: 'http://nowhere.invalid/repo'}}]}"))
-            .await;
-        let task = fails(stage, "clone", "InitContainerFailed").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("true", "")).await;
+        ns.apply(task("clone").spec(
+            "contexts: [{type: Git, mountPath: repo, git: {repository: 'http://nowhere.invalid/repo'}}]",
+        ))
+        .await;
+        let task = fails(ns, "clone", "InitContainerFailed").await;
         let message = status(&task).message.as_deref().unwrap();
         assert!(message.contains("init container \"git-init-0\" exited with code"), "{message}");
         assert!(message.contains("nowhere.invalid"), "{message}");
@@ -128,36 +127,35 @@ async fn an_init_container_that_fails_is_named_with_its_last_words() {
 
 #[tokio::test]
 async fn an_optional_context_that_cannot_be_fetched_is_left_out_and_told() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&shell_agent("cat task.md; ls -A repo 2>/dev/null | wc -l", "")).await;
-        stage
-            .apply(&task_with("without", "{contexts: [{type: Git, optional: true, mountPath: repo, git: {repository: 'http://nowhere.invalid/repo'}}]}"))
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("cat task.md; ls -A repo 2>/dev/null | wc -l", "")).await;
+        ns
+            .apply(task("without").spec("contexts: [{type: Git, optional: true, mountPath: repo, git: {repository: 'http://nowhere.invalid/repo'}}]"))
             .await;
-        let task = stage.phase("without", Phase::Completed).await;
+        let task = ns.phase("without", Phase::Completed).await;
         assert_eq!((words(&task, "Contexts").0, words(&task, "Contexts").1), ("True", "OptionalSkipped"));
         assert!(words(&task, "Contexts").2.contains("nowhere.invalid"), "{:?}", words(&task, "Contexts"));
-        assert_eq!(log(stage, &task).await, "Task without says hello.0\n");
+        assert_eq!(log(ns, &task).await, "Task without says hello.0\n");
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_custom_command_has_plain_exit_codes() {
-    on_the_whole_cluster(async |stage| {
-        stage
-            .apply(&shell_agent(
-                "echo \"$TASK_NAME in $(pwd): $(cat task.md)\"; exit 7",
-                "workspaceDir: /home/work",
-            ))
-            .await;
-        stage.apply(&task("seven")).await;
-        let task = fails(stage, "seven", "PodFailed").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent(
+            "echo \"$TASK_NAME in $(pwd): $(cat task.md)\"; exit 7",
+            "workspaceDir: /home/work",
+        ))
+        .await;
+        ns.apply(task("seven")).await;
+        let task = fails(ns, "seven", "PodFailed").await;
         assert!(
             status(&task).message.as_deref().unwrap().contains("exited with code 7"),
             "{:?}",
             status(&task).message
         );
-        assert_eq!(log(stage, &task).await, "seven in /home/work: Task seven says hello.\n");
+        assert_eq!(log(ns, &task).await, "seven in /home/work: Task seven says hello.\n");
     })
     .await;
 }

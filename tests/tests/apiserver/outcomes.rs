@@ -1,10 +1,11 @@
 //! How a Task ends that does not end well, and what it says while its Pod does not get on.
 
 use kubeopencode_api::task::Phase;
+use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::objects::{config, status, task, words};
 use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::TEAM;
 
-use crate::{scenario, status, task_with, words};
+use crate::scenario;
 
 #[tokio::test]
 async fn a_failure_says_who_failed_and_how() {
@@ -12,11 +13,11 @@ async fn a_failure_says_who_failed_and_how() {
         ("fail", "PodFailed", "container \"agent\" exited with code 3"),
         ("report-error", "AgentReportedError", "the agent reported an error: model not found"),
     ] {
-        scenario(async |stage| {
-            stage.apply(TEAM).await;
-            let _operator = stage.operator();
-            stage.apply(&task_with("fix", agent_does, "")).await;
-            let task = stage.phase("fix", Phase::Failed).await;
+        scenario(async |ns| {
+            ns.apply(TEAM).await;
+            let _operator = ns.operator();
+            ns.apply(task("fix").does(agent_does)).await;
+            let task = ns.phase("fix", Phase::Failed).await;
             assert_eq!(words(&task, "Succeeded"), ("False", reason, message));
             assert_eq!(status(&task).reason.as_deref(), Some(reason));
         })
@@ -26,12 +27,12 @@ async fn a_failure_says_who_failed_and_how() {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_named_while_the_task_runs() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let _operator = stage.operator();
-        stage.apply(&task_with("fix", "pull-fails", "")).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("pull-fails")).await;
         let in_trouble = |task: &kubeopencode_api::task::Task| status_reason(task) == Some("ImagePullFailed");
-        let task = stage.until_task("fix", "is in trouble", in_trouble).await;
+        let task = ns.until_task("fix", "is in trouble", in_trouble).await;
         assert_eq!(status(&task).phase, Some(Phase::Running));
         let (is, _, message) = words(&task, "Started");
         assert_eq!(is, "False");
@@ -39,52 +40,52 @@ async fn an_image_that_cannot_be_pulled_is_named_while_the_task_runs() {
             message.contains("container \"agent\": ImagePullBackOff: Back-off pulling image \"nowhere\""),
             "{message}"
         );
-        stage.delete_task("fix").await;
-        stage.gone(Kind::Task, "fix").await;
+        ns.delete_task("fix").await;
+        ns.gone(Kind::Task, "fix").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_task_over_its_timeout_fails_and_its_pod_goes() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let _operator = stage.operator();
-        stage.apply(&task_with("fix", "run-on", "timeout: 1s")).await;
-        let task = stage.phase("fix", Phase::Failed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("run-on").spec("timeout: 1s")).await;
+        let task = ns.phase("fix", Phase::Failed).await;
         assert_eq!(
             words(&task, "Succeeded"),
             ("False", "Timeout", "the Task ran longer than spec.timeout (1s)")
         );
-        stage.gone(Kind::Pod, "fix-pod").await;
+        ns.gone(Kind::Pod, "fix-pod").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_pod_that_never_starts_ends_the_task() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {startTimeoutSeconds: 1}}").await;
-        let _operator = stage.operator();
-        stage.apply(&task_with("fix", "unscheduled", "")).await;
-        let task = stage.phase("fix", Phase::Failed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("startTimeoutSeconds: 1")).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("unscheduled")).await;
+        let task = ns.phase("fix", Phase::Failed).await;
         let (_, reason, message) = words(&task, "Succeeded");
         assert_eq!(reason, "StartTimeout");
         assert!(message.contains("startTimeoutSeconds of KubeOpenCodeConfig"), "{message}");
-        stage.gone(Kind::Pod, "fix-pod").await;
+        ns.gone(Kind::Pod, "fix-pod").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn the_last_words_stay_out_of_the_status_where_they_are_not_wanted() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: KubeOpenCodeConfig, metadata: {name: default}, spec: {resultSummary: false}}").await;
-        let _operator = stage.operator();
-        stage.apply(&task_with("fix", "succeed", "")).await;
-        let task = stage.phase("fix", Phase::Completed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("resultSummary: false")).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix")).await;
+        let task = ns.phase("fix", Phase::Completed).await;
         assert_eq!(status(&task).result.as_ref().and_then(|result| result.summary.as_deref()), None);
         assert!(status(&task).usage.is_some());
     })

@@ -1,14 +1,14 @@
-//! A stage for one scenario: a namespace of its own, a kubelet, the record, and operators that come and go.
+//! A namespace for one scenario, with a kubelet, the record, and operators that come and go.
 //!
 //! Whatever a scenario shows, at its end the record is checked against the invariants. When something fails, the
-//! stage says what was there: Tasks, Pods, Events, and what the operator wrote.
+//! namespace says what was there: Tasks, Pods, Events, and what the operator wrote.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
@@ -17,14 +17,14 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_evaluate::Catalog;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::audit::{AuditLog, Entry, Mark};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::faults::Faults;
-use crate::invariants::violations;
+use crate::invariants::{left_behind, violations};
 use crate::kubelet::Kubelet;
+use crate::objects::{Builder, Objects};
 use crate::operator::Operator;
 use crate::record::{History, Kind, Recorder, Revision};
 
@@ -40,71 +40,106 @@ const NAMESPACE_PATIENCE: Duration = Duration::from_secs(180);
 /// ServiceAccount, ConfigMap and Agent that most scenarios need.
 pub const TEAM: &str = include_str!("../fixtures/team.yaml");
 
-/// Where a scenario happens.
-pub struct Stage {
+/// A namespace where a scenario runs.
+pub struct TestNamespace {
     /// The cluster.
     pub cluster: Cluster,
     /// A client with all rights.
     pub client: Client,
-    /// Its namespace.
-    pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// What happened so far.
     pub record: Recorder,
     /// The plugins of operators that are started here.
     host: Option<Arc<Catalog>>,
     mark: Mark,
     tolerated: Mutex<Vec<&'static str>>,
-    _kubelet: Option<Kubelet>,
+    kubelet: Option<Kubelet>,
 }
 
-/// Plays a scenario on a stage of its own and checks the invariants afterwards. `worker` is the program that compiles
-/// plugins; without it the scenario plays on the whole cluster, with the operator that is installed there.
+/// Runs a scenario in a namespace of its own and checks the invariants afterwards. `worker` is the program that compiles
+/// plugins; without it the scenario runs on the whole cluster, with the operator that is installed there.
 ///
 /// # Panics
 /// When the scenario does, or when an invariant is broken.
-pub async fn scenario(worker: Option<&str>, play: impl AsyncFnOnce(&Stage)) {
+pub async fn scenario(worker: Option<&str>, run: impl AsyncFnOnce(&TestNamespace)) {
+    scenario_in(worker, async |[ns]: &[TestNamespace; 1]| run(ns).await).await;
+}
+
+/// Runs a scenario between two namespaces: the first has the Tasks, the second the Agent and its Pods. The invariants are
+/// checked on both together.
+///
+/// # Panics
+/// When the scenario does, or when an invariant is broken.
+pub async fn between_namespaces(worker: Option<&str>, run: impl AsyncFnOnce(&TestNamespace, &TestNamespace)) {
+    scenario_in(worker, async |[team, platform]: &[TestNamespace; 2]| run(team, platform).await).await;
+}
+
+async fn scenario_in<const N: usize>(worker: Option<&str>, run: impl AsyncFnOnce(&[TestNamespace; N])) {
     let (cluster, host) = match worker {
         Some(worker) => (Cluster::control_plane().await, Some(crate::cluster::plugin_host(worker).await)),
         None => (Cluster::whole().await, None),
     };
-    let namespace = make_namespace(&cluster.client()).await;
-    let stage = Stage::set(&cluster, host, &namespace).await;
-    let played = AssertUnwindSafe(play(&stage)).catch_unwind().await;
-    let judged = AssertUnwindSafe(stage.judge()).catch_unwind().await;
-    if played.is_err() || !matches!(&judged, Ok(found) if found.is_empty()) {
-        eprintln!("{}", stage.describe().await);
+    let client = cluster.client();
+    let started = futures::future::join_all((0..N).map(async |_| {
+        let name = make_namespace(&client).await;
+        TestNamespace::start(&cluster, host.clone(), &name).await
+    }));
+    let Ok(namespaces) = <[TestNamespace; N]>::try_from(started.await) else {
+        unreachable!("as many as asked for")
+    };
+    let outcome = AssertUnwindSafe(run(&namespaces)).catch_unwind().await;
+    let checked = AssertUnwindSafe(check_invariants(&namespaces.each_ref())).catch_unwind().await;
+    let is_well = outcome.is_ok() && matches!(&checked, Ok(found) if found.is_empty());
+    for ns in namespaces {
+        if !is_well {
+            eprintln!("{}", ns.describe().await);
+        }
+        // the one with the Tasks first: their Pods are in the other one
+        ns.tear_down().await;
     }
-    stage.strike().await;
-    match (played, judged) {
+    match (outcome, checked) {
         (Ok(()), Ok(found)) => assert!(found.is_empty(), "{found:#?}"),
         (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
     }
 }
 
-/// Plays a scenario between two namespaces on the whole cluster: the first has the Tasks, the second the Agent and its
-/// Pods. The invariants are checked on both together.
-///
-/// # Panics
-/// When the scenario does, or when an invariant is broken.
-pub async fn between_namespaces(play: impl AsyncFnOnce(&Stage, &Stage)) {
-    let cluster = Cluster::whole().await;
-    let [team, platform] = [make_namespace(&cluster.client()).await, make_namespace(&cluster.client()).await];
-    let [team, platform] =
-        [Stage::set(&cluster, None, &team).await, Stage::set(&cluster, None, &platform).await];
-    let played = AssertUnwindSafe(play(&team, &platform)).catch_unwind().await;
-    team.record.catch_up().await;
-    platform.record.catch_up().await;
-    let found = violations(&History::merged([&team.record.history(), &platform.record.history()]));
-    if played.is_err() || !found.is_empty() {
-        eprintln!("{}\n{}", team.describe().await, platform.describe().await);
+/// What breaks an invariant, by the record of these namespaces taken together, or what their kubelets found wrong.
+pub async fn check_invariants(namespaces: &[&TestNamespace]) -> Vec<String> {
+    for ns in namespaces {
+        ns.record.catch_up().await;
     }
-    // Tasks first: their Pods are in the other one
-    team.strike().await;
-    platform.strike().await;
-    if let Err(panic) = played {
-        std::panic::resume_unwind(panic);
-    }
-    assert!(found.is_empty(), "{found:#?}");
+    let merged = || {
+        let histories: Vec<_> = namespaces.iter().map(|ns| ns.record.history()).collect();
+        History::merged(&histories)
+    };
+    let tolerated: Vec<_> = namespaces.iter().flat_map(|ns| ns.tolerated.lock().unwrap().clone()).collect();
+    let counts = |violation: &String| tolerated.iter().all(|known| !violation.starts_with(known));
+    let mut changes: Vec<_> = namespaces.iter().map(|ns| ns.record.changes()).collect();
+    let settled = async {
+        loop {
+            for changed in &mut changes {
+                changed.borrow_and_update();
+            }
+            if !left_behind(&merged()).iter().any(counts) {
+                return;
+            }
+            let next = changes.iter_mut().map(|changed| changed.changed().boxed());
+            let _ = futures::future::select_all(next).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, settled).await;
+    let mut found = violations(&merged());
+    found.extend(namespaces.iter().filter_map(|ns| ns.kubelet.as_ref()).flat_map(Kubelet::violations));
+    found.retain(counts);
+    found
+}
+
+/// Starts an operator to which things happen, and which sees these namespaces; the first is its own.
+pub fn operator_of(namespaces: &[&TestNamespace], faults: &Faults) -> Operator {
+    let names: Vec<_> = namespaces.iter().map(|ns| ns.name.clone()).collect();
+    let first = namespaces.first().expect("a namespace");
+    Operator::start(&first.cluster, &names, first.host(), faults.clone(), None)
 }
 
 /// A namespace with a fresh name.
@@ -114,29 +149,37 @@ pub async fn make_namespace(client: &Client) -> String {
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap().name_any()
 }
 
-impl Stage {
+impl TestNamespace {
     /// Starts the record of a namespace and, where operators will be started here, a kubelet.
-    pub async fn set(cluster: &Cluster, host: Option<Arc<Catalog>>, namespace: &str) -> Self {
+    pub async fn start(cluster: &Cluster, host: Option<Arc<Catalog>>, namespace: &str) -> Self {
         let client = cluster.client();
         Self {
             record: Recorder::start(&client, namespace).await,
-            _kubelet: host.is_some().then(|| Kubelet::start(&client, namespace)),
+            kubelet: host.is_some().then(|| Kubelet::start(&client, namespace)),
             mark: cluster.audit.mark(),
             tolerated: Mutex::default(),
             cluster: cluster.clone(),
-            namespace: namespace.to_owned(),
+            name: namespace.to_owned(),
             client,
             host,
         }
     }
 
-    /// What of the record breaks an invariant.
-    pub async fn judge(&self) -> Vec<String> {
-        self.record.catch_up().await;
-        let mut found = violations(&self.record.history());
-        let tolerated = self.tolerated.lock().unwrap();
-        found.retain(|violation| tolerated.iter().all(|known| !violation.starts_with(known)));
-        found
+    /// What breaks an invariant here.
+    pub async fn check_invariants(&self) -> Vec<String> {
+        check_invariants(&[self]).await
+    }
+
+    /// The kubelet.
+    ///
+    /// # Panics
+    /// On a whole cluster, which has its own.
+    pub fn kubelet(&self) -> &Kubelet {
+        self.kubelet.as_ref().expect("a whole cluster has kubelets of its own")
+    }
+
+    fn host(&self) -> Arc<Catalog> {
+        self.host.clone().expect("on a whole cluster the chart's operator works")
     }
 
     /// This scenario breaks an invariant by hand: a violation that begins so is none of the operator's.
@@ -146,27 +189,27 @@ impl Stage {
 
     /// Ends the scenario. Where an operator is installed, it lets go of the Tasks, so that the namespace goes; elsewhere
     /// nothing may wait for an operator or a kubelet that is about to go itself.
-    pub async fn strike(self) {
+    pub async fn tear_down(self) {
         if self.host.is_none() {
-            self.namespace_goes().await;
+            self.goes().await;
             return;
         }
         self.release().await;
-        let _ = self.namespaces().delete(&self.namespace, &DeleteParams::background()).await;
+        let _ = self.namespaces().delete(&self.name, &DeleteParams::background()).await;
     }
 
     /// Removes all of it where no operator is (any more).
     pub async fn clear_away(self) {
         self.record.catch_up().await;
         self.release().await;
-        self.namespace_goes().await;
+        self.goes().await;
     }
 
-    async fn namespace_goes(&self) {
+    async fn goes(&self) {
         // a scenario may have deleted it already
-        let _ = self.namespaces().delete(&self.namespace, &DeleteParams::background()).await;
+        let _ = self.namespaces().delete(&self.name, &DeleteParams::background()).await;
         let is_gone = |there: Option<&Namespace>| there.is_none();
-        let gone = await_condition(self.namespaces(), &self.namespace, is_gone);
+        let gone = await_condition(self.namespaces(), &self.name, is_gone);
         tokio::time::timeout(NAMESPACE_PATIENCE, gone).await.expect("the namespace can be deleted").unwrap();
     }
 
@@ -176,37 +219,63 @@ impl Stage {
 
     /// Takes the finalizers off all Tasks and removes all Pods at once.
     pub async fn release(&self) {
-        self.release_tasks().await;
-        let at_once = DeleteParams::default().grace_period(0);
-        let _ = self.pods().delete_collection(&at_once, &ListParams::default()).await;
+        self.release_but("").await;
     }
 
-    async fn release_tasks(&self) {
+    /// Removes all Tasks and Pods but this Task and its Pod, where no operator is (any more). Agents keep nobody in
+    /// mind who went.
+    pub async fn clear_but(&self, task: &str) {
+        self.release_but(task).await;
+        let others = ListParams::default().fields(&format!("metadata.name!={task}"));
+        let _ = self.tasks().delete_collection(&DeleteParams::background(), &others).await;
+        let stays = |entry: &Value| entry["taskName"] == task;
+        let agents: Vec<_> = self.record.history().all(Kind::Agent).cloned().collect();
+        for agent in agents {
+            let admitted = agent.list("/status/admitted");
+            if !admitted.iter().all(stays) {
+                let left: Vec<_> = admitted.iter().filter(|entry| stays(entry)).collect();
+                let patch = Patch::Merge(json!({"status": {"admitted": left}}));
+                self.agents().patch_status(agent.name(), &PatchParams::default(), &patch).await.unwrap();
+            }
+        }
+        let pod = format!("{task}-pod");
+        self.until("the namespace is clear", |history| {
+            let tasks = history.all(Kind::Task).all(|other| other.name() == task);
+            let pods = history.all(Kind::Pod).all(|other| other.name() == pod);
+            let slots =
+                history.all(Kind::Agent).all(|agent| agent.list("/status/admitted").iter().all(stays));
+            (tasks && pods && slots).then_some(())
+        })
+        .await;
+    }
+
+    async fn release_but(&self, task: &str) {
         let held: Vec<String> = {
             let history = self.record.history();
             let has_finalizer =
                 |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(|f| f == FINALIZER);
-            history.all(Kind::Task).filter(has_finalizer).map(|task| task.name().to_owned()).collect()
+            let held = history.all(Kind::Task).filter(has_finalizer).map(|task| task.name().to_owned());
+            held.filter(|name| name != task).collect()
         };
         let (tasks, patch) = (self.tasks(), json!({"metadata": {"finalizers": null}}));
         let released = futures::stream::iter(held).for_each_concurrent(16, async |task| {
             let _ = tasks.patch(&task, &PatchParams::default(), &Patch::Merge(&patch)).await;
         });
         released.await;
+        let at_once = DeleteParams::default().grace_period(0);
+        let others = ListParams::default().fields(&format!("metadata.name!={task}-pod"));
+        let _ = self.pods().delete_collection(&at_once, &others).await;
     }
 
     /// Puts a label on the namespace.
     pub async fn label_namespace(&self, key: &str, value: &str) {
         let patch = json!({"metadata": {"labels": {key: value}}});
-        self.namespaces()
-            .patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .unwrap();
+        self.namespaces().patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
     /// Deletes the namespace and waits until it is gone.
     pub async fn delete_namespace(&self) {
-        self.namespace_goes().await;
+        self.goes().await;
     }
 
     /// Starts an operator.
@@ -216,14 +285,13 @@ impl Stage {
 
     /// Starts an operator to which things happen.
     pub fn operator_with(&self, faults: &Faults) -> Operator {
-        let host = self.host.clone().expect("on a whole cluster the chart's operator works");
-        Operator::start(&self.cluster, &self.namespace, host, faults.clone(), None)
+        operator_of(&[self], faults)
     }
 
     /// Starts an operator that works only while it holds the leader lease.
     pub fn candidate(&self, identity: &str) -> Operator {
-        let host = self.host.clone().expect("on a whole cluster the chart's operator works");
-        Operator::start(&self.cluster, &self.namespace, host, Faults::none(), Some(identity))
+        let namespace = std::slice::from_ref(&self.name);
+        Operator::start(&self.cluster, namespace, self.host(), Faults::none(), Some(identity))
     }
 
     /// The Tasks.
@@ -246,42 +314,45 @@ impl Stage {
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client.clone(), &self.name)
     }
 
-    /// `kubectl apply --server-side` of YAML documents.
+    /// `kubectl apply --server-side`.
     ///
     /// # Panics
-    /// When the API server refuses one.
-    pub async fn apply(&self, yaml: &str) {
-        self.try_apply(yaml).await.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    /// When the API server refuses an object.
+    pub async fn apply(&self, objects: impl Objects) {
+        for object in objects.objects() {
+            self.apply_one(&object).await.unwrap_or_else(|error| panic!("{error}\n{object:#}"));
+        }
     }
 
     /// The same, with the API server's refusal.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn try_apply(&self, yaml: &str) -> Result<(), kube::Error> {
-        for document in documents(yaml) {
-            let object: DynamicObject = serde_json::from_value(document).unwrap();
-            let api = Api::<DynamicObject>::namespaced_with(
-                self.client.clone(),
-                &self.namespace,
-                &resource_of(&object),
-            );
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
+    pub async fn try_apply(&self, objects: impl Objects) -> Result<(), kube::Error> {
+        for object in objects.objects() {
+            self.apply_one(&object).await?;
         }
         Ok(())
     }
 
-    /// Makes Tasks `<name>-0` … from one YAML document, as fast as the API server takes them.
-    pub async fn create_tasks(&self, yaml: &str, count: usize) {
+    async fn apply_one(&self, object: &Value) -> Result<(), kube::Error> {
+        let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let api =
+            Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.name, &resource_of(&object));
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map(drop)
+    }
+
+    /// Makes Tasks `<name>-0` … as fast as the API server takes them.
+    pub async fn create_tasks(&self, task: Builder<Task>, count: usize) {
         let api = self.tasks();
+        let task: Task = serde_json::from_value(task.json()).unwrap();
         let made = (0..count).map(|i| {
-            let mut task: Task = serde_json::from_value(documents(yaml).remove(0)).unwrap();
+            let (mut task, api) = (task.clone(), api.clone());
             task.metadata.name = Some(format!("{}-{i}", task.name_any()));
-            let api = api.clone();
             async move { drop(api.create(&PostParams::default(), &task).await.unwrap()) }
         });
         all_of(made).await;
@@ -345,6 +416,15 @@ impl Stage {
         self.until_task(name, &format!("is {phase:?}"), has_phase).await
     }
 
+    /// Waits until the agent's container in a Pod runs.
+    pub async fn agent_runs(&self, pod: &str) {
+        let runs = |pod: &Value| pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
+        self.until(&format!("the agent in Pod {pod} runs"), |history| {
+            runs(&history.get(Kind::Pod, pod)?.object).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: Kind, name: &str) {
         self.until(&format!("{kind:?} {name} is gone"), |history| {
@@ -378,14 +458,14 @@ impl Stage {
         self.tasks().delete(name, &DeleteParams::background()).await.unwrap();
     }
 
-    /// What the operator wrote since the stage was set, but for Events.
+    /// What the operator wrote since the namespace was made, but for Events.
     pub fn writes(&self) -> Vec<Entry> {
-        self.cluster.audit.writes_since(self.mark, &self.namespace)
+        self.cluster.audit.writes_since(self.mark, &self.name)
     }
 
     /// Everything that explains a failure.
     pub async fn describe(&self) -> String {
-        let mut text = format!("--- namespace {}\n", self.namespace);
+        let mut text = format!("--- namespace {}\n", self.name);
         {
             let history = self.record.history();
             for kind in [Kind::Task, Kind::Agent] {
@@ -402,23 +482,20 @@ impl Stage {
                 text += &format!("--- Pod {} {}{gate} {}\n", pod.name(), pod.uid(), pod.object["status"]);
             }
             text += "--- what happened to Tasks and Pods\n";
-            let mut revisions: Vec<_> =
-                history.revisions.iter().filter(|r| r.kind != Kind::ConfigMap).collect();
+            let mut revisions: Vec<_> = history
+                .revisions
+                .iter()
+                .filter(|r| !matches!(r.kind, Kind::ConfigMap | Kind::Event))
+                .collect();
             revisions.sort_by_key(|revision| revision.version);
             let start = revisions.len().saturating_sub(200);
             for revision in &revisions[start..] {
                 text += &format!("{}\n", line(revision));
             }
         }
-        for event in
-            self.api::<Event>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
-        {
-            let about = event.involved_object.name.unwrap_or_default();
-            text += &format!(
-                "Event {about}: {} {}\n",
-                event.reason.unwrap_or_default(),
-                event.message.unwrap_or_default()
-            );
+        for event in self.record.history().all(Kind::Event) {
+            let about = event.text("/regarding/name");
+            text += &format!("Event {about}: {} {}\n", event.text("/reason"), event.text("/note"));
         }
         text += &format!("--- writes of the operator: {:#?}", AuditLog::count(&self.writes()));
         text
@@ -437,20 +514,10 @@ fn line(revision: &Revision) -> String {
             format!("{} {}{deleting}", revision.text("/status/phase"), revision.text("/status/podUID"))
         }
         Kind::Agent => format!("admitted {}", revision.list("/status/admitted").len()),
-        Kind::ConfigMap => String::new(),
+        Kind::ConfigMap | Kind::Event => String::new(),
     };
     let gone = if *gone { " gone" } else { "" };
     format!("{version} {kind:?} {} {} {more}{gone}", revision.name(), revision.uid())
-}
-
-/// The documents of a YAML text as JSON.
-///
-/// # Panics
-/// When it is no YAML.
-pub fn documents(yaml: &str) -> Vec<Value> {
-    let documents =
-        serde_norway::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
-    documents.filter(|document| !document.is_null()).collect()
 }
 
 fn resource_of(object: &DynamicObject) -> ApiResource {

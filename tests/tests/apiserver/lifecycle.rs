@@ -1,40 +1,36 @@
 //! The way of a Task from its creation to its end, when nothing goes wrong.
 
-use kubeopencode_api::task::Phase;
+use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::objects::{Builder, status, task, words};
 use kubeopencode_tests::record::Kind;
-use kubeopencode_tests::stage::TEAM;
 
-use crate::{pods_of, scenario, status, words};
+use crate::{pods_of, scenario};
 
-const FIX: &str = r"
-apiVersion: kubeopencode.io/v1alpha1
-kind: Task
-metadata: {name: fix}
-spec:
-  description: Fix the bug.
-  contexts:
-    - {name: project, type: Text, text: This project counts stars.}
-";
+fn fix() -> Builder<Task> {
+    let context = "contexts: [{name: project, type: Text, text: This project counts stars.}]";
+    task("fix").description("Fix the bug.").spec(context)
+}
 
 #[tokio::test]
 async fn a_task_runs_once_and_completes() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let operator = stage.operator();
-        stage.apply(FIX).await;
-        let task = stage.phase("fix", Phase::Completed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let operator = ns.operator();
+        ns.apply(fix()).await;
+        let task = ns.phase("fix", Phase::Completed).await;
         let uid = task.metadata.uid.clone().unwrap();
 
         let status = status(&task);
         assert_eq!(status.reason.as_deref(), Some("Completed"));
         assert_eq!(
             status.agent_ref.as_ref().map(|a| (a.namespace.as_str(), a.name.as_str())),
-            Some((stage.namespace.as_str(), "default"))
+            Some((ns.name.as_str(), "default"))
         );
         assert_eq!(
             (status.pod_name.as_deref(), status.pod_namespace.as_deref()),
-            (Some("fix-pod"), Some(stage.namespace.as_str()))
+            (Some("fix-pod"), Some(ns.name.as_str()))
         );
         assert!(status.start_time.is_some() && status.completion_time.is_some() && status.duration.is_some());
         assert_eq!(status.observed_generation, Some(1));
@@ -60,7 +56,7 @@ async fn a_task_runs_once_and_completes() {
         );
 
         {
-            let history = stage.record.history();
+            let history = ns.record.history();
             let pods = pods_of(&history, &task);
             assert_eq!(pods.len(), 1);
             let born = &pods[0];
@@ -97,7 +93,7 @@ async fn a_task_runs_once_and_completes() {
         }
 
         operator.stop().await;
-        let writes = stage.writes();
+        let writes = ns.writes();
         let expected = [
             ("create configmaps 201", 1),
             ("create pods 201", 1),
@@ -113,21 +109,26 @@ async fn a_task_runs_once_and_completes() {
 
 #[tokio::test]
 async fn a_task_of_a_limited_agent_holds_a_slot_while_it_runs() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        let _operator = stage.operator();
-        stage.apply("{apiVersion: kubeopencode.io/v1alpha1, kind: Task, metadata: {name: fix}, spec: {description: d, agentRef: one-at-a-time}}").await;
-        let task = stage.phase("fix", Phase::Completed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").agent("one-at-a-time")).await;
+        let task = ns.phase("fix", Phase::Completed).await;
         let uid = task.metadata.uid.clone().unwrap();
-        assert_eq!(words(&task, "Queued"), ("False", "CapacityAvailable", "Agent \"one-at-a-time\" capacity now available"));
-        stage
-            .until("the slot is given back", |history| {
-                let admitted = history.get(Kind::Agent, "one-at-a-time")?.list("/status/admitted");
-                admitted.is_empty().then_some(())
-            })
-            .await;
-        let history = stage.record.history();
-        let slot = history.revisions(Kind::Agent).find_map(|agent| agent.list("/status/admitted").first().cloned()).unwrap();
+        assert_eq!(
+            words(&task, "Queued"),
+            ("False", "CapacityAvailable", "Agent \"one-at-a-time\" capacity now available")
+        );
+        ns.until("the slot is given back", |history| {
+            let admitted = history.get(Kind::Agent, "one-at-a-time")?.list("/status/admitted");
+            admitted.is_empty().then_some(())
+        })
+        .await;
+        let history = ns.record.history();
+        let slot = history
+            .revisions(Kind::Agent)
+            .find_map(|agent| agent.list("/status/admitted").first().cloned())
+            .unwrap();
         assert_eq!((slot["taskUID"].as_str(), slot["taskName"].as_str()), (Some(uid.as_str()), Some("fix")));
     })
     .await;
@@ -135,11 +136,11 @@ async fn a_task_of_a_limited_agent_holds_a_slot_while_it_runs() {
 
 #[tokio::test]
 async fn a_task_that_was_there_before_the_operator_runs_too() {
-    scenario(async |stage| {
-        stage.apply(TEAM).await;
-        stage.apply(FIX).await;
-        let _operator = stage.operator();
-        stage.phase("fix", Phase::Completed).await;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(fix()).await;
+        let _operator = ns.operator();
+        ns.phase("fix", Phase::Completed).await;
     })
     .await;
 }

@@ -1,18 +1,19 @@
 //! The way of a Task with the real OpenCode, and what ends it early.
 
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::objects::status;
 use kubeopencode_tests::record::Kind;
 
-use crate::support::{agent, agent_runs, agent_with, log, on_the_whole_cluster, received, status, task};
+use crate::support::{agent, agent_with, log, on_the_whole_cluster, received, task};
 
 const TASK: &str = include_str!("../../../examples/quickstart/task.yaml");
 
 #[tokio::test]
 async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("m")).await;
-        stage.apply(TASK).await;
-        let task = stage.phase("hello", Phase::Completed).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("m")).await;
+        ns.apply(TASK).await;
+        let task = ns.phase("hello", Phase::Completed).await;
         let status = status(&task);
         let summary = status
             .result
@@ -26,9 +27,9 @@ async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts
                 && usage.output_tokens.is_some_and(|tokens| tokens > 0),
             "{usage:?}"
         );
-        let log = log(stage, &task).await;
+        let log = log(ns, &task).await;
         assert!(log.contains("The model stub was asked:"), "the log can be read by people: {log}");
-        let received = received(&stage.client).await;
+        let received = received(&ns.client).await;
         for words in [
             "Say in one sentence what this team cares about.",
             "This project turns Kubernetes Tasks into runs of a coding agent.",
@@ -43,10 +44,10 @@ async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts
 
 #[tokio::test]
 async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("fail-400")).await;
-        stage.apply(&task("refused")).await;
-        let task = stage.phase("refused", Phase::Failed).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("fail-400")).await;
+        ns.apply(task("refused")).await;
+        let task = ns.phase("refused", Phase::Failed).await;
         assert_eq!(status(&task).reason.as_deref(), Some("AgentReportedError"), "{:#?}", task.status);
         let error = status(&task)
             .result
@@ -60,81 +61,78 @@ async fn a_model_that_refuses_fails_the_task_with_the_agents_own_error() {
 
 #[tokio::test]
 async fn a_task_that_is_stopped_ends_its_pod() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("slow-120")).await;
-        stage.apply(&task("stopped")).await;
-        agent_runs(stage, "stopped-pod").await;
-        stage.stop_task("stopped").await;
-        let task = stage.phase("stopped", Phase::Completed).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("slow-120")).await;
+        ns.apply(task("stopped")).await;
+        ns.agent_runs("stopped-pod").await;
+        ns.stop_task("stopped").await;
+        let task = ns.phase("stopped", Phase::Completed).await;
         assert_eq!(status(&task).reason.as_deref(), Some("UserStopped"));
-        stage.gone(Kind::Pod, "stopped-pod").await;
+        ns.gone(Kind::Pod, "stopped-pod").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_task_that_is_deleted_takes_its_pod_along() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("slow-120")).await;
-        stage.apply(&task("deleted")).await;
-        agent_runs(stage, "deleted-pod").await;
-        stage.delete_task("deleted").await;
-        stage.gone(Kind::Task, "deleted").await;
-        stage.gone(Kind::Pod, "deleted-pod").await;
-        stage.gone(Kind::ConfigMap, "deleted-context").await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("slow-120")).await;
+        ns.apply(task("deleted")).await;
+        ns.agent_runs("deleted-pod").await;
+        ns.delete_task("deleted").await;
+        ns.gone(Kind::Task, "deleted").await;
+        ns.gone(Kind::Pod, "deleted-pod").await;
+        ns.gone(Kind::ConfigMap, "deleted-context").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_secret_that_comes_late_is_named_until_it_is_there() {
-    on_the_whole_cluster(async |stage| {
-        stage
-            .apply(&agent_with(
-                "m",
-                "credentials: [{name: key, secretRef: {name: later, key: token}, env: MODEL_KEY}]",
-            ))
-            .await;
-        stage.apply(&task("late")).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent_with(
+            "m",
+            "credentials: [{name: key, secretRef: {name: later, key: token}, env: MODEL_KEY}]",
+        ))
+        .await;
+        ns.apply(task("late")).await;
         let named = |task: &Task| {
             task.status
                 .as_ref()
                 .is_some_and(|status| status.reason.as_deref() == Some("ContainerConfigError"))
         };
-        let task = stage.until_task("late", "names the Secret", named).await;
+        let task = ns.until_task("late", "names the Secret", named).await;
         assert!(status(&task).message.as_deref().unwrap().contains("later"), "{:?}", status(&task).message);
-        stage.apply("{apiVersion: v1, kind: Secret, metadata: {name: later}, stringData: {token: t}}").await;
-        stage.phase("late", Phase::Completed).await;
+        ns.apply("{apiVersion: v1, kind: Secret, metadata: {name: later}, stringData: {token: t}}").await;
+        ns.phase("late", Phase::Completed).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_task_over_its_timeout_ends() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("slow-120")).await;
-        stage.apply(&task("late").replace("spec: {", "spec: {timeout: 8s, ")).await;
-        let task = stage.phase("late", Phase::Failed).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("slow-120")).await;
+        ns.apply(task("late").spec("timeout: 8s")).await;
+        let task = ns.phase("late", Phase::Failed).await;
         assert_eq!(status(&task).reason.as_deref(), Some("Timeout"));
-        stage.gone(Kind::Pod, "late-pod").await;
+        ns.gone(Kind::Pod, "late-pod").await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_prompt_may_begin_with_a_dash_and_be_a_megabyte() {
-    on_the_whole_cluster(async |stage| {
-        stage.apply(&agent("m")).await;
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent("m")).await;
         for (name, prompt) in [
             ("dash", "--help is what I want to know more about".to_owned()),
             ("long", format!("{} and this is the end of a long prompt", "word ".repeat(200_000))),
         ] {
-            let spec = serde_json::json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Task",
-                "metadata": {"name": name}, "spec": {"description": prompt}});
-            stage.apply(&spec.to_string()).await;
-            stage.phase(name, Phase::Completed).await;
+            ns.apply(task(name).description(&prompt)).await;
+            ns.phase(name, Phase::Completed).await;
         }
-        let received = received(&stage.client).await;
+        let received = received(&ns.client).await;
         for words in ["--help is what I want to know more about", "and this is the end of a long prompt"] {
             assert!(received.contains(words), "the model never saw: {words}");
         }

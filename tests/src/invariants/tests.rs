@@ -1,0 +1,167 @@
+//! Each invariant finds a history that breaks it, and leaves one alone that does not.
+
+use kubeopencode_api::literals::LAUNCH_GATE;
+use serde_json::json;
+
+use super::*;
+
+fn revision(kind: Kind, version: u64, object: Value) -> Revision {
+    Revision { kind, version, gone: false, object }
+}
+
+fn gone(revision: &Revision, version: u64) -> Revision {
+    Revision { version, gone: true, ..revision.clone() }
+}
+
+fn task(version: u64, name: &str, status: Value) -> Revision {
+    let metadata = json!({"namespace": "team", "name": name, "uid": format!("uid-{name}")});
+    revision(Kind::Task, version, json!({"metadata": metadata, "status": status}))
+}
+
+fn pod(version: u64, of: &str, gated: bool) -> Revision {
+    let gates = if gated { json!([{"name": LAUNCH_GATE}]) } else { Value::Null };
+    revision(
+        Kind::Pod,
+        version,
+        json!({
+            "metadata": {
+                "namespace": "team", "name": format!("{of}-pod"), "uid": format!("pod-of-{of}"),
+                "labels": {TASK_UID_LABEL: format!("uid-{of}")}, "annotations": {AGENT_NAME_ANNOTATION: "a"},
+            },
+            "spec": {"schedulingGates": gates},
+        }),
+    )
+}
+
+/// An Agent that may start `max` Tasks in a minute, and those that it counts, by name and second.
+fn agent(version: u64, max: u64, starts: &[(&str, u8)]) -> Revision {
+    let starts: Vec<_> = starts
+        .iter()
+        .map(|(task, second)| {
+            let start_time = format!("2026-01-01T00:00:{second:02}Z");
+            json!({"taskName": task, "taskUID": format!("uid-{task}"), "startTime": start_time})
+        })
+        .collect();
+    revision(
+        Kind::Agent,
+        version,
+        json!({
+            "metadata": {"namespace": "team", "name": "a", "uid": "uid-of-a"},
+            "spec": {"quota": {"maxTaskStarts": max, "windowSeconds": 60}},
+            "status": {"taskStartHistory": starts},
+        }),
+    )
+}
+
+fn config_map(version: u64, namespace: &str, of: &str) -> Revision {
+    let metadata = json!({"namespace": namespace, "name": format!("{of}-context"), "labels": {TASK_UID_LABEL: format!("uid-{of}")}});
+    revision(Kind::ConfigMap, version, json!({"metadata": metadata}))
+}
+
+fn event(version: u64, name: &str, type_: &str, reason: &str, note: &str) -> Revision {
+    revision(
+        Kind::Event,
+        version,
+        json!({
+            "metadata": {"namespace": "team", "name": name}, "regarding": {"kind": "Task", "uid": "uid-fix"},
+            "type": type_, "reason": reason, "note": note,
+        }),
+    )
+}
+
+fn recorded(version: u64, name: &str, phase: &str) -> Revision {
+    let status = json!({"phase": phase, "reason": "r", "podUID": format!("pod-of-{name}"), "podName": format!("{name}-pod"), "podNamespace": "team"});
+    task(version, name, status)
+}
+
+/// What the histories break, by the numbers of the invariants.
+fn broken(revisions: impl IntoIterator<Item = Revision>) -> Vec<String> {
+    let found = violations(&History::of(revisions));
+    found.into_iter().map(|violation| violation.split_once(':').unwrap().0.to_owned()).collect()
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn i1_only_the_recorded_pod_runs_and_keeps_running() {
+    let launch = [pod(1, "fix", true), recorded(2, "fix", "Running"), pod(3, "fix", false)];
+    assert_eq!(broken(launch.clone()), NONE);
+    assert_eq!(broken([pod(1, "fix", false), recorded(2, "fix", "Running")]), ["I1"], "not recorded before");
+    assert_eq!(broken(launch.into_iter().chain([pod(4, "fix", true)])), ["I1"], "its gate is back");
+}
+
+#[test]
+fn i2_and_i6_what_is_over_stays_over() {
+    let over = [pod(1, "fix", true), recorded(2, "fix", "Completed")];
+    assert_eq!(broken(over.clone()), NONE);
+    let again = over.into_iter().chain([recorded(3, "fix", "Running")]);
+    assert_eq!(broken(again), ["I6", "I2"]);
+}
+
+#[test]
+fn i4_nobody_runs_without_a_task_or_without_a_pod() {
+    let running = [pod(1, "fix", true), recorded(2, "fix", "Running"), pod(3, "fix", false)];
+    let gone_first = gone(&running[1], 4);
+    assert_eq!(broken(running.clone().into_iter().chain([gone_first])), ["I4", "I4"], "left, and went first");
+    let lost = gone(&running[2], 4);
+    assert_eq!(broken(running.into_iter().chain([lost])), ["I4"]);
+}
+
+#[test]
+fn i9_a_config_map_goes_with_task_and_pod() {
+    let there = [config_map(1, "platform", "fix"), recorded(2, "fix", "Completed"), pod(3, "fix", false)];
+    assert_eq!(broken(there.clone()), NONE);
+    let with_pod = [gone(&there[1], 4)];
+    assert!(
+        !broken(there.clone().into_iter().chain(with_pod.clone())).contains(&"I9".to_owned()),
+        "its Pod needs it"
+    );
+    let alone = there.iter().cloned().chain(with_pod).chain([gone(&there[2], 5)]);
+    assert_eq!(broken(alone.collect::<Vec<_>>()).last().map(String::as_str), Some("I9"));
+    let foreign =
+        revision(Kind::ConfigMap, 1, json!({"metadata": {"namespace": "platform", "name": "theirs"}}));
+    assert_eq!(broken([foreign]), NONE);
+}
+
+#[test]
+fn i10_the_quota_counts_each_start_once() {
+    let launch = |version, name| [recorded(version, name, "Running"), pod(version + 1, name, false)];
+    let counted = [agent(1, 2, &[]), agent(2, 2, &[("x", 0), ("y", 1)])];
+    let both = counted.clone().into_iter().chain(launch(3, "x")).chain(launch(5, "y"));
+    assert_eq!(broken(both.clone()), NONE);
+    // the second of two operators wrote without having read the first one's entry
+    let lost = [agent(1, 1, &[]), agent(2, 1, &[("x", 0)]), agent(3, 1, &[("y", 1)])];
+    let lost = lost.into_iter().chain(launch(4, "x")).chain(launch(6, "y"));
+    assert_eq!(broken(lost), ["I10", "I10"], "x runs uncounted, and two started where one may");
+    let twice = both.clone().chain([agent(7, 2, &[("x", 0), ("x", 0)])]);
+    assert_eq!(broken(twice), ["I10"]);
+    let later = both.chain([agent(7, 2, &[("y", 1), ("z", 59)])]).chain(launch(8, "z"));
+    assert_eq!(broken(later), ["I10"], "x still counts when z starts");
+    let nobody = counted.into_iter().chain(launch(3, "z"));
+    assert_eq!(broken(nobody), ["I10"]);
+}
+
+#[test]
+fn i10_a_refused_task_gives_its_start_back() {
+    let refused = task(2, "x", json!({"phase": "Failed", "reason": "ContextError"}));
+    assert_eq!(broken([agent(1, 2, &[("x", 0)]), refused.clone()]), ["I10"]);
+    assert_eq!(broken([agent(1, 2, &[("x", 0)]), refused, agent(3, 2, &[])]), NONE);
+    let ran = [agent(1, 2, &[("x", 0)]), pod(2, "x", true), recorded(3, "x", "Failed"), pod(4, "x", false)];
+    assert_eq!(broken(ran), NONE);
+}
+
+#[test]
+fn i11_each_phase_is_told_once() {
+    let told = [
+        event(1, "a", "Normal", "Queued", "Waiting for agent"),
+        event(2, "b", "Normal", "PodCreated", "launched"),
+        event(3, "c", "Warning", "Failed", "PodFailed: container \"agent\" exited with code 3"),
+        event(4, "d", "Warning", "Failed", "its Pod could not be ended"),
+        event(5, "e", "Warning", "Failed", "its Pod could not be ended"),
+    ];
+    assert_eq!(broken(told.clone()), NONE);
+    let twice = event(6, "f", "Warning", "Failed", "PodFailed: container \"agent\" exited with code 3");
+    assert_eq!(broken(told.clone().into_iter().chain([twice])), ["I11"]);
+    let twice = event(6, "f", "Normal", "QuotaExceeded", "Waiting for agent");
+    assert_eq!(broken(told.into_iter().chain([twice])), ["I11"], "whatever it waits for");
+}

@@ -1,0 +1,216 @@
+//! What people do by hand: Pods deleted, names taken, gates opened, Agents changed or gone.
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::objects::{agent, status, task, words};
+use kubeopencode_tests::record::Kind;
+use serde_json::json;
+
+use crate::{pods_of, scenario};
+
+fn is_lost(task: &Task) {
+    let (is, reason, message) = words(task, "Succeeded");
+    assert_eq!((is, reason), ("False", "PodLost"), "{message}");
+    assert!(message.contains("fix-pod"), "{message}");
+}
+
+#[tokio::test]
+async fn a_pod_that_vanishes_is_lost_and_never_made_again() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("run-on")).await;
+        ns.agent_runs("fix-pod").await;
+        ns.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
+        let task = ns.phase("fix", Phase::Failed).await;
+        is_lost(&task);
+        assert_eq!(pods_of(&ns.record.history(), &task).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_vanishes_while_no_operator_is_there_is_lost() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let operator = ns.operator();
+        ns.apply(task("fix").does("run-on")).await;
+        ns.agent_runs("fix-pod").await;
+        operator.crash().await;
+        ns.pods().delete("fix-pod", &DeleteParams::default().grace_period(0)).await.unwrap();
+        let _operator = ns.operator();
+        is_lost(&ns.phase("fix", Phase::Failed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_deleted_gracefully_tells_how_it_ended() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("run-on")).await;
+        ns.agent_runs("fix-pod").await;
+        ns.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        let task = ns.phase("fix", Phase::Failed).await;
+        assert_eq!(
+            words(&task, "Succeeded"),
+            ("False", "PodFailed", "container \"agent\" exited with code 143")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gated_pod_that_vanishes_is_lost_too() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let no_gate_opens = |moment: &Moment<'_>| {
+            (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
+        };
+        let operator = ns.operator_with(&Faults::by(no_gate_opens));
+        ns.apply(task("fix")).await;
+        ns.phase("fix", Phase::Running).await;
+        ns.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        is_lost(&ns.phase("fix", Phase::Failed).await);
+        operator.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_pod_of_a_task_that_is_over_may_be_deleted() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix")).await;
+        ns.phase("fix", Phase::Completed).await;
+        ns.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
+        ns.gone(Kind::Pod, "fix-pod").await;
+        ns.apply(task("next")).await;
+        let next = ns.phase("next", Phase::Completed).await;
+        assert_eq!(status(&next).pod_name.as_deref(), Some("next-pod"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_that_others_hold_are_left_to_them() {
+    for foreign in [
+        "{apiVersion: v1, kind: Pod, metadata: {name: fix-pod}, spec: {containers: [{name: c, image: i}]}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: fix-context}, data: {a: b}}",
+    ] {
+        scenario(async |ns| {
+            ns.apply(TEAM).await;
+            ns.apply(foreign).await;
+            let _operator = ns.operator();
+            ns.apply(task("fix")).await;
+            let task = ns.phase("fix", Phase::Completed).await;
+            let uid8 = &task.metadata.uid.as_deref().unwrap()[..8];
+            assert_eq!(status(&task).pod_name.as_deref(), Some(format!("fix-{uid8}-pod").as_str()));
+            let history = ns.record.history();
+            assert!(history.get(Kind::ConfigMap, &format!("fix-{uid8}-context")).is_some());
+            let (kind, name) = if foreign.contains("kind: Pod") {
+                (Kind::Pod, "fix-pod")
+            } else {
+                (Kind::ConfigMap, "fix-context")
+            };
+            assert_eq!(
+                history.get(kind, name).unwrap().label("kubeopencode.io/task-uid"),
+                "",
+                "it is left as it was"
+            );
+            let launched = history
+                .all(Kind::Pod)
+                .filter(|pod| !pod.label("kubeopencode.io/task-uid").is_empty())
+                .count();
+            assert_eq!(launched, 1, "no second Pod is left");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_was_opened_by_hand_launches_the_task() {
+    scenario(async |ns| {
+        ns.tolerate("I1: Pod fix-pod lost its gate before it was recorded");
+        ns.apply(TEAM).await;
+        let nothing_is_recorded = Faults::by(|moment| {
+            (moment.verb == "PATCH" && moment.path.ends_with("/status")).then_some(Fault::Unavailable)
+        });
+        let operator = ns.operator_with(&nothing_is_recorded);
+        ns.apply(task("fix").does("run-on")).await;
+        ns.until("the Pod is made", |history| history.get(Kind::Pod, "fix-pod").map(drop)).await;
+        operator.crash().await;
+        let open = json!({"spec": {"schedulingGates": null}});
+        ns.pods().patch("fix-pod", &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
+        let _operator = ns.operator();
+        let task = ns.phase("fix", Phase::Running).await;
+        assert_eq!(pods_of(&ns.record.history(), &task).len(), 1);
+        ns.annotate("fix", "tests.kubeopencode.io/agent-does", "succeed").await;
+        ns.stop_task("fix").await;
+        ns.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_map_that_vanishes_before_the_launch_fails_the_task() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let no_gate_opens = |moment: &Moment<'_>| {
+            (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
+        };
+        let operator = ns.operator_with(&Faults::by(no_gate_opens));
+        ns.apply(task("fix")).await;
+        ns.phase("fix", Phase::Running).await;
+        operator.crash().await;
+        let maps = ns.api::<k8s_openapi::api::core::v1::ConfigMap>();
+        maps.delete("fix-context", &DeleteParams::default()).await.unwrap();
+        let _operator = ns.operator();
+        let task = ns.phase("fix", Phase::Failed).await;
+        assert_eq!(status(&task).reason.as_deref(), Some("ConfigMapCreationError"));
+        ns.gone(Kind::Pod, "fix-pod").await;
+        assert!(ns.record.history().revisions(Kind::Pod).all(|pod| pod.is_gated()), "nothing ever ran");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_leaves_its_running_tasks_alone() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        for name in ["first", "second"] {
+            ns.apply(task(name).agent("one-at-a-time").does("run-on")).await;
+            ns.phase(name, if name == "first" { Phase::Running } else { Phase::Queued }).await;
+        }
+        ns.agents().delete("one-at-a-time", &DeleteParams::default()).await.unwrap();
+        let second = ns.phase("second", Phase::Failed).await;
+        assert_eq!(status(&second).reason.as_deref(), Some("AgentError"));
+        ns.stop_task("first").await;
+        ns.phase("first", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_changes_changes_nothing_for_who_runs() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("run-on")).await;
+        ns.agent_runs("fix-pod").await;
+        ns.apply(agent("default").spec("executorImage: other")).await;
+        ns.apply(task("next")).await;
+        ns.phase("next", Phase::Completed).await;
+        let history = ns.record.history();
+        let image =
+            |pod: &str| history.get(Kind::Pod, pod).unwrap().text("/spec/containers/0/image").to_owned();
+        assert_ne!(image("fix-pod"), "other");
+        assert_eq!(image("next-pod"), "other");
+    })
+    .await;
+}

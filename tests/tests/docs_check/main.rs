@@ -1,0 +1,178 @@
+//! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, and the
+//! tests that `tests/document.md` names.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
+
+use std::path::{Path, PathBuf};
+
+use kubeopencode_api::condition::Reason;
+use kubeopencode_tests::docs::{Document, promises, tests_in};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The documents in docs/, by their paths.
+fn documents() -> Vec<(PathBuf, Document)> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(repository().join("docs"))
+        .unwrap()
+        .map(|entry| Path::new("docs").join(entry.unwrap().file_name()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no document in docs/");
+    paths.into_iter().map(|path| (path.clone(), Document::parse(&read(path)))).collect()
+}
+
+/// All that is wrong at once, for whoever has to mend it.
+fn nothing_is_wrong(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn every_block_runs_in_a_test() {
+    let mut found = Vec::new();
+    for (path, document) in documents() {
+        for block in document.blocks {
+            let place = format!("{}:{}", path.display(), block.line);
+            if !block.ends {
+                found.push(format!("{place}: the block never ends"));
+            } else if block.used_as().is_none() {
+                let info = &block.info;
+                found.push(format!(
+                    "{place}: a block \"{info}\" runs in no test: tests/src/docs.rs has a table of those that do"
+                ));
+            }
+            for command in block.commands().into_iter().filter(|_| block.info == "console") {
+                if command.command.is_empty() {
+                    found.push(format!("{place}: a console begins with \"$ \" and a command"));
+                }
+            }
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
+#[test]
+fn links_lead_to_a_file_and_to_a_heading_of_it() {
+    let mut found = Vec::new();
+    let readme = PathBuf::from("README.md");
+    let readme = (readme.clone(), Document::parse(&read(readme)));
+    for (path, document) in documents().into_iter().chain([readme]) {
+        for (line, link) in document.links.iter().filter(|(_, link)| !has_scheme(link)) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let place = format!("{}:{line}", path.display());
+            if !repository().join(&target).exists() {
+                found.push(format!("{place}: the link {link} leads nowhere"));
+            } else if !anchor.is_empty() && !Document::parse(&read(&target)).anchors().contains(anchor) {
+                found.push(format!("{place}: {} has no heading #{anchor}", target.display()));
+            }
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
+/// As in `https://example.com` and `mailto:somebody`.
+fn has_scheme(link: &str) -> bool {
+    link.split_once(':').is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_lowercase()))
+}
+
+#[test]
+fn every_reason_of_a_condition_has_a_heading_in_troubleshooting() {
+    let document = Document::parse(&read("docs/troubleshooting.md"));
+    let is_explained = |reason: &&Reason| {
+        document.headings.iter().any(|heading| heading.is_code && heading.text == reason.as_str())
+    };
+    let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !is_explained(reason)).collect();
+    let missing: Vec<_> =
+        missing.iter().map(|reason| format!("docs/troubleshooting.md: no heading `{reason}`")).collect();
+    nothing_is_wrong(&missing);
+}
+
+#[test]
+fn every_section_of_the_document_has_a_row() {
+    let rows = promises(&read("tests/document.md"));
+    let sections = read("tests/document-sections.txt");
+    let without = sections.lines().filter(|section| rows.iter().all(|row| row.section != **section));
+    let without: Vec<_> =
+        without.map(|section| format!("tests/document.md: no row for the section \"{section}\"")).collect();
+    nothing_is_wrong(&without);
+}
+
+#[test]
+fn every_promise_has_tests_that_are_there() {
+    let rows = promises(&read("tests/document.md"));
+    assert!(!rows.is_empty(), "tests/document.md has no table");
+    let mut found = Vec::new();
+    for row in rows {
+        let place = format!("tests/document.md: {}: {}", row.section, row.promise);
+        if let Some(missing) = row.missing {
+            found.push(format!("{place}: no test: {missing}"));
+        } else if row.tests.is_empty() {
+            found.push(format!("{place}: no test"));
+        }
+        for test in row.tests {
+            found.extend(what_is_wrong_with(&test).map(|wrong| format!("{place}: {wrong}")));
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
+/// What is wrong with `file::name`, a test in Rust or Go, or `file`, which runs as a whole.
+fn what_is_wrong_with(test: &str) -> Option<String> {
+    let (file, name) = test.split_once("::").map_or((test, None), |(file, name)| (file, Some(name)));
+    let paths = paths_of(file);
+    if paths.is_empty() {
+        return Some(format!("{file} does not exist"));
+    }
+    let name = name?;
+    (!paths.iter().any(|path| has_test(path, name))).then(|| format!("{file} has no test {name}"))
+}
+
+fn has_test(path: &Path, name: &str) -> bool {
+    let source = read(path);
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("rs") => {
+            tests_in(&source).unwrap_or_else(|error| panic!("{}: {error}", path.display())).contains(name)
+        }
+        Some("go") => source.lines().any(|line| line.starts_with(&format!("func {name}("))),
+        _ => false,
+    }
+}
+
+/// The files that a short name may mean, as tests/document.md explains them.
+fn paths_of(file: &str) -> Vec<PathBuf> {
+    let (suite, module) = file.split_once('/').unwrap_or((file, ""));
+    let path: PathBuf = match suite {
+        _ if file.contains('.') => file.into(),
+        "apiserver" | "e2e" | "faults" => format!("tests/tests/{suite}/{module}.rs").into(),
+        "plan" => format!("host/plan/tests/plan/{module}.rs").into(),
+        "render" => format!("host/cli/tests/render/{module}.rs").into(),
+        "docs" => format!("docs/{module}.md").into(),
+        "operator" => {
+            let mut found = Vec::new();
+            below(Path::new("host/operator/src"), Path::new(&format!("{module}.rs")), &mut found);
+            return found;
+        }
+        _ => return Vec::new(),
+    };
+    if repository().join(&path).exists() { vec![path] } else { Vec::new() }
+}
+
+/// The files below a folder whose paths end so.
+fn below(folder: &Path, ending: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(repository().join(folder)).unwrap() {
+        let path = folder.join(entry.unwrap().file_name());
+        if repository().join(&path).is_dir() {
+            below(&path, ending, found);
+        } else if path.ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
