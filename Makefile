@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench images crds manifests install.yaml
+.PHONY: help demo demo-down test lint fmt unit api e2e bench fuzz mutants images crds manifests install.yaml
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ demo: ## a Task with the real agent on a real cluster, brought up here unless KU
 demo-down: ## remove all that the demo made
 	@deploy/local/demo.sh down
 
-test: ## lint, licences, unit, api and e2e
+test: ## lint, licences, unit, fuzz (which only compiles them), api and e2e
 	@deploy/local/test.sh
 
 lint: ## format, lints of Rust, Go, shell, workflows, chart and documents, spelling
@@ -35,6 +35,12 @@ e2e: ## tests on a whole cluster with the images and the chart, and the document
 bench: ## latency, throughput, writes and memory on a real API server
 	@deploy/local/preflight.sh bench
 	@deploy/local/with-control-plane.sh bench cargo bench --locked --profile dev --workspace --bench launch
+
+fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
+	@deploy/local/fuzz.sh run $(SECONDS)
+
+mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours
+	@deploy/local/mutants.sh
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh

@@ -41,7 +41,7 @@ main() {
 want() {
   local step more=""
   case $1 in
-    test) more="lint licences unit api e2e" ;;
+    test) more="lint licences unit fuzz api e2e" ;;
     demo) more="e2e" ;;
     e2e) more="build images node" ;;
     node) more="root control-plane clients go" ;;
@@ -50,7 +50,7 @@ want() {
     lint) more="formats clients go" ;;
     unit) more="build clients go" ;;
     api | bench) more="build control-plane clients go" ;;
-    licences | images | formats) more="build" ;;
+    licences | images | formats | fuzz | mutants) more="build" ;;
     any | build | go | try | clients | control-plane | push | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac

@@ -2,7 +2,7 @@
 # Everything that must hold before a change lands.
 #
 #   test.sh            all steps
-#   test.sh STEP...    only these: lint licences unit api e2e
+#   test.sh STEP...    only these: lint licences unit fuzz api e2e
 #
 # api runs on a control plane of its own, e2e on the full local cluster. Both are taken down afterwards unless
 # they ran before. What they are built from is kept in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode, so that a second run
@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 me="test"
 
 main() {
-  local all=(lint licences unit api e2e) wanted
+  local all=(lint licences unit fuzz api e2e) wanted
   [ $# -gt 0 ] || set -- "${all[@]}"
   for wanted; do
     [[ " ${all[*]} " == *" $wanted "* ]] || die "there is no step '$wanted'" "take some of: ${all[*]}"
@@ -41,6 +41,9 @@ main() {
     step "unit tests: the guests" test_guests
     step "unit tests: what other programs read" test_go manifests
     step "unit tests: what a machine must have" test_go requirements
+  fi
+  if asked fuzz; then
+    step "the fuzz targets compile" "$here/fuzz.sh" build
   fi
   if asked api; then
     step "tests on a real API server" test_api apiserver

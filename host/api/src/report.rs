@@ -8,6 +8,9 @@
 //! May touch: these types and pure functions over them. Must not touch: files, processes, a client. The report
 //! was written beside an agent that may write anything: `AgentReport::parse` bounds whatever it lets through.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -30,8 +33,8 @@ const MAX_POINTER_BYTES: usize = 256;
 const MAX_ARGS: usize = 64;
 const MAX_ARG_BYTES: usize = 4096;
 
-/// Tokens and money are counts that JSON carries exactly.
-const MAX_COUNT: u64 = (1 << 53) - 1;
+/// Most tokens that a report counts: what every reader of JSON reads exactly.
+pub const MAX_COUNT: u64 = (1 << 53) - 1;
 
 /// How the output of an agent's program is read. A builder's `result-reader` is the JSON of this type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

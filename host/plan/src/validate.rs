@@ -6,6 +6,8 @@
 mod address;
 mod command;
 mod env;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod secrets;
 
 use std::collections::BTreeSet;

@@ -19,6 +19,8 @@ mod convert;
 mod descriptor;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host;
 mod limits;
 mod plugin;

@@ -83,7 +83,7 @@ impl Schema {
         self.validator.validate(payload).map_err(|error| {
             let field = error.instance_path().as_str().to_owned();
             let words = quote(&error.to_string());
-            let message = if field.is_empty() { words } else { format!("{field}: {words}") };
+            let message = if field.is_empty() { words } else { format!("{}: {words}", quote(&field)) };
             PayloadError { field, message }
         })?;
         Ok(text)
@@ -104,7 +104,7 @@ impl Scan {
             return Err(format!("it has more than {NODES} values"));
         }
         if path.len() > DEPTH {
-            return Err(format!("it is nested more than {DEPTH} levels deep, at /{}", path.join("/")));
+            return Err(format!("it is nested more than {DEPTH} levels deep, at {}", place(path)));
         }
         match value {
             Value::Array(items) => {
@@ -126,7 +126,7 @@ impl Scan {
     }
 
     fn keyword(&mut self, key: &str, value: &Value, path: &[&str]) -> Result<(), String> {
-        let refuse = |why: &str| Err(format!("{key:?} at /{} is not allowed: {why}", path.join("/")));
+        let refuse = |why: &str| Err(format!("{:?} at {} is not allowed: {why}", quote(key), place(path)));
         match key {
             "$schema" if value.is_string() && value != DIALECT => refuse(&format!("write {DIALECT:?}")),
             "$schema" | "$comment" => Ok(()),
@@ -163,6 +163,11 @@ fn pointer(path: &[&str]) -> Option<String> {
         field.push_str(&name.replace('~', "~0").replace('/', "~1"));
     }
     (!field.is_empty()).then_some(field)
+}
+
+/// Where something stands in a schema, short enough to be shown: keys may be as long as their author likes.
+fn place(path: &[&str]) -> String {
+    format!("/{}", quote(&path.join("/")))
 }
 
 fn count(value: &Value) -> usize {

@@ -11,6 +11,8 @@
 
 mod child;
 mod cost;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lines;
 mod reading;
 mod session;

@@ -18,7 +18,7 @@ impl Environment {
         Environment(env::vars_os().collect())
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Environment(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }

@@ -9,6 +9,8 @@
 
 mod access;
 mod clone;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod git;
 mod repository;
 mod settings;

@@ -175,7 +175,7 @@ impl RootedDir {
         }
     }
 
-    /// Makes `below` another name of the file `there`.
+    /// Makes `below` another name of the file `there`; an equal one, of an earlier run, may be there.
     pub(crate) fn hard_link(&self, below: &Path, there: &Path) -> Result<(), Error> {
         let refuse = |e: Errno| {
             let reason = if e == Errno::EXIST { OCCUPIED.to_owned() } else { io_reason(&e.into()) };
@@ -188,9 +188,22 @@ impl RootedDir {
             return Err(refuse(Errno::ISDIR));
         };
         let (from, to) = (self.walk(old_parent)?, self.walk(parent)?);
-        rustix::fs::linkat(&from, old, &to, name, AtFlags::empty()).map_err(refuse)?;
-        self.note(below, false);
-        Ok(())
+        match rustix::fs::linkat(&from, old, &to, name, AtFlags::empty()) {
+            Err(Errno::EXIST) if is_equal((&from, old), (&to, name)) => {
+                let remove = || rustix::fs::unlinkat(&to, TEMPORARY, AtFlags::empty()).ok();
+                remove();
+                let replaced = rustix::fs::linkat(&from, old, &to, TEMPORARY, AtFlags::empty())
+                    .and_then(|()| rustix::fs::renameat(&to, TEMPORARY, &to, name));
+                // a rename between two names of one file does nothing
+                remove();
+                replaced.map_err(refuse)
+            }
+            linked => {
+                linked.map_err(refuse)?;
+                self.note(below, false);
+                Ok(())
+            }
+        }
     }
 
     fn walk(&self, below: &Path) -> Result<OwnedFd, Error> {
@@ -291,6 +304,20 @@ impl Drop for Draft<'_> {
     fn drop(&mut self) {
         // once it is in its place there is nothing under this name
         rustix::fs::unlinkat(&self.dir, TEMPORARY, AtFlags::empty()).ok();
+    }
+}
+
+/// Whether two files, or two symbolic links, are equal.
+fn is_equal(one: (&OwnedFd, &OsStr), other: (&OwnedFd, &OsStr)) -> bool {
+    let leads_to = |(dir, name): (&OwnedFd, &OsStr)| rustix::fs::readlinkat(dir, name, Vec::new()).ok();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |(dir, name): (&OwnedFd, &OsStr)| rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from);
+    match (leads_to(one), leads_to(other)) {
+        (None, None) => match (open(one), open(other)) {
+            (Ok(mut one), Ok(mut other)) => same(&mut one, &mut other).unwrap_or(false),
+            _ => false,
+        },
+        (one, other) => one == other,
     }
 }
 

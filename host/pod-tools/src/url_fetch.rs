@@ -9,6 +9,8 @@
 
 mod archive;
 mod download;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod settings;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 //!
 //! May touch: text. Must not touch: the network.
 
-use http::Uri;
+use url::Url;
 
 /// A repository that may be cloned.
 pub(super) struct Address {
@@ -14,7 +14,7 @@ pub(super) struct Address {
 
 /// A repository: `https://`, `http://`, `ssh://` or `user@host:path`.
 pub(super) fn repository(repository: &str) -> Result<Address, String> {
-    plain("repository", repository)?;
+    word("repository", repository)?;
     if let Some((scheme, _)) = repository.split_once("://") {
         if !matches!(scheme, "https" | "http" | "ssh") {
             return Err(format!(
@@ -45,7 +45,7 @@ pub(super) fn repository(repository: &str) -> Result<Address, String> {
 
 /// A URL, `https://` or `http://`; its host, in lower case.
 pub(super) fn url(url: &str) -> Result<String, String> {
-    plain("URL", url)?;
+    word("URL", url)?;
     match url.split_once("://") {
         Some(("https" | "http", _)) => host("URL", url),
         _ => Err(format!("URL \"{}\" is neither https:// nor http://", shown(url))),
@@ -54,11 +54,7 @@ pub(super) fn url(url: &str) -> Result<String, String> {
 
 /// A branch, tag or commit.
 pub(super) fn reference(reference: &str) -> Result<(), String> {
-    plain("ref", reference)?;
-    if reference.contains(char::is_whitespace) {
-        return Err(format!("ref \"{reference}\" holds a space"));
-    }
-    Ok(())
+    word("ref", reference)
 }
 
 /// A path inside a repository, normalised; empty: all of it.
@@ -108,13 +104,23 @@ fn plain(what: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The same, and no spaces.
+fn word(what: &str, text: &str) -> Result<(), String> {
+    plain(what, text)?;
+    if text.contains(char::is_whitespace) {
+        return Err(format!("{what} \"{}\" holds a space", shown(text)));
+    }
+    Ok(())
+}
+
+/// Read as the tools in the Pod do, or the host that is looked at here would be another than the one they go to.
 fn host(what: &str, address: &str) -> Result<String, String> {
-    let uri: Uri =
-        address.parse().map_err(|e| format!("{what} \"{}\" is no address: {e}", shown(address)))?;
-    let host = uri.host().filter(|host| !host.is_empty() && !host.starts_with('-'));
+    let url =
+        Url::parse(address).map_err(|e| format!("{what} \"{}\" is no address: {e}", shown(address)))?;
+    let is_there = address.split_once("://").is_some_and(|(_, rest)| !rest.starts_with(['/', '\\']));
+    let host = url.host_str().filter(|host| is_there && !host.is_empty() && !host.starts_with('-'));
     // a user that begins with "-" would reach ssh as an option
-    let user_is_fine = uri.authority().is_some_and(|authority| !authority.as_str().starts_with('-'));
-    host.filter(|_| user_is_fine)
+    host.filter(|_| !url.username().starts_with('-'))
         .map(str::to_ascii_lowercase)
         .ok_or_else(|| format!("{what} \"{}\" names no host", shown(address)))
 }
@@ -167,8 +173,15 @@ mod tests {
             "https:///x",
             "a@b:-x",
             "https://a\n/b",
+            "git@github.com:org/a b",
+            "ssh://git@git.local:h222/a.git",
+            "https://git.local:99999/a.git",
         ] {
             assert!(repository(address).is_err(), "{address}");
+        }
+        // the host is the one that a client reaches, however it is written
+        for (address, host) in [("https://2130706433/a", "127.0.0.1"), ("https://a\\@b/c", "a")] {
+            assert_eq!(repository(address).unwrap_or_else(|e| panic!("{e}")).host, host, "{address}");
         }
     }
 

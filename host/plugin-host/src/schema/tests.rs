@@ -60,6 +60,15 @@ fn references_definitions_and_expensive_keywords_are_refused_with_their_place() 
 }
 
 #[test]
+fn a_refusal_is_short_however_long_the_keys_are() {
+    let long = "x".repeat(BYTES / 2);
+    let refusal = refusal(json!({"properties": {&long: {"$ref": "#"}}}));
+    assert!(refusal.len() < 2048 && refusal.ends_with("write the schema out"), "{refusal}");
+    let error = schema(json!({"additionalProperties": {"type": "string"}})).check(&json!({&long: 5})).unwrap_err();
+    assert!(error.message.len() < 4096 && error.message.ends_with("is not of type \"string\""), "{}", error.message);
+}
+
+#[test]
 fn a_schema_has_a_size() {
     let deep = (0..33).fold(json!({}), |inner, _| json!({ "not": inner }));
     assert!(refusal(deep).starts_with("it is nested more than 32 levels deep"));

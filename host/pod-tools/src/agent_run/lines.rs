@@ -1,7 +1,8 @@
 //! Cuts a stream of bytes into lines of bounded length. Pure.
 
 /// A longer line is no event that anybody reads; it is passed through in pieces, so that memory stays bounded.
-const MAX_LINE: usize = 1 << 20;
+/// A fuzzer's inputs are short.
+pub(super) const MAX_LINE: usize = if cfg!(fuzzing) { 256 } else { 1 << 20 };
 
 /// A piece of the output. Both kinds hold their newline, where there is one.
 #[derive(Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use kubeopencode_api::report::{
-    AgentReport, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage, UsagePointers, cut,
+    AgentReport, MAX_COUNT, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage, UsagePointers, cut,
 };
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::cost::Cost;
 use super::lines::Line;
 
 /// Most bytes printed of an event that no rule knows.
-const UNKNOWN_EVENT_BYTES: usize = 240;
+pub(super) const UNKNOWN_EVENT_BYTES: usize = 240;
 const NAMELESS_ERROR: &str = "the agent reported an error without a message";
 
 /// What the log gets for a line.
@@ -134,7 +134,7 @@ impl<'s> Reading<'s> {
             (&mut self.usage.cache_read_tokens, &pointers.cache_read_tokens),
         ] {
             if let Some(count) = number(pointer).and_then(Value::as_u64) {
-                *total = Some(total.unwrap_or(0).saturating_add(count));
+                *total = Some(total.unwrap_or(0).saturating_add(count).min(MAX_COUNT));
             }
         }
         if let Some(more) = number(&pointers.cost_usd).and_then(Value::as_f64).and_then(Cost::of) {
@@ -176,7 +176,7 @@ fn all_hold(conditions: &BTreeMap<String, Value>, value: &Value) -> bool {
 }
 
 /// The events that a record holds, in the order of their names.
-fn events(session: &SessionReader, record: &Value) -> impl Iterator<Item = Value> {
+pub(super) fn events(session: &SessionReader, record: &Value) -> impl Iterator<Item = Value> {
     session.events.iter().flat_map(|(name, pointer)| {
         let values = match record.pointer(pointer) {
             Some(Value::Array(values)) => &values[..],

@@ -104,11 +104,17 @@ fn lays_out_zip() {
 
 #[test]
 fn runs_twice_and_gives_files_the_mode_that_the_user_wants() {
-    let pod = pod(tarball(&[(EntryType::Regular, 0o755, "a", "1"), (EntryType::Symlink, 0o777, "b", "a")]));
+    let pod = pod(tarball(&[
+        (EntryType::Regular, 0o755, "a", "1"),
+        (EntryType::Symlink, 0o777, "b", "a"),
+        (EntryType::Link, 0o755, "c", "a"),
+        (EntryType::Link, 0o755, "d", "b"),
+    ]));
     pod.succeeds("url-fetch");
     let pod = pod.with(&[("URL_FILE_MODE", "288")]);
     pod.succeeds("url-fetch");
-    assert_eq!(pod.mode("workspace/lib/a"), 0o440);
+    assert_eq!((pod.mode("workspace/lib/a"), pod.mode("workspace/lib/c")), (0o440, 0o440));
+    assert_eq!(pod.list("workspace/lib"), ["a", "b", "c", "d"]);
 }
 
 #[test]
