@@ -399,6 +399,7 @@ async fn the_quotas_window_opens_by_itself() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply(agent("default").quota(1, 3600)).await;
+        ns.apply(task("before")).await;
         // started most of a minute ago, and over
         let now = jiff::Timestamp::now();
         let started = now.checked_sub(jiff::SignedDuration::from_secs(50)).unwrap();
