@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kube::api::Api;
 use kube::runtime::controller::Action;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
@@ -16,7 +17,7 @@ use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
-use crate::cache::task_view::TaskRef;
+use crate::cache::task_view::{TaskRef, TaskView};
 use crate::frontend::{Frontend, Unresolved};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
@@ -99,12 +100,18 @@ impl Context {
         }
     }
 
-    /// It does not start now: where its Agent is limited, slot and start go back.
+    /// It does not start now: where its Agent is limited, slot and start go back. Unless the cache is behind: an earlier
+    /// try may have recorded its Pod without an answer, and that Pod holds the slot.
     async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
         if let Ok(key) = F::spec_agent(state.object)
             && self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited())
         {
-            self.admission.withdraw(&key, &state.uid).await?;
+            let task = state.task;
+            let api = Api::<TaskView>::namespaced_with(self.client.clone(), task.namespace(), &task.group);
+            let live = api.get_metadata_opt(task.name()).await?;
+            if live.is_some_and(|live| live.metadata.resource_version == task.metadata.resource_version) {
+                self.admission.withdraw(&key, &state.uid).await?;
+            }
         }
         Ok(())
     }
