@@ -311,7 +311,8 @@ impl Drop for Draft<'_> {
 fn is_equal(one: (&OwnedFd, &OsStr), other: (&OwnedFd, &OsStr)) -> bool {
     let leads_to = |(dir, name): (&OwnedFd, &OsStr)| rustix::fs::readlinkat(dir, name, Vec::new()).ok();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let open = |(dir, name): (&OwnedFd, &OsStr)| rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from);
+    let open =
+        |(dir, name): (&OwnedFd, &OsStr)| rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from);
     match (leads_to(one), leads_to(other)) {
         (None, None) => match (open(one), open(other)) {
             (Ok(mut one), Ok(mut other)) => same(&mut one, &mut other).unwrap_or(false),

@@ -54,11 +54,15 @@ impl Call {
         let (plural, name, subresource) = (next(), next(), next());
         let parameter = |key: &str| {
             let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value.replace("%3D", "=").replace("%2F", "/"))
+            pairs
+                .into_iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| value.replace("%3D", "=").replace("%2F", "/"))
         };
         let watch = parameter("watch").is_some();
-        let selector = parameter("labelSelector")
-            .and_then(|selector| selector.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let selector = parameter("labelSelector").and_then(|selector| {
+            selector.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
+        });
         let watch_from =
             parameter("resourceVersion").filter(|_| watch).and_then(|version| version.parse().ok());
         let body = serde_json::from_slice(body).unwrap_or_default();
@@ -116,10 +120,13 @@ impl ApiServer {
             .objects
             .iter()
             .filter(|((plural, namespace, _), object)| {
-                let selected = call.selector.as_ref().is_none_or(|(key, value)| {
-                    object["metadata"]["labels"][key].as_str() == Some(value)
-                });
-                *plural == call.plural && (call.namespace.is_empty() || *namespace == call.namespace) && selected
+                let selected = call
+                    .selector
+                    .as_ref()
+                    .is_none_or(|(key, value)| object["metadata"]["labels"][key].as_str() == Some(value));
+                *plural == call.plural
+                    && (call.namespace.is_empty() || *namespace == call.namespace)
+                    && selected
             })
             .map(|(_, object)| object)
             .collect();
@@ -208,7 +215,8 @@ impl ApiServer {
             return self.put(id.clone(), object, "DELETED");
         }
         if object["metadata"]["deletionTimestamp"].is_null() {
-            object["metadata"]["deletionTimestamp"] = jiff::Timestamp::now().strftime("%FT%TZ").to_string().into();
+            object["metadata"]["deletionTimestamp"] =
+                jiff::Timestamp::now().strftime("%FT%TZ").to_string().into();
             return self.put(id.clone(), object, "MODIFIED");
         }
         Ok(object)
@@ -265,7 +273,10 @@ fn forbidden(id: &Id, before: &Value, after: &Value) -> Option<String> {
     }
     let (pod, phase) = (&before["status"]["podUID"], &before["status"]["phase"]);
     if !pod.is_null() && *pod != after["status"]["podUID"] {
-        return Some(format!("Task {} was to change its podUID from {pod} to {}", id.2, after["status"]["podUID"]));
+        return Some(format!(
+            "Task {} was to change its podUID from {pod} to {}",
+            id.2, after["status"]["podUID"]
+        ));
     }
     if (phase == "Completed" || phase == "Failed") && *phase != after["status"]["phase"] {
         return Some(format!("Task {} was to go from {phase} to {}", id.2, after["status"]["phase"]));

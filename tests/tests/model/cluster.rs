@@ -28,7 +28,8 @@ fn id(plural: &str, namespace: &str, name: &str) -> Id {
 }
 
 pub(crate) fn prepare(api: &mut ApiServer, limit: usize) {
-    for (namespace, name, limit) in [(TEAM, "limited", limit), (TEAM, "free", 0), (PLATFORM, "shared", limit)] {
+    for (namespace, name, limit) in [(TEAM, "limited", limit), (TEAM, "free", 0), (PLATFORM, "shared", limit)]
+    {
         let agent = json!({
             "apiVersion": "kubeopencode.io/v1alpha1", "kind": "Agent", "metadata": {"name": name},
             "spec": {
@@ -108,7 +109,8 @@ pub(crate) fn is_over(api: &ApiServer) -> bool {
         let is_terminal = ["Completed", "Failed"].iter().any(|phase| task["status"]["phase"] == **phase);
         is_terminal && task["metadata"]["deletionTimestamp"].is_null()
     }) && objects(api, "agents").all(|agent| agent["status"]["admitted"].as_array().is_none_or(Vec::is_empty))
-        && objects(api, "pods").all(|pod| is_needed(pod) && pod["spec"]["schedulingGates"][0]["name"] != LAUNCH_GATE)
+        && objects(api, "pods")
+            .all(|pod| is_needed(pod) && pod["spec"]["schedulingGates"][0]["name"] != LAUNCH_GATE)
         && objects(api, "configmaps").all(is_needed)
 }
 
@@ -149,7 +151,15 @@ pub(crate) fn told(api: &ApiServer) -> String {
     for change in api.log.iter().filter(|change| change.plural != "events") {
         let object = &change.object;
         let metadata = &object["metadata"];
-        write!(text, "{:4} {:8} {}/{}", change.version, change.what, change.plural, metadata["name"].as_str().unwrap()).unwrap();
+        write!(
+            text,
+            "{:4} {:8} {}/{}",
+            change.version,
+            change.what,
+            change.plural,
+            metadata["name"].as_str().unwrap()
+        )
+        .unwrap();
         write!(text, " {}", metadata["uid"].as_str().unwrap()).unwrap();
         for (word, value) in [
             ("task", &metadata["labels"][TASK_UID_LABEL]),

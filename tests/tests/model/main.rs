@@ -85,8 +85,11 @@ struct History {
 }
 
 fn history(operators: usize) -> impl Strategy<Value = History> {
-    (1..=2_usize, prop::collection::vec(step(), 1..60))
-        .prop_map(move |(limit, steps)| History { operators, limit, steps })
+    (1..=2_usize, prop::collection::vec(step(), 1..60)).prop_map(move |(limit, steps)| History {
+        operators,
+        limit,
+        steps,
+    })
 }
 
 proptest! {
@@ -109,7 +112,8 @@ proptest! {
 }
 
 fn violations(history: &History) -> String {
-    let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let clock =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     clock.block_on(run(history)).join("\n")
 }
 

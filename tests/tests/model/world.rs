@@ -14,8 +14,8 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kube::client::Body;
-use kubeopencode_operator::Options;
 use kubeopencode_evaluate::Catalog;
+use kubeopencode_operator::Options;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -197,7 +197,10 @@ struct Connection {
 }
 
 impl Connection {
-    async fn send(self, request: Request<Body>) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, BoxError> {
+    async fn send(
+        self,
+        request: Request<Body>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
@@ -210,7 +213,8 @@ impl Connection {
                 let (lines, shown) = mpsc::unbounded_channel();
                 let next = state.api.log.partition_point(|change| change.version <= version);
                 state.watches.push(Watch { operator: self.operator, plural: call.plural, next, lines });
-                let shown = futures::stream::unfold(shown, async |mut shown| Some((shown.recv().await?, shown)));
+                let shown =
+                    futures::stream::unfold(shown, async |mut shown| Some((shown.recv().await?, shown)));
                 let frames = shown.map(|line| Ok::<_, Infallible>(Frame::data(line.into())));
                 return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
             } else if call.is_background() {

@@ -115,8 +115,7 @@ fn word(what: &str, text: &str) -> Result<(), String> {
 
 /// Read as the tools in the Pod do, or the host that is looked at here would be another than the one they go to.
 fn host(what: &str, address: &str) -> Result<String, String> {
-    let url =
-        Url::parse(address).map_err(|e| format!("{what} \"{}\" is no address: {e}", shown(address)))?;
+    let url = Url::parse(address).map_err(|e| format!("{what} \"{}\" is no address: {e}", shown(address)))?;
     let is_there = address.split_once("://").is_some_and(|(_, rest)| !rest.starts_with(['/', '\\']));
     let host = url.host_str().filter(|host| is_there && !host.is_empty() && !host.starts_with('-'));
     // a user that begins with "-" would reach ssh as an option

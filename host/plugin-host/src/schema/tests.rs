@@ -64,8 +64,13 @@ fn a_refusal_is_short_however_long_the_keys_are() {
     let long = "x".repeat(BYTES / 2);
     let refusal = refusal(json!({"properties": {&long: {"$ref": "#"}}}));
     assert!(refusal.len() < 2048 && refusal.ends_with("write the schema out"), "{refusal}");
-    let error = schema(json!({"additionalProperties": {"type": "string"}})).check(&json!({&long: 5})).unwrap_err();
-    assert!(error.message.len() < 4096 && error.message.ends_with("is not of type \"string\""), "{}", error.message);
+    let error =
+        schema(json!({"additionalProperties": {"type": "string"}})).check(&json!({&long: 5})).unwrap_err();
+    assert!(
+        error.message.len() < 4096 && error.message.ends_with("is not of type \"string\""),
+        "{}",
+        error.message
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What holds for every output of an agent's program, for the fuzz target `result_lines`.
 
-use kubeopencode_api::report::{AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings, ResultReader, SUMMARY_BYTES};
+use kubeopencode_api::report::{
+    AgentReport, MESSAGE_BYTES, Outcome, ReaderSettings, ResultReader, SUMMARY_BYTES,
+};
 use serde_json::Value;
 
 use super::lines::{Line, Lines, MAX_LINE};
@@ -12,9 +14,10 @@ use super::reading::{Printed, Reading, UNKNOWN_EVENT_BYTES};
 /// When bytes are lost or doubled, a line is longer than allowed, a text has no limit, or the report does not survive
 /// being written.
 pub fn output(bytes: &[u8]) {
-    let (reader, output) = bytes.iter().position(|byte| *byte == b'\n').map_or((&[][..], bytes), |end| {
-        (&bytes[..end], &bytes[end + 1..])
-    });
+    let (reader, output) = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or((&[][..], bytes), |end| (&bytes[..end], &bytes[end + 1..]));
     let reader = serde_json::from_slice::<ResultReader>(reader).ok().filter(|reader| reader.check().is_ok());
     let settings = ReaderSettings { reader, server: None, summary: true, message_bytes: MESSAGE_BYTES };
     let mut reading = Reading::new(&settings);
@@ -58,7 +61,8 @@ fn read(reading: &mut Reading<'_>, line: Line<'_>, bytes: &[u8]) {
         Printed::AsIs(printed) => assert_eq!(printed, bytes),
         // an event that no rule knows is cut, one that a rule knows is no longer than the event itself says
         Printed::Text(text) => {
-            let most = UNKNOWN_EVENT_BYTES.max(bytes.len() * MOST_GROWTH) + "error: … (18446744073709551615 bytes)".len();
+            let most = UNKNOWN_EVENT_BYTES.max(bytes.len() * MOST_GROWTH)
+                + "error: … (18446744073709551615 bytes)".len();
             assert!(text.len() <= most, "{} bytes printed for {}", text.len(), bytes.len());
         }
         Printed::Nothing => {}

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use kubeopencode_api::report::{
-    AgentReport, MAX_COUNT, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage, UsagePointers, cut,
+    AgentReport, MAX_COUNT, Outcome, ReaderSettings, Rule, SUMMARY_BYTES, SessionReader, Usage,
+    UsagePointers, cut,
 };
 use serde_json::{Value, json};
 

@@ -20,7 +20,9 @@ pub fn mappings(bytes: &[u8]) {
         ("FILE_MAPPINGS", files),
         ("DIR_MAPPINGS", directories),
     ]);
-    let Ok(operations) = Settings::of(&environment).and_then(|settings| settings.operations()) else { return };
+    let Ok(operations) = Settings::of(&environment).and_then(|settings| settings.operations()) else {
+        return;
+    };
     for operation in operations {
         let path = &operation.path;
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
@@ -37,8 +39,8 @@ pub fn mappings(bytes: &[u8]) {
                 assert!(path.file_name().is_some(), "no name for a file");
                 let read = |source: &Path| {
                     let in_volume = source.parent() == Some(&keys);
-                    let mounted = source.is_absolute()
-                        && source.components().all(|part| part != Component::ParentDir);
+                    let mounted =
+                        source.is_absolute() && source.components().all(|part| part != Component::ParentDir);
                     assert!(in_volume || mounted, "reads {}", source.display());
                     Ok::<_, Error>(b"</context>".to_vec())
                 };

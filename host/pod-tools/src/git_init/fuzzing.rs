@@ -27,7 +27,11 @@ pub fn repository(bytes: &[u8], validated: Option<&str>) {
             assert!(url.scheme() == "ssh" || url.username().is_empty(), "{address:?}");
             url.host_str().unwrap_or_default().to_owned()
         }
-        _ => address.split_once('@').and_then(|(_, rest)| rest.split_once(':')).map_or("", |(host, _)| host).into(),
+        _ => address
+            .split_once('@')
+            .and_then(|(_, rest)| rest.split_once(':'))
+            .map_or("", |(host, _)| host)
+            .into(),
     };
     assert!(!host.is_empty() && !host.starts_with('-'), "{address:?}");
     if let Some(validated) = validated {
@@ -42,5 +46,5 @@ mod seeds;
 #[cfg(test)]
 #[test]
 fn holds_for_the_seeds() {
-    seeds::each("repository", |seed| repository(seed, kubeopencode_plan::fuzzing::host_of_repository(seed).as_deref()));
+    seeds::each("repository", |seed| repository(seed, None));
 }

@@ -43,7 +43,12 @@ fn lay_out(bytes: &[u8]) -> io::Result<()> {
     for (path, _) in &tree {
         assert!(!path.ends_with(".kubeopencode-new"), "left behind: {}", path.display());
         if let Ok(real) = path.canonicalize() {
-            assert!(real.starts_with(inside.canonicalize()?), "{} leads to {}", path.display(), real.display());
+            assert!(
+                real.starts_with(inside.canonicalize()?),
+                "{} leads to {}",
+                path.display(),
+                real.display()
+            );
         }
     }
     if first.is_ok() {
