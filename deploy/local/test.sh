@@ -92,7 +92,7 @@ test_host() {
   local tests
   mapfile -t tests < <(cargo metadata --locked --no-deps --format-version 1 |
     jq -r '.packages[] | select(.name != "kubeopencode-tests").targets[] | select(.kind == ["test"]) | "--test", .name')
-  nextest --lib --bins "${tests[@]}" --test docs_check
+  nextest --lib --bins "${tests[@]}" --test docs_check --test model
 }
 nextest() {
   local program

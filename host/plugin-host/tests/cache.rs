@@ -19,15 +19,18 @@ use kubeopencode_api::plugin::Kind;
 use kubeopencode_plugin_host::{HostError, HostOptions, LimitClass, LoadError, PluginHost};
 use tempfile::TempDir;
 
+/// A host that has loaded the built-in plugins.
 fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
-    PluginHost::new(HostOptions { cache_dir: cache_dir.into(), worker: worker.into() })
+    let host = PluginHost::new(HostOptions { cache_dir: cache_dir.into(), worker: worker.into() })?;
+    host.load_built_in().map(|_| host)
 }
 
-/// A cache that a host has filled: the compiling is done once for all tests.
+/// A cache that a host has filled: the compiling is done once for all tests of a process.
 fn filled() -> &'static Path {
     static FILLED: OnceLock<PathBuf> = OnceLock::new();
     FILLED.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("filled");
+        // tests may be processes of their own, which must not take each other's folder away
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("filled-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let cache = dir.join("cache");
         assert_others_work(&open(&cache, &worker()).unwrap());

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use kubeopencode_api::agent::{AgentSpec, TaskStart};
+use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 
 use super::Admission;
 use super::ledger::{Started, counts_for_quota};
+use super::queue::holds_slot;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskView;
 use crate::runtime::api_error::is_not_found;
@@ -35,6 +36,29 @@ impl Admission {
         let mut started: Vec<_> = started.collect();
         started.sort_by_key(|started| !started.runs);
         started
+    }
+
+    /// The cache may be behind: who has no slot is asked for before one is given back to it. Mostly there is nobody.
+    pub(super) async fn drop_ended(
+        &self,
+        started: &mut [Started],
+        status: &AgentStatus,
+    ) -> Result<(), kube::Error> {
+        let without_slot = |started: &&mut Started| {
+            started.runs && !holds_slot(status, &TaskUid(started.entry.task_uid.clone()))
+        };
+        for started in started.iter_mut().filter(without_slot) {
+            let TaskStart { task_uid, task_namespace, task_name, .. } = &started.entry;
+            let api =
+                Api::<TaskView>::namespaced_with(self.client.clone(), task_namespace, &Group::KubeOpenCode);
+            let live = api.get_opt(task_name).await?;
+            let live = live.filter(|live| live.metadata.uid.as_ref() == Some(task_uid));
+            let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
+            let pods = self.caches.pods.of(&TaskUid(task_uid.clone()));
+            started.runs =
+                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.is_over());
+        }
+        Ok(())
     }
 
     /// Whether an entry may go: its Task is terminal or gone, and no Pod of it is live. The cache may be behind, so

@@ -100,6 +100,13 @@ impl Pods {
         self.inner.write().last.retain(|task, _| known(task));
     }
 
+    /// The Tasks with a Pod that is not over.
+    pub(crate) fn tasks_with_live_pods(&self) -> Vec<TaskKey> {
+        let inner = self.inner.read();
+        let live = inner.known.values().filter_map(|pods| pods.values().find(|pod| !pod.is_over()));
+        live.filter_map(|pod| pod.task_key()).collect()
+    }
+
     /// The Tasks that have Pods, with the Task's key.
     pub(crate) fn tasks(&self) -> Vec<(TaskUid, TaskKey)> {
         let inner = self.inner.read();

@@ -73,6 +73,10 @@ pub(super) async fn pods(
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 listed.send_replace(true);
+                // one that came while nobody watched may have to go: its Task may be over
+                for task in context.caches.pods.tasks_with_live_pods() {
+                    drop(queues.tasks.send(task));
+                }
                 // a Running Task whose Pod vanished while nobody watched must find that out
                 for guarded in context.caches.tasks.state() {
                     if guarded.0.as_ref().is_ok_and(|task| task.phase() == Phase::Running) {

@@ -100,16 +100,18 @@ impl Context {
         }
     }
 
-    /// It does not start now: where its Agent is limited, slot and start go back. Unless the cache is behind: an earlier
-    /// try may have recorded its Pod without an answer, and that Pod holds the slot.
+    /// It does not start now: where its Agent is limited, slot and start go back. Called when the status that says so is
+    /// written, with the resourceVersion of this decision: so no Pod was recorded before, and none can be by a try that is
+    /// still under way. Where there was nothing to write, the read shows a Pod that was recorded.
     async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
-        if let Ok(key) = F::spec_agent(state.object)
-            && self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited())
-        {
+        let Ok(key) = F::spec_agent(state.object) else { return Ok(()) };
+        self.admission.leave(&key, &state.uid);
+        if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
             let task = state.task;
             let api = Api::<TaskView>::namespaced_with(self.client.clone(), task.namespace(), &task.group);
-            let live = api.get_metadata_opt(task.name()).await?;
-            if live.is_some_and(|live| live.metadata.resource_version == task.metadata.resource_version) {
+            let live = api.get_opt(task.name()).await?;
+            let live = live.filter(|live| live.metadata.uid == task.metadata.uid);
+            if live.is_none_or(|live| live.status.is_none_or(|status| status.pod_uid.is_none())) {
                 self.admission.withdraw(&key, &state.uid).await?;
             }
         }
@@ -158,15 +160,17 @@ impl Context {
         agent: &AgentKey,
         blocked: &Blocked,
     ) -> ReconcileResult {
-        self.give_back(state).await?;
         let status = StatusBuilder::of(state.task, state.now).queued(agent, blocked, None);
-        self.write(state.task, &status).await?;
+        if !self.write(state.task, &status).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.give_back(state).await?;
         Ok(Action::requeue(LATER))
     }
 
-    /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile.
+    /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile. A slot that
+    /// the Task holds stays its own.
     async fn plugin_is_busy<F: Frontend>(&self, state: &TaskState<'_, F>, plugin: &str) -> ReconcileResult {
-        self.give_back(state).await?;
         let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
         tracing::debug!(task = %state.task.key(), plugin, ?pause, "the plugin is busy, requeued");
         Ok(Action::requeue(pause))
@@ -201,7 +205,6 @@ impl Context {
         agent: &AgentKey,
         refusal: &Refusal,
     ) -> ReconcileResult {
-        self.give_back(state).await?;
         self.admission.leave(agent, &state.uid);
         let since = find(state.task.conditions(), TaskCondition::Accepted)
             .filter(|c| c.status == "Unknown")
@@ -210,7 +213,11 @@ impl Context {
         if state.now >= deadline {
             return self.refuse(state, refusal).await;
         }
-        self.write(state.task, &StatusBuilder::of(state.task, state.now).waiting(&refusal.message)).await?;
+        let status = StatusBuilder::of(state.task, state.now).waiting(&refusal.message);
+        if !self.write(state.task, &status).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.give_back(state).await?;
         let left = deadline.duration_since(state.now).unsigned_abs();
         let waited = since.map(|since| state.now.duration_since(since).unsigned_abs()).unwrap_or_default();
         // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
@@ -224,12 +231,15 @@ impl Context {
         if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
             return self.record(state, pod).await;
         }
-        self.give_back(state).await?;
         let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
         if !self.delete(&deletions).await? {
             return Ok(Action::requeue(SOON));
         }
-        self.conclude(state, &StatusBuilder::of(state.task, state.now).refused(refusal)).await
+        if !self.write(state.task, &StatusBuilder::of(state.task, state.now).refused(refusal)).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        self.give_back(state).await?;
+        Ok(Action::await_change())
     }
 }
 

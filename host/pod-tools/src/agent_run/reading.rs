@@ -352,7 +352,7 @@ mod tests {
             json!({"u": 1, "in": u64::MAX, "usd": null}),
         );
         let usage = read(&settings(rules, true), output.as_bytes(), 0).1.usage.unwrap();
-        assert_eq!(usage, Usage { input_tokens: Some(u64::MAX), ..Usage::default() });
+        assert_eq!(usage, Usage { input_tokens: Some(MAX_COUNT), ..Usage::default() });
     }
 
     #[test]
