@@ -341,7 +341,7 @@ impl Template {
 
     /// The launch as the operator does it: three requests at once, then two, one after the other.
     async fn launch(&self, ns: &TestNamespace, task: &Task) {
-        let (name, uid) = (task.name_any(), task.uid().unwrap());
+        let (name, uid) = (task.name_any(), task.uid().0);
         let of_task = |value: &Value| {
             let mut value = value.clone();
             value["metadata"]["ownerReferences"][0]["uid"] = json!(uid);

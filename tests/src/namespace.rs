@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The same with real nodes, which pull images and end Pods in their own time.
 const PATIENCE_WITH_NODES: Duration = Duration::from_secs(180);
 
+/// How long Kubernetes may take to collect what has lost its owner: the controller manager learns of new kinds every 30 s,
+/// and collects nothing until it has listed them.
+const COLLECTION_PATIENCE: Duration = Duration::from_secs(120);
+
 /// How long the deletion of a namespace may take, with Pods that end in their own time.
 const NAMESPACE_PATIENCE: Duration = Duration::from_secs(180);
 
@@ -128,7 +132,7 @@ pub async fn check_invariants(namespaces: &[&TestNamespace]) -> Vec<String> {
             let _ = futures::future::select_all(next).await;
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, settled).await;
+    let _ = tokio::time::timeout(COLLECTION_PATIENCE, settled).await;
     let mut found = violations(&merged());
     found.extend(namespaces.iter().filter_map(|ns| ns.kubelet.as_ref()).flat_map(Kubelet::violations));
     found.retain(counts);

@@ -13,6 +13,9 @@ mod exit;
 pub mod git_init;
 mod redact;
 mod rooted_dir;
+#[cfg(test)]
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
 mod server;
 pub mod server_wait;
 mod termination;

@@ -211,7 +211,7 @@ impl ApiServer {
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
         // the kubelet takes away what has a node, everything else goes at once
         let graceful = options["gracePeriodSeconds"] != json!(0) && object["spec"]["nodeName"].is_string();
-        if !held && !(id.0 == "pods" && graceful) {
+        if !(held || id.0 == "pods" && graceful) {
             return self.put(id.clone(), object, "DELETED");
         }
         if object["metadata"]["deletionTimestamp"].is_null() {

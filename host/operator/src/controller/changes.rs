@@ -45,3 +45,12 @@ pub(super) fn tasks_waiting_for(caches: &Caches, agent: &AgentKey) -> Vec<TaskKe
     });
     waiting.map(|object| KubeOpenCode::task_ref(object).key()).collect()
 }
+
+/// The Tasks that a new list of Pods may concern: those that are not over, those that are being deleted, and those with a
+/// Pod that is not over.
+pub(super) fn tasks_with_a_pod_to_follow(caches: &Caches) -> Vec<TaskKey> {
+    let tasks = caches.tasks.state();
+    let tasks = tasks.iter().filter_map(|guarded| guarded.0.as_ref().ok()).map(KubeOpenCode::task_ref);
+    let open = tasks.filter(|task| !task.is_terminal() || task.is_deleting()).map(|task| task.key());
+    open.chain(caches.pods.tasks_with_live_pods()).collect()
+}

@@ -17,7 +17,7 @@ use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{APP, APP_LABEL};
 use kubeopencode_api::names::{AgentKey, TaskKey};
-use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_api::task::Task;
 
 use super::first_list::FirstList;
 use super::{Queues, changes};
@@ -73,16 +73,11 @@ pub(super) async fn pods(
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 listed.send_replace(true);
-                // one that came while nobody watched may have to go: its Task may be over
-                for task in context.caches.pods.tasks_with_live_pods() {
+                // a Pod may have come, ended or gone while nobody watched: whoever waits for that must find it out
+                for task in changes::tasks_with_a_pod_to_follow(&context.caches) {
                     drop(queues.tasks.send(task));
                 }
-                // a Running Task whose Pod vanished while nobody watched must find that out
-                for guarded in context.caches.tasks.state() {
-                    if guarded.0.as_ref().is_ok_and(|task| task.phase() == Phase::Running) {
-                        drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, guarded.as_ref())));
-                    }
-                }
+                context.caches.limited_agents().into_iter().for_each(|agent| drop(queues.agents.send(agent)));
             }
         }
     })

@@ -91,11 +91,7 @@ fn check(report: &AgentReport) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/seeds.rs"]
-mod seeds;
-
-#[cfg(test)]
 #[test]
 fn holds_for_the_seeds() {
-    seeds::each("result_lines", output);
+    crate::seeds::each("result_lines", output);
 }

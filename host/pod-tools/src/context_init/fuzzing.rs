@@ -53,11 +53,7 @@ pub fn mappings(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/seeds.rs"]
-mod seeds;
-
-#[cfg(test)]
 #[test]
 fn holds_for_the_seeds() {
-    seeds::each("file_mappings", mappings);
+    crate::seeds::each("file_mappings", mappings);
 }

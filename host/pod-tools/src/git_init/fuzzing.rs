@@ -40,11 +40,7 @@ pub fn repository(bytes: &[u8], validated: Option<&str>) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/seeds.rs"]
-mod seeds;
-
-#[cfg(test)]
 #[test]
 fn holds_for_the_seeds() {
-    seeds::each("repository", |seed| repository(seed, None));
+    crate::seeds::each("repository", |seed| repository(seed, None));
 }

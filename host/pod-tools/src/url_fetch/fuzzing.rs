@@ -96,11 +96,7 @@ fn tree(dir: &Path) -> io::Result<Vec<(PathBuf, Option<Vec<u8>>)>> {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/seeds.rs"]
-mod seeds;
-
-#[cfg(test)]
 #[test]
 fn holds_for_the_seeds() {
-    seeds::each("archive", archive);
+    crate::seeds::each("archive", archive);
 }
