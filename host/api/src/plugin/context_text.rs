@@ -46,7 +46,7 @@ pub fn escape_attribute(value: &str) -> String {
     escaped
 }
 
-/// The `<file>` block of an [`Action::InlineFile`] in the context file, its text escaped; no newline at the end.
+/// The `<file>` block of an [`Action::InlineFile`](super::Action::InlineFile) in the context file, its text escaped; no newline at the end.
 pub fn file_block(name: &str, text: &str) -> String {
     format!("<file name=\"{}\">\n{}\n</file>", escape_attribute(name), escape_content(text))
 }

@@ -245,7 +245,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// Asks for more reads; ids only grow, see [`grow_needs`].
+    /// Asks for more reads; ids only grow, see [`grow_needs`](super::grow_needs).
     Needs(Vec<Required>),
     /// Done.
     Ready(Plan),

@@ -13,7 +13,7 @@ pub const MAX_READS: usize = 16;
 /// Bytes of input that one item may be given, over all reads.
 pub const MAX_INPUT_BYTES: usize = 1 << 20;
 
-/// How an answer breaks the rules of [`Outcome::Needs`].
+/// How an answer breaks the rules of [`Outcome::Needs`](super::Outcome::Needs).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NeedsError {
     /// The same id twice in one answer.
