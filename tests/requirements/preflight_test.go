@@ -88,12 +88,17 @@ func (m *machine) script(name, text string) {
 func (m *machine) preflight(steps ...string) (string, int) {
 	m.Helper()
 	words := append([]string{"/bin/bash", filepath.Join(Repository(), "deploy/local/preflight.sh")}, steps...)
-	if m.prepare != "" {
+	prepare := m.prepare
+	if prepare == "" && os.Geteuid() == 0 {
+		// a network of its own: a cluster that runs on this machine has addresses that a second one wants
+		prepare = "true"
+	}
+	if prepare != "" {
 		spaces := []string{"unshare", "--mount", "--net"}
 		if os.Geteuid() != 0 {
 			spaces = append(spaces, "--map-root-user")
 		}
-		words = slices.Concat(spaces, []string{"sh", "-c", m.prepare + ` && exec "$@"`, "sh"}, words)
+		words = slices.Concat(spaces, []string{"sh", "-c", prepare + ` && exec "$@"`, "sh"}, words)
 	}
 	command := exec.Command(words[0], words[1:]...)
 	command.Env = m.env
