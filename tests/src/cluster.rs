@@ -92,7 +92,7 @@ impl Cluster {
         config.default_retry = false;
         let layers = ServiceBuilder::new()
             .layer(FaultyLayer(faults.clone()))
-            .layer(ScopeLayer::new(namespaces, faults.unreadable()))
+            .layer(ScopeLayer::new(namespaces))
             .into_inner();
         ClientBuilder::try_from(config).unwrap().with_layer(&layers).build()
     }

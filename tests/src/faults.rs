@@ -104,7 +104,6 @@ pub struct Faults(Arc<Inner>);
 
 struct Inner {
     rule: Box<Rule>,
-    unreadable: Option<String>,
     requests: AtomicUsize,
     events: AtomicUsize,
     struck: watch::Sender<Vec<String>>,
@@ -133,27 +132,8 @@ impl Faults {
 
     /// Wherever the rule says so.
     pub fn by(rule: impl Fn(&Moment<'_>) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        Self::new(rule, None)
-    }
-
-    /// None, but Tasks whose names begin so have a field of another type than the operator knows, as where the
-    /// CustomResourceDefinitions are newer than it.
-    pub fn unreadable_tasks(prefix: &str) -> Self {
-        Self::new(|_| None, Some(prefix.to_owned()))
-    }
-
-    /// How the names of Tasks begin that cannot be read.
-    pub fn unreadable(&self) -> Option<&str> {
-        self.0.unreadable.as_deref()
-    }
-
-    fn new(
-        rule: impl Fn(&Moment<'_>) -> Option<Fault> + Send + Sync + 'static,
-        unreadable: Option<String>,
-    ) -> Self {
         Self(Arc::new(Inner {
             rule: Box::new(rule),
-            unreadable,
             requests: AtomicUsize::default(),
             events: AtomicUsize::default(),
             struck: watch::Sender::default(),

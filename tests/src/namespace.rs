@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams,
+};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
@@ -40,6 +42,9 @@ const COLLECTION_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the deletion of a namespace may take, with Pods that end in their own time.
 const NAMESPACE_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Lines of a container's log that a failed test shows.
+const LAST_LINES: i64 = 20;
 
 /// ServiceAccount, ConfigMap and Agent that most scenarios need.
 pub const TEAM: &str = include_str!("../fixtures/team.yaml");
@@ -501,7 +506,32 @@ impl TestNamespace {
             let about = event.text("/regarding/name");
             text += &format!("Event {about}: {} {}\n", event.text("/reason"), event.text("/note"));
         }
-        text += &format!("--- writes of the operator: {:#?}", AuditLog::count(&self.writes()));
+        text += &format!("--- writes of the operator: {:#?}\n", AuditLog::count(&self.writes()));
+        if self.kubelet.is_none() {
+            text += &self.last_words().await;
+        }
+        text
+    }
+
+    /// The last lines of each container of the Pods that a real kubelet runs here.
+    async fn last_words(&self) -> String {
+        let mut text = String::new();
+        let Ok(pods) = self.pods().list(&ListParams::default()).await else { return text };
+        for pod in pods {
+            let name = pod.name_any();
+            let spec = pod.spec.unwrap_or_default();
+            let containers = spec.init_containers.into_iter().flatten().chain(spec.containers);
+            for container in containers.map(|container| container.name) {
+                let params = LogParams {
+                    container: Some(container.clone()),
+                    tail_lines: Some(LAST_LINES),
+                    timestamps: true,
+                    ..LogParams::default()
+                };
+                let log = self.pods().logs(&name, &params).await.unwrap_or_else(|error| error.to_string());
+                text += &format!("--- log of {name}, {container}\n{log}\n");
+            }
+        }
         text
     }
 }

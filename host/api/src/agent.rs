@@ -33,7 +33,7 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
     printcolumn(name = "ServiceAccount", type_ = "string", json_path = ".spec.serviceAccountName"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct AgentSpec {
     /// Image of the init container that copies the agent's program to `/tools`. Without `executorImage` it is the image
     /// that the agent runs in, and the default image provides the program.
@@ -127,7 +127,7 @@ impl AgentSpec {
 /// A Secret for the agent. No key and no mountPath: all keys as environment variables. No key, with mountPath: a
 /// directory of all keys. A key with `env`, `mountPath` or both: that variable, that file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Credential {
     /// Name of the credential, unique in the Agent.
     #[schemars(length(min = 1, max = 253))]
@@ -151,7 +151,6 @@ pub struct Credential {
 
 /// A Secret, or one key of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
@@ -164,7 +163,7 @@ pub struct SecretRef {
 
 /// Further settings of the Pods of Tasks and of the server, passed on unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct AgentPodSpec {
     /// Further labels. `app` and `kubeopencode.io/*` are ignored, with the condition reason `LabelsIgnored`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -202,7 +201,7 @@ pub struct AgentPodSpec {
 
 /// Where a Pod may run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Scheduling {
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -218,7 +217,7 @@ pub struct Scheduling {
 
 /// Maximum number of Task starts within a sliding window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Quota {
     /// Starts within the window, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
@@ -230,7 +229,7 @@ pub struct Quota {
 
 /// A persistent server that Tasks attach to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
     /// Port of the server. Default 4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,7 +249,6 @@ impl ServerConfig {
 
 /// A key of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PasswordRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
     derive = "Default",
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KubeOpenCodeConfigSpec {
     /// Image of the init containers. Taken from the namespace where the Pod runs, then from the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct KubeOpenCodeConfigSpec {
 
 /// Image of the init containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SystemImage {
     /// The image. Default `quay.io/kubeopencode/kubeopencode:latest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ impl PullPolicy {
 
 /// Retention of finished Tasks. With both rules the time is applied first, then the number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Cleanup {
     /// Seconds after `status.completionTime` until a finished Task is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// `type` names a built-in type (`Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`), whose payload is the field of
 /// that name, or a plugin, whose payload is `config`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "(self.type == 'Text') == has(self.text)", "message": "text is required for type Text and belongs to no other type"},
     {"rule": "(self.type == 'ConfigMap') == has(self.configMap)", "message": "configMap is required for type ConfigMap and belongs to no other type"},
@@ -150,7 +150,7 @@ impl ContextItem {
 
 /// Content of a ConfigMap: one key, or all of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ConfigMapContext {
     /// Name of the ConfigMap, in the namespace of the object that holds this item.
     #[schemars(length(min = 1, max = 253))]
@@ -166,7 +166,7 @@ pub struct ConfigMapContext {
 
 /// Files of a Git repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GitContext {
     /// URL of the repository: `https://`, `http://`, `ssh://` or `user@host:path`.
     #[schemars(length(min = 1, max = 2048))]
@@ -193,12 +193,12 @@ pub struct GitContext {
 
 /// KubeOpenCode's own explanation of where the agent runs. It has no fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RuntimeContext {}
 
 /// Content of a remote URL, fetched in the Pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct UrlContext {
     /// Address, `https://` or `http://`.
     #[schemars(length(max = 2048), regex(pattern = r"^https?://.+"))]
@@ -228,7 +228,7 @@ pub struct UrlContext {
 
 /// A single file from text, a ConfigMap's key or a Secret's key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct FileContext {
     /// Name of the file, in messages.
     #[schemars(length(min = 1, max = 253))]
@@ -239,7 +239,7 @@ pub struct FileContext {
 
 /// Exactly one source of a file's content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct FileSource {
     /// The content itself.
@@ -255,7 +255,7 @@ pub struct FileSource {
 
 /// A key of a ConfigMap or Secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
@@ -270,7 +270,6 @@ pub struct KeyRef {
 
 /// A Secret by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SecretName {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]

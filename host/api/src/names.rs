@@ -17,6 +17,11 @@ use crate::literals::{MAX_LABEL, MAX_NAME};
 pub struct TaskUid(pub String);
 
 impl TaskUid {
+    /// `metadata.uid` of a Task, empty before the API server gave one.
+    pub fn of(task: &impl ResourceExt) -> Self {
+        Self(task.uid().unwrap_or_default())
+    }
+
     /// The first 8 characters, as they stand in names.
     pub fn short(&self) -> &str {
         self.0.get(..8).unwrap_or(&self.0)

@@ -35,7 +35,7 @@ use crate::plugin::{Capability, Kind, LimitClass};
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
         "rule": "!has(self.grants) || has(self.sha256) || has(self.source.oci)",
@@ -73,7 +73,7 @@ pub struct PluginSpec {
 
 /// Exactly one place that a component comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct PluginSource {
     /// A ConfigMap in the operator's namespace.
@@ -92,7 +92,7 @@ pub struct PluginSource {
 
 /// A component in a ConfigMap of the operator's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ConfigMapSource {
     /// Name of the ConfigMap.
     #[schemars(length(min = 1, max = 253))]
@@ -105,7 +105,7 @@ pub struct ConfigMapSource {
 
 /// A component in an OCI registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct OciSource {
     /// Registry, repository and digest: `registry.example.com/plugins/jira@sha256:…`.
     #[schemars(length(max = 1024), regex(pattern = r"^[^@\s]+@sha256:[0-9a-f]{64}$"))]
@@ -114,7 +114,7 @@ pub struct OciSource {
 
 /// A component on a web server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpsSource {
     /// Address, `https://`.
     #[schemars(length(max = 2048), regex(pattern = r"^https://.+"))]
@@ -123,7 +123,7 @@ pub struct HttpsSource {
 
 /// A component in the operator's container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct DirectorySource {
     /// Absolute path of the component's file.
     #[schemars(length(max = 1024), regex(pattern = r"^/.+"))]
@@ -132,7 +132,7 @@ pub struct DirectorySource {
 
 /// Signature of a component by a key of the operator's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Signature {
     /// Name of the public key, among those that the chart's `plugins.cosignKeys` mounts.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
@@ -146,7 +146,7 @@ pub struct Signature {
 
 /// What a plugin may do beyond text, files and ConfigMaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Grants {
     /// Kinds of actions that its plans may hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -168,7 +168,7 @@ pub struct Grants {
 
 /// A Secret that a plugin may name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretGrant {
     /// Name of the Secret, in the namespace of the object that holds the item.
     #[schemars(length(min = 1, max = 253))]
@@ -181,7 +181,7 @@ pub struct SecretGrant {
 
 /// How much a plugin may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PluginLimits {
     /// Default `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ use crate::report::Usage;
     printcolumn(name = "Queue", type_ = "integer", json_path = ".status.queuePosition", priority = 1),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
     /// The prompt; it becomes `task.md` in the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

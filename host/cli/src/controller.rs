@@ -9,7 +9,9 @@ use kubeopencode_operator::{Options, client, run};
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Controller;
 use crate::error::CliError;
@@ -20,12 +22,10 @@ use crate::error::CliError;
 /// When it cannot start, or has lost the leader lease.
 pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+    // whatever RUST_LOG says: this module logs the bodies of answers, which are everybody's prompts
+    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"));
+    tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(no_bodies)).init();
     let host =
         PluginHost::new(HostOptions { cache_dir: flags.plugin_cache_dir.clone(), worker: own_path()? })
             .map_err(|error| CliError::Plugins(error.to_string()))?;

@@ -22,6 +22,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cache::Caches;
+use crate::cache::item::Item;
 use crate::runtime::api_error::is_conflict;
 use crate::runtime::keyed_queue::enqueue_after;
 use crate::runtime::metrics::Metrics;
@@ -199,7 +200,7 @@ impl Admission {
         changes: &Changes,
         asking: Option<&TaskUid>,
     ) -> Result<(LedgerUpdate, bool), kube::Error> {
-        let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
+        let api = Api::<Item<Agent>>::namespaced(self.client.clone(), &key.namespace);
         let mut last_error = None;
         for _ in 0..MAX_TRIES {
             let Some(agent) = newest(latest.take(), self.caches.agent(key)) else {
@@ -230,9 +231,9 @@ impl Admission {
                     "status": {"admitted": update.admitted, "taskStartHistory": update.history},
                 });
                 match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                    Ok(written) => written,
+                    Ok(written) => written.into_object()?,
                     Err(error) if is_conflict(&error) => {
-                        *latest = Some(api.get(&key.name).await?);
+                        *latest = Some(api.get(&key.name).await?.into_object()?);
                         last_error = Some(error);
                         continue;
                     }

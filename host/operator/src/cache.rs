@@ -1,41 +1,36 @@
 //! What the watches showed, and what we wrote ourselves that they do not show yet. Never calls the API server, never
 //! decides.
 
+pub(crate) mod item;
+mod metadata;
 pub(crate) mod pending_writes;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
 pub(crate) mod task_view;
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::agent::Agent;
-use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
+use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::literals::DEFAULT_NAME;
-use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey};
 use kubeopencode_api::task::Task;
-use kubeopencode_plan::Settings;
+use kubeopencode_plan::{Layer, Settings};
 
+use item::Item;
 use pods::Pods;
-
-/// A Task as the watch shows it; one that cannot be read does not wedge the others.
-pub(crate) type GuardedTask = DeserializeGuard<Task>;
-
-/// `metadata.uid` of a Task, also of one that cannot be read.
-pub(crate) fn task_uid(task: &GuardedTask) -> TaskUid {
-    TaskUid(task.uid().unwrap_or_default())
-}
 
 /// What the watches show.
 #[derive(Debug)]
 pub(crate) struct Caches {
     /// Tasks.
-    pub(crate) tasks: Store<GuardedTask>,
+    pub(crate) tasks: Store<Item<Task>>,
     /// Agents.
-    pub(crate) agents: Store<DeserializeGuard<Agent>>,
+    pub(crate) agents: Store<Item<Agent>>,
     /// Settings.
-    pub(crate) configs: Store<DeserializeGuard<KubeOpenCodeConfig>>,
+    pub(crate) configs: Store<Item<KubeOpenCodeConfig>>,
     /// Deployments of servers.
     pub(crate) deployments: Store<Deployment>,
     /// Pods of Tasks.
@@ -45,40 +40,43 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// What `read` says of a Task that can be read.
-    pub(crate) fn task<R>(&self, key: &TaskKey, read: impl FnOnce(&Task) -> R) -> Option<R> {
-        let guarded = self.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
-        guarded.0.as_ref().ok().map(read)
+    /// What `read` says of a Task.
+    pub(crate) fn task<R>(&self, key: &TaskKey, read: impl FnOnce(&Item<Task>) -> R) -> Option<R> {
+        self.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace)).map(|task| read(&task))
     }
 
     /// An Agent that can be read.
     pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
-        let guarded = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
-        guarded.0.as_ref().ok().cloned()
+        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?.get().ok().cloned()
     }
 
     /// Agents with a limit.
     pub(crate) fn limited_agents(&self) -> Vec<AgentKey> {
         let agents = self.agents.state();
-        let readable = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        let readable = agents.iter().filter_map(|agent| agent.get().ok());
         readable.filter(|agent| agent.spec.is_limited()).map(AgentKey::of).collect()
     }
 
     /// Why an Agent cannot be read, where there is one that cannot.
     pub(crate) fn broken_agent(&self, key: &AgentKey) -> Option<String> {
-        let guarded = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
-        guarded.0.as_ref().err().map(|invalid| invalid.error.clone())
+        let agent = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+        agent.get().err().map(ToString::to_string)
     }
 
     /// The settings of a Task in one namespace whose Pod runs in another.
     pub(crate) fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
         let [task, pod, operator] =
             [task_namespace, pod_namespace, &self.operator_namespace].map(|namespace| self.config(namespace));
-        Settings::resolve(task.as_ref(), pod.as_ref(), operator.as_ref())
+        let [task, pod, operator] =
+            [&task, &pod, &operator].map(|config| match config.as_deref().map(Item::get) {
+                None => Layer::Absent,
+                Some(Ok(config)) => Layer::Read(&config.spec),
+                Some(Err(_)) => Layer::Unreadable,
+            });
+        Settings::resolve(task, pod, operator)
     }
 
-    fn config(&self, namespace: &str) -> Option<KubeOpenCodeConfigSpec> {
-        let guarded = self.configs.get(&ObjectRef::new(DEFAULT_NAME).within(namespace))?;
-        guarded.0.as_ref().ok().map(|config| config.spec.clone())
+    fn config(&self, namespace: &str) -> Option<Arc<Item<KubeOpenCodeConfig>>> {
+        self.configs.get(&ObjectRef::new(DEFAULT_NAME).within(namespace))
     }
 }

@@ -1,7 +1,9 @@
 //! Wiring: streams in, queues between, reconcilers out. Decides nothing and asks the API server nothing itself.
 
+mod changed;
 mod changes;
 mod first_list;
+mod list_watch;
 mod watches;
 
 use std::sync::Arc;
@@ -9,22 +11,24 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::store::Writer as StoreWriter;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
-use kubeopencode_api::names::{AgentKey, TaskKey};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::task::Task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::admission::Admission;
+use crate::cache::Caches;
+use crate::cache::item::Item;
 use crate::cache::pods::Pods;
-use crate::cache::{Caches, GuardedTask, task_uid};
 use crate::frontend::KubeOpenCode;
+use crate::runtime::api_error::is_too_large;
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::http::Ready;
@@ -62,9 +66,9 @@ pub(crate) async fn run(
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
-    let (tasks_reader, tasks_writer) = store::<GuardedTask>();
-    let (agents_reader, agents_writer) = store::<DeserializeGuard<Agent>>();
-    let (configs_reader, configs_writer) = store::<DeserializeGuard<KubeOpenCodeConfig>>();
+    let (tasks_reader, tasks_writer) = store::<Item<Task>>();
+    let (agents_reader, agents_writer) = store::<Item<Agent>>();
+    let (configs_reader, configs_writer) = store::<Item<KubeOpenCodeConfig>>();
     let (deployments_reader, deployments_writer) = store::<Deployment>();
     let caches = Arc::new(Caches {
         tasks: tasks_reader.clone(),
@@ -105,13 +109,14 @@ pub(crate) async fn run(
     });
     let queues = Arc::new(Queues { tasks: task_queue, agents: agent_queue, servers: server_queue });
 
+    let watching = list_watch::with_newest_lists(&client);
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
-    let pods = watches::pods(&client, Arc::clone(&context), Arc::clone(&queues), pods_listed);
-    let agents = watches::agents(&client, agents_writer, Arc::clone(&context), Arc::clone(&queues));
-    let configs = watches::configs(&client, configs_writer, Arc::clone(&context), Arc::clone(&queues));
+    let pods = watches::pods(&watching, Arc::clone(&context), Arc::clone(&queues), pods_listed);
+    let agents = watches::agents(&watching, agents_writer, Arc::clone(&context), Arc::clone(&queues));
+    let configs = watches::configs(&watching, configs_writer, Arc::clone(&context), Arc::clone(&queues));
     let deployments =
-        watches::deployments(&client, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
+        watches::deployments(&watching, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
     let background = async {
         futures::join!(pods, agents, configs, deployments, ledgers, send_events);
@@ -121,7 +126,7 @@ pub(crate) async fn run(
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
         ready.set();
-        let tasks = watches::tasks(&client, tasks_writer, Arc::clone(&context));
+        let tasks = watches::tasks(&watching, tasks_writer, Arc::clone(&context));
         let orphans = orphans::run(Arc::clone(&context), tasks_reader.clone());
         let serving = async {
             if caches.deployments.wait_until_ready().await.is_ok() {
@@ -165,27 +170,31 @@ where
     (writer.as_reader(), writer)
 }
 
-fn refs(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = ObjectRef<GuardedTask>> {
+fn refs(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = ObjectRef<Item<Task>>> {
     futures::stream::unfold(queue, |mut queue| async move {
         let key = queue.recv().await?;
         Some((ObjectRef::new(&key.name).within(&key.namespace), queue))
     })
 }
 
-async fn reconcile(task: Arc<GuardedTask>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(task: Arc<Item<Task>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let result = context.reconcile::<KubeOpenCode>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
     if result.is_ok() {
-        context.failures.forget(&task_uid(task.as_ref()));
+        context.failures.forget(&TaskUid::of(task.as_ref()));
     }
     result
 }
 
-fn error_policy(task: Arc<GuardedTask>, error: &ReconcileError, context: Arc<Context>) -> Action {
+fn error_policy(task: Arc<Item<Task>>, error: &ReconcileError, context: Arc<Context>) -> Action {
     context.metrics.failed(error.label());
-    let pause = context.failures.next(&task_uid(task.as_ref())).min(MAX_PAUSE);
-    tracing::warn!(task = %task.name_any(), namespace = ?task.namespace(), %error, ?pause, "reconcile failed, requeued");
+    if is_too_large(&error.0) {
+        tracing::warn!(?task, %error, "nothing can be written to the Task until it is smaller");
+        return Action::await_change();
+    }
+    let pause = context.failures.next(&TaskUid::of(task.as_ref())).min(MAX_PAUSE);
+    tracing::warn!(?task, %error, ?pause, "reconcile failed, requeued");
     Action::requeue(pause)
 }
 

@@ -2,21 +2,19 @@
 //! [`TaskRef`] and on what [`Frontend::resolve`] gives.
 
 mod kubeopencode;
+mod live;
 
-use kube::Resource;
-use kube::core::DeserializeGuard;
+use kube::core::NamespaceResourceScope;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_plan::{Refusal, Run, Settings};
-use serde::de::DeserializeOwned;
 
 use crate::cache::Caches;
+use crate::cache::item::{Item, Kind};
 use crate::cache::task_view::TaskRef;
 
 pub(crate) use kubeopencode::KubeOpenCode;
-
-/// A Task of a group as the watch shows it; one that cannot be read is no error of the list that it stands in.
-pub(crate) type Guarded<F> = DeserializeGuard<<F as Frontend>::Object>;
+pub(crate) use live::{live_task, whole_task};
 
 /// The Tasks of one API group.
 pub(crate) trait Frontend: Send + Sync + 'static {
@@ -24,31 +22,25 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     const GROUP: Group;
 
     /// Its Task.
-    type Object: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static;
+    type Object: Kind<Scope = NamespaceResourceScope> + Send + Sync + 'static;
 
-    /// What the shared stages see of it.
-    fn task_ref(task: &Self::Object) -> TaskRef<'_>;
+    /// What the shared stages see of it; `None`: its status cannot be read.
+    fn task_ref(task: &Item<Self::Object>) -> Option<TaskRef<'_>>;
 
-    /// Drops what nobody needs any more once the Task was launched.
-    fn slim(task: &mut Self::Object);
+    /// Drops what only the launch needs: contexts, prompt, labels.
+    fn slim(task: &mut Item<Self::Object>);
 
     /// The Agent that the Task names, whose limits hold for it.
     ///
     /// # Errors
-    /// What cannot be the name of an Agent.
-    fn spec_agent(task: &Self::Object) -> Result<AgentKey, Refusal>;
+    /// What of it cannot be read, or cannot be the name of an Agent.
+    fn spec_agent(task: &Item<Self::Object>) -> Result<AgentKey, Refusal>;
 
     /// Reads and checks all that the Task's Pod is planned from.
     ///
     /// # Errors
     /// See [`Unresolved`].
-    fn resolve(task: &Self::Object, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved>;
+    fn resolve(task: &Item<Self::Object>, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved>;
 }
 
 /// Why there is nothing to evaluate.

@@ -27,6 +27,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cache::Caches;
+use crate::cache::item::Item;
 use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::runtime::backoff::Failures;
 use crate::runtime::config_maps::LiveConfigMaps;
@@ -86,7 +87,7 @@ impl Servers {
     /// Agents that have a server, or had one.
     pub(crate) fn agents_with_server(&self) -> Vec<AgentKey> {
         let agents = self.caches.agents.state();
-        let agents = agents.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        let agents = agents.iter().filter_map(|agent| agent.get().ok());
         agents.filter(|agent| self.has_or_had_server(agent)).map(AgentKey::of).collect()
     }
 
@@ -226,7 +227,7 @@ impl Servers {
         };
         let key = AgentKey::of(agent);
         let patch = json!({"metadata": {"uid": agent.uid()}, "status": patch});
-        let api = Api::<Agent>::namespaced(self.client.clone(), &key.namespace);
+        let api = Api::<Item<Agent>>::namespaced(self.client.clone(), &key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(()),
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),

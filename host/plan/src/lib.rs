@@ -31,7 +31,7 @@ pub use item::Item;
 pub use object_name::{is_namespace_name, is_object_name};
 pub use refusal::Refusal;
 pub use run::Run;
-pub use settings::Settings;
+pub use settings::{Layer, Settings};
 #[cfg(any(test, fuzzing))]
 pub use validate::fuzzing;
 pub use validate::{Command, ServerCommand, validate, validate_command, validate_server};

@@ -24,16 +24,14 @@ pub struct Settings {
 
 impl Settings {
     /// The system image from the namespace where the Pod runs, else from the operator's; everything else from the
-    /// Task's namespace, else from the operator's; each field for itself.
-    pub fn resolve(
-        task_ns: Option<&KubeOpenCodeConfigSpec>,
-        pod_ns: Option<&KubeOpenCodeConfigSpec>,
-        operator_ns: Option<&KubeOpenCodeConfigSpec>,
-    ) -> Self {
+    /// Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
+    /// might deny: no Secrets for the contexts of Tasks, and no finished Task is deleted.
+    pub fn resolve(task_ns: Layer<'_>, pod_ns: Layer<'_>, operator_ns: Layer<'_>) -> Self {
         let pod = Layers([pod_ns, operator_ns]);
         let task = Layers([task_ns, operator_ns]);
         let image = |spec: &KubeOpenCodeConfigSpec| spec.system_image.clone();
-        let cleanup = |spec: &KubeOpenCodeConfigSpec| spec.cleanup.clone();
+        // what nobody can read may say that they stay
+        let cleanup = |spec: &KubeOpenCodeConfigSpec| spec.cleanup.clone().filter(|_| !task.has_unreadable());
         let seconds = |value: i32| SignedDuration::from_secs(i64::from(value.max(0)));
         let start_timeout =
             task.first(|spec| spec.start_timeout_seconds).unwrap_or(DEFAULT_START_TIMEOUT_SECONDS);
@@ -50,7 +48,11 @@ impl Settings {
             start_timeout: (start_timeout > 0).then(|| seconds(start_timeout)),
             stop_policy: task.first(|spec| spec.stop_policy).unwrap_or_default(),
             result_summary: task.first(|spec| spec.result_summary).unwrap_or(true),
-            task_secret_refs: task.first(|spec| spec.task_secret_refs).unwrap_or_default(),
+            task_secret_refs: if task.has_unreadable() {
+                TaskSecretRefs::Deny
+            } else {
+                task.first(|spec| spec.task_secret_refs).unwrap_or_default()
+            },
         }
     }
 
@@ -95,12 +97,37 @@ impl Settings {
     }
 }
 
+/// A config that may apply.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Layer<'a> {
+    /// There is none.
+    #[default]
+    Absent,
+    /// There is one, and it cannot be read: a newer version wrote it, mostly.
+    Unreadable,
+    /// What it says.
+    Read(&'a KubeOpenCodeConfigSpec),
+}
+
+impl<'a> From<Option<&'a KubeOpenCodeConfigSpec>> for Layer<'a> {
+    fn from(spec: Option<&'a KubeOpenCodeConfigSpec>) -> Self {
+        spec.map_or(Self::Absent, Self::Read)
+    }
+}
+
 /// Configs, the first one that sets a field wins.
-struct Layers<'a>([Option<&'a KubeOpenCodeConfigSpec>; 2]);
+struct Layers<'a>([Layer<'a>; 2]);
 
 impl Layers<'_> {
     fn first<T>(&self, field: impl Fn(&KubeOpenCodeConfigSpec) -> Option<T>) -> Option<T> {
-        self.0.into_iter().flatten().find_map(field)
+        self.0.iter().find_map(|layer| match layer {
+            Layer::Read(spec) => field(spec),
+            Layer::Absent | Layer::Unreadable => None,
+        })
+    }
+
+    fn has_unreadable(&self) -> bool {
+        self.0.iter().any(|layer| matches!(layer, Layer::Unreadable))
     }
 }
 
@@ -114,7 +141,7 @@ mod tests {
 
     #[test]
     fn without_any_config_the_defaults_hold() {
-        let settings = Settings::resolve(None, None, None);
+        let settings = Settings::resolve(Layer::Absent, Layer::Absent, Layer::Absent);
         assert_eq!(settings.system_image(), "quay.io/kubeopencode/kubeopencode:latest");
         assert_eq!(settings.system_image_pull_policy(), PullPolicy::IfNotPresent);
         assert_eq!(settings.grace(), SignedDuration::from_secs(5));
@@ -137,7 +164,7 @@ mod tests {
                 "dependencyGraceSeconds": 9, "cleanup": {"ttlSecondsAfterFinished": 5, "maxRetainedTasks": 7},
                 "taskSecretRefs": "Deny", "resultSummary": false}"#,
         );
-        let settings = Settings::resolve(Some(&task), Some(&pod), Some(&operator));
+        let settings = Settings::resolve(Layer::Read(&task), Layer::Read(&pod), Layer::Read(&operator));
         assert_eq!(settings.system_image(), "op/image");
         assert_eq!(settings.system_image_pull_policy(), PullPolicy::Always);
         assert_eq!(settings.stop_policy(), StopPolicy::DeletePod, "not from the Pod's namespace");
@@ -147,5 +174,20 @@ mod tests {
         assert_eq!(settings.cleanup().max_retained_tasks, Some(7));
         assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Deny);
         assert!(!settings.result_summary());
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_read_denies_what_it_might_deny() {
+        let other = config(
+            r#"{"cleanup": {"maxRetainedTasks": 7}, "taskSecretRefs": "Allow", "stopPolicy": "KeepPod"}"#,
+        );
+        for (task, operator) in
+            [(Layer::Unreadable, Layer::Read(&other)), (Layer::Read(&other), Layer::Unreadable)]
+        {
+            let settings = Settings::resolve(task, Layer::Absent, operator);
+            assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Deny);
+            assert_eq!(settings.cleanup(), &Cleanup::default(), "nothing is deleted");
+            assert_eq!(settings.stop_policy(), StopPolicy::KeepPod, "what is known holds");
+        }
     }
 }

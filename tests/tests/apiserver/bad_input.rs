@@ -2,7 +2,6 @@
 //! condition that names object, field and remedy.
 
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::faults::Faults;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{Objects, agent, config, config_map, status, task};
 use serde_json::Value;
@@ -208,29 +207,6 @@ async fn names_as_long_as_they_may_be() {
         let task = ns.phase(&name, Phase::Completed).await;
         let pod = status(&task).pod_name.clone().unwrap();
         assert!(pod.len() <= 253 && pod.ends_with("-pod"), "{pod}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_task_that_cannot_be_read_holds_nobody_up() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(task("odd-before")).await;
-        let operator = ns.operator_with(&Faults::unreadable_tasks("odd"));
-        runs(ns).await;
-        ns.apply(task("odd-after")).await;
-        ns.apply(task("next")).await;
-        ns.phase("next", Phase::Completed).await;
-        operator.stop().await;
-        for name in ["odd-before", "odd-after"] {
-            assert_eq!(ns.tasks().get(name).await.unwrap().status, None, "nobody can say what it is");
-        }
-        // an operator that can read them takes them up
-        let _operator = ns.operator();
-        for name in ["odd-before", "odd-after"] {
-            ns.phase(name, Phase::Completed).await;
-        }
     })
     .await;
 }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod multiple_operators;
 mod outcomes;
+mod reader;
 mod scale;
 mod spec_examples;
 mod stop;

@@ -37,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) subresource: String,
     pub(crate) selector: Option<(String, String)>,
     pub(crate) watch_from: Option<u64>,
+    /// The first list is asked for as a stream, which this API server, an older one, does not know.
+    pub(crate) streams_list: bool,
     pub(crate) body: Value,
 }
 
@@ -60,13 +62,15 @@ impl Call {
                 .map(|(_, value)| value.replace("%3D", "=").replace("%2F", "/"))
         };
         let watch = parameter("watch").is_some();
+        let streams_list = parameter("sendInitialEvents").is_some();
         let selector = parameter("labelSelector").and_then(|selector| {
             selector.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
         });
-        let watch_from =
-            parameter("resourceVersion").filter(|_| watch).and_then(|version| version.parse().ok());
+        let watch_from = parameter("resourceVersion")
+            .filter(|_| watch && !streams_list)
+            .and_then(|version| version.parse().ok());
         let body = serde_json::from_slice(body).unwrap_or_default();
-        Self { method, plural, namespace, name, subresource, selector, watch_from, body }
+        Self { method, plural, namespace, name, subresource, selector, watch_from, streams_list, body }
     }
 
     /// Whether it is one of those that fill the caches, or an Event: nothing hangs on when it is answered.
@@ -106,6 +110,7 @@ impl ApiServer {
     pub(crate) fn handle(&mut self, call: &Call) -> Answer {
         let id = (call.plural.clone(), call.namespace.clone(), call.name.clone());
         match (&call.method, call.name.is_empty()) {
+            (&Method::GET, true) if call.streams_list => Err(INVALID),
             (&Method::GET, true) => Ok(self.list(call)),
             (&Method::GET, false) => self.objects.get(&id).cloned().ok_or(NOT_FOUND),
             (&Method::POST, _) => self.create(&call.plural, &call.namespace, call.body.clone()),

@@ -55,7 +55,8 @@ struct Watch {
 
 impl Watch {
     fn tell(&self, what: &str, object: &Value) {
-        let line = format!("{}\n", json!({"type": what, "object": object}));
+        // as the API server writes it: its type comes first
+        let line = format!("{{\"type\":\"{what}\",\"object\":{object}}}\n");
         self.lines.send(line.into_bytes()).ok();
     }
 }

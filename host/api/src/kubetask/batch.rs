@@ -28,7 +28,7 @@ use super::context::Context;
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.progress.running", priority = 1),
     printcolumn(name = "Pending", type_ = "integer", json_path = ".status.progress.pending", priority = 1)
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct BatchSpec {
     /// Context of all Tasks, after the WorkspaceConfig's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -8,7 +8,7 @@ use crate::context::FileSource;
 
 /// One piece of context for the agent: `{type: File, file: …}`, or an item of a plugin's type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "(self.type == 'File') == has(self.file)", "message": "file is required for type File and belongs to no other type"},
     {"rule": "self.type != 'File' || !has(self.name)", "message": "name belongs to plugins' types: a File has file.name"},
@@ -47,7 +47,7 @@ pub struct Context {
 
 /// A single file from text, a ConfigMap's key or a Secret's key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct File {
     /// Name of the file, in messages.
     #[schemars(length(min = 1, max = 253))]

@@ -26,7 +26,7 @@ use crate::task::TaskStatus;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
     /// Context for the agent, after the WorkspaceConfig's. Files without a mountPath are joined into
     /// `/workspace/task.md`.

@@ -26,7 +26,7 @@ use crate::agent::{Credential, Scheduling};
     printcolumn(name = "ServiceAccount", type_ = "string", json_path = ".spec.serviceAccountName"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkspaceConfigSpec {
     /// Image that the agent runs in, by its own entrypoint. Default: OpenCode in the default executor image.
     #[serde(default, skip_serializing_if = "Option::is_none")]

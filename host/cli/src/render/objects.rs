@@ -165,8 +165,13 @@ impl ObjectReader<'_> {
             return Err(refuse(&place, "metadata.namespace: use a-z, 0-9 and -"));
         }
         self.schema.check(&mut value).map_err(|problem| refuse(&place, problem))?;
+        let mut unknown = Vec::new();
         let mut object: K =
-            serde_json::from_value(value).map_err(|error| refuse(&place, error.to_string()))?;
+            serde_ignored::deserialize(value, |path| unknown.push(path.to_string().replace(".?", "")))
+                .map_err(|error: serde_json::Error| refuse(&place, error.to_string()))?;
+        if let Some(field) = unknown.iter().find(|field| field.starts_with("spec.")) {
+            return Err(refuse(&place, format!("{field}: no such field: remove it")));
+        }
         let metadata = object.meta_mut();
         // the API server gives a random one; here the same files give the same bytes
         let uid = || Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{namespace}/{name}").as_bytes()).to_string();

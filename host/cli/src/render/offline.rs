@@ -95,7 +95,7 @@ impl Offline<'_> {
 
     fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
         let [task, pod, operator] = [task_namespace, pod_namespace, self.operator_namespace]
-            .map(|namespace| self.objects.config(namespace));
+            .map(|namespace| self.objects.config(namespace).into());
         Settings::resolve(task, pod, operator)
     }
 }

@@ -1,7 +1,6 @@
 //! What the ledger learns from outside of itself: who started before it counted, and who is over.
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::group::Group;
@@ -12,22 +11,21 @@ use super::Admission;
 use super::ledger::{Started, counts_for_quota};
 use super::queue::holds_slot;
 use crate::cache::pod_view::PodView;
-use crate::cache::task_view::TaskView;
-use crate::runtime::api_error::is_not_found;
+use crate::frontend::{Frontend, KubeOpenCode, live_task};
 
 impl Admission {
     /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
     pub(super) fn started(&self, agent: &AgentKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
         let tasks = self.caches.tasks.state();
-        let started = tasks.iter().filter_map(|guarded| {
-            let task = guarded.0.as_ref().ok()?;
+        let started = tasks.iter().filter_map(|item| {
+            let task = KubeOpenCode::task_ref(item)?;
             let is_agents = task.recorded_agent().is_some_and(|used| used == *agent);
             task.pod_uid().filter(|_| is_agents)?;
             let entry = TaskStart {
                 task_uid: task.metadata.uid.clone()?,
-                task_namespace: task.namespace()?,
-                task_name: task.name_any(),
-                start_time: task.status.as_ref()?.start_time.clone()?,
+                task_namespace: task.namespace().to_owned(),
+                task_name: task.name().to_owned(),
+                start_time: task.status?.start_time.clone()?,
             };
             let pods = self.caches.pods.of(&task.uid());
             let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.is_over());
@@ -49,10 +47,8 @@ impl Admission {
         };
         for started in started.iter_mut().filter(without_slot) {
             let TaskStart { task_uid, task_namespace, task_name, .. } = &started.entry;
-            let api =
-                Api::<TaskView>::namespaced_with(self.client.clone(), task_namespace, &Group::KubeOpenCode);
-            let live = api.get_opt(task_name).await?;
-            let live = live.filter(|live| live.metadata.uid.as_ref() == Some(task_uid));
+            let key = TaskKey::new(Group::KubeOpenCode, task_namespace, task_name);
+            let live = live_task(&self.client, &key, &TaskUid(task_uid.clone())).await?;
             let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
             let pods = self.caches.pods.of(&TaskUid(task_uid.clone()));
             started.runs =
@@ -66,10 +62,12 @@ impl Admission {
     pub(super) async fn is_over(&self, entry: &TaskStart) -> Result<bool, kube::Error> {
         let uid = TaskUid(entry.task_uid.clone());
         let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
-        let cached = self.caches.task(&key, |task| (task.uid() == uid).then(|| task.is_terminal()));
+        let cached = self.caches.task(&key, |item| {
+            KubeOpenCode::task_ref(item).filter(|task| task.uid() == uid).map(|task| task.is_terminal())
+        });
         let task_is_over = match cached.flatten() {
             Some(is_terminal) => is_terminal,
-            None => self.is_gone(&key, &uid).await?,
+            None => live_task(&self.client, &key, &uid).await?.is_none(),
         };
         if !task_is_over {
             return Ok(false);
@@ -81,14 +79,5 @@ impl Admission {
         let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
         let live = Api::<PodView>::all(self.client.clone()).list(&selector).await?;
         Ok(live.items.iter().all(PodView::is_over))
-    }
-
-    async fn is_gone(&self, key: &TaskKey, uid: &TaskUid) -> Result<bool, kube::Error> {
-        let api = Api::<TaskView>::namespaced_with(self.client.clone(), &key.namespace, &key.group);
-        match api.get_metadata(&key.name).await {
-            Ok(task) => Ok(task.metadata.uid.as_deref() != Some(&uid.0)),
-            Err(error) if is_not_found(&error) => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 }

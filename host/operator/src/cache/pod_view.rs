@@ -11,11 +11,14 @@ use kubeopencode_api::literals::{
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use serde::{Deserialize, Serialize};
 
+use super::metadata::ours;
+
 /// A Pod of a Task, slim.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, kube::Resource)]
 #[resource(inherit = Pod)]
 pub(crate) struct PodView {
-    /// Name, UID, labels, annotations.
+    /// Name, UID, and the labels and annotations that mean something to the operator.
+    #[serde(deserialize_with = "ours")]
     pub(crate) metadata: ObjectMeta,
     /// What of the spec matters.
     #[serde(default)]
@@ -35,7 +38,7 @@ pub(crate) struct PodViewSpec {
     pub(crate) node_name: Option<String>,
     /// Seconds after which the kubelet ends it.
     pub(crate) active_deadline_seconds: Option<i64>,
-    /// Only their ConfigMaps.
+    /// Only the volume whose ConfigMaps the operator made.
     pub(crate) volumes: Vec<VolumeView>,
 }
 
@@ -96,8 +99,7 @@ pub(crate) struct PodViewStatus {
 impl PodView {
     /// Drops what no decision depends on.
     pub(crate) fn slim(&mut self) {
-        self.metadata.managed_fields = None;
-        self.spec.volumes.retain(|v| v.config_map.is_some() || v.projected.is_some());
+        self.spec.volumes.retain(|v| v.name == CONTEXT_FILES_VOLUME);
         for status in
             self.status.container_statuses.iter_mut().chain(&mut self.status.init_container_statuses)
         {

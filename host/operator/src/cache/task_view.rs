@@ -10,6 +10,8 @@ use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde::{Deserialize, Serialize};
 
+use super::metadata::ours;
+
 /// A Task as a [`Frontend`](crate::frontend::Frontend) shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskRef<'a> {
@@ -90,7 +92,8 @@ impl<'a> TaskRef<'a> {
 /// What an answer of the API server shows of a Task of either group.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct TaskView {
-    /// `metadata`
+    /// `metadata`, as far as the operator gives it a meaning.
+    #[serde(deserialize_with = "ours")]
     pub(crate) metadata: ObjectMeta,
     /// `status`
     #[serde(default, skip_serializing_if = "Option::is_none")]

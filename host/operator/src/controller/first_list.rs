@@ -3,10 +3,10 @@
 
 use kube::runtime::watcher::Event;
 use kubeopencode_api::names::{AgentKey, TaskUid};
-use kubeopencode_api::task::Phase;
+use kubeopencode_api::task::{Phase, Task};
 
 use crate::admission::ledger::QueuedTask;
-use crate::cache::GuardedTask;
+use crate::cache::item::Item;
 use crate::frontend::{Frontend, KubeOpenCode};
 use crate::task::reconcile::{Context, queued_task};
 
@@ -20,13 +20,13 @@ pub(super) struct FirstList {
 
 impl FirstList {
     /// Takes in an event of the Task watch.
-    pub(super) fn apply(&mut self, context: &Context, event: &Event<GuardedTask>) {
+    pub(super) fn apply(&mut self, context: &Context, event: &Event<Item<Task>>) {
         match event {
             Event::Init => {
                 self.queued.clear();
                 self.unreconciled.clear();
             }
-            Event::InitApply(guarded) => self.listed(guarded),
+            Event::InitApply(task) => self.listed(task),
             Event::InitDone => {
                 self.is_up = true;
                 context.writer.tasks.forget_all();
@@ -43,10 +43,10 @@ impl FirstList {
         }
     }
 
-    fn listed(&mut self, guarded: &GuardedTask) {
-        let Ok(object) = &guarded.0 else { return };
-        let Ok(agent) = KubeOpenCode::spec_agent(object) else { return };
-        let task = KubeOpenCode::task_ref(object);
+    fn listed(&mut self, item: &Item<Task>) {
+        let (Some(task), Ok(agent)) = (KubeOpenCode::task_ref(item), KubeOpenCode::spec_agent(item)) else {
+            return;
+        };
         match task.phase() {
             Phase::Queued => self.queued.push((agent, queued_task(task))),
             Phase::Pending if !self.is_up && !task.is_deleting() => {

@@ -1,53 +1,59 @@
 //! The five watches: each keeps its store slim and enqueues whom an event concerns.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource, ResourceExt};
+use kube::runtime::watcher::{self, Event};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{APP, APP_LABEL};
-use kubeopencode_api::names::{AgentKey, TaskKey};
+use kubeopencode_api::literals::{APP, APP_LABEL, PLAN_ANNOTATION};
+use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
 
+use super::changed::Changed;
 use super::first_list::FirstList;
+use super::list_watch::list_watch;
 use super::{Queues, changes};
-use crate::cache::GuardedTask;
+use crate::cache::item::{Item, Kind};
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode};
 use crate::server::{SERVER_SELECTOR, Servers, server_agent};
 use crate::task::reconcile::Context;
 
+/// Largest Task, as JSON in bytes, that is kept whole until it is launched; a larger one is read again when its turn
+/// comes. What people write by hand is smaller, and 5,000 of them take 20 MiB.
+const MAX_KEPT: usize = 4096;
+
 /// Tasks, slim: once launched or over, nobody needs their contexts any more.
 pub(super) fn tasks(
     client: &Client,
-    writer: StoreWriter<GuardedTask>,
+    writer: StoreWriter<Item<Task>>,
     context: Arc<Context>,
-) -> impl Stream<Item = Result<GuardedTask, watcher::Error>> + use<> {
-    let all = Api::<GuardedTask>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default()).default_backoff().modify(|guarded| {
-        guarded.meta_mut().managed_fields = None;
-        if let Ok(task) = &mut guarded.0
-            && (task.pod_uid().is_some() || task.is_terminal())
-        {
-            KubeOpenCode::slim(task);
+) -> impl Stream<Item = Result<Item<Task>, watcher::Error>> + use<> {
+    let all = Api::<Item<Task>>::all(client.clone());
+    let mut unknown = UnknownFields::default();
+    let slim = list_watch(all, watcher::Config::default()).default_backoff().modify(move |item| {
+        unknown.tell(item);
+        let is_launched =
+            KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
+        if is_launched || item.bytes() > MAX_KEPT {
+            KubeOpenCode::slim(item);
         }
     });
     let mut first_list = FirstList::default();
     let events = reflector(writer, slim).inspect_ok(move |event| {
         first_list.apply(&context, event);
-        if let Event::Delete(guarded) = event {
-            changes::task_is_gone(&context, guarded);
+        if let Event::Delete(item) = event {
+            changes::task_is_gone(&context, item);
         }
     });
     events.touched_objects()
@@ -62,7 +68,7 @@ pub(super) async fn pods(
 ) {
     let selector = watcher::Config::default().labels(&format!("{APP_LABEL}={APP}"));
     let stream =
-        watcher(Api::<PodView>::all(client.clone()), selector).default_backoff().modify(PodView::slim);
+        list_watch(Api::<PodView>::all(client.clone()), selector).default_backoff().modify(PodView::slim);
     each(stream, "Pods", |event| {
         if let Event::Delete(pod) = &event {
             context.writer.pods.forget(pod.uid());
@@ -87,28 +93,18 @@ pub(super) async fn pods(
 /// Agents. A change of the spec concerns those who wait; the ledger's own writes change nothing for them.
 pub(super) async fn agents(
     client: &Client,
-    writer: StoreWriter<DeserializeGuard<Agent>>,
+    writer: StoreWriter<Item<Agent>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = Api::<DeserializeGuard<Agent>>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default())
+    let mut unknown = UnknownFields::default();
+    let all = list_watch(Api::<Item<Agent>>::all(client.clone()), watcher::Config::default())
         .default_backoff()
-        .modify(|agent| agent.meta_mut().managed_fields = None);
-    let mut generations = HashMap::<AgentKey, (Option<String>, Option<i64>)>::new();
-    each(reflector(writer, slim), "Agents", |event| {
-        let (agent, gone) = match &event {
-            Event::Apply(agent) | Event::InitApply(agent) => (agent, false),
-            Event::Delete(agent) => (agent, true),
-            Event::Init | Event::InitDone => return,
-        };
-        let key = AgentKey::of(agent);
-        let generation = (agent.uid(), agent.meta().generation);
-        let changed = generations.insert(key.clone(), generation.clone()) != Some(generation);
-        if gone {
-            generations.remove(&key);
-        }
-        if changed || gone {
+        .modify(move |agent| unknown.tell(agent));
+    let mut changed = Changed::default();
+    each(reflector(writer, all), "Agents", |event| {
+        for ObjectKey { namespace, name } in changed.by(&event) {
+            let key = AgentKey::new(namespace, name);
             for task in changes::tasks_waiting_for(&context.caches, &key) {
                 drop(queues.tasks.send(task));
             }
@@ -127,9 +123,17 @@ pub(super) async fn deployments(
     queues: Arc<Queues>,
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
-    let slim = watcher(Api::<Deployment>::all(client.clone()), of_servers)
-        .default_backoff()
-        .modify(|deployment| deployment.metadata.managed_fields = None);
+    let slim = list_watch(Api::<Deployment>::all(client.clone()), of_servers).default_backoff().modify(
+        |deployment| {
+            deployment.metadata.managed_fields = None;
+            deployment
+                .metadata
+                .annotations
+                .iter_mut()
+                .for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
+            deployment.spec = None;
+        },
+    );
     each(reflector(writer, slim), "Deployments", |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
@@ -147,28 +151,62 @@ pub(super) async fn deployments(
 /// Settings. Deadlines move with them: all that is not over is reconciled.
 pub(super) async fn configs(
     client: &Client,
-    writer: StoreWriter<DeserializeGuard<KubeOpenCodeConfig>>,
+    writer: StoreWriter<Item<KubeOpenCodeConfig>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = Api::<DeserializeGuard<KubeOpenCodeConfig>>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default())
+    let mut unknown = UnknownFields::default();
+    let all = list_watch(Api::<Item<KubeOpenCodeConfig>>::all(client.clone()), watcher::Config::default())
         .default_backoff()
-        .modify(|config| config.meta_mut().managed_fields = None);
-    each(reflector(writer, slim), "KubeOpenCodeConfigs", |event| {
-        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-            context.writer.finished.notify_one();
-            for agent in context.caches.agents.state() {
-                drop(queues.servers.send(AgentKey::of(agent.as_ref())));
-            }
-            for guarded in context.caches.tasks.state() {
-                if !guarded.0.as_ref().is_ok_and(Task::is_terminal) {
-                    drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, guarded.as_ref())));
-                }
+        .modify(move |config| unknown.tell(config));
+    let mut changed = Changed::default();
+    each(reflector(writer, all), "KubeOpenCodeConfigs", |event| {
+        // at the start everything is reconciled anyway
+        if changed.by(&event).is_empty() || context.caches.tasks.wait_until_ready().now_or_never().is_none() {
+            return;
+        }
+        context.writer.finished.notify_one();
+        for agent in context.caches.agents.state() {
+            drop(queues.servers.send(AgentKey::of(agent.as_ref())));
+        }
+        for item in context.caches.tasks.state() {
+            if !KubeOpenCode::task_ref(&item).is_some_and(|task| task.is_terminal()) {
+                drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, item.as_ref())));
             }
         }
     })
     .await;
+}
+
+/// Tells once of each field that this version does not know, and of each object that cannot be read: the
+/// CustomResourceDefinitions are newer than the operator. Names and places alone, never what stands there.
+#[derive(Default)]
+struct UnknownFields {
+    told: HashSet<String>,
+}
+
+impl UnknownFields {
+    /// Fields and places that are remembered.
+    const MAX: usize = 256;
+
+    fn tell<K: Kind>(&mut self, item: &mut Item<K>) {
+        let kind = K::kind(&());
+        for field in item.unknown_fields() {
+            if self.is_new(&format!("{field} is unknown")) {
+                tracing::warn!(object = ?item, field,
+                    "a {kind} has a field that this version does not know, and which is ignored; are the CustomResourceDefinitions newer than the operator?");
+            }
+        }
+        if let Err(unreadable) = item.get()
+            && self.is_new(unreadable.place())
+        {
+            tracing::warn!(object = ?item, place = unreadable.place(), "a {kind} cannot be read");
+        }
+    }
+
+    fn is_new(&mut self, text: &str) -> bool {
+        self.told.len() < Self::MAX && self.told.insert(text.to_owned())
+    }
 }
 
 /// Hands over each event; after an error the watch starts anew, with growing pauses.

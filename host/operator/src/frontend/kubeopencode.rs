@@ -1,13 +1,16 @@
 //! The Tasks of `kubeopencode.io`.
 
+use kube::Resource;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
 use kubeopencode_plan::{Refusal, Run, Settings};
+use serde_json::Value;
 
 use super::{Frontend, Unresolved};
 use crate::cache::Caches;
+use crate::cache::item::Item;
 use crate::cache::task_view::TaskRef;
 
 /// The first group.
@@ -18,29 +21,36 @@ impl Frontend for KubeOpenCode {
 
     type Object = Task;
 
-    fn task_ref(task: &Task) -> TaskRef<'_> {
-        let annotations = task.metadata.annotations.as_ref();
+    fn task_ref(task: &Item<Task>) -> Option<TaskRef<'_>> {
+        let annotations = task.meta().annotations.as_ref();
         let is_true =
             |key: &&str| annotations.and_then(|all| all.get(*key)).is_some_and(|value| value == "true");
-        TaskRef {
+        Some(TaskRef {
             group: Self::GROUP,
-            metadata: &task.metadata,
-            status: task.status.as_ref(),
+            metadata: task.meta(),
+            status: task.status().ok()?,
             stop: Self::GROUP.names().stop_annotations.iter().any(is_true),
-            timeout: task.spec.timeout.as_deref(),
-        }
+            timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
+        })
     }
 
-    fn slim(task: &mut Task) {
-        task.spec.description = None;
-        task.spec.contexts = Vec::new();
+    fn slim(task: &mut Item<Task>) {
+        task.slim(|task| {
+            task.spec.description = None;
+            task.spec.contexts = Vec::new();
+            // what it has beside name and namespace makes the Task invalid, which the launch says
+            if let Some(Value::Object(agent)) = &mut task.spec.agent_ref {
+                agent.retain(|key, _| key == "name" || key == "namespace");
+            }
+        });
     }
 
-    fn spec_agent(task: &Task) -> Result<AgentKey, Refusal> {
-        spec_agent(task)
+    fn spec_agent(task: &Item<Task>) -> Result<AgentKey, Refusal> {
+        spec_agent(readable(task)?)
     }
 
-    fn resolve(task: &Task, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved> {
+    fn resolve(task: &Item<Task>, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved> {
+        let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;
         let Some(agent) = caches.agent(&key) else {
             let refusal = Refusal::agent_not_found(&key);
@@ -53,4 +63,8 @@ impl Frontend for KubeOpenCode {
         };
         plan::task(task, &agent, settings).map_err(Unresolved::Refused)
     }
+}
+
+fn readable(task: &Item<Task>) -> Result<&Task, Refusal> {
+    task.get().map_err(|unreadable| Refusal::invalid_config(unreadable.to_string()))
 }

@@ -35,11 +35,12 @@ pub(crate) fn classify_create_error(error: &Error) -> CreateError {
         409 if is_terminating(status) => CreateError::Terminating(message),
         409 => CreateError::Exists,
         422 => CreateError::Invalid(message),
+        _ if is_too_large(error) => CreateError::Invalid(message),
         403 if message.contains("exceeded quota") => CreateError::NoRoom(message),
         403 if is_terminating(status) => CreateError::Terminating(message),
         403 if message.contains("error looking up service account") => CreateError::NoServiceAccount(message),
         404 => CreateError::Terminating(message),
-        400 | 403 | 413 => CreateError::Refused(message),
+        400 | 403 => CreateError::Refused(message),
         _ => CreateError::Unknown,
     }
 }
@@ -65,9 +66,20 @@ pub(crate) fn is_invalid(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 422)
 }
 
+/// Whether the object does not fit into etcd. The API server says so with three codes: 413 for a request over 3 MiB; 500 and
+/// 422 for what etcd, or its client, refuses.
+pub(crate) fn is_too_large(error: &Error) -> bool {
+    let Error::Api(status) = error else { return false };
+    let words =
+        ["request is too large", "trying to send message larger than max", "Request entity too large"];
+    status.code == 413
+        || (matches!(status.code, 422 | 500) && words.iter().any(|words| status.message.contains(words)))
+}
+
 /// The label of `kubeopencode_reconcile_errors_total`.
 pub(crate) fn label(error: &Error) -> &'static str {
     match error {
+        error if is_too_large(error) => "too_large",
         Error::Api(status) => match status.code {
             403 => "forbidden",
             404 => "not_found",
@@ -112,7 +124,19 @@ mod tests {
                 ),
             ),
             (403, "cannot create resource", CreateError::Refused("cannot create resource".into())),
-            (413, "too large", CreateError::Refused("too large".into())),
+            (413, "too large", CreateError::Invalid("too large".into())),
+            (
+                500,
+                "etcdserver: request is too large",
+                CreateError::Invalid("etcdserver: request is too large".into()),
+            ),
+            (
+                500,
+                "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2482895 vs. 2097152)",
+                CreateError::Invalid(
+                    "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2482895 vs. 2097152)".into(),
+                ),
+            ),
             (429, "later", CreateError::Unknown),
             (503, "down", CreateError::Unknown),
         ] {

@@ -22,13 +22,18 @@ use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::Frontend;
-use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found, is_too_large};
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
     pub(super) async fn write(&self, task: TaskRef<'_>, status: &TaskStatus) -> Result<bool, ReconcileError> {
         match self.writer.write(task, status).await {
             Ok(()) => Ok(true),
+            Err(error) if is_too_large(&error) => {
+                let note = "its status does not fit into etcd: make the Task smaller, or delete it";
+                self.writer.warn(task, "TooLarge", note.to_owned());
+                Err(error.into())
+            }
             Err(error) if is_conflict(&error) || is_invalid(&error) || is_not_found(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }

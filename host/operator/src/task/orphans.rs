@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::Api;
 use kube::runtime::reflector::Store;
 use kubeopencode_api::names::{TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
@@ -13,15 +12,14 @@ use kubeopencode_api::task::{Phase, Task};
 use super::decide::PodDeletion;
 use super::delete::{remove_config_map_of, remove_pod};
 use super::reconcile::Context;
-use crate::cache::GuardedTask;
-use crate::cache::task_view::TaskView;
-use crate::runtime::api_error::is_not_found;
+use crate::cache::item::Item;
+use crate::frontend::{Frontend, KubeOpenCode, live_task};
 
 const RESYNC: Duration = Duration::from_secs(600);
 const COUNT_RESYNC: Duration = Duration::from_secs(15);
 
 /// Deletes them until it is dropped.
-pub(crate) async fn run(context: Arc<Context>, tasks: Store<GuardedTask>) {
+pub(crate) async fn run(context: Arc<Context>, tasks: Store<Item<Task>>) {
     if tasks.wait_until_ready().await.is_err() {
         return;
     }
@@ -47,16 +45,12 @@ pub(crate) async fn run(context: Arc<Context>, tasks: Store<GuardedTask>) {
 /// # Errors
 /// When the API server does not answer.
 pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &TaskKey) -> Result<(), kube::Error> {
-    let known = context.caches.task(key, |task| task.metadata.uid.as_deref() == Some(&uid.0));
+    let known = context.caches.task(key, |task| TaskUid::of(task) == *uid);
     if known == Some(true) {
         return Ok(());
     }
-    let api = Api::<TaskView>::namespaced_with(context.client.clone(), &key.namespace, &key.group);
-    match api.get_metadata(&key.name).await {
-        Ok(task) if task.uid().as_deref() == Some(&uid.0) => return Ok(()),
-        Ok(_) => {}
-        Err(error) if is_not_found(&error) => {}
-        Err(error) => return Err(error),
+    if live_task(&context.client, key, uid).await?.is_some() {
+        return Ok(());
     }
     for pod in context.caches.pods.of(uid) {
         tracing::info!(pod = %pod.name_any(), namespace = ?pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
@@ -72,11 +66,11 @@ pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &TaskKey) -
     Ok(())
 }
 
-fn count(context: &Context, tasks: &Store<GuardedTask>) {
+fn count(context: &Context, tasks: &Store<Item<Task>>) {
     let phases = [Phase::Pending, Phase::Queued, Phase::Running, Phase::Completed, Phase::Failed];
     let mut counts = [0_i64; 5];
-    for guarded in tasks.state() {
-        let phase = guarded.0.as_ref().map(Task::phase).unwrap_or_default();
+    for item in tasks.state() {
+        let phase = KubeOpenCode::task_ref(&item).map(|task| task.phase()).unwrap_or_default();
         if let Some(count) = phases.iter().position(|known| *known == phase).and_then(|i| counts.get_mut(i)) {
             *count += 1;
         }

@@ -18,10 +18,11 @@ use super::writer::Writer;
 use crate::admission::Admission;
 use crate::admission::ledger::QueuedTask;
 use crate::cache::Caches;
+use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
-use crate::frontend::{Frontend, Guarded};
+use crate::frontend::Frontend;
 use crate::runtime::api_error::label;
 use crate::runtime::backoff::Failures;
 use crate::runtime::metrics::Metrics;
@@ -70,7 +71,7 @@ pub(super) type ReconcileResult = Result<Action, ReconcileError>;
 /// A Task with what every step needs of it.
 pub(super) struct TaskState<'a, F: Frontend> {
     /// As its group has it: for its frontend alone.
-    pub(super) object: &'a F::Object,
+    pub(super) object: &'a Item<F::Object>,
     pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
     pub(super) pods: Vec<Arc<PodView>>,
@@ -83,20 +84,13 @@ impl Context {
     ///
     /// # Errors
     /// When the API server does not answer; the reconciliation is repeated with growing pauses.
-    pub(crate) async fn reconcile<F: Frontend>(&self, guarded: &Guarded<F>) -> ReconcileResult {
-        match &guarded.0 {
-            Ok(task) => self.reconcile_task::<F>(task).await,
-            Err(invalid) => {
-                // the schema lets nothing pass that cannot be read: the CRDs are older or newer than the operator
-                tracing::error!(task = ?invalid.metadata.name, namespace = ?invalid.metadata.namespace, error = %invalid.error,
-                    "a Task cannot be read; install the CustomResourceDefinitions of this version");
-                Ok(Action::await_change())
-            }
-        }
-    }
-
-    async fn reconcile_task<F: Frontend>(&self, object: &F::Object) -> ReconcileResult {
-        let task = F::task_ref(object);
+    pub(crate) async fn reconcile<F: Frontend>(&self, object: &Item<F::Object>) -> ReconcileResult {
+        let Some(task) = F::task_ref(object) else {
+            // no user can write one: a newer operator did, and nobody knows what it started
+            tracing::error!(task = ?object, place = object.get().err().map(Unreadable::place),
+                "the status of a Task cannot be read, and it is left alone; run the version that wrote it");
+            return Ok(Action::await_change());
+        };
         let uid = task.uid();
         let pods = self.caches.pods.of(&uid);
         if self.is_cache_stale(task, &pods) {
@@ -180,8 +174,8 @@ pub(crate) fn queued_task(task: TaskRef<'_>) -> QueuedTask {
 }
 
 /// The Agent that its status names, or before that the one that its spec names.
-pub(crate) fn recorded_or_spec_agent<F: Frontend>(object: &F::Object) -> Option<AgentKey> {
-    F::task_ref(object).recorded_agent().or_else(|| F::spec_agent(object).ok())
+pub(crate) fn recorded_or_spec_agent<F: Frontend>(object: &Item<F::Object>) -> Option<AgentKey> {
+    F::task_ref(object)?.recorded_agent().or_else(|| F::spec_agent(object).ok())
 }
 
 fn requeue_at(now: Timestamp, at: Option<Timestamp>) -> Action {

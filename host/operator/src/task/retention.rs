@@ -89,8 +89,8 @@ pub(crate) async fn run(context: Arc<Context>, changed: Arc<Notify>) {
 async fn round(context: &Context) -> Timestamp {
     let now = Timestamp::now();
     let mut namespaces = BTreeMap::<String, (Cleanup, Vec<Finished>)>::new();
-    for guarded in context.caches.tasks.state() {
-        let Some(task) = guarded.0.as_ref().ok().map(KubeOpenCode::task_ref) else { continue };
+    for item in context.caches.tasks.state() {
+        let Some(task) = KubeOpenCode::task_ref(&item) else { continue };
         let namespace = task.namespace().to_owned();
         let (policy, finished) = namespaces.entry(namespace).or_insert_with_key(|namespace| {
             (context.caches.settings(namespace, namespace).cleanup().clone(), Vec::new())

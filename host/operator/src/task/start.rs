@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
@@ -17,8 +16,8 @@ use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
-use crate::cache::task_view::{TaskRef, TaskView};
-use crate::frontend::{Frontend, Unresolved};
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
 
@@ -26,11 +25,17 @@ use crate::runtime::config_maps::LiveConfigMaps;
 const LATER: Duration = Duration::from_secs(15);
 /// Until a start is asked for again while the operator comes up.
 const AT_START: Duration = Duration::from_millis(100);
+/// Size of a Task as JSON, in bytes. etcd takes 1.5 MiB (1,572,864, its `--max-request-bytes`) for an object; 136 KiB of
+/// them are kept for the finalizer, the label, and a status whose every message is as long as it may be.
+const MAX_TASK_BYTES: usize = 1400 << 10;
 /// Longest pause before a busy plugin is asked again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 impl Context {
     pub(super) async fn start<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
+        if let Some(refusal) = too_large(state.object.bytes()) {
+            return self.refuse(state, &refusal).await;
+        }
         let key = match F::spec_agent(state.object) {
             Ok(key) => key,
             Err(refusal) => return self.refuse(state, &refusal).await,
@@ -46,7 +51,15 @@ impl Context {
         {
             return Ok(wait);
         }
-        let run = match F::resolve(state.object, &self.caches, &state.settings) {
+        let whole = match state.object.is_whole() {
+            true => None,
+            false => match whole_task::<F>(&self.client, state.task).await? {
+                None => return Ok(Action::requeue(SOON)),
+                whole => whole,
+            },
+        };
+        let object = whole.as_ref().unwrap_or(state.object);
+        let run = match F::resolve(object, &self.caches, &state.settings) {
             Ok(run) => run,
             Err(Unresolved::Refused(refusal)) => return self.refuse(state, &refusal).await,
             Err(Unresolved::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
@@ -107,10 +120,7 @@ impl Context {
         let Ok(key) = F::spec_agent(state.object) else { return Ok(()) };
         self.admission.leave(&key, &state.uid);
         if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
-            let task = state.task;
-            let api = Api::<TaskView>::namespaced_with(self.client.clone(), task.namespace(), &task.group);
-            let live = api.get_opt(task.name()).await?;
-            let live = live.filter(|live| live.metadata.uid == task.metadata.uid);
+            let live = live_task(&self.client, &state.task.key(), &state.uid).await?;
             if live.is_none_or(|live| live.status.is_none_or(|status| status.pod_uid.is_none())) {
                 self.admission.withdraw(&key, &state.uid).await?;
             }
@@ -241,6 +251,17 @@ impl Context {
         self.give_back(state).await?;
         Ok(Action::await_change())
     }
+}
+
+/// What is written to a Task later has to fit into its object, or it could not even be deleted.
+fn too_large(bytes: usize) -> Option<Refusal> {
+    (bytes > MAX_TASK_BYTES).then(|| {
+        let message = format!(
+            "the Task has {bytes} bytes, and may have {MAX_TASK_BYTES}, so that its status fits beside it: \
+             move context into ConfigMaps or a Git repository"
+        );
+        Refusal::invalid_config(message)
+    })
 }
 
 /// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.

@@ -248,6 +248,19 @@ pub(crate) fn patch(task: TaskRef<'_>, new: &TaskStatus) -> Result<Value, serde_
     Ok(json!({"metadata": {"resourceVersion": task.metadata.resource_version}, "status": status}))
 }
 
+/// What has to be said of a Task whose object has no room for more: how it stands, which Pod was its own, and the first
+/// words of why.
+pub(crate) fn shortened(status: &TaskStatus) -> TaskStatus {
+    const WORDS: usize = 64;
+    let cut = |text: &str| text.chars().take(WORDS).collect::<String>();
+    let mut short = TaskStatus { plugins: Vec::new(), result: None, usage: None, ..status.clone() };
+    short.message = short.message.as_deref().map(cut);
+    for condition in &mut short.conditions {
+        condition.message = cut(&condition.message);
+    }
+    short
+}
+
 /// A merge patch deletes only what it names.
 fn clear_missing(new: &mut Map<String, Value>, old: &Map<String, Value>) {
     for key in old.keys() {
@@ -268,6 +281,7 @@ fn duration_text(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::item::Item;
     use crate::frontend::{Frontend, KubeOpenCode};
     use kubeopencode_api::task::Task;
 
@@ -275,11 +289,15 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn task(status: Option<TaskStatus>) -> Task {
+    fn seen(task: &Item<Task>) -> TaskRef<'_> {
+        KubeOpenCode::task_ref(task).unwrap()
+    }
+
+    fn task(status: Option<TaskStatus>) -> Item<Task> {
         let mut task = Task { status, ..Task::default() };
         task.metadata.resource_version = Some("7".into());
         task.metadata.generation = Some(1);
-        task
+        task.into()
     }
 
     fn agent() -> AgentKey {
@@ -290,7 +308,7 @@ mod tests {
         let pod = ObjectKey::new("team", "fix-pod");
         let launch =
             LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
-        StatusBuilder::of(KubeOpenCode::task_ref(&task(status)), at(10)).launched(&launch)
+        StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
     }
 
     fn condition(status: &TaskStatus, type_: TaskCondition) -> (String, String, String) {
@@ -304,8 +322,7 @@ mod tests {
             reason: Reason::AgentAtCapacity,
             message: "Waiting for agent \"default\" capacity (max: 1)".into(),
         };
-        let queued =
-            StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
+        let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
         assert_eq!((queued.phase, queued.queue_position), (Some(Phase::Queued), Some(4)));
         assert_eq!(queued.reason.as_deref(), Some("AgentAtCapacity"));
         let running = launched(Some(queued), true);
@@ -318,16 +335,11 @@ mod tests {
     #[test]
     fn a_queued_task_that_then_waits_for_something_else_says_so() {
         let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
-        let queued = || {
-            task(Some(StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(
-                &agent(),
-                &blocked,
-                Some(1),
-            )))
-        };
+        let queued =
+            || task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
         for status in [
-            StatusBuilder::of(KubeOpenCode::task_ref(&queued()), at(1)).waiting("ConfigMap c not found"),
-            StatusBuilder::of(KubeOpenCode::task_ref(&queued()), at(1))
+            StatusBuilder::of(seen(&queued()), at(1)).waiting("ConfigMap c not found"),
+            StatusBuilder::of(seen(&queued()), at(1))
                 .held_up(Reason::PodCreationError, "ConfigMap c not found"),
         ] {
             assert_eq!(status.message.as_deref(), Some("ConfigMap c not found"), "{status:?}");
@@ -340,6 +352,19 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_has_to_fit_keeps_what_is_relied_on() {
+        let long = "x".repeat(4096);
+        let mut over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
+            .ended(&TaskOutcome::failed(Reason::PodFailed, long));
+        over.plugins = vec![UsedPlugin::default(); 64];
+        let short = shortened(&over);
+        assert_eq!((short.phase, &short.pod_uid), (Some(Phase::Failed), &over.pod_uid));
+        assert_eq!(short.reason.as_deref(), Some("PodFailed"));
+        let bytes = |status: &TaskStatus| serde_json::to_vec(status).unwrap().len();
+        assert!(bytes(&short) < 2048 && bytes(&short) < bytes(&launched(None, false)) + 512, "{short:?}");
+    }
+
+    #[test]
     fn an_unlimited_agent_says_so() {
         let expected =
             ("False".into(), "NoLimits".into(), "Agent \"default\" has no capacity or quota limits".into());
@@ -348,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_end_has_a_time_a_duration_and_the_reason_of_its_pod() {
-        let over = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(100))
+        let over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
             .ended(&TaskOutcome::failed(Reason::OOMKilled, "out of memory"));
         assert_eq!(
             (over.phase, over.reason.as_deref(), over.message.as_deref()),
@@ -359,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_stopped_task_is_completed_and_says_by_whom() {
-        let over = StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).stopped();
+        let over = StatusBuilder::of(seen(&task(None)), at(0)).stopped();
         assert_eq!((over.phase, over.reason.as_deref()), (Some(Phase::Completed), Some("UserStopped")));
         assert_eq!(over.message.as_deref(), Some("Task stopped by user via kubeopencode.io/stop annotation"));
     }
@@ -367,12 +392,9 @@ mod tests {
     #[test]
     fn what_is_no_longer_true_is_cleared_by_the_patch() {
         let blocked = Blocked { reason: Reason::AgentAtCapacity, message: String::new() };
-        let before = task(Some(StatusBuilder::of(KubeOpenCode::task_ref(&task(None)), at(0)).queued(
-            &agent(),
-            &blocked,
-            Some(1),
-        )));
-        let patch = patch(KubeOpenCode::task_ref(&before), &launched(before.status.clone(), true)).unwrap();
+        let before =
+            task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
+        let patch = patch(seen(&before), &launched(before.get().unwrap().status.clone(), true)).unwrap();
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
         assert_eq!(patch["status"]["queuePosition"], Value::Null);
         assert_eq!(patch["status"]["podUID"], "a");
@@ -381,21 +403,19 @@ mod tests {
     #[test]
     fn a_pod_that_gets_on_again_takes_the_problem_back() {
         let problem = StartProblem { reason: Reason::ImagePullFailed, message: "no such image".into() };
-        let stuck = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(20))
+        let stuck = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20))
             .in_progress(Some(&problem), &[]);
         assert_eq!((stuck.phase, stuck.reason.as_deref()), (Some(Phase::Running), Some("ImagePullFailed")));
-        let well =
-            StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(stuck))), at(30)).in_progress(None, &[]);
+        let well = StatusBuilder::of(seen(&task(Some(stuck))), at(30)).in_progress(None, &[]);
         assert_eq!(well.reason.as_deref(), Some("PodLaunched"));
     }
 
     #[test]
     fn what_was_left_out_is_added_once_to_what_the_condition_says() {
         let skipped = ["init container \"git-init-0\" left out".to_owned()];
-        let running = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(launched(None, false)))), at(20))
-            .in_progress(None, &skipped);
-        let again = StatusBuilder::of(KubeOpenCode::task_ref(&task(Some(running.clone()))), at(30))
-            .in_progress(None, &skipped);
+        let running =
+            StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20)).in_progress(None, &skipped);
+        let again = StatusBuilder::of(seen(&task(Some(running.clone()))), at(30)).in_progress(None, &skipped);
         let expected = ("True".into(), "OptionalSkipped".into(), skipped[0].clone());
         assert_eq!(condition(&running, TaskCondition::Contexts), expected);
         assert_eq!(condition(&running, TaskCondition::Started).2, "Pod \"team/fix-pod\" has been launched");

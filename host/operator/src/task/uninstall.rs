@@ -3,11 +3,14 @@
 
 use futures::TryStreamExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::{ObjectList, Request};
 use kube::{Client, ResourceExt};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::FINALIZER;
 use kubeopencode_api::task::Task;
 use serde_json::json;
 
+use crate::cache::task_view::TaskView;
 use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::runtime::lease::{Leader, UNINSTALL_WAIT};
 
@@ -33,7 +36,8 @@ pub async fn release_finalizers(
     let mut params = ListParams::default().limit(PAGE);
     loop {
         Leader::take_for_uninstall(client.clone(), namespace).await?;
-        let page = all.list_metadata(&params).await?;
+        let page = Request::new(all.resource_url()).list_metadata(&params);
+        let page: ObjectList<TaskView> = client.request(page.map_err(kube::Error::BuildRequest)?).await?;
         let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
         let held = page.items.into_iter().filter(|task| task.finalizers().iter().any(|f| f == FINALIZER));
         let tasks = futures::stream::iter(held.map(Ok::<_, kube::Error>));
@@ -47,10 +51,10 @@ pub async fn release_finalizers(
 }
 
 async fn release(client: &Client, namespace: &str, name: &str) -> Result<(), kube::Error> {
-    let api = Api::<Task>::namespaced(client.clone(), namespace);
+    let api = Api::<TaskView>::namespaced_with(client.clone(), namespace, &Group::KubeOpenCode);
     let mut last = None;
     for _ in 0..MAX_TRIES {
-        let task = match api.get_metadata(name).await {
+        let task = match api.get(name).await {
             Ok(task) => task,
             Err(error) if is_not_found(&error) => return Ok(()),
             Err(error) => return Err(error),
@@ -58,7 +62,7 @@ async fn release(client: &Client, namespace: &str, name: &str) -> Result<(), kub
         let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != FINALIZER).collect();
         let patch =
             json!({"metadata": {"resourceVersion": task.resource_version(), "finalizers": finalizers}});
-        match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => return Ok(()),
             Err(error) if is_not_found(&error) => return Ok(()),
             Err(error) if is_conflict(&error) => last = Some(error),

@@ -19,7 +19,7 @@ use super::status;
 use crate::cache::pending_writes::PendingWrites;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{TaskRef, TaskView};
-use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_not_found, is_too_large};
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
 use crate::runtime::metrics::Metrics;
 
@@ -58,11 +58,16 @@ impl Writer {
         if task.status == Some(new) {
             return Ok(());
         }
-        let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
-        let written = self
-            .api(&task.key())
-            .patch_status(task.name(), &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
+        let write = async |new: &TaskStatus| {
+            let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
+            let patch = Patch::Merge(&patch);
+            self.api(&task.key()).patch_status(task.name(), &PatchParams::default(), &patch).await
+        };
+        let written = match write(new).await {
+            // somebody made the object grow: how it ended has to fit
+            Err(error) if is_too_large(&error) => write(&status::shortened(new)).await?,
+            written => written?,
+        };
         self.record(&written);
         self.report(task, new);
         if new.phase.is_some_and(Phase::is_terminal) {

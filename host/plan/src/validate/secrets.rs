@@ -61,7 +61,7 @@ impl Validator<'_> {
         if self.item.origin != Origin::Agent && self.run.agent.task_secret_refs == TaskSecretRefs::Deny {
             return Err(self.item.refused(format!(
                 "Secret {secret}: contexts of Tasks may not name Secrets here (taskSecretRefs: Deny in \
-                 KubeOpenCodeConfig); let the Agent hold it"
+                 KubeOpenCodeConfig, or a KubeOpenCodeConfig that cannot be read); let the Agent hold it"
             )));
         }
         Ok(true)

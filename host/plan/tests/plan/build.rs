@@ -10,7 +10,7 @@ use kubeopencode_api::plugin::{BuildRequest, CommandPlan, Entry, Plan};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode;
 use kubeopencode_plan::{
-    Evaluated, ExecutionPlan, Granted, Item, Refusal, Run, Settings, build, validate, validate_command,
+    Evaluated, ExecutionPlan, Granted, Item, Layer, Refusal, Run, Settings, build, validate, validate_command,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -56,7 +56,7 @@ impl Given {
 
     pub(crate) fn run(&self) -> Result<Run, Refusal> {
         let agent = kubeopencode::spec_agent(&self.task)?;
-        let config = |namespace: &str| self.configs.get(namespace).map(|config| &config.spec);
+        let config = |namespace: &str| Layer::from(self.configs.get(namespace).map(|config| &config.spec));
         let settings = Settings::resolve(
             config(self.task.metadata.namespace.as_deref().unwrap()),
             config(&agent.namespace),

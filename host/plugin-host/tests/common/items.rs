@@ -6,7 +6,7 @@ use kubeopencode_api::plugin::{
 };
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode;
-use kubeopencode_plan::{Evaluated, Granted, Run, Settings, validate};
+use kubeopencode_plan::{Evaluated, Granted, Layer, Run, Settings, validate};
 use kubeopencode_plugin_host::Plugin;
 use serde_json::{Value, json};
 
@@ -22,7 +22,14 @@ impl Items {
         });
         let agent: Agent = serde_json::from_value(agent).unwrap();
         let task: Task = serde_json::from_value(task).unwrap();
-        Self(kubeopencode::task(&task, &agent, &Settings::resolve(None, None, None)).unwrap())
+        Self(
+            kubeopencode::task(
+                &task,
+                &agent,
+                &Settings::resolve(Layer::Absent, Layer::Absent, Layer::Absent),
+            )
+            .unwrap(),
+        )
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The launch protocol's decisions, one row each.
 
 use super::*;
+use crate::cache::item::Item;
 use crate::frontend::{Frontend, KubeOpenCode};
 use kubeopencode_api::task::Task;
 use serde_json::{Value, json};
@@ -52,7 +53,7 @@ fn time(second: i64) -> String {
 }
 
 fn run(case: &TaskState) -> Step {
-    let task: Task = serde_json::from_value(case.task.clone()).unwrap();
+    let task = Item::from(serde_json::from_value::<Task>(case.task.clone()).unwrap());
     let view = |pod: &Value| serde_json::from_value::<PodView>(pod.clone()).unwrap();
     let pods: Vec<_> = case.pods.iter().map(|pod| Arc::new(view(pod))).collect();
     let last = case.last.as_ref().map(view);
@@ -62,7 +63,7 @@ fn run(case: &TaskState) -> Step {
         result_summary: true,
     };
     decide(&Observed {
-        task: KubeOpenCode::task_ref(&task),
+        task: KubeOpenCode::task_ref(&task).unwrap(),
         pods: &pods,
         last: last.as_ref(),
         policy,
