@@ -102,7 +102,7 @@ impl Bench {
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let operator = self.operator();
         operator.is_ready().await;
-        self.row("idle memory", format!("{:.0} MiB", operator.memory()), "-".into(), "40 MiB");
+        self.row("idle memory", format!("{:.0} MiB", operator.process.memory()), "-".into(), "40 MiB");
         let mark = self.cluster.audit.mark();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
@@ -234,7 +234,7 @@ impl Bench {
         let ns = self.namespace().await;
         let operator = self.operator();
         operator.is_ready().await;
-        let before = operator.processor();
+        let before = operator.process.processor();
         let mark = self.cluster.audit.mark();
         let burst = async |from: usize, to: usize| {
             let created = futures::stream::iter(from..to)
@@ -258,13 +258,13 @@ impl Bench {
         burst(BURST, MANY).await;
         self.row(
             "memory with 5000 Tasks and Pods",
-            format!("{:.0} MiB", operator.memory()),
+            format!("{:.0} MiB", operator.process.memory()),
             "-".into(),
             "185 MiB",
         );
         self.row(
             "processor time for 5000 launches",
-            format!("{:.1} s", operator.processor() - before),
+            format!("{:.1} s", operator.process.processor() - before),
             "-".into(),
             "22-28 s",
         );
@@ -280,7 +280,7 @@ impl Bench {
         let made = entries.iter().find(|entry| entry.summary() == "create pods 201").unwrap().stage_timestamp;
         let restart = format!("{:.2} s", made.duration_since(started).as_secs_f64());
         self.row("restart at 5000: process start to next Pod", restart, "-".into(), "1.4-2.3 s");
-        let memory = format!("{:.0} MiB", operator.memory());
+        let memory = format!("{:.0} MiB", operator.process.memory());
         self.row("memory after that restart", memory, "-".into(), "");
     }
 

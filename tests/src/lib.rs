@@ -17,6 +17,7 @@ pub mod kubelet;
 pub mod namespace;
 pub mod objects;
 pub mod operator;
+pub mod process;
 pub mod program;
 pub mod rbac;
 pub mod record;

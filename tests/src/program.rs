@@ -1,24 +1,17 @@
 //! The real program `kubeopencode`, as a process of its own: for measuring what only a process has.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A clock tick of `/proc/<pid>/stat`, in seconds: the same on every Linux that Rust runs on.
-const TICK: f64 = 0.01;
+use crate::process::Process;
 
 /// A running `kubeopencode controller`. Killed when it is dropped.
 #[derive(Debug)]
 pub struct Program {
-    child: Child,
+    /// What is measured.
+    pub process: Process,
     probes: u16,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Builds the program as images have it and says where it is.
@@ -50,7 +43,8 @@ impl Program {
             .append(true)
             .open(plugin_cache.with_extension("log"))
             .unwrap();
-        let child = Command::new(executable)
+        let mut command = Command::new(executable);
+        command
             .args(["controller", "--metrics-bind-address", "0", "--health-probe-bind-address"])
             .arg(format!("127.0.0.1:{probes}"))
             .arg("--plugin-cache-dir")
@@ -59,10 +53,8 @@ impl Program {
             .env("RUST_LOG", "warn")
             .env("POD_NAMESPACE", "kubeopencode-system")
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, probes }
+            .stderr(log);
+        Self { process: Process::start(&mut command), probes }
     }
 
     /// Waits until it says that it is ready.
@@ -87,20 +79,5 @@ impl Program {
         stream.write_all(request).await.is_ok()
             && stream.read_to_string(&mut answer).await.is_ok()
             && answer.starts_with("HTTP/1.1 200")
-    }
-
-    /// Resident memory, in MiB.
-    pub fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    }
-
-    /// Processor time so far, in seconds, children excluded.
-    pub fn processor(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // after the name in parentheses: state is field 3, utime 14, stime 15
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11..=12].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() * TICK
     }
 }

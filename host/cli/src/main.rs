@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 
 use crate::args::{Args, Command};
 use crate::error::CliError;
@@ -17,6 +18,11 @@ mod controller;
 mod error;
 mod render;
 mod yaml;
+
+/// Made for threads, and gives back what a burst took, which glibc's does not: docs/decisions/0037. The compile worker,
+/// whose limits count address space, is called with settings that take as little of it as glibc.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|command| command == "compile-worker") {

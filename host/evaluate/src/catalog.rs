@@ -11,6 +11,7 @@ use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::Plugin;
 
 use crate::calls::{Calls, SharedCalls};
+use crate::memory::Memory;
 
 /// A plugin, and what it may do.
 pub struct Offer {
@@ -21,17 +22,21 @@ pub struct Offer {
 
 /// All plugins at one time. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Arc<Offers>);
+pub struct Snapshot {
+    offers: Arc<Offers>,
+    pub(crate) memory: Memory,
+}
 
 type Offers = HashMap<(Kind, String), Arc<Offer>>;
 
-/// The plugins that can be asked now.
+/// The plugins that can be asked now, and what all evaluations share.
 #[derive(Debug)]
 pub struct Catalog {
     current: ArcSwap<Offers>,
     /// Kinds and names of the built-in plugins.
     reserved: HashSet<(Kind, String)>,
     calls: SharedCalls,
+    memory: Memory,
 }
 
 /// A built-in plugin has this name.
@@ -60,12 +65,12 @@ impl Catalog {
             })
             .collect();
         let reserved = offers.keys().cloned().collect();
-        Self { current: ArcSwap::from_pointee(offers), reserved, calls }
+        Self { current: ArcSwap::from_pointee(offers), reserved, calls, memory: Memory::new() }
     }
 
     /// All plugins as they are now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.current.load_full())
+        Snapshot { offers: self.current.load_full(), memory: self.memory.clone() }
     }
 
     /// Offers a plugin under its name, in the place of one that had it. Whoever has a snapshot goes on with the old one.
@@ -94,6 +99,6 @@ fn key(plugin: &Plugin) -> (Kind, String) {
 impl Snapshot {
     /// The plugin of this kind and name.
     pub fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Offer>> {
-        self.0.get(&(kind, name.to_owned()))
+        self.offers.get(&(kind, name.to_owned()))
     }
 }

@@ -14,6 +14,9 @@ pub enum EvaluateError<E> {
     /// All calls of this plugin that may run at the same time are taken: try again later.
     #[error("plugin \"{0}\" is busy")]
     Busy(String),
+    /// The memory for evaluations is taken: try again later.
+    #[error("other Tasks have the memory for big contexts")]
+    NoMemory,
     /// A ConfigMap could not be read.
     #[error("reading a ConfigMap: {0}")]
     Read(E),

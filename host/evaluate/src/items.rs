@@ -6,35 +6,74 @@ use kubeopencode_api::plugin::{
     Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;
-use kubeopencode_plan::{Evaluated, Item, Refusal, Run, is_object_name, validate};
+use kubeopencode_plan::{Evaluated, Item, MAX_TOTAL, Refusal, Run, is_object_name, validate};
 use kubeopencode_plugin_host::{CallError, Plugin};
 
 use crate::EvaluateError;
 use crate::calls::{CallObserver, Uncalled};
 use crate::catalog::Snapshot;
-use crate::reads::{ConfigMapReader, ReadCache, entries};
+use crate::memory::LIGHT;
+use crate::reads::{ConfigMapReader, ReadCache, size};
 
-/// What an evaluation works with.
+/// One evaluation of a Task or a server: what it works with, and what it holds.
 pub(crate) struct Evaluation<'a, R, O> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) observer: &'a O,
     pub(crate) reads: ReadCache<'a, R>,
     /// The plugins that were asked.
     pub(crate) plugins: Vec<UsedPlugin>,
+    /// Bytes of the items' text and files so far.
+    pub(crate) held: usize,
+    pub(crate) room: Room,
 }
 
-impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
+/// How much one evaluation may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// [`LIGHT`] bytes. With more it stops, and may begin again with the budget of a heavy one.
+    Light,
+    /// It has its part of the budget, and all that a Task may have.
+    Heavy,
+}
+
+impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
+    /// Nothing is evaluated yet.
+    pub(crate) fn new(snapshot: &'a Snapshot, reads: &'a R, observer: &'a O, room: Room) -> Self {
+        let reads = ReadCache::new(reads, &snapshot.memory);
+        Self { snapshot, observer, reads, plugins: Vec::new(), held: 0, room }
+    }
+
     /// Evaluates all items, in their order.
     pub(crate) async fn items(&mut self, run: &Run) -> Result<Vec<Evaluated>, EvaluateError<R::Error>> {
         let mut contexts = Vec::with_capacity(run.items().len());
         for item in run.items() {
+            let before = self.held;
             let context = match self.item(run, item).await {
-                Err(error) if item.optional => Evaluated::skipped(item, error.into_refusal()?.message),
+                // more than a Task may have is no fault of this item alone
+                Err(error) if item.optional && self.held <= MAX_TOTAL => {
+                    Evaluated::skipped(item, error.into_refusal()?.message)
+                }
                 evaluated => evaluated?,
             };
+            self.held = before;
+            self.hold(run, context.bytes())?;
             contexts.push(context);
         }
         Ok(contexts)
+    }
+
+    /// Counts what is held from now on: refused as soon as it is too much, before anything else is read.
+    pub(crate) fn hold(&mut self, run: &Run, bytes: usize) -> Result<(), EvaluateError<R::Error>> {
+        self.held += bytes;
+        if self.held > MAX_TOTAL {
+            return Err(EvaluateError::Refused(run.too_much(self.held)));
+        }
+        if self.is_outgrown(run) { Err(EvaluateError::NoMemory) } else { Ok(()) }
+    }
+
+    /// Whether it is light and holds more than that.
+    pub(crate) fn is_outgrown(&self, run: &Run) -> bool {
+        self.room == Room::Light && run.bytes() + self.held + self.reads.bytes() > LIGHT
     }
 
     async fn item(&mut self, run: &Run, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
@@ -48,7 +87,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
         for _ in 0..=MAX_ROUNDS {
             let request = run.evaluate_request(item, std::mem::take(&mut inputs));
-            let answer = offer.call(self.observer, move |plugin| plugin.evaluate(&request)).await;
+            let answer = offer.call(self.observer, move |plugin| plugin.evaluate(request)).await;
             match answer.map_err(|error| unanswered(item, error))? {
                 Outcome::Ready(plan) => {
                     let evaluated =
@@ -58,7 +97,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
                 Outcome::Needs(now) => {
                     grow_needs(&needs, &now).map_err(|error| broken(item, &error.to_string()))?;
                     needs = now;
-                    inputs = self.inputs(item, &needs).await?;
+                    inputs = self.inputs(run, item, &needs).await?;
                 }
             }
         }
@@ -68,13 +107,16 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     /// What the plugin asked for; refused at the first read that exceeds the limit.
     async fn inputs(
         &mut self,
+        run: &Run,
         item: &Item,
         needs: &[Required],
     ) -> Result<Vec<Input>, EvaluateError<R::Error>> {
         let (mut inputs, mut bytes) = (Vec::with_capacity(needs.len()), 0);
         for required in needs {
-            let value = self.read(item, required).await?;
-            bytes += size(&value);
+            let value = self.read(run, item, required).await?;
+            if let Answer::ConfigMap(entries) = &value {
+                bytes += size(entries);
+            }
             if bytes > MAX_INPUT_BYTES {
                 let problem = format!(
                     "its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read"
@@ -86,15 +128,22 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         Ok(inputs)
     }
 
-    async fn read(&mut self, item: &Item, required: &Required) -> Result<Answer, EvaluateError<R::Error>> {
+    async fn read(
+        &mut self,
+        run: &Run,
+        item: &Item,
+        required: &Required,
+    ) -> Result<Answer, EvaluateError<R::Error>> {
         match &required.what {
             Requirement::ConfigMap(name) if !is_object_name(name) => {
                 Err(EvaluateError::Refused(item.refused(format!("\"{name}\" is no name of a ConfigMap"))))
             }
             Requirement::ConfigMap(name) => {
                 let key = ObjectKey::new(item.namespace.clone(), name.clone());
-                let map = self.reads.get(&key).await.map_err(EvaluateError::Read)?;
-                Ok(map.map_or(Answer::Missing, |map| Answer::ConfigMap(entries(map))))
+                self.reads.read(&key).await?;
+                self.hold(run, 0)?;
+                let entries = self.reads.last().map(<[_]>::to_vec);
+                Ok(entries.map_or(Answer::Missing, Answer::ConfigMap))
             }
             Requirement::Extended(extension) => {
                 Err(broken(item, &format!("asks for \"{}\", which is unknown", extension.kind)))
@@ -111,8 +160,10 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     ) -> Result<Evaluated, EvaluateError<R::Error>> {
         for mount in evaluated.embeds(run) {
             let key = ObjectKey::new(item.namespace.clone(), mount.name.clone());
-            let content = match self.reads.get(&key).await.map_err(EvaluateError::Read)? {
-                Some(map) => entries(map),
+            self.reads.read(&key).await?;
+            self.hold(run, self.reads.last().map_or(0, size))?;
+            let content = match self.reads.last() {
+                Some(entries) => entries.to_vec(),
                 None if mount.optional => Vec::new(),
                 None => {
                     let problem = format!("ConfigMap {} not found", mount.name);
@@ -129,13 +180,6 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         if self.plugins.iter().all(|known| known.type_ != type_) {
             self.plugins.push(UsedPlugin { type_: type_.to_owned(), digest: plugin.digest().to_owned() });
         }
-    }
-}
-
-fn size(value: &Answer) -> usize {
-    match value {
-        Answer::ConfigMap(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum(),
-        Answer::Missing | Answer::Extended(_) => 0,
     }
 }
 

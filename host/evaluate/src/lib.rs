@@ -3,7 +3,8 @@
 //!
 //! [`Catalog`] holds the plugins, each with what it may do; a [`Snapshot`] of it is used for a whole reconciliation, so
 //! that one Task never mixes two versions of a plugin. [`evaluate`] asks the plugins for each context item and for the
-//! command and makes the plan, so that whatever is wrong with a Task is known before it asks for a slot.
+//! command and makes the plan, so that whatever is wrong with a Task is known before it asks for a slot. How much memory
+//! all evaluations and the launches that come of them hold is bounded (`memory`).
 //!
 //! May touch: plugins, ConfigMaps through [`ConfigMapReader`], the clock that times a call. Must not touch: a Kubernetes
 //! client, metrics (a [`CallObserver`] hears of each call), what waiting or refusing means for a Task.
@@ -12,11 +13,13 @@ mod calls;
 mod catalog;
 mod error;
 mod items;
+mod memory;
 mod planned;
 mod reads;
 
 pub use calls::CallObserver;
 pub use catalog::{Catalog, NameTaken, Offer, Snapshot};
 pub use error::EvaluateError;
-pub use planned::{Planned, evaluate, evaluate_server};
+pub use memory::Held;
+pub use planned::{Planned, PlannedServer, evaluate, evaluate_server};
 pub use reads::ConfigMapReader;

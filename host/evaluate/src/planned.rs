@@ -1,49 +1,39 @@
 //! The whole way: items, command, plan.
 
 use kubeopencode_api::condition::{Reason, TaskCondition};
-use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{ErrorKind, Kind, PluginError};
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{
-    Command, Evaluated, ExecutionPlan, Granted, Refusal, Run, ServerObjects, build, build_server,
-    validate_command, validate_server,
+    ExecutionPlan, Granted, Refusal, Run, ServerObjects, build, build_server, validate_command,
+    validate_server,
 };
 use kubeopencode_plugin_host::{CallError, Plugin};
 
 use crate::EvaluateError;
 use crate::calls::{CallObserver, Uncalled};
 use crate::catalog::Snapshot;
-use crate::items::Evaluation;
-use crate::reads::{ConfigMapReader, ReadCache};
+use crate::items::{Evaluation, Room};
+use crate::memory::{Held, LIGHT};
+use crate::reads::ConfigMapReader;
 
-/// What is to be made for a Task, and what it was made from.
+/// What is to be made for a Task. What it was made from is gone; the memory that it may have is held with it.
 #[derive(Debug)]
 pub struct Planned {
-    plain: ExecutionPlan,
-    run: Run,
-    contexts: Vec<Evaluated>,
-    command: Command,
-    plugins: Vec<UsedPlugin>,
+    /// Pod and ConfigMaps under their plain names.
+    pub plan: ExecutionPlan,
+    /// The plugins that were asked, by the digest of their bytes.
+    pub plugins: Vec<UsedPlugin>,
+    /// For as long as the plan is there.
+    pub held: Option<Held>,
 }
 
-impl Planned {
-    /// Pod and ConfigMaps under their plain names.
-    pub fn plain(&self) -> &ExecutionPlan {
-        &self.plain
-    }
-
-    /// The same plan under the names with the Task's UID, for a plain name that is held by an object of somebody else.
-    ///
-    /// # Errors
-    /// None that [`evaluate`] did not find before.
-    pub fn with_uid(&self) -> Result<ExecutionPlan, Refusal> {
-        build(&self.run, &self.contexts, &self.command, Naming::WithUid)
-    }
-
-    /// The plugins that were asked, by the digest of their bytes.
-    pub fn plugins(&self) -> &[UsedPlugin] {
-        &self.plugins
-    }
+/// What is to be made for a server-mode Agent, with the memory that it may have.
+#[derive(Debug)]
+pub struct PlannedServer {
+    /// The objects.
+    pub objects: ServerObjects,
+    /// For as long as they are there.
+    pub held: Option<Held>,
 }
 
 /// Evaluates a Task's contexts, asks for its command, and plans its Pod: everything that can be wrong with it is known
@@ -57,14 +47,17 @@ pub async fn evaluate<R: ConfigMapReader>(
     observer: &impl CallObserver,
     run: Run,
 ) -> Result<Planned, EvaluateError<R::Error>> {
-    let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
-    let contexts = evaluation.items(&run).await?;
-    let request = run.build_request(&contexts);
-    let plan = evaluation.command(&run, move |builder| builder.build(&request)).await?;
-    let command = validate_command(&run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
-    let plugins = evaluation.plugins;
-    let plain = build(&run, &contexts, &command, Naming::Plain).map_err(EvaluateError::Refused)?;
-    Ok(Planned { plain, run, contexts, command, plugins })
+    let mut held = heavy_from_the_start(snapshot, &run).await?;
+    loop {
+        let mut evaluation = Evaluation::new(snapshot, reads, observer, Room::of(&held));
+        match evaluation.task(&run).await {
+            Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
+                drop(evaluation);
+                held = Some(heavy(snapshot).await?);
+            }
+            plan => return Ok(Planned { plan: plan?, plugins: evaluation.plugins, held }),
+        }
+    }
 }
 
 /// Evaluates the contexts of a server-mode Agent, asks for its server's command, and plans its objects.
@@ -76,16 +69,54 @@ pub async fn evaluate_server<R: ConfigMapReader>(
     reads: &R,
     observer: &impl CallObserver,
     run: Run,
-) -> Result<ServerObjects, EvaluateError<R::Error>> {
-    let mut evaluation = Evaluation { snapshot, observer, reads: ReadCache::new(reads), plugins: Vec::new() };
-    let contexts = evaluation.items(&run).await?;
-    let request = run.serve_request(&contexts);
-    let plan = evaluation.command(&run, move |builder| builder.serve(&request)).await?;
-    let command = validate_server(&run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
-    build_server(&run, &contexts, &command).map_err(EvaluateError::Refused)
+) -> Result<PlannedServer, EvaluateError<R::Error>> {
+    let mut held = heavy_from_the_start(snapshot, &run).await?;
+    loop {
+        let mut evaluation = Evaluation::new(snapshot, reads, observer, Room::of(&held));
+        match evaluation.server(&run).await {
+            Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
+                drop(evaluation);
+                held = Some(heavy(snapshot).await?);
+            }
+            objects => return Ok(PlannedServer { objects: objects?, held }),
+        }
+    }
+}
+
+/// The budget of a heavy one, where the specs alone say that it is one.
+async fn heavy_from_the_start<E>(snapshot: &Snapshot, run: &Run) -> Result<Option<Held>, EvaluateError<E>> {
+    if run.bytes() <= LIGHT { Ok(None) } else { heavy(snapshot).await.map(Some) }
+}
+
+async fn heavy<E>(snapshot: &Snapshot) -> Result<Held, EvaluateError<E>> {
+    snapshot.memory.heavy().await.ok_or(EvaluateError::NoMemory)
+}
+
+impl Room {
+    fn of(held: &Option<Held>) -> Self {
+        if held.is_some() { Self::Heavy } else { Self::Light }
+    }
 }
 
 impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
+    async fn task(&mut self, run: &Run) -> Result<ExecutionPlan, EvaluateError<R::Error>> {
+        let contexts = self.items(run).await?;
+        let request = run.build_request(&contexts);
+        let plan = self.command(run, move |builder| builder.build(&request)).await?;
+        let command = validate_command(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
+        self.hold(run, command.bytes())?;
+        build(run, &contexts, &command).map_err(EvaluateError::Refused)
+    }
+
+    async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
+        let contexts = self.items(run).await?;
+        let request = run.serve_request(&contexts);
+        let plan = self.command(run, move |builder| builder.serve(&request)).await?;
+        let server = validate_server(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
+        self.hold(run, server.command().bytes())?;
+        build_server(run, &contexts, &server).map_err(EvaluateError::Refused)
+    }
+
     /// Asks the command builder.
     async fn command<T: Send + 'static>(
         &mut self,

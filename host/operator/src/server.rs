@@ -21,7 +21,7 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::AgentKey;
-use kubeopencode_evaluate::{Catalog, EvaluateError, evaluate_server};
+use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate_server};
 use kubeopencode_plan::{Refusal, ServerObjects, frontend};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -53,9 +53,9 @@ enum ServerError {
     /// The Agent makes no sense as a server, or something that it names is missing.
     #[error("{0}")]
     Refused(Refusal),
-    /// A plugin that it needs answers others.
-    #[error("plugin \"{0}\" is busy")]
-    Busy(String),
+    /// A plugin that it needs answers others, or others have the memory.
+    #[error("{0}")]
+    Busy(EvaluateError<kube::Error>),
     /// Kind and name of an object that somebody else has.
     #[error("{0} does not belong to the Agent")]
     NameTaken(String),
@@ -146,9 +146,10 @@ impl Servers {
             EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => {
                 ServerError::Refused(refusal)
             }
-            EvaluateError::Busy(plugin) => ServerError::Busy(plugin),
+            EvaluateError::Busy(_) | EvaluateError::NoMemory => ServerError::Busy(error),
             EvaluateError::Read(error) => ServerError::Api(error),
         })?;
+        let PlannedServer { objects: server, held: _held } = server;
         let before = self.deployment(&key);
         if let Some(taken) = self.apply_all(agent, &server).await? {
             return Err(ServerError::NameTaken(taken));

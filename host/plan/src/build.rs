@@ -20,6 +20,8 @@ mod shared_mounts;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::string::FromUtf8Error;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec};
@@ -30,7 +32,8 @@ use kubeopencode_api::literals::{
     TASK_NAME_ANNOTATION,
 };
 use kubeopencode_api::names::{Naming, TaskNames, hex, label_value};
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::evaluated::Evaluated;
@@ -43,7 +46,7 @@ pub use server::{ServerObjects, build_server};
 /// Names of the plan's ConfigMaps, by their numbers.
 type ContextNames<'a> = &'a dyn Fn(usize) -> String;
 
-/// What is to be made for a Task.
+/// What is to be made for a Task, under its plain names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecutionPlan {
     /// The Pod, held back by its scheduling gate.
@@ -54,47 +57,62 @@ pub struct ExecutionPlan {
     pub digest: String,
     /// What the user should know although all went well: messages of the Contexts condition.
     pub notices: Vec<(Reason, String)>,
+    /// the same under the names with the Task's UID
+    with_uid: Renamed,
+}
+
+/// What of a plan has its names in it.
+#[derive(Clone, Debug, PartialEq)]
+struct Renamed {
+    pod: Pod,
+    config_maps: Vec<String>,
+}
+
+impl ExecutionPlan {
+    /// The same plan under the names with the Task's UID, for a plain name that is held by an object of somebody else.
+    pub fn into_with_uid(mut self) -> Self {
+        for (map, name) in self.config_maps.iter_mut().zip(&self.with_uid.config_maps) {
+            map.metadata.name = Some(name.clone());
+        }
+        Self { pod: self.with_uid.pod.clone(), ..self }
+    }
 }
 
 /// Makes Pod and ConfigMaps of a Task.
 ///
 /// # Errors
 /// Contexts that cannot be there together or are too much, and variables that are set twice.
-pub fn build(
-    run: &Run,
-    contexts: &[Evaluated],
-    command: &Command,
-    naming: Naming,
-) -> Result<ExecutionPlan, Refusal> {
+pub fn build(run: &Run, contexts: &[Evaluated], command: &Command) -> Result<ExecutionPlan, Refusal> {
     let Subject::Task(task) = &run.subject else {
         return Err(Refusal::invalid_config(format!("{} is no Task", run.described())));
     };
     let layout = Layout::new(run, contexts, command)?;
     let names = |naming| TaskNames::new(&task.key, &task.uid, run.pod_namespace(), naming);
+    let (plain, uid_names) = (names(Naming::Plain), names(Naming::WithUid));
+    let mut pod = self::pod(&layout, task, &plain);
+    let mut with_uid = self::pod(&layout, task, &uid_names);
+    let maps = layout.into_config_maps().into_iter().enumerate();
+    let metadata = metadata(run, task);
+    let mut config_maps: Vec<_> = maps
+        .map(|(i, data)| {
+            let mut labels = labels_of(run, task);
+            labels.extend([namespace_label(run, task)]);
+            let metadata =
+                ObjectMeta { name: Some(plain.context(i)), labels: Some(labels), ..metadata.clone() };
+            config_map(data, metadata)
+        })
+        .collect();
     // the same plan under another name is the same plan
-    let (mut pod, mut config_maps) = objects(&layout, task, &names(Naming::Plain));
-    let digest = digest(&(&pod, &config_maps))?;
-    if naming != Naming::Plain {
-        (pod, config_maps) = objects(&layout, task, &names(naming));
-    }
-    for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain([&mut pod.metadata]) {
+    let digest = digest(&(Sorted(&pod), sorted(&config_maps)))?;
+    let maps = config_maps.iter_mut().map(|map| &mut map.metadata);
+    for metadata in maps.chain([&mut pod.metadata, &mut with_uid.metadata]) {
         annotate(metadata, &digest);
     }
-    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(run, contexts, command) })
-}
-
-fn objects(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> (Pod, Vec<ConfigMap>) {
-    let maps = layout.config_maps().enumerate();
-    let metadata = metadata(layout.run, task);
-    let maps = maps.map(|(i, data)| {
-        let mut labels = labels_of(layout.run, task);
-        labels.extend([namespace_label(layout.run, task)]);
-        config_map(
-            data,
-            ObjectMeta { name: Some(names.context(i)), labels: Some(labels), ..metadata.clone() },
-        )
-    });
-    (pod(layout, task, names), maps.collect())
+    let with_uid = Renamed {
+        pod: with_uid,
+        config_maps: (0..config_maps.len()).map(|i| uid_names.context(i)).collect(),
+    };
+    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(run, contexts, command), with_uid })
 }
 
 fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
@@ -144,15 +162,15 @@ fn pod_spec(layout: &Layout<'_>, names: ContextNames<'_>, worker: Container) -> 
     }
 }
 
-fn config_map(content: &Data, metadata: ObjectMeta) -> ConfigMap {
+fn config_map(content: Data, metadata: ObjectMeta) -> ConfigMap {
     let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in content {
         match text(value) {
-            Some(text) => {
-                data.insert(key.clone(), text.to_owned());
+            Ok(text) => {
+                data.insert(key, text);
             }
-            None => {
-                binary.insert(key.clone(), ByteString(value.clone()));
+            Err(value) => {
+                binary.insert(key, ByteString(value));
             }
         }
     }
@@ -164,11 +182,14 @@ fn config_map(content: &Data, metadata: ObjectMeta) -> ConfigMap {
     }
 }
 
-/// Bytes that a request can carry as text. Control characters grow sixfold in JSON, so they go the binary way.
-fn text(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
-    let plain = |c: char| !c.is_ascii_control() || matches!(c, '\n' | '\r' | '\t');
-    text.chars().all(plain).then_some(text)
+/// Bytes that a request can carry as text, else the bytes. Control characters grow sixfold in JSON, so they go the binary
+/// way.
+fn text(value: Vec<u8>) -> Result<String, Vec<u8>> {
+    let plain = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\r' | b'\t');
+    if !value.iter().all(plain) {
+        return Err(value);
+    }
+    String::from_utf8(value).map_err(FromUtf8Error::into_bytes)
 }
 
 fn labels_of(run: &Run, task: &TaskPart) -> BTreeMap<String, String> {
@@ -209,11 +230,39 @@ fn annotate(metadata: &mut ObjectMeta, digest: &str) {
     metadata.annotations.get_or_insert_default().insert(PLAN_ANNOTATION.to_owned(), digest.to_owned());
 }
 
-/// JSON with sorted keys is the same for the same objects.
+/// The digest of objects as JSON, which is never there as a whole.
 fn digest(objects: &impl Serialize) -> Result<String, Refusal> {
-    let value = serde_json::to_value(objects)
+    let mut hash = Hash(Sha256::new());
+    serde_json::to_writer(&mut hash, objects)
         .map_err(|e| Refusal::invalid_config(format!("the Pod cannot be written as JSON: {e}")))?;
-    Ok(format!("sha256:{}", hex(&Sha256::digest(value.to_string()))))
+    Ok(format!("sha256:{}", hex(&hash.0.finalize())))
+}
+
+/// What is written is hashed.
+struct Hash(Sha256);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// JSON with sorted keys is the same for the same object.
+struct Sorted<'a, T>(&'a T);
+
+impl<T: Serialize> Serialize for Sorted<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+fn sorted<T>(objects: &[T]) -> Vec<Sorted<'_, T>> {
+    objects.iter().map(Sorted).collect()
 }
 
 fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {

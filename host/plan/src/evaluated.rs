@@ -137,7 +137,19 @@ impl Evaluated {
             .collect()
     }
 
-    /// Gives back what was read.
+    /// Bytes of its text and files: no more than what the plan counts of them.
+    pub fn bytes(&self) -> usize {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) | Piece::File { text, .. } => text.len(),
+            Piece::Secret(_) => 0,
+        };
+        let entries = self.directories.iter().flat_map(|directory| &directory.embedded).flatten();
+        self.pieces.iter().map(piece).sum::<usize>()
+            + self.files.iter().map(|file| file.content.len()).sum::<usize>()
+            + entries.map(|entry| entry.key.len() + entry.value.len()).sum::<usize>()
+    }
+
+    /// Gives back what was read, for the first directory that waits for it.
     ///
     /// # Errors
     /// When an entry's key is none that Kubernetes knows.
@@ -148,10 +160,9 @@ impl Evaluated {
                 .item
                 .refused(format!("ConfigMap {name} has the key \"{key}\", which no ConfigMap may")));
         }
-        for directory in &mut self.directories {
-            if directory.config_map == embed.name && directory.embedded.is_none() {
-                directory.embedded = Some(entries.clone());
-            }
+        let waits = |d: &&mut Directory| d.config_map == embed.name && d.embedded.is_none();
+        if let Some(directory) = self.directories.iter_mut().find(waits) {
+            directory.embedded = Some(entries);
         }
         Ok(())
     }

@@ -100,6 +100,11 @@ impl Item {
         Refusal::context(format!("{self}: {problem}"))
     }
 
+    /// Bytes of what its plugin is given.
+    pub(crate) fn bytes(&self) -> usize {
+        text_of(&self.payload)
+    }
+
     /// Whether its type comes with KubeOpenCode.
     pub fn is_built_in(&self) -> bool {
         self.built_in
@@ -120,6 +125,16 @@ impl Item {
 
     pub(crate) fn mount_path(&self) -> Option<&AbsPath> {
         self.mount_path.as_ref().map(|mount| &mount.path)
+    }
+}
+
+/// Bytes of all strings in it.
+fn text_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(all) => all.iter().map(text_of).sum(),
+        Value::Object(all) => all.iter().map(|(key, value)| key.len() + text_of(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

@@ -30,7 +30,7 @@ pub use granted::Granted;
 pub use item::Item;
 pub use object_name::{is_namespace_name, is_object_name};
 pub use refusal::Refusal;
-pub use run::Run;
+pub use run::{MAX_TOTAL, Run};
 pub use settings::{Layer, Settings};
 #[cfg(any(test, fuzzing))]
 pub use validate::fuzzing;

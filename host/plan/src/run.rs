@@ -15,8 +15,12 @@ use kubeopencode_api::plugin::SecretKey;
 use crate::conventions::Conventions;
 use crate::item::Item;
 use crate::paths::AbsPath;
+use crate::refusal::Refusal;
 use credential::Credential;
 use pod_options::PodOptions;
+
+/// Most bytes of text and files of a Task, 4 MiB: docs/contract.md, section 7.
+pub const MAX_TOTAL: usize = 4 << 20;
 
 /// A Task, or the server of an Agent, that can be evaluated and planned.
 #[derive(Clone, Debug)]
@@ -97,6 +101,20 @@ impl Run {
     /// The context items in their order.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// Bytes of text that it has by itself: the prompt, the Agent's configuration, what the items say.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        text(&self.prompt) + text(&self.agent.config) + self.items.iter().map(Item::bytes).sum::<usize>()
+    }
+
+    /// So many bytes are more than the [`MAX_TOTAL`] that it may have.
+    pub fn too_much(&self, bytes: usize) -> Refusal {
+        Refusal::context(format!(
+            "{} has {bytes} bytes of text and files, at most {MAX_TOTAL} are allowed: fetch big ones with Git or URL",
+            self.described()
+        ))
     }
 
     /// The namespace that the Pod runs in: the Agent's.

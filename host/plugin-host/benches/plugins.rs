@@ -59,7 +59,7 @@ fn installed(host: &PluginHost, component: &[u8], number: u8) {
     loads.sort();
     let item = request("Use tabs.");
     let mut turn = plugins.iter().cycle();
-    let times = calls(|| turn.next().is_some_and(|plugin| plugin.evaluate(&item).is_ok()));
+    let times = calls(|| turn.next().is_some_and(|plugin| plugin.evaluate(item.clone()).is_ok()));
     let (anonymous_now, file_now) = memory();
     let each = |before: u64, now: u64| now.saturating_sub(before) / u64::from(number);
     let what = |what| format!("{number} plugins: {what}");
@@ -84,7 +84,7 @@ fn built_in(plugins: &[Arc<Plugin>]) {
         ("File", "File", request(json!({"name": "a", "source": {"inline": "x"}}))),
     ] {
         let plugin = named(name);
-        row(&format!("one call of {what}"), &calls(|| plugin.evaluate(&item).is_ok()), "p99 < 100 µs");
+        row(&format!("one call of {what}"), &calls(|| plugin.evaluate(item.clone()).is_ok()), "p99 < 100 µs");
     }
     let opencode = named("opencode");
     let item = build_request();

@@ -16,6 +16,7 @@ use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::cache::{Cache, Used};
 use crate::engine::compatibility;
 use crate::error::{HostError, LoadError, quote};
 use crate::limits::Limits;
@@ -34,7 +35,7 @@ const SIGXFSZ: i32 = 25;
 /// Compiles components, each at most once while its file is in the cache.
 pub(crate) struct Compiler {
     engine: Engine,
-    cache_dir: PathBuf,
+    cache: Cache,
     worker: PathBuf,
     /// What was refused for a reason of its own, by digest and class: a broken ConfigMap that is looked at again
     /// and again costs one compilation.
@@ -52,33 +53,33 @@ impl Compiler {
             .map_err(|error| HostError::Cache { path: cache_dir.clone(), error })?;
         Ok(Self {
             engine: engine.clone(),
-            cache_dir,
+            cache: Cache::new(cache_dir),
             worker,
             refused: Mutex::default(),
             turn: Mutex::default(),
         })
     }
 
-    /// Gives the code of a component whose SHA-256 is `sha256` (hex).
+    /// Gives the code of a component whose SHA-256 is `sha256` (hex), and its file, which stays while it is used.
     pub(crate) fn compile(
         &self,
         bytes: &[u8],
         sha256: &str,
         class: LimitClass,
-    ) -> Result<Component, LoadError> {
+    ) -> Result<(Component, Used), LoadError> {
         check_header(bytes, class)?;
         let key = (sha256.to_owned(), class);
         if let Some(refusal) = lock(&self.refused).get(&key) {
             return Err(refusal.clone());
         }
-        let path = self.cache_dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
-        if let Some(component) = self.cached(&path) {
-            return Ok(component);
+        let path = self.cache.dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
+        if let Some(opened) = self.cached(&path) {
+            return Ok(opened);
         }
         let turn = lock(&self.turn);
         // whoever had the turn before may have made it
-        if let Some(component) = self.cached(&path) {
-            return Ok(component);
+        if let Some(opened) = self.cached(&path) {
+            return Ok(opened);
         }
         let result = self.run_worker(bytes, &path, class);
         drop(turn);
@@ -92,16 +93,18 @@ impl Compiler {
             }
             return Err(error);
         }
-        self.open(&path).map_err(|error| LoadError::Host(format!("{error:#}")))
+        let opened = self.open(&path).map_err(|error| LoadError::Host(format!("{error:#}")))?;
+        self.cache.trim();
+        Ok(opened)
     }
 
     /// The file of an earlier compilation; one that does not open is removed and made again.
-    fn cached(&self, path: &Path) -> Option<Component> {
+    fn cached(&self, path: &Path) -> Option<(Component, Used)> {
         if !path.exists() {
             return None;
         }
         match self.open(path) {
-            Ok(component) => Some(component),
+            Ok(opened) => Some(opened),
             Err(error) => {
                 tracing::warn!(path = %path.display(), "compiled plugin in the cache does not open: {error:#}");
                 let _ = fs::remove_file(path);
@@ -111,17 +114,19 @@ impl Compiler {
     }
 
     #[allow(unsafe_code)]
-    fn open(&self, path: &Path) -> wasmtime::Result<Component> {
+    fn open(&self, path: &Path) -> wasmtime::Result<(Component, Used)> {
+        let used = self.cache.use_file(path);
         // SAFETY: native code is run from this file. It is in a directory that only we can write (0700), and it
         // was put there whole, by a rename, after our own worker had made it from a component that it had
         // validated. wasmtime checks that version, configuration and processor match.
-        unsafe { Component::deserialize_file(&self.engine, path) }
+        let component = unsafe { Component::deserialize_file(&self.engine, path) }?;
+        Ok((component, used))
     }
 
     fn run_worker(&self, bytes: &[u8], path: &Path, class: LimitClass) -> Result<(), LoadError> {
-        let cache = |error| HostError::Cache { path: self.cache_dir.clone(), error };
+        let cache = |error| HostError::Cache { path: self.cache.dir.clone(), error };
         // a temporary file has mode 0600; it becomes the worker's stdout
-        let file = tempfile::NamedTempFile::new_in(&self.cache_dir).map_err(cache)?;
+        let file = tempfile::NamedTempFile::new_in(&self.cache.dir).map_err(cache)?;
         let stdout = file.as_file().try_clone().map_err(cache)?;
         let broken = |error| HostError::Worker { path: self.worker.clone(), error };
         let child = self.spawn(class, stdout).map_err(broken)?;
@@ -141,6 +146,7 @@ impl Compiler {
             // each further arena and thread reserves address space, which the worker's limit counts: on a node of
             // 64 cores nothing would compile
             .env("MALLOC_ARENA_MAX", "1")
+            .env("_RJEM_MALLOC_CONF", "narenas:1,tcache:false,retain:false,dirty_decay_ms:0")
             .env("RAYON_NUM_THREADS", "2")
             .stdin(Stdio::piped())
             .stdout(stdout)
@@ -204,6 +210,6 @@ fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
 }
 
 /// A panic while one of these is held leaves nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

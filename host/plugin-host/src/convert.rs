@@ -180,17 +180,17 @@ impl From<context::Action> for api::Action {
 }
 
 /// A request as the interface has it, with its payload already as text.
-pub(crate) fn request(r: &api::EvaluateRequest, payload: String) -> context::Request {
+pub(crate) fn request(r: api::EvaluateRequest, payload: String) -> context::Request {
     context::Request {
         host: host_info(),
         task: context::TaskView {
-            name: r.task.name.clone(),
-            namespace: r.task.namespace.clone(),
-            uid: r.task.uid.clone(),
-            labels: r.task.labels.clone(),
-            agent_name: r.task.agent_name.clone(),
-            agent_namespace: r.task.agent_namespace.clone(),
-            workspace_dir: r.task.workspace_dir.clone(),
+            name: r.task.name,
+            namespace: r.task.namespace,
+            uid: r.task.uid,
+            labels: r.task.labels,
+            agent_name: r.task.agent_name,
+            agent_namespace: r.task.agent_namespace,
+            workspace_dir: r.task.workspace_dir,
         },
         origin: match r.origin {
             api::Origin::Agent => context::Origin::Agent,
@@ -198,12 +198,12 @@ pub(crate) fn request(r: &api::EvaluateRequest, payload: String) -> context::Req
             api::Origin::Defaults => context::Origin::Defaults,
             api::Origin::Batch => context::Origin::Batch,
         },
-        item_name: r.item_name.clone(),
-        mount_path: r.mount_path.clone(),
+        item_name: r.item_name,
+        mount_path: r.mount_path,
         file_mode: r.file_mode,
         payload,
-        inputs: each_of(&r.inputs),
-        extensions: each_of(&r.extensions),
+        inputs: each(r.inputs),
+        extensions: each(r.extensions),
     }
 }
 

@@ -65,8 +65,8 @@ impl PluginHost {
     /// What is wrong with the bytes; [`LoadError::Host`] when another try may do better.
     pub fn load(&self, bytes: &[u8], kind: Kind, class: LimitClass) -> Result<Arc<Plugin>, LoadError> {
         let sha256 = hex(&Sha256::digest(bytes));
-        let component = self.compiler.compile(bytes, &sha256, class)?;
-        Plugin::new(&self.linker, &component, &sha256, kind, class).map(Arc::new)
+        let (component, file) = self.compiler.compile(bytes, &sha256, class)?;
+        Plugin::new(&self.linker, &component, file, &sha256, kind, class).map(Arc::new)
     }
 }
 

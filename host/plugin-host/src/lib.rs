@@ -14,6 +14,7 @@
 
 mod bindings;
 mod built_in;
+mod cache;
 mod compile;
 mod convert;
 mod descriptor;

@@ -13,6 +13,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
+use crate::cache::Used;
 use crate::error::{CallError, LoadError, PayloadError, quote};
 use crate::limits::{Limits, OUTPUT};
 use crate::sandbox::{self, Call};
@@ -28,6 +29,8 @@ pub struct Plugin {
     code: Code,
     descriptor: Descriptor,
     schema: Schema,
+    /// Of its code.
+    _file: Used,
 }
 
 /// What a plugin exports.
@@ -43,6 +46,7 @@ impl Plugin {
     pub(crate) fn new(
         linker: &Linker<Call>,
         component: &Component,
+        file: Used,
         sha256: &str,
         kind: Kind,
         class: LimitClass,
@@ -62,7 +66,7 @@ impl Plugin {
         };
         let raw = sandbox::run(&engine, Limits::of(class), &digest, describe).map_err(LoadError::Describe)?;
         let (descriptor, schema) = descriptor::check(raw)?;
-        Ok(Self { digest, class, engine, code, descriptor, schema })
+        Ok(Self { digest, class, engine, code, descriptor, schema, _file: file })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -105,7 +109,7 @@ impl Plugin {
     ///
     /// # Errors
     /// The plugin's own error, a payload that does not fit, or how the call broke.
-    pub fn evaluate(&self, request: &EvaluateRequest) -> Result<Outcome, CallError> {
+    pub fn evaluate(&self, request: EvaluateRequest) -> Result<Outcome, CallError> {
         let Code::ContextType(pre) = &self.code else { return Err(CallError::NoSuchFunction("evaluate")) };
         let payload = self.schema.check(&request.payload).map_err(|error| self.mismatch(error))?;
         let request = convert::request(request, payload);

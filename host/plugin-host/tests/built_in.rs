@@ -68,14 +68,14 @@ fn they_say_who_they_are_and_what_they_may_want() {
 fn a_text_is_handed_over_as_written() {
     let text = context_type("Text");
     for words in ["", "Use tabs.\n", "</context> \u{0} 日本"] {
-        assert_eq!(text.evaluate(&request(words)).unwrap(), inline(words));
+        assert_eq!(text.evaluate(request(words)).unwrap(), inline(words));
     }
 }
 
 #[test]
 fn a_payload_that_does_not_fit_is_the_users_to_change() {
     let config_map = context_type("ConfigMap");
-    let error = config_map.evaluate(&request(json!({"name": "rules", "keys": 1}))).unwrap_err();
+    let error = config_map.evaluate(request(json!({"name": "rules", "keys": 1}))).unwrap_err();
     let CallError::Plugin(PluginError { kind, message, field }) = error else { panic!("{error:?}") };
     assert_eq!((kind, field.as_deref()), (ErrorKind::InvalidConfig, Some("")));
     assert!(
@@ -90,17 +90,20 @@ fn a_config_map_is_asked_for_and_then_laid_out() {
     let plugin = context_type("ConfigMap");
     let mut request = request(json!({"name": "rules"}));
     let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
-    assert_eq!(plugin.evaluate(&request).unwrap(), Outcome::Needs(vec![need]));
+    assert_eq!(plugin.evaluate(request.clone()).unwrap(), Outcome::Needs(vec![need]));
 
     let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
     let entries = vec![entry("b.md", "two"), entry("a.md", "</file>")];
     request.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
     let file = |name: &str, text: &str| Action::InlineFile { name: name.into(), text: text.into() };
     let actions = vec![file("a.md", "</file>"), file("b.md", "two")];
-    assert_eq!(plugin.evaluate(&request).unwrap(), Outcome::Ready(Plan { actions, ..Plan::default() }));
+    assert_eq!(
+        plugin.evaluate(request.clone()).unwrap(),
+        Outcome::Ready(Plan { actions, ..Plan::default() })
+    );
 
     request.inputs[0].value = Resolved::Missing;
-    let CallError::Plugin(error) = plugin.evaluate(&request).unwrap_err() else { panic!() };
+    let CallError::Plugin(error) = plugin.evaluate(request.clone()).unwrap_err() else { panic!() };
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unsatisfied, "ConfigMap rules not found"));
 
     request.payload = json!({"name": "rules", "optional": true});
@@ -109,7 +112,7 @@ fn a_config_map_is_asked_for_and_then_laid_out() {
         code: "OptionalSkipped".into(),
         message: "ConfigMap rules not found".into(),
     }];
-    assert_eq!(plugin.evaluate(&request).unwrap(), Outcome::Ready(Plan { diagnostics, ..Plan::default() }));
+    assert_eq!(plugin.evaluate(request).unwrap(), Outcome::Ready(Plan { diagnostics, ..Plan::default() }));
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn a_config_map_as_large_as_they_get_passes() {
     let bytes = MAX_INPUT_BYTES - 1;
     let entries = vec![Entry { key: "k".into(), value: vec![b'x'; bytes] }];
     request.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
-    assert_eq!(plugin.evaluate(&request).unwrap(), inline(&"x".repeat(bytes)));
+    assert_eq!(plugin.evaluate(request).unwrap(), inline(&"x".repeat(bytes)));
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn git_and_url_fill_in_what_is_left_out() {
         credentials: Some("git".into()),
         path: "repo".into(),
     };
-    assert_eq!(context_type("Git").evaluate(&item).unwrap(), ready(Action::FetchGit(clone)));
+    assert_eq!(context_type("Git").evaluate(item.clone()).unwrap(), ready(Action::FetchGit(clone)));
 
     item.payload = json!({"source": "https://files.example/a", "headers": {"B": "2", "A": "1"}});
     item.file_mode = Some(0o400);
@@ -151,7 +154,7 @@ fn git_and_url_fill_in_what_is_left_out() {
         path: "repo".into(),
         mode: Some(0o400),
     };
-    assert_eq!(context_type("URL").evaluate(&item).unwrap(), ready(Action::FetchUrl(download)));
+    assert_eq!(context_type("URL").evaluate(item).unwrap(), ready(Action::FetchUrl(download)));
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn git_and_url_have_to_go_somewhere() {
         ("Git", json!({"repository": "https://a/b"}), "git context requires mountPath to be specified"),
         ("URL", json!({"source": "https://a/b"}), "url context requires mountPath to be specified"),
     ] {
-        let CallError::Plugin(error) = context_type(name).evaluate(&request(payload)).unwrap_err() else {
+        let CallError::Plugin(error) = context_type(name).evaluate(request(payload)).unwrap_err() else {
             panic!()
         };
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, words));
@@ -200,7 +203,7 @@ fn payloads_out_of_range_are_told_where() {
 fn runtime_is_about_this_place_wherever_it_is_mounted() {
     let mut item = request(json!({}));
     item.mount_path = Some("ignored".into());
-    let Outcome::Ready(plan) = context_type("Runtime").evaluate(&item).unwrap() else { panic!() };
+    let Outcome::Ready(plan) = context_type("Runtime").evaluate(item).unwrap() else { panic!() };
     let [Action::Inline(text)] = &plan.actions[..] else { panic!("{plan:?}") };
     for words in
         ["KubeOpenCode Runtime Context", "TASK_NAME", "TASK_NAMESPACE", "WORKSPACE_DIR", "kubectl get task"]
@@ -213,19 +216,19 @@ fn runtime_is_about_this_place_wherever_it_is_mounted() {
 fn a_file_is_a_text_a_config_maps_key_or_a_secrets() {
     let file = context_type("File");
     let item = |source: Value| request(json!({"name": "notes.md", "source": source}));
-    assert_eq!(file.evaluate(&item(json!({"inline": "a"}))).unwrap(), inline("a"));
+    assert_eq!(file.evaluate(item(json!({"inline": "a"}))).unwrap(), inline("a"));
     let secret = SecretKey { name: "keys".into(), key: "ssh".into(), optional: false };
     let from_secret = item(json!({"secretKeyRef": {"name": "keys", "key": "ssh"}}));
-    assert_eq!(file.evaluate(&from_secret).unwrap(), ready(Action::InlineSecret(secret)));
+    assert_eq!(file.evaluate(from_secret).unwrap(), ready(Action::InlineSecret(secret)));
 
     let mut from_map = item(json!({"configMapKeyRef": {"name": "rules", "key": "a.md"}}));
     let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
-    assert_eq!(file.evaluate(&from_map).unwrap(), Outcome::Needs(vec![need]));
+    assert_eq!(file.evaluate(from_map.clone()).unwrap(), Outcome::Needs(vec![need]));
     let entries = vec![Entry { key: "a.md".into(), value: b"one".into() }];
     from_map.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
-    assert_eq!(file.evaluate(&from_map).unwrap(), inline("one"));
+    assert_eq!(file.evaluate(from_map.clone()).unwrap(), inline("one"));
     from_map.inputs[0].value = Resolved::ConfigMap(vec![]);
-    let CallError::Plugin(error) = file.evaluate(&from_map).unwrap_err() else { panic!() };
+    let CallError::Plugin(error) = file.evaluate(from_map).unwrap_err() else { panic!() };
     assert_eq!(error.message, "key a.md not found in ConfigMap rules");
 }
 
@@ -313,7 +316,7 @@ fn kinds_are_not_mixed_up() {
     let text = context_type("Text");
     assert_eq!(text.build(&build_request()), Err(CallError::NoSuchFunction("build")));
     let opencode = command_builder("opencode");
-    assert_eq!(opencode.evaluate(&request("x")), Err(CallError::NoSuchFunction("evaluate")));
+    assert_eq!(opencode.evaluate(request("x")), Err(CallError::NoSuchFunction("evaluate")));
 }
 
 #[test]

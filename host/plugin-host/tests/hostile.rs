@@ -17,8 +17,8 @@ use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
 /// Loads the guest, calls it twice, and gives what both calls said.
 fn call(guest: &Guest) -> Result<(), CallError> {
     let plugin = guest.load().unwrap();
-    let first = plugin.evaluate(&request("x"));
-    assert_eq!(plugin.evaluate(&request("x")), first, "a call is not affected by the one before");
+    let first = plugin.evaluate(request("x"));
+    assert_eq!(plugin.evaluate(request("x")), first, "a call is not affected by the one before");
     assert_others_work(host());
     first.map(drop)
 }
@@ -37,7 +37,7 @@ fn load(bytes: &[u8]) -> LoadError {
 fn the_guest_of_these_tests_works_when_it_does_no_harm() {
     let plugin = Guest::default().load().unwrap();
     assert_eq!(plugin.descriptor().name, "Hostile");
-    assert_eq!(plugin.evaluate(&request("x")).unwrap(), inline("hello"));
+    assert_eq!(plugin.evaluate(request("x")).unwrap(), inline("hello"));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn what_takes_time_and_little_fuel_is_stopped_by_the_clock() {
     let evaluate = format!("(loop {} (br 0))", "(drop (memory.grow (i32.const 0)))".repeat(50));
     let component = Guest { evaluate: &evaluate, ..Guest::default() }.component();
     let plugin = host().load(&component, Kind::ContextType, LimitClass::Large).unwrap();
-    assert_eq!(plugin.evaluate(&request("x")), Err(CallError::Timeout { seconds: 5 }));
+    assert_eq!(plugin.evaluate(request("x")), Err(CallError::Timeout { seconds: 5 }));
     assert_others_work(host());
 }
 

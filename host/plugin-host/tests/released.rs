@@ -38,7 +38,7 @@ fn every_released_plugin_loads_and_works() {
     for release in releases() {
         let text = load(&release, "text.wasm.zst", Kind::ContextType);
         assert_eq!(
-            text.evaluate(&request("Use tabs.")).unwrap(),
+            text.evaluate(request("Use tabs.")).unwrap(),
             inline("Use tabs."),
             "{}",
             release.display()

@@ -20,6 +20,7 @@ mod harness;
 mod interference;
 mod lifecycle;
 mod limits;
+mod memory;
 mod multiple_operators;
 mod outcomes;
 mod reader;
@@ -37,6 +38,9 @@ use kubeopencode_tests::record::{History, Kind, Revision};
 
 /// Compiles plugins for the operators of the tests.
 const WORKER: &str = env!("CARGO_BIN_EXE_plugin-worker");
+
+/// An operator as a process of its own.
+const OPERATOR: &str = env!("CARGO_BIN_EXE_operator");
 
 /// Runs a scenario in a namespace of its own; the invariants are checked afterwards.
 async fn scenario(run: impl AsyncFnOnce(&TestNamespace)) {

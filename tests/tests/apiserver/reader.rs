@@ -140,12 +140,14 @@ async fn a_task_that_leaves_no_room_for_its_status_is_refused_and_can_be_deleted
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        let description = |bytes| format!(r#"{{"description": "{}"}}"#, "x".repeat(bytes));
+        // the schema limits text, and cannot look into what is a plugin's own
+        let spec =
+            |bytes| format!(r#"{{"contexts": [{{"type": "Jira", "config": "{}"}}]}}"#, "x".repeat(bytes));
         // the API server takes them all: beside the first there is room for a short status, beside the second for
         // nothing, and beside the third for all but the launch
         for (name, bytes) in [("full", 1_571_900), ("brim", 1_572_400), ("nearly", 1_500_000)] {
             let metadata = format!(r#""name": "{name}""#);
-            create(ns, "tasks", "Task", &metadata, &description(bytes)).await.unwrap();
+            create(ns, "tasks", "Task", &metadata, &spec(bytes)).await.unwrap();
         }
         for (name, words) in
             [("full", "the Task has 157"), ("nearly", "and may have 1433600, so that its status fits")]

@@ -66,7 +66,7 @@ impl Offline<'_> {
         for (place, task) in &self.objects.tasks {
             match self.plan(task).await {
                 Ok(planned) => {
-                    let plan = planned.plain();
+                    let plan = planned.plan;
                     for map in &plan.config_maps {
                         rendered.documents.push(document(map)?);
                     }
@@ -90,7 +90,8 @@ impl Offline<'_> {
     async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
-        evaluate_server(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
+        let server = evaluate_server(&self.snapshot, self.objects, &(), run).await;
+        server.map(|server| server.objects).map_err(refusal)
     }
 
     fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
@@ -110,6 +111,6 @@ impl Rendered {
 fn refusal(error: EvaluateError<Infallible>) -> Refusal {
     match error {
         EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => refusal,
-        EvaluateError::Busy(_) => Refusal::plugin(error.to_string()),
+        EvaluateError::Busy(_) | EvaluateError::NoMemory => Refusal::plugin(error.to_string()),
     }
 }

@@ -7,15 +7,19 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use http::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, Patch, PatchParams, PostParams, Request};
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::literals::{AGENT_LABEL, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
 use kubeopencode_api::names::{AgentKey, Naming, ObjectKey, TaskNames, TaskUid, label_value};
+use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_evaluate::Planned;
-use kubeopencode_plan::{ExecutionPlan, Refusal};
+use kubeopencode_plan::ExecutionPlan;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::runtime::api_error::{CreateError, classify_create_error, is_conflict, is_invalid, is_not_found};
@@ -30,9 +34,6 @@ use crate::cache::task_view::TaskRef;
 /// Why a launch stopped half-way. What it made is found again by the next try.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
-    /// The plan makes no sense.
-    #[error("{0}")]
-    Refused(Refusal),
     /// Something changed meanwhile: decide anew on what the cache will show.
     #[error("the Task or its Pod changed meanwhile")]
     Again,
@@ -85,12 +86,12 @@ impl Launcher<'_> {
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub(crate) async fn launch(&self, planned: &Planned) -> Result<(), LaunchError> {
-        if !self.has_alternative() && self.try_plan(planned.plain(), planned).await? {
+    pub(crate) async fn launch(&self, planned: Planned) -> Result<(), LaunchError> {
+        let Planned { plan, plugins, held: _held } = planned;
+        if !self.has_alternative() && self.try_plan(&plan, &plugins).await? {
             return Ok(());
         }
-        let with_uid = planned.with_uid().map_err(LaunchError::Refused)?;
-        if self.try_plan(&with_uid, planned).await? {
+        if self.try_plan(&plan.into_with_uid(), &plugins).await? {
             return Ok(());
         }
         let reason = CreateError::Refused("both its names are held by objects of somebody else".to_owned());
@@ -98,11 +99,11 @@ impl Launcher<'_> {
     }
 
     /// Launches under these names; `false`: one of them is held by somebody else.
-    async fn try_plan(&self, plan: &ExecutionPlan, planned: &Planned) -> Result<bool, LaunchError> {
+    async fn try_plan(&self, plan: &ExecutionPlan, plugins: &[UsedPlugin]) -> Result<bool, LaunchError> {
         self.clear_other_plans(plan).await?;
         let Some((metadata, pod)) = self.make(plan).await? else { return Ok(false) };
         let task = TaskRef { metadata: &metadata, ..self.task };
-        self.record(task, &pod, plan, planned).await?;
+        self.record(task, &pod, plan, plugins).await?;
         self.open(&pod).await.map(|()| true)
     }
 
@@ -173,16 +174,17 @@ impl Launcher<'_> {
         Ok(if taken { Made::Taken } else { Made::There(()) })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the launch")]
     async fn make_config_map(&self, map: &ConfigMap, digest: &str) -> Result<Made<()>, LaunchError> {
         let (api, name) =
             (Api::<ConfigMap>::namespaced(self.client.clone(), &self.agent.namespace), map.name_any());
-        let Err(error) = api.create(&PostParams::default(), map).await else { return Ok(Made::There(())) };
+        // nobody needs to hear again what it holds
+        let made: Result<PartialObjectMeta<ConfigMap>, _> = self.create(map, METADATA_ONLY).await;
+        let Err(error) = made else { return Ok(Made::There(())) };
         let reason = classify_create_error(&error);
         if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
             return Err(LaunchError::NotCreated { kind: CONFIG_MAP, name, reason });
         }
-        let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
+        let Some(there) = api.get_metadata_opt(&name).await? else { return Err(unanswered(error)) };
         if there.labels().get(TASK_UID_LABEL) != Some(&self.uid.0) {
             return Ok(Made::Taken);
         }
@@ -200,8 +202,9 @@ impl Launcher<'_> {
             return Ok(Made::There(pod.as_ref().clone()));
         }
         let name = plan.pod.name_any();
-        let error = match self.create_pod(&plan.pod).await {
-            Ok(pod) => {
+        let error = match self.create::<_, PodView>(&plan.pod, WHOLE).await {
+            Ok(mut pod) => {
+                pod.slim();
                 self.writer.pod_written(&pod);
                 return Ok(Made::There(pod));
             }
@@ -236,16 +239,19 @@ impl Launcher<'_> {
         Err(LaunchError::Again)
     }
 
-    /// Sends the whole Pod, reads back what we keep of it.
+    /// Sends the whole object, reads back what we keep of it.
     #[expect(clippy::disallowed_methods, reason = "this is the launch")]
-    async fn create_pod(&self, pod: &Pod) -> Result<PodView, kube::Error> {
-        let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
-        let request = Request::new(Pod::url_path(&(), Some(&self.agent.namespace)));
+    async fn create<K, V>(&self, object: &K, accept: &'static str) -> Result<V, kube::Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+        V: DeserializeOwned,
+    {
+        let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+        let request = Request::new(K::url_path(&(), Some(&self.agent.namespace)));
         let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
         request.extensions_mut().insert("create");
-        let mut pod: PodView = self.client.request(request).await?;
-        pod.slim();
-        Ok(pod)
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        self.client.request(request).await
     }
 
     /// The one write that makes a Pod the Task's own.
@@ -254,14 +260,14 @@ impl Launcher<'_> {
         task: TaskRef<'_>,
         pod: &PodView,
         plan: &ExecutionPlan,
-        planned: &Planned,
+        plugins: &[UsedPlugin],
     ) -> Result<(), LaunchError> {
         let launch = LaunchRecord {
             pod: &ObjectKey::new(self.agent.namespace.clone(), pod.name_any()),
             pod_uid: pod.uid(),
             agent: self.agent,
             limited: self.limited,
-            plugins: planned.plugins().to_vec(),
+            plugins: plugins.to_vec(),
             notices: &plan.notices,
         };
         let status = StatusBuilder::of(task, Timestamp::now()).launched(&launch);
@@ -295,6 +301,11 @@ pub(crate) async fn open_gate(client: &Client, writer: &Writer, pod: &PodView) -
     Ok(())
 }
 
+/// The answer is the object.
+const WHOLE: &str = "application/json";
+/// The answer is the object's metadata.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 const POD: &str = "Pod";
 const CONFIG_MAP: &str = "ConfigMap";
 
@@ -304,7 +315,7 @@ fn is_planned(pod: &PodView, plan: &ExecutionPlan) -> bool {
     pod.plan() == Some(&plan.digest) && pod.metadata.name == plan.pod.metadata.name && !pod.is_deleting()
 }
 
-fn is_deleting(map: &ConfigMap) -> bool {
+fn is_deleting(map: &PartialObjectMeta<ConfigMap>) -> bool {
     map.metadata.deletion_timestamp.is_some()
 }
 

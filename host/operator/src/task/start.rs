@@ -28,7 +28,7 @@ const AT_START: Duration = Duration::from_millis(100);
 /// Size of a Task as JSON, in bytes. etcd takes 1.5 MiB (1,572,864, its `--max-request-bytes`) for an object; 136 KiB of
 /// them are kept for the finalizer, the label, and a status whose every message is as long as it may be.
 const MAX_TASK_BYTES: usize = 1400 << 10;
-/// Longest pause before a busy plugin is asked again.
+/// Longest pause before a busy plugin, or memory, is asked for again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 impl Context {
@@ -72,7 +72,9 @@ impl Context {
             }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
             Err(EvaluateError::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
-            Err(EvaluateError::Busy(plugin)) => return self.plugin_is_busy(state, &plugin).await,
+            Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
+                return self.try_later(state, &error).await;
+            }
             Err(EvaluateError::Read(error)) => return Err(error.into()),
         };
         if let Some(agent) = &limited
@@ -89,7 +91,7 @@ impl Context {
             agent: &key,
             limited: limited.is_some(),
         };
-        match launcher.launch(&planned).await {
+        match launcher.launch(planned).await {
             Ok(()) => Ok(Action::await_change()),
             Err(error) => self.not_launched(state, &key, error).await,
         }
@@ -137,7 +139,6 @@ impl Context {
         let (kind, name, reason) = match error {
             LaunchError::Api(error) => return Err(error.into()),
             LaunchError::Again => return Ok(Action::requeue(SOON)),
-            LaunchError::Refused(refusal) => return self.refuse(state, &refusal).await,
             LaunchError::PreviousPod(pod) => {
                 let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
                 let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
@@ -178,11 +179,15 @@ impl Context {
         Ok(Action::requeue(LATER))
     }
 
-    /// All calls of the plugin that may run at the same time are taken: others may use this worker meanwhile. A slot that
-    /// the Task holds stays its own.
-    async fn plugin_is_busy<F: Frontend>(&self, state: &TaskState<'_, F>, plugin: &str) -> ReconcileResult {
+    /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
+    /// worker meanwhile. A slot that the Task holds stays its own.
+    async fn try_later<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        why: &EvaluateError<kube::Error>,
+    ) -> ReconcileResult {
         let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
-        tracing::debug!(task = %state.task.key(), plugin, ?pause, "the plugin is busy, requeued");
+        tracing::debug!(task = %state.task.key(), %why, ?pause, "requeued");
         Ok(Action::requeue(pause))
     }
 

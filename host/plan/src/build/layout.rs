@@ -19,6 +19,7 @@ use super::path_conflicts;
 use super::shared_mounts::{SharedMounts, clones, downloads};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
+use crate::run::MAX_TOTAL;
 use crate::{Command, Refusal, Run};
 pub(crate) use content::Secrets;
 use content::Sources;
@@ -26,9 +27,6 @@ pub(super) use content::{Content, Part, PartGroup, secret_dir};
 pub(super) use files::{File, git_config_path};
 use mappings::{dir_mappings, file_mappings};
 pub(super) use mappings::{dir_path, joined_at};
-
-/// Most bytes of text and files of a Task.
-const MAX_TOTAL: usize = 4 << 20;
 
 /// Most bytes of `FILE_MAPPINGS` and `DIR_MAPPINGS`: the kernel takes no environment string over 128 KiB. Checked before
 /// anything is done with the paths, so that a plugin with 100,000 files costs nothing.
@@ -116,11 +114,7 @@ impl<'a> Layout<'a> {
         let embedded: usize =
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
         if written + embedded > MAX_TOTAL {
-            return Err(Refusal::context(format!(
-                "{} has {} bytes of text and files, at most {MAX_TOTAL} are allowed: fetch big ones with Git or URL",
-                run.described(),
-                written + embedded
-            )));
+            return Err(run.too_much(written + embedded));
         }
         let (file_mappings, dir_mappings) = (file_mappings(&files), dir_mappings(&directories));
         if file_mappings.len() + dir_mappings.len() > MAX_MAPPINGS {
@@ -143,8 +137,13 @@ impl<'a> Layout<'a> {
     }
 
     /// The content of the plan's ConfigMaps, in the order of their names.
-    pub(super) fn config_maps(&self) -> impl Iterator<Item = &Data> {
-        self.maps.iter()
+    pub(super) fn config_maps(&self) -> &[Data] {
+        &self.maps
+    }
+
+    /// The same, to keep: what is left of the layout is of no more use.
+    pub(super) fn into_config_maps(self) -> Vec<Data> {
+        self.maps
     }
 
     /// Those of them that hold files.

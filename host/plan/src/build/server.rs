@@ -18,7 +18,7 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL};
 
 use super::layout::Layout;
-use super::{agent, annotate, config_map, digest, notices, owner, pod_spec};
+use super::{Sorted, agent, annotate, config_map, digest, notices, owner, pod_spec, sorted};
 use crate::Refusal;
 use crate::evaluated::Evaluated;
 use crate::run::{Run, Subject};
@@ -72,24 +72,24 @@ pub fn build_server(
     };
     let layout = Layout::new(run, contexts, &server.command)?;
     let agent = run.agent.key.name.as_str();
-    let content: Vec<_> = layout.config_maps().collect();
-    let content_digest = digest(&content)?;
+    let content_digest = digest(&layout.config_maps())?;
     let hash = content_digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
     let name_of_map = |i: usize| match i {
         0 => format!("{agent}-server-context-{hash}"),
         i => format!("{agent}-server-context-{hash}-{i}"),
     };
-    let maps = content.iter().enumerate();
-    let mut config_maps: Vec<_> =
-        maps.map(|(i, data)| config_map(data, metadata(run, name_of_map(i)))).collect();
     let port = i32::from(own.port);
     let worker = worker(&layout, port, server.health_path.as_deref().filter(|_| own.password.is_none()));
     let spec =
         PodSpec { termination_grace_period_seconds: Some(GRACE), ..pod_spec(&layout, &name_of_map, worker) };
+    let maps = layout.into_config_maps().into_iter().enumerate();
+    let mut config_maps: Vec<_> =
+        maps.map(|(i, data)| config_map(data, metadata(run, name_of_map(i)))).collect();
     let mut deployment = deployment(run, spec);
     let mut service = service(run, port);
     let mut network_policy = network_policy(run, port);
-    let digest = digest(&(&deployment, &service, &network_policy, &config_maps))?;
+    let objects = (Sorted(&deployment), Sorted(&service), Sorted(&network_policy), sorted(&config_maps));
+    let digest = digest(&objects)?;
     let metadata = [&mut service.metadata, &mut network_policy.metadata, &mut deployment.metadata];
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain(metadata) {
         annotate(metadata, &digest);

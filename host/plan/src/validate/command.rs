@@ -25,6 +25,13 @@ pub struct Command {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Command {
+    /// Bytes of its files.
+    pub fn bytes(&self) -> usize {
+        self.files.iter().map(|file| file.content.len()).sum()
+    }
+}
+
 /// Where the program's image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ToolsImage {
@@ -39,6 +46,13 @@ pub(crate) enum ToolsImage {
 pub struct ServerCommand {
     pub(crate) command: Command,
     pub(crate) health_path: Option<String>,
+}
+
+impl ServerCommand {
+    /// The process.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
 }
 
 /// Checks what a command builder made of a Task.

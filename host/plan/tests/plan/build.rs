@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
-use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{BuildRequest, CommandPlan, Entry, Plan};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode;
@@ -26,7 +25,6 @@ pub(crate) struct Given {
     pub(crate) config_maps: BTreeMap<(String, String), Vec<Entry>>,
     pub(crate) builder: fn(&BuildRequest) -> CommandPlan,
     pub(crate) builder_granted: Granted,
-    pub(crate) naming: Naming,
     pub(crate) plugin: Option<Plugin>,
 }
 
@@ -49,7 +47,6 @@ impl Given {
             config_maps: config_maps.map(entries).collect(),
             builder: guests::opencode,
             builder_granted: Granted::none(),
-            naming: Naming::Plain,
             plugin: None,
         }
     }
@@ -77,7 +74,7 @@ impl Given {
         }
         let command = (self.builder)(&run.build_request(&contexts));
         let command = validate_command(&run, &self.builder_granted, command)?;
-        build(&run, &contexts, &command, self.naming)
+        build(&run, &contexts, &command)
     }
 
     fn evaluate(&self, run: &Run, item: &Item) -> Result<Evaluated, Refusal> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
-use kubeopencode_api::names::Naming;
 use kubeopencode_api::plugin::{
     Action, Capability, ConfigMapMount, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch,
 };
@@ -50,8 +49,7 @@ fn the_same_input_gives_the_same_bytes_and_another_name_the_same_digest() {
     assert_eq!(plan.pod.metadata.annotations.as_ref().unwrap()[PLAN_ANNOTATION], plan.digest);
     assert!(plan.config_maps.iter().all(|map| annotation(map) == plan.digest && map.immutable == Some(true)));
 
-    given.naming = Naming::WithUid;
-    let renamed = given.plan().unwrap();
+    let renamed = plan.clone().into_with_uid();
     assert_eq!(renamed.digest, plan.digest);
     assert_eq!(renamed.pod.metadata.name.as_deref(), Some("hello-6e0bfa7c-pod"));
     assert_eq!(renamed.config_maps[0].metadata.name.as_deref(), Some("hello-6e0bfa7c-context"));

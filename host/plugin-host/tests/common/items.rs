@@ -46,7 +46,7 @@ impl Items {
         let (mut needs, mut inputs) = (Vec::new(), Vec::new());
         for _ in 0..=MAX_ROUNDS {
             let request = self.0.evaluate_request(item, inputs);
-            match plugin.evaluate(&request).map_err(|error| error.to_string())? {
+            match plugin.evaluate(request).map_err(|error| error.to_string())? {
                 Outcome::Ready(plan) => {
                     return validate(&self.0, item, granted, plan).map_err(|refusal| refusal.to_string());
                 }

@@ -100,7 +100,7 @@ pub(crate) fn inline(text: &str) -> Outcome {
 pub(crate) fn assert_others_work(host: &PluginHost) {
     let text = include_bytes!(concat!(env!("OUT_DIR"), "/built-in/text.wasm"));
     let text = host.load(text, Kind::ContextType, LimitClass::Default).unwrap();
-    assert_eq!(text.evaluate(&request("hello")).unwrap(), inline("hello"));
+    assert_eq!(text.evaluate(request("hello")).unwrap(), inline("hello"));
 }
 
 /// A context type as core WebAssembly text. Its memory begins with the descriptor, from 1024 on the answer

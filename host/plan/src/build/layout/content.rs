@@ -113,7 +113,8 @@ impl From<PartGroup> for Part {
                 (_, part) => joined.push(part),
             }
         }
-        match joined.as_slice() {
+        match joined.as_mut_slice() {
+            [Part::Text(text)] if before.is_empty() && after.is_empty() => Part::Text(std::mem::take(text)),
             [Part::Text(text)] => Part::Text([&before, text.as_str(), after].concat()),
             _ => Part::Group(PartGroup { parts: joined, separator, before, after }),
         }

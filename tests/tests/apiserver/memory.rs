@@ -1,0 +1,47 @@
+//! What users write does not decide how much memory the operator has: each attack on an operator in a process of its own.
+
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::objects::{Builder, config_map, status, task};
+use kubeopencode_tests::process::Process;
+use kubeopencode_tests::record::Kind;
+
+use crate::{OPERATOR, in_phase, scenario, until_in_phase};
+
+/// The chart's limit is 1 GiB; a quarter of it is what the operator may come to need.
+const MOST: f64 = 256.0;
+
+fn many_times(name: &str, config_map: &str, times: usize) -> Builder<kubeopencode_api::task::Task> {
+    let item = format!("{{type: ConfigMap, configMap: {{name: {config_map}, key: a}}}}");
+    task(name).spec(&format!("contexts: [{}]", vec![item; times].join(", ")))
+}
+
+#[tokio::test]
+async fn one_big_config_map_that_many_tasks_name_many_times_costs_no_memory() {
+    // each Task has 4 KB and would come to 60 MB
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config_map("big", &[("a", &"y".repeat(950_000))])).await;
+        let operator = Process::operator(OPERATOR, &[ns]);
+        ns.create_tasks(many_times("heavy", "big", 63), 48).await;
+        until_in_phase(ns, "Failed", 48, 12).await;
+        let heavy = ns.record.history().all(Kind::Task).next().cloned().unwrap();
+        let message = heavy.text("/status/message");
+        let words = "bytes of text and files, at most 4194304 are allowed: fetch big ones with Git or URL";
+        assert!(message.contains(words), "{message}");
+        // what a Task may have goes through meanwhile and afterwards, also in many Tasks
+        ns.create_tasks(many_times("fits", "big", 4), 24).await;
+        until_in_phase(ns, "Completed", 24, 6).await;
+        let peak = operator.peak_memory();
+        eprintln!(
+            "48 Tasks of 60 MB and 24 of 4 MB: {peak:.0} MiB at the peak, {:.0} now",
+            operator.memory()
+        );
+        assert!(peak < MOST, "{peak} MiB");
+        assert_eq!(in_phase(&ns.record.history(), "Failed"), 48);
+        ns.apply(task("good")).await;
+        let good = ns.phase("good", Phase::Completed).await;
+        assert!(status(&good).pod_name.is_some());
+    })
+    .await;
+}
