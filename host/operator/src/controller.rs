@@ -16,6 +16,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -31,11 +32,13 @@ use crate::runtime::http::Ready;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use crate::server::{self, Servers};
+use crate::task::launch_queue::LaunchQueue;
 use crate::task::reconcile::{Context, ReconcileError};
 use crate::task::writer::Writer;
 use crate::task::{orphans, retention};
 
-/// Tasks that are reconciled at the same time. Unbounded, a burst of 1,000 would open 1,000 connections.
+/// Tasks that are reconciled at the same time, beside those that are launched. Unbounded, a burst of 1,000 would open 1,000
+/// connections.
 const CONCURRENCY: u16 = 64;
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -97,6 +100,7 @@ pub(crate) async fn run(
             task_queue.clone(),
             agent_queue.clone(),
         ),
+        launches: LaunchQueue::default(),
         metrics,
         agent_queue: agent_queue.clone(),
         failures: Failures::starting_with(FIRST_PAUSE),
@@ -139,8 +143,11 @@ pub(crate) async fn run(
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile, error_policy, Arc::clone(&context))
             .for_each(|_| futures::future::ready(()));
+        let launch = async |key: TaskKey| launch(&context, &key).await;
+        let launches = context.launches.run(&shutdown, &queues.tasks, launch);
+        let both = async { futures::join!(controller, launches) };
         tokio::select! {
-            () = controller => {}
+            _ = both => {}
             () = orphans => {}
             () = retention => {}
             () = serving => {}
@@ -176,17 +183,38 @@ async fn reconcile(task: Arc<GuardedTask>, context: Arc<Context>) -> Result<Acti
     let started = Instant::now();
     let result = context.reconcile::<KubeOpenCode>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
-    if result.is_ok() {
+    // of one that is to be launched, the launch says whether that fails
+    if result.is_ok() && !context.launches.has(&TaskKey::of(Group::KubeOpenCode, task.as_ref())) {
         context.failures.forget(&task_uid(task.as_ref()));
     }
     result
 }
 
 fn error_policy(task: Arc<GuardedTask>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    Action::requeue(failed(&task, error, &context))
+}
+
+/// Until a reconciliation that failed is repeated.
+fn failed(task: &GuardedTask, error: &ReconcileError, context: &Context) -> Duration {
     context.metrics.failed(error.label());
-    let pause = context.failures.next(&task_uid(task.as_ref())).min(MAX_PAUSE);
+    let pause = context.failures.next(&task_uid(task)).min(MAX_PAUSE);
     tracing::warn!(task = %task.name_any(), namespace = ?task.namespace(), %error, ?pause, "reconcile failed, requeued");
-    Action::requeue(pause)
+    pause
+}
+
+/// Launches a Task whose turn has come; says when that is to be repeated.
+async fn launch(context: &Context, key: &TaskKey) -> Option<Duration> {
+    let task = context.caches.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+    let started = Instant::now();
+    let result = context.launch::<KubeOpenCode>(&task).await;
+    context.metrics.reconciled(started.elapsed().as_secs_f64());
+    match result {
+        Ok(again) => {
+            context.failures.forget(&task_uid(&task));
+            again
+        }
+        Err(error) => Some(failed(&task, &error, context)),
+    }
 }
 
 /// Processes the ledgers of the Agents in the queue, and those of all limited Agents now and then.
