@@ -56,6 +56,7 @@ pub(crate) struct ObjectRef {
 #[serde(default)]
 struct Status {
     code: u16,
+    message: String,
 }
 
 impl Entry {
@@ -69,6 +70,11 @@ impl Entry {
     /// The answer's HTTP status.
     pub fn code(&self) -> u16 {
         self.response_status.code
+    }
+
+    /// Why it was refused.
+    pub fn message(&self) -> &str {
+        &self.response_status.message
     }
 
     /// Name of the object.
@@ -106,6 +112,14 @@ impl AuditLog {
             entry.user.username == self.operator && matches!(entry.verb.as_str(), "get" | "list" | "watch")
         });
         reads
+    }
+
+    /// The operator's reads and writes in a namespace, oldest first, but for Events that it made.
+    pub fn requests_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut requests = self.entries_since(mark, namespace);
+        requests
+            .retain(|entry| entry.user.username == self.operator && entry.summary() != "create events 201");
+        requests
     }
 
     /// Searches for Pods by the UID of one of these Tasks, whoever asked, and over all namespaces too.

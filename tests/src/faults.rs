@@ -41,6 +41,8 @@ pub enum Fault {
     TooMany,
     /// 503. Not sent.
     Unavailable,
+    /// The request waits at the door until [`Faults::let_go`]. Of a watch: this event, and those behind it, never come.
+    Held,
     /// The watch ends before this event.
     WatchEnds,
     /// The watch's connection breaks before this event.
@@ -108,6 +110,7 @@ struct Inner {
     events: AtomicUsize,
     struck: watch::Sender<Vec<String>>,
     crashed: CancellationToken,
+    let_go: CancellationToken,
 }
 
 impl std::fmt::Debug for Faults {
@@ -138,6 +141,7 @@ impl Faults {
             events: AtomicUsize::default(),
             struck: watch::Sender::default(),
             crashed: CancellationToken::new(),
+            let_go: CancellationToken::new(),
         }))
     }
 
@@ -149,6 +153,11 @@ impl Faults {
     /// Waits until something was struck.
     pub async fn until_struck(&self) {
         self.0.struck.subscribe().wait_for(|struck| !struck.is_empty()).await.unwrap();
+    }
+
+    /// The requests that are held go on their way.
+    pub fn let_go(&self) {
+        self.0.let_go.cancel();
     }
 
     /// Ends when the operator has to die; from then on nothing of it reaches the API server.
@@ -231,6 +240,14 @@ where
         };
         if let Some((code, reason)) = fault.refusal() {
             return std::future::ready(Ok(refused(code, reason))).boxed();
+        }
+        if fault == Fault::Held {
+            let answer = self.inner.call(request);
+            return async move {
+                faults.0.let_go.cancelled().await;
+                Ok(answer.await.map_err(Into::into)?.map(|body| FaultyBody::new(body, None)))
+            }
+            .boxed();
         }
         let answer = matches!(fault, Fault::CrashAfter | Fault::LostAnswer).then(|| self.inner.call(request));
         async move {
@@ -342,6 +359,7 @@ where
                 faults.crash();
                 Poll::Pending
             }
+            Fault::Held => Poll::Pending,
             _ => {
                 self.is_over = true;
                 Poll::Ready(None)

@@ -90,9 +90,9 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("items" = {"type": "string", "maxLength": 253}))]
     pub allowed_namespaces: Vec<String>,
-    /// Maximum number of Tasks that run at the same time; 0 or unset: unlimited.
+    /// Maximum number of Tasks that run at the same time, 0 to 1000; 0 or unset: unlimited, and with a quota 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1000))]
     pub max_concurrent_tasks: Option<i32>,
     /// Maximum number of Tasks that start within a sliding window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +101,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_config: Option<ServerConfig>,
 }
+
+/// Most entries of `status.admitted`, and of `status.taskStartHistory`: the maximum of `maxConcurrentTasks` and
+/// `quota.maxTaskStarts`. An entry has up to 435 bytes, so that both lists have 870 KB of the 1.5 MiB of an object in etcd.
+pub const MAX_ENTRIES: usize = 1000;
 
 impl AgentSpec {
     /// `workspaceDir`, or its default.

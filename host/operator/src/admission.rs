@@ -4,17 +4,20 @@
 //! Agent's ledger; it admits everybody who fits, in one PATCH with the resourceVersion that it decided on.
 
 pub(crate) mod ledger;
+pub(crate) mod live_pods;
+mod namespace_gate;
+mod namespaces;
 mod queue;
 mod recovery;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::FutureExt;
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
-use kubeopencode_api::agent::Agent;
+use kubeopencode_api::agent::{Agent, MAX_ENTRIES};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use parking_lot::Mutex;
@@ -23,16 +26,17 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cache::Caches;
 use crate::cache::item::Item;
+use crate::frontend::{Frontend, KubeOpenCode};
 use crate::runtime::api_error::is_conflict;
 use crate::runtime::keyed_queue::enqueue_after;
 use crate::runtime::metrics::Metrics;
 use ledger::{Blocked, Changes, LedgerUpdate, QueuedTask, admit};
+use namespace_gate::NamespaceGate;
 use queue::{AgentQueue, WaitQueue, holds_slot};
+use recovery::Slot;
 
 /// Tries to write one Agent's status before the next reconciliation gets its turn.
 const MAX_TRIES: usize = 8;
-/// Most entries that are taken up at once: an Agent's status has at most 1.5 MiB. The rest follows as these leave.
-const MAX_STARTED: usize = 1000;
 
 /// The answer to a Task that asks for a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) enum AdmissionResult {
     },
     /// The operator has just started and has not reconciled everybody yet who may have been here before: ask again.
     Later,
+    /// The Task is over or gone: it was deleted while it was evaluated.
+    Gone,
 }
 
 /// Slots and starts of limited Agents.
@@ -60,6 +66,8 @@ pub(crate) struct Admission {
     /// Agents whose ledger is to be processed, now or later.
     agent_queue: UnboundedSender<AgentKey>,
     queues: Mutex<HashMap<AgentKey, Arc<AgentQueue>>>,
+    /// Namespaces whose ResourceQuota is full.
+    gates: Mutex<HashMap<String, NamespaceGate>>,
 }
 
 impl Admission {
@@ -71,7 +79,15 @@ impl Admission {
         task_queue: UnboundedSender<TaskKey>,
         agent_queue: UnboundedSender<AgentKey>,
     ) -> Self {
-        Self { client, caches, metrics, task_queue, agent_queue, queues: Mutex::default() }
+        Self {
+            client,
+            caches,
+            metrics,
+            task_queue,
+            agent_queue,
+            queues: Mutex::default(),
+            gates: Mutex::default(),
+        }
     }
 
     /// A Task that was queued before the operator started keeps its place.
@@ -95,18 +111,24 @@ impl Admission {
     ) -> Result<AdmissionResult, kube::Error> {
         let (key, uid) = (AgentKey::of(agent), task.uid.clone());
         let queue = self.queue(&key);
-        {
+        let everybody_is_known = {
             let mut waiting = queue.waiting.lock();
             waiting.enqueue(task.clone());
-            if !self.knows_everybody(&waiting) {
-                return Ok(AdmissionResult::Later);
-            }
+            self.knows_everybody(&waiting)
+        };
+        // who vanished before this line has left a queue in which it did not stand yet
+        if !self.may_start(&task) {
+            self.leave_queue(&key, &uid);
+            return Ok(AdmissionResult::Gone);
+        }
+        if !everybody_is_known {
+            return Ok(AdmissionResult::Later);
         }
         let mut latest = queue.latest.lock().await;
         let (update, holds) =
             self.reconcile_ledger(&key, &queue, &mut latest, &Changes::default(), Some(&uid)).await?;
         if holds {
-            self.leave(&key, &uid);
+            self.leave_queue(&key, &uid);
             return Ok(AdmissionResult::Admitted);
         }
         let position = queue.waiting.lock().report_position(&task);
@@ -122,17 +144,23 @@ impl Admission {
     /// # Errors
     /// When the API server does not answer.
     pub(crate) async fn withdraw(&self, agent: &AgentKey, uid: &TaskUid) -> Result<(), kube::Error> {
-        self.leave(agent, uid);
+        self.leave_queue(agent, uid);
         let queue = self.queue(agent);
         let mut latest = queue.latest.lock().await;
         let changes = Changes { withdrawn: [uid.0.clone()].into(), ..Changes::default() };
         self.reconcile_ledger(agent, &queue, &mut latest, &changes, None).await.map(|_| ())
     }
 
-    /// The Task waits for no start (any more).
+    /// The Task waits for nothing here (any more): neither for a start of the Agent nor for room in its namespace.
     pub(crate) fn leave(&self, agent: &AgentKey, uid: &TaskUid) {
+        self.leave_queue(agent, uid);
+        self.leave_namespace(&agent.namespace, uid);
+    }
+
+    /// The Task waits for no start of the Agent (any more).
+    pub(crate) fn leave_queue(&self, agent: &AgentKey, uid: &TaskUid) {
         let Some(queue) = self.queues.lock().get(agent).cloned() else { return };
-        for task in queue.waiting.lock().leave(uid) {
+        for task in queue.waiting.lock().leave(&HashSet::from([uid.clone()])) {
             let _ = self.task_queue.send(task);
         }
     }
@@ -164,6 +192,23 @@ impl Admission {
         self.caches.agent(agent).is_some_and(|agent| {
             agent.spec.is_limited() || agent.status.as_ref().is_some_and(|status| holds_slot(status, uid))
         })
+    }
+
+    /// Whether the cache shows a slot of the Agent that the Task holds.
+    pub(crate) fn shows_slot(&self, agent: &AgentKey, uid: &TaskUid) -> bool {
+        self.caches
+            .agent(agent)
+            .is_some_and(|agent| agent.status.is_some_and(|status| holds_slot(&status, uid)))
+    }
+
+    /// Whether the cache shows the Task, and shows it as one that may still start.
+    fn may_start(&self, task: &QueuedTask) -> bool {
+        let may = self.caches.task(&task.key, |cached| {
+            KubeOpenCode::task_ref(cached).is_some_and(|cached| {
+                cached.uid() == task.uid && !cached.is_deleting() && !cached.is_terminal()
+            })
+        });
+        may == Some(true)
     }
 
     /// Nobody starts before those that run are counted, and those that came before have been reconciled.
@@ -203,16 +248,19 @@ impl Admission {
         let api = Api::<Item<Agent>>::namespaced(self.client.clone(), &key.namespace);
         let mut last_error = None;
         for _ in 0..MAX_TRIES {
-            let Some(agent) = newest(latest.take(), self.caches.agent(key)) else {
+            let Some((agent, is_answer)) = newest(latest.take(), self.caches.agent(key)) else {
                 // its series would stand still for ever
                 self.metrics.forget_agent(key);
                 return Ok((LedgerUpdate::nothing(), false));
             };
             let status = agent.status.clone().unwrap_or_default();
             let mut changes = changes.clone();
+            let never_launched = queue.waiting.lock().never_launched.clone();
             for entry in &status.admitted {
-                if self.is_over(entry).await? {
-                    changes.released.insert(entry.task_uid.clone());
+                match self.slot(key, entry, &never_launched).await? {
+                    Slot::Held => {}
+                    Slot::Released => drop(changes.released.insert(entry.task_uid.clone())),
+                    Slot::Withdrawn => drop(changes.withdrawn.insert(entry.task_uid.clone())),
                 }
             }
             let identity = (agent.uid().unwrap_or_default(), agent.metadata.generation.unwrap_or(0));
@@ -221,10 +269,22 @@ impl Admission {
             if agent.spec.is_limited() && queue.counted.lock().as_ref() != Some(&identity) {
                 changes.started = self.started(key, &agent.spec, now);
                 self.drop_ended(&mut changes.started, &status).await?;
-                all_counted = changes.started.len() <= MAX_STARTED;
-                changes.started.truncate(MAX_STARTED);
+                all_counted = changes.started.len() <= MAX_ENTRIES;
+                // the rest follows as these leave
+                changes.started.truncate(MAX_ENTRIES);
             }
-            let update = admit(&key.name, &agent.spec, &status, &changes, &queue.waiting.lock().order, now);
+            let (update, gone) = {
+                let (waiting, mut gone) = (queue.waiting.lock(), HashSet::new());
+                let may_start = |task: &&QueuedTask| {
+                    let may = self.may_start(task);
+                    if !may {
+                        gone.insert(task.uid.clone());
+                    }
+                    may
+                };
+                let line = waiting.order.iter().filter(may_start);
+                (admit(&key.name, &agent.spec, &status, &changes, line, now), gone)
+            };
             let current = if update.changed {
                 let patch = json!({
                     "metadata": {"resourceVersion": agent.resource_version()},
@@ -242,9 +302,22 @@ impl Admission {
             } else {
                 agent
             };
-            *queue.counted.lock() = all_counted.then_some(identity);
             let holds = asking
                 .is_some_and(|uid| current.status.as_ref().is_some_and(|status| holds_slot(status, uid)));
+            if holds && !is_answer && !update.changed {
+                // another operator may have taken the slot back, and nothing was written that would show it
+                *latest = Some(api.get(&key.name).await?.into_object()?);
+                continue;
+            }
+            *queue.counted.lock() = all_counted.then_some(identity);
+            let moved = {
+                let mut waiting = queue.waiting.lock();
+                waiting.never_launched.retain(|uid| !never_launched.contains(uid));
+                waiting.leave(&gone)
+            };
+            for task in moved {
+                let _ = self.task_queue.send(task);
+            }
             self.publish(key, queue, &current, &update, asking);
             *latest = Some(current);
             return Ok((update, holds));
@@ -278,14 +351,15 @@ impl Admission {
     }
 }
 
-/// The newer of what our own answers showed and what the cache shows. Another UID: the cache's.
-fn newest(ours: Option<Agent>, cached: Option<Agent>) -> Option<Agent> {
+/// The newer of what the API server answered us and what the cache shows, and whether it is an answer. Another UID: the
+/// cache's.
+fn newest(ours: Option<Agent>, cached: Option<Agent>) -> Option<(Agent, bool)> {
     let version = |agent: &Agent| agent.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
     let cached = cached?;
     match ours {
         Some(ours) if ours.metadata.uid == cached.metadata.uid && version(&ours) >= version(&cached) => {
-            Some(ours)
+            Some((ours, true))
         }
-        _ => Some(cached),
+        _ => Some((cached, false)),
     }
 }

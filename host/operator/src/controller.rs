@@ -17,6 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,11 +36,13 @@ use crate::runtime::http::Ready;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use crate::server::{self, Servers};
+use crate::task::launch_queue::LaunchQueue;
 use crate::task::reconcile::{Context, ReconcileError};
 use crate::task::writer::Writer;
 use crate::task::{orphans, retention};
 
-/// Tasks that are reconciled at the same time. Unbounded, a burst of 1,000 would open 1,000 connections.
+/// Tasks that are reconciled at the same time, beside those that are launched. Unbounded, a burst of 1,000 would open 1,000
+/// connections.
 const CONCURRENCY: u16 = 64;
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -101,6 +104,7 @@ pub(crate) async fn run(
             task_queue.clone(),
             agent_queue.clone(),
         ),
+        launches: LaunchQueue::default(),
         metrics,
         agent_queue: agent_queue.clone(),
         failures: Failures::starting_with(FIRST_PAUSE),
@@ -144,8 +148,11 @@ pub(crate) async fn run(
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile, error_policy, Arc::clone(&context))
             .for_each(|_| futures::future::ready(()));
+        let launch = async |key: TaskKey| launch(&context, &key).await;
+        let launches = context.launches.run(&shutdown, &queues.tasks, launch);
+        let both = async { futures::join!(controller, launches) };
         tokio::select! {
-            () = controller => {}
+            _ = both => {}
             () = orphans => {}
             () = retention => {}
             () = serving => {}
@@ -181,21 +188,42 @@ async fn reconcile(task: Arc<Item<Task>>, context: Arc<Context>) -> Result<Actio
     let started = Instant::now();
     let result = context.reconcile::<KubeOpenCode>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
-    if result.is_ok() {
+    // of one that is to be launched, the launch says whether that fails
+    if result.is_ok() && !context.launches.has(&TaskKey::of(Group::KubeOpenCode, task.as_ref())) {
         context.failures.forget(&TaskUid::of(task.as_ref()));
     }
     result
 }
 
 fn error_policy(task: Arc<Item<Task>>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    failed(&task, error, &context).map_or_else(Action::await_change, Action::requeue)
+}
+
+/// Until a reconciliation that failed is repeated; `None`: when the Task changes.
+fn failed(task: &Item<Task>, error: &ReconcileError, context: &Context) -> Option<Duration> {
     context.metrics.failed(error.label());
     if is_too_large(&error.0) {
         tracing::warn!(?task, %error, "nothing can be written to the Task until it is smaller");
-        return Action::await_change();
+        return None;
     }
-    let pause = context.failures.next(&TaskUid::of(task.as_ref())).min(MAX_PAUSE);
+    let pause = context.failures.next(&TaskUid::of(task)).min(MAX_PAUSE);
     tracing::warn!(?task, %error, ?pause, "reconcile failed, requeued");
-    Action::requeue(pause)
+    Some(pause)
+}
+
+/// Launches a Task whose turn has come; says when that is to be repeated.
+async fn launch(context: &Context, key: &TaskKey) -> Option<Duration> {
+    let task = context.caches.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+    let started = Instant::now();
+    let result = context.launch::<KubeOpenCode>(&task).await;
+    context.metrics.reconciled(started.elapsed().as_secs_f64());
+    match result {
+        Ok(again) => {
+            context.failures.forget(&TaskUid::of(task.as_ref()));
+            again
+        }
+        Err(error) => failed(&task, &error, context),
+    }
 }
 
 /// Processes the ledgers of the Agents in the queue, and those of all limited Agents now and then.

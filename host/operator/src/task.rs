@@ -8,6 +8,8 @@ mod actions;
 pub(crate) mod decide;
 pub(crate) mod delete;
 pub(crate) mod launch;
+mod launch_order;
+pub(crate) mod launch_queue;
 pub(crate) mod orphans;
 pub(crate) mod pod_events;
 pub(crate) mod pod_outcome;

@@ -18,12 +18,14 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 8] = [
+const PURE: [&str; 10] = [
     "task/decide.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
     "task/status.rs",
+    "task/launch_order.rs",
     "admission/ledger.rs",
+    "admission/namespace_gate.rs",
     "admission/queue.rs",
     "server/status.rs",
     "runtime/api_error.rs",

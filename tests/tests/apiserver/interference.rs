@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{agent, status, task, words};
+use kubeopencode_tests::objects::{agent, config, status, task, words};
 use kubeopencode_tests::record::Kind;
 use serde_json::json;
 
@@ -179,7 +179,7 @@ async fn a_config_map_that_vanishes_before_the_launch_fails_the_task() {
 }
 
 #[tokio::test]
-async fn an_agent_that_goes_leaves_its_running_tasks_alone() {
+async fn an_agent_that_goes_leaves_its_running_tasks_alone_and_those_in_line_wait_for_it() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
@@ -187,11 +187,22 @@ async fn an_agent_that_goes_leaves_its_running_tasks_alone() {
             ns.apply(task(name).agent("one-at-a-time").does("run-on")).await;
             ns.phase(name, if name == "first" { Phase::Running } else { Phase::Queued }).await;
         }
+        ns.apply(config("dependencyGraceSeconds: 1")).await;
         ns.agents().delete("one-at-a-time", &DeleteParams::default()).await.unwrap();
-        let second = ns.phase("second", Phase::Failed).await;
-        assert_eq!(status(&second).reason.as_deref(), Some("AgentError"));
+        let waits = |task: &Task| words(task, "Accepted").1 == "WaitingForDependency";
+        let second = ns.until_task("second", "waits for its Agent", waits).await;
+        let message = status(&second).message.as_deref().unwrap();
+        assert!(message.starts_with("agent \"one-at-a-time\" not found in namespace"), "{message}");
+        assert!(message.ends_with("the Task waits until the Agent is there again"), "{message}");
+        assert_eq!((status(&second).phase, status(&second).queue_position), (Some(Phase::Queued), None));
         ns.stop_task("first").await;
         ns.phase("first", Phase::Completed).await;
+        // the grace is for those that never had an Agent: it is over when this one has failed
+        ns.apply(task("third").agent("one-at-a-time")).await;
+        assert_eq!(status(&ns.phase("third", Phase::Failed).await).reason.as_deref(), Some("AgentError"));
+        ns.apply(agent("one-at-a-time").at_once(1)).await;
+        let second = ns.phase("second", Phase::Running).await;
+        assert_eq!(words(&second, "Accepted").0, "True");
     })
     .await;
 }

@@ -2,14 +2,15 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::release_finalizers;
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
-use kubeopencode_tests::objects::{agent, task};
+use kubeopencode_tests::objects::{agent, config_map, task, words};
 use kubeopencode_tests::record::Kind;
+use serde_json::json;
 
 use crate::{scenario, until_in_phase};
 
@@ -185,6 +186,44 @@ async fn an_operator_that_is_uninstalled_stands_still_and_lets_go_of_all_tasks()
         assert_eq!(ns.tasks().get("after").await.unwrap().status, None);
         ns.tasks().delete("after", &DeleteParams::default()).await.unwrap();
         operator.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slot_that_another_operator_took_back_is_none() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
+        ns.apply(task("first").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
+        ns.apply(task("second").does("run-on")).await;
+        let admit = async |name: &str| {
+            let uid = ns.tasks().get(name).await.unwrap().metadata.uid;
+            let entry = json!({
+                "taskUID": uid, "taskNamespace": ns.name, "taskName": name,
+                "startTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+            });
+            let admitted = Patch::Merge(json!({"status": {"admitted": [entry]}}));
+            ns.agents().patch_status("default", &PatchParams::default(), &admitted).await.unwrap();
+        };
+        // the other operator, by hand: it admits the first one, is refused its Pod, and admits the second one
+        admit("first").await;
+        let faults = Faults::by(|moment| {
+            let reads = moment.verb == "GET" && moment.path.ends_with("/configmaps/rules");
+            let of_agents = moment.verb == "WATCH" && moment.path.ends_with("/agents");
+            (reads || of_agents).then_some(Fault::Held)
+        });
+        // what this one knows of Agents stays what it was when it began
+        let _operator = ns.operator_with(&faults);
+        faults.until_struck().await;
+        admit("second").await;
+        faults.let_go();
+        let queued = ns.phase("first", Phase::Queued).await;
+        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+        ns.phase("second", Phase::Running).await;
+        ns.stop_task("second").await;
+        ns.phase("first", Phase::Completed).await;
     })
     .await;
 }

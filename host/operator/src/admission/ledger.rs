@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
+use kubeopencode_api::agent::{AgentSpec, AgentStatus, MAX_ENTRIES, TaskStart};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::{TaskKey, TaskUid};
 
@@ -109,7 +109,9 @@ pub(crate) fn admit<'a>(
         if holders.contains(&task.uid.0) {
             continue;
         }
-        if let Some(max) = spec.capacity().filter(|max| admitted.len() >= *max) {
+        // whoever starts by a quota alone has a slot too
+        let max = spec.capacity().unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
+        if admitted.len() >= max {
             let message = format!("Waiting for agent \"{agent}\" capacity (max: {max})");
             blocked = Some(Blocked { reason: Reason::AgentAtCapacity, message });
             break;
@@ -275,6 +277,27 @@ mod tests {
             (vec!["z"], 1),
             "old starts are pruned"
         );
+    }
+
+    #[test]
+    fn a_full_ledger_fits_into_an_object_of_etcd() {
+        let long = |i: usize| QueuedTask {
+            created: at(0),
+            key: TaskKey::new(Group::KubeOpenCode, "n".repeat(63), format!("{i:0253}")),
+            uid: TaskUid(format!("{i:036}")),
+        };
+        let waiting: Vec<_> = (0..=MAX_ENTRIES).map(long).collect();
+        let limits = [spec(5000, Some((5000, 60))), spec(0, Some((5000, 60)))];
+        for limits in limits {
+            let full = admit("a", &limits, &AgentStatus::default(), &Changes::default(), &waiting, at(0));
+            assert_eq!(full.admitted_now.len(), MAX_ENTRIES);
+            assert_eq!(
+                full.blocked.as_ref().unwrap().message,
+                "Waiting for agent \"a\" capacity (max: 1000)"
+            );
+            let size = serde_json::to_vec(&status(&full)).unwrap().len();
+            assert!(size < 900_000, "{size} bytes; with the spec, etcd takes 1.5 MiB");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct WaitQueue {
     /// Why they wait.
     blocked: Option<Reason>,
     pub(super) requeue_at: Option<Timestamp>,
+    /// UIDs of Tasks that are gone and were never launched: their entries are withdrawn, not released.
+    pub(super) never_launched: HashSet<String>,
     /// Tasks of the first list that were not reconciled yet; until then, who came first is not known.
     unreconciled: HashSet<TaskUid>,
     /// Nobody waits longer than this for them.
@@ -61,12 +63,15 @@ impl WaitQueue {
         self.order.insert(task);
     }
 
-    /// A Task waits no more; says whose place that changes.
-    pub(super) fn leave(&mut self, uid: &TaskUid) -> Vec<TaskKey> {
-        self.order.retain(|waiting| waiting.uid != *uid);
-        self.reported_positions.remove(uid);
-        self.unreconciled.remove(uid);
-        self.moved()
+    /// These Tasks wait no more; says whose place that changes.
+    pub(super) fn leave(&mut self, uids: &HashSet<TaskUid>) -> Vec<TaskKey> {
+        for uid in uids {
+            self.reported_positions.remove(uid);
+            self.unreconciled.remove(uid);
+        }
+        let before = self.order.len();
+        self.order.retain(|waiting| !uids.contains(&waiting.uid));
+        if self.order.len() == before { Vec::new() } else { self.moved() }
     }
 
     /// Whether all Tasks that were there at the start have asked, as far as they are waited for.
@@ -96,9 +101,11 @@ impl WaitQueue {
         asking: Option<&TaskUid>,
     ) -> Affected {
         let mut affected = Affected::default();
+        let entries = status.iter().flat_map(|status| &status.admitted);
+        let holders: HashSet<_> = entries.map(|entry| entry.task_uid.as_str()).collect();
         self.order.retain(|waiting| {
             // by what stands there, not by what this write changed: an earlier one may have been done unanswered
-            let admitted = status.is_some_and(|status| holds_slot(status, &waiting.uid));
+            let admitted = holders.contains(waiting.uid.0.as_str());
             if admitted {
                 affected.admitted.push(waiting.clone());
             }
@@ -168,7 +175,7 @@ mod tests {
     fn who_leaves_the_middle_moves_up_those_behind_who_were_told_a_place() {
         let mut queue = queue(&["a", "b", "c"]);
         assert_eq!(queue.report_position(&task(2, "c")), 3);
-        assert_eq!(names(&queue.leave(&TaskUid("b".into()))), ["c"]);
+        assert_eq!(names(&queue.leave(&HashSet::from([TaskUid("b".into())]))), ["c"]);
         assert_eq!(queue.report_position(&task(2, "c")), 2);
     }
 

@@ -1,19 +1,67 @@
 //! What the ledger learns from outside of itself: who started before it counted, and who is over.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
-use kube::api::{Api, ListParams};
 use kubeopencode_api::agent::{AgentSpec, AgentStatus, TaskStart};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::TASK_UID_LABEL;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 
 use super::Admission;
 use super::ledger::{Started, counts_for_quota};
+use super::live_pods::PodNames;
 use super::queue::holds_slot;
 use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode, live_task};
 
+/// What an entry of `status.admitted` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// A Task that may start or runs.
+    Held,
+    /// One that is over: the slot is free, the start counts.
+    Released,
+    /// One that was never launched and never will be: neither counts.
+    Withdrawn,
+}
+
 impl Admission {
+    /// The Task is gone. Where it was never launched, its slot and its start go back; nobody else can say later which it
+    /// was.
+    pub(crate) fn task_is_gone(&self, agent: &AgentKey, uid: &TaskUid, was_launched: bool) {
+        self.leave(agent, uid);
+        if self.may_hold(agent, uid) {
+            if !was_launched {
+                self.queue(agent).waiting.lock().never_launched.insert(uid.0.clone());
+            }
+            let _ = self.agent_queue.send(agent.clone());
+        }
+    }
+
+    /// The watch listed all Tasks anew: whoever is not among them vanished without a word, and waits no more.
+    pub(crate) fn tasks_were_listed(&self) {
+        let queues: Vec<_> = self.queues.lock().values().cloned().collect();
+        for queue in queues {
+            let gone: HashSet<_> = {
+                let waiting = queue.waiting.lock();
+                waiting
+                    .order
+                    .iter()
+                    .filter(|task| !self.may_start(task))
+                    .map(|task| task.uid.clone())
+                    .collect()
+            };
+            for task in queue.waiting.lock().leave(&gone) {
+                let _ = self.task_queue.send(task);
+            }
+        }
+        self.leave_namespaces();
+        // and may have held a slot
+        for agent in self.caches.limited_agents() {
+            let _ = self.agent_queue.send(agent);
+        }
+    }
+
     /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
     pub(super) fn started(&self, agent: &AgentKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
         let tasks = self.caches.tasks.state();
@@ -58,26 +106,35 @@ impl Admission {
     }
 
     /// Whether an entry may go: its Task is terminal or gone, and no Pod of it is live. The cache may be behind, so
-    /// what it does not show is asked for; what it shows as terminal stays terminal.
-    pub(super) async fn is_over(&self, entry: &TaskStart) -> Result<bool, kube::Error> {
+    /// what it does not show is asked for; what it shows as terminal stays terminal, and what the watch showed as gone
+    /// without a recorded Pod (`never_launched`) was never launched.
+    pub(super) async fn slot(
+        &self,
+        agent: &AgentKey,
+        entry: &TaskStart,
+        never_launched: &HashSet<String>,
+    ) -> Result<Slot, kube::Error> {
         let uid = TaskUid(entry.task_uid.clone());
         let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
         let cached = self.caches.task(&key, |item| {
-            KubeOpenCode::task_ref(item).filter(|task| task.uid() == uid).map(|task| task.is_terminal())
+            let task = KubeOpenCode::task_ref(item).filter(|task| task.uid() == uid)?;
+            Some((task.is_terminal(), task.pod_uid().is_some()))
         });
-        let task_is_over = match cached.flatten() {
-            Some(is_terminal) => is_terminal,
-            None => live_task(&self.client, &key, &uid).await?.is_none(),
+        let over = match cached.flatten() {
+            Some((false, _)) => return Ok(Slot::Held),
+            Some((true, true)) => Slot::Released,
+            Some((true, false)) => Slot::Withdrawn,
+            None if never_launched.contains(&uid.0) => Slot::Withdrawn,
+            None if live_task(&self.client, &key, &uid).await?.is_none() => Slot::Released,
+            None => return Ok(Slot::Held),
         };
-        if !task_is_over {
-            return Ok(false);
-        }
         let pods = self.caches.pods.of(&uid);
-        if !pods.is_empty() {
-            return Ok(pods.iter().all(|pod| pod.is_over()));
-        }
-        let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
-        let live = Api::<PodView>::all(self.client.clone()).list(&selector).await?;
-        Ok(live.items.iter().all(PodView::is_over))
+        let all_are_over = if pods.is_empty() {
+            let names = PodNames::none().launched_in(&agent.namespace, &key, &uid);
+            names.get(&self.client, &uid).await?.iter().all(PodView::is_over)
+        } else {
+            pods.iter().all(|pod| pod.is_over())
+        };
+        Ok(if all_are_over { over } else { Slot::Held })
     }
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use kube::runtime::watcher::Event;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 
+use super::Queues;
 use crate::cache::Caches;
 use crate::cache::item::Item;
+use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode};
 use crate::task::orphans;
 use crate::task::reconcile::{Context, recorded_or_spec_agent};
@@ -15,15 +18,14 @@ use crate::task::reconcile::{Context, recorded_or_spec_agent};
 /// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
 pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
     let (uid, key) = (TaskUid::of(item), TaskKey::of(Group::KubeOpenCode, item));
+    context.launches.cancel(&key);
     context.writer.tasks.forget(&uid.0);
     context.failures.forget(&uid);
     context.busy.forget(&uid);
     context.caches.pods.forget(&uid);
     if let Some(agent) = recorded_or_spec_agent::<KubeOpenCode>(item) {
-        context.admission.leave(&agent, &uid);
-        if context.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited()) {
-            let _ = context.agent_queue.send(agent);
-        }
+        let was_launched = KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some());
+        context.admission.task_is_gone(&agent, &uid, was_launched);
     }
     if !context.caches.pods.of(&uid).is_empty() {
         let context = Arc::clone(context);
@@ -32,6 +34,29 @@ pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
                 tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
             }
         });
+    }
+}
+
+/// The Pod that this event, which the cache has not taken in yet, shows as over or gone for the first time.
+pub(super) fn ended_pod<'a>(caches: &Caches, event: &'a Event<PodView>) -> Option<&'a PodView> {
+    let pod = match event {
+        Event::Apply(pod) if pod.is_over() => pod,
+        Event::Delete(pod) => pod,
+        _ => return None,
+    };
+    let known = caches.pods.of(&pod.task_uid()?);
+    known.iter().any(|known| known.uid() == pod.uid() && !known.is_over()).then_some(pod)
+}
+
+/// A Pod is over or gone: whoever waits for room in its namespace may try, and where its Task is gone, nobody else tells
+/// its Agent of the slot.
+pub(super) fn pod_has_ended(context: &Context, queues: &Queues, pod: &PodView) {
+    context.admission.namespace_has_room(pod.metadata.namespace.as_deref().unwrap_or_default());
+    let uid = pod.task_uid();
+    let task =
+        pod.task_key().and_then(|key| context.caches.task(&key, |task| Some(TaskUid::of(task)) == uid));
+    if let Some(agent) = pod.pod_agent().filter(|_| task != Some(true)) {
+        let _ = queues.agents.send(agent);
     }
 }
 

@@ -30,6 +30,7 @@ impl FirstList {
             Event::InitDone => {
                 self.is_up = true;
                 context.writer.tasks.forget_all();
+                context.admission.tasks_were_listed();
                 for (agent, task) in self.queued.drain(..) {
                     context.admission.remember(&agent, task);
                 }

@@ -73,11 +73,13 @@ pub(super) async fn pods(
         if let Event::Delete(pod) = &event {
             context.writer.pods.forget(pod.uid());
         }
+        let ended = changes::ended_pod(&context.caches, &event);
         match context.caches.pods.apply(&event) {
             Touched::Nobody => {}
             Touched::Task(key) => drop(queues.tasks.send(key)),
             Touched::Everybody => {
                 context.writer.pods.forget_all();
+                context.admission.pods_were_listed();
                 listed.send_replace(true);
                 // a Pod may have come, ended or gone while nobody watched: whoever waits for that must find it out
                 for task in changes::tasks_with_a_pod_to_follow(&context.caches) {
@@ -85,6 +87,9 @@ pub(super) async fn pods(
                 }
                 context.caches.limited_agents().into_iter().for_each(|agent| drop(queues.agents.send(agent)));
             }
+        }
+        if let Some(pod) = ended {
+            changes::pod_has_ended(&context, &queues, pod);
         }
     })
     .await;

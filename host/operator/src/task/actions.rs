@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch};
+use kube::api::{Api, Patch};
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::TASK_UID_LABEL;
-use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid};
+use kubeopencode_api::names::{Naming, ObjectKey, TaskNames};
 use kubeopencode_api::task::TaskStatus;
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use super::launch::open_gate;
 use super::pod_outcome::{PodState, TaskOutcome, pod_state};
 use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
 use super::status::{LaunchRecord, StatusBuilder};
+use crate::admission::live_pods::PodNames;
 use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
@@ -96,7 +97,7 @@ impl Context {
 
     pub(super) async fn release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
         // a terminal Task was written after its Pod was seen, and nothing launches it again: the cache knows enough
-        let live = if state.task.is_terminal() { Vec::new() } else { self.live_pods(&state.uid).await? };
+        let live = if state.task.is_terminal() { Vec::new() } else { self.live_pods(state).await? };
         if !live.is_empty() {
             let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
             self.delete(&deletions).await?;
@@ -139,9 +140,23 @@ impl Context {
         Ok(true)
     }
 
-    pub(super) async fn live_pods(&self, uid: &TaskUid) -> Result<Vec<PodView>, ReconcileError> {
-        let selector = ListParams::default().labels(&format!("{TASK_UID_LABEL}={uid}"));
-        Ok(Api::<PodView>::all(self.client.clone()).list(&selector).await?.items)
+    /// The Pods that were made for the Task: a launch makes one where its Agent is, and what the cache shows may be
+    /// elsewhere, since the Agent can be another one by now.
+    pub(super) async fn live_pods<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+    ) -> Result<Vec<PodView>, ReconcileError> {
+        let (task, key) = (state.task, state.task.key());
+        let recorded = task.status.and_then(|status| {
+            Some(ObjectKey::new(status.pod_namespace.as_deref()?, status.pod_name.as_deref()?))
+        });
+        let cached = state.pods.iter().map(|pod| ObjectKey::of(pod.as_ref()));
+        let mut names = PodNames::none().and(recorded).and(cached);
+        let of_spec = F::spec_agent(state.object).ok().filter(|_| task.pod_uid().is_none());
+        for agent in task.recorded_agent().into_iter().chain(of_spec) {
+            names = names.launched_in(&agent.namespace, &key, &state.uid);
+        }
+        Ok(names.get(&self.client, &state.uid).await?)
     }
 
     async fn drop_finalizer(&self, task: TaskRef<'_>) -> ReconcileResult {

@@ -1,28 +1,36 @@
-//! Reads the Events of a Pod that has a node and does not begin: nothing else shows a missing Secret volume. What they
+//! Reads the Events of Pods that have a node and do not begin: nothing else shows a missing Secret volume. What they
 //! mean is for `start_problem` to say.
+//!
+//! One list for all such Pods of a namespace; the pauses between two lists grow while no other Pod falls silent there.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::start_problem::{self, StartProblem};
 use crate::cache::pod_view::PodView;
 
-/// A Pod's Events are listed at most once in this time.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
+/// Pause between the first two lists of a namespace's Events; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between two lists.
+const MAX_PAUSE: Duration = Duration::from_secs(480);
+/// Events in one answer.
+const PAGE: u32 = 500;
 
-/// When each Pod's Events were last listed, by the UID of the Pod.
+/// What the Events of each namespace said.
 #[derive(Debug, Default)]
 pub(crate) struct PodEvents {
-    asked: Mutex<HashMap<String, Instant>>,
+    namespaces: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Round>>>>,
 }
 
 impl PodEvents {
-    /// Why the Pod does not begin; `None`: its Events were listed a short while ago, or do not say.
+    /// Why the Pod does not begin, as far as its Events say; and when to ask again.
     ///
     /// # Errors
     /// When the API server does not answer.
@@ -30,25 +38,92 @@ impl PodEvents {
         &self,
         client: &Client,
         pod: &PodView,
-    ) -> Result<Option<StartProblem>, kube::Error> {
-        if !self.take_due(pod.uid(), Instant::now()) {
-            return Ok(None);
-        }
-        let of_pod = ListParams::default().fields(&format!("involvedObject.uid={}", pod.uid()));
+    ) -> Result<(Option<StartProblem>, Duration), kube::Error> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let events = Api::<Event>::namespaced(client.clone(), namespace).list(&of_pod).await?;
-        Ok(start_problem::in_events(&events.items))
+        // those who ask meanwhile wait for the same list
+        let round = self.round(namespace);
+        let mut round = round.lock().await;
+        if round.is_due(pod.uid(), Instant::now()) {
+            let problems = problems(client, namespace).await?;
+            round.listed(problems, Instant::now());
+        }
+        Ok((round.problems.get(pod.uid()).cloned(), round.pause_from(Instant::now())))
     }
 
-    /// Whether they may be listed now, which then counts as done; forgets the Pods that nobody asked about for long.
-    fn take_due(&self, pod_uid: &str, now: Instant) -> bool {
-        let mut asked = self.asked.lock();
-        asked.retain(|_, at| now.duration_since(*at) < INTERVAL);
-        if asked.contains_key(pod_uid) {
-            return false;
+    /// The namespace's round. Those that nobody asked about for long are forgotten.
+    fn round(&self, namespace: &str) -> Arc<tokio::sync::Mutex<Round>> {
+        let (mut namespaces, now) = (self.namespaces.lock(), Instant::now());
+        namespaces.retain(|_, round| !round.try_lock().is_ok_and(|round| round.is_forgotten(now)));
+        Arc::clone(namespaces.entry(namespace.to_owned()).or_default())
+    }
+}
+
+/// The problems of a namespace's Pods, by the UID of the Pod.
+async fn problems(client: &Client, namespace: &str) -> Result<HashMap<String, StartProblem>, kube::Error> {
+    let api = Api::<Event>::namespaced(client.clone(), namespace);
+    let warnings = ListParams::default().fields("involvedObject.kind=Pod,type=Warning").limit(PAGE);
+    let mut events = HashMap::<String, Vec<Event>>::new();
+    let mut page = warnings.clone();
+    loop {
+        let list = api.list(&page).await?;
+        for event in list.items {
+            if let Some(uid) = event.involved_object.uid.clone() {
+                events.entry(uid).or_default().push(event);
+            }
         }
-        asked.insert(pod_uid.to_owned(), now);
-        true
+        match list.metadata.continue_.filter(|more| !more.is_empty()) {
+            Some(more) => page = warnings.clone().continue_token(&more),
+            None => break,
+        }
+    }
+    let problems =
+        events.into_iter().filter_map(|(pod, events)| Some((pod, start_problem::in_events(&events)?)));
+    Ok(problems.collect())
+}
+
+/// The lists of one namespace's Events.
+#[derive(Debug, Default)]
+struct Round {
+    problems: HashMap<String, StartProblem>,
+    /// The Pods that were asked about before the last list, and those since then.
+    known: HashSet<String>,
+    asked: HashSet<String>,
+    last: Option<(Instant, Duration)>,
+}
+
+impl Round {
+    /// Whether the Events are to be listed for this Pod. One that falls silent ends the long pauses.
+    fn is_due(&mut self, pod_uid: &str, now: Instant) -> bool {
+        let is_new = self.asked.insert(pod_uid.to_owned()) && !self.known.contains(pod_uid);
+        let Some((at, pause)) = &mut self.last else { return true };
+        if is_new {
+            *pause = FIRST_PAUSE;
+        }
+        now.duration_since(*at) >= *pause
+    }
+
+    fn listed(&mut self, problems: HashMap<String, StartProblem>, now: Instant) {
+        self.problems = problems;
+        self.known = std::mem::take(&mut self.asked);
+        let pause = self.last.map_or(FIRST_PAUSE, |(at, pause)| {
+            if now.duration_since(at) > pause + FIRST_PAUSE {
+                FIRST_PAUSE
+            } else {
+                (pause * 2).min(MAX_PAUSE)
+            }
+        });
+        self.last = Some((now, pause));
+    }
+
+    /// Until the next list.
+    fn pause_from(&self, now: Instant) -> Duration {
+        self.last
+            .map_or(FIRST_PAUSE, |(at, pause)| (at + pause).saturating_duration_since(now))
+            .max(Duration::from_secs(1))
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.last.is_some_and(|(at, pause)| now.duration_since(at) > pause + MAX_PAUSE)
     }
 }
 
@@ -57,11 +132,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_is_asked_about_once_a_round() {
-        let (pod_events, now) = (PodEvents::default(), Instant::now());
-        assert!(pod_events.take_due("a", now));
-        assert!(!pod_events.take_due("a", now + INTERVAL / 2));
-        assert!(pod_events.take_due("b", now + INTERVAL / 2));
-        assert!(pod_events.take_due("a", now + INTERVAL));
+    fn all_pods_of_a_namespace_share_a_list_and_the_pauses_grow() {
+        let (mut round, mut now) = (Round::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            assert!(round.is_due("a", now));
+            round.listed(HashMap::new(), now);
+            assert!(!round.is_due("a", now));
+            pauses.push(round.pause_from(now).as_secs());
+            now += round.pause_from(now);
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 480, 480]);
+    }
+
+    #[test]
+    fn a_pod_that_falls_silent_is_answered_from_the_last_list_and_listed_for_soon() {
+        let (mut round, mut now) = (Round::default(), Instant::now());
+        for _ in 0..4 {
+            assert!(round.is_due("a", now));
+            round.listed(HashMap::new(), now);
+            now += round.pause_from(now);
+        }
+        round.listed(HashMap::new(), now);
+        assert!(!round.is_due("b", now));
+        assert_eq!(round.pause_from(now), FIRST_PAUSE);
+        assert!(round.is_due("b", now + FIRST_PAUSE));
     }
 }

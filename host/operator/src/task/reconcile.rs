@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::controller::Action;
 use kubeopencode_api::names::{AgentKey, TaskUid};
@@ -12,7 +12,9 @@ use kubeopencode_plan::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::decide::{Observed, Policy, Step, decide};
-use super::pod_events::{self, PodEvents};
+use super::launch_queue::LaunchQueue;
+use super::pod_events::PodEvents;
+use super::start::LaunchResult;
 use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
@@ -42,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) writer: Writer,
     /// Slots and starts.
     pub(crate) admission: Admission,
+    /// Tasks that are to be launched.
+    pub(crate) launches: LaunchQueue,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// Agents whose ledger has to be processed.
@@ -91,10 +95,52 @@ impl Context {
                 "the status of a Task cannot be read, and it is left alone; run the version that wrote it");
             return Ok(Action::await_change());
         };
+        // everything but a launch: that has to wait for its turn
+        let key = task.key();
+        if self.launches.defer(&key) {
+            return Ok(Action::await_change());
+        }
+        let Some((state, step)) = self.decide::<F>(object, task) else {
+            return Ok(Action::requeue(STALE_TIMEOUT));
+        };
+        if matches!(step, Step::Launch) {
+            let agent = F::spec_agent(object).unwrap_or_else(|_| AgentKey::new(&*key.namespace, ""));
+            self.launches.enqueue(key, agent);
+            return Ok(Action::await_change());
+        }
+        self.launches.cancel(&key);
+        if let Some(agent) = recorded_or_spec_agent::<F>(object) {
+            self.admission.leave_namespace(&agent.namespace, &state.uid);
+        }
+        self.act(&state, step).await
+    }
+
+    /// Launches a Task whose turn has come, if that is still what it needs; says when it is to be repeated.
+    ///
+    /// # Errors
+    /// As [`Self::reconcile`].
+    pub(crate) async fn launch<F: Frontend>(&self, object: &Item<F::Object>) -> LaunchResult {
+        let Some(task) = F::task_ref(object) else { return Ok(None) };
+        match self.decide::<F>(object, task) {
+            Some((state, Step::Launch)) => self.start(&state).await,
+            Some(_) => {
+                self.launches.defer(&task.key());
+                Ok(None)
+            }
+            None => Ok(Some(STALE_TIMEOUT)),
+        }
+    }
+
+    /// What to do next; `None` while the cache is behind our own writes.
+    fn decide<'a, F: Frontend>(
+        &self,
+        object: &'a Item<F::Object>,
+        task: TaskRef<'a>,
+    ) -> Option<(TaskState<'a, F>, Step)> {
         let uid = task.uid();
         let pods = self.caches.pods.of(&uid);
         if self.is_cache_stale(task, &pods) {
-            return Ok(Action::requeue(STALE_TIMEOUT));
+            return None;
         }
         let namespace = task.namespace();
         // a Task that was not launched runs with the Agent that its spec names now
@@ -114,7 +160,7 @@ impl Context {
         let observed = Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
         let step = decide(&observed);
         tracing::debug!(task = task.name(), namespace, ?step, "decided");
-        self.act(&state, step).await
+        Some((state, step))
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.
@@ -141,7 +187,8 @@ impl Context {
                 self.release_resources(state);
                 Ok(Action::await_change())
             }
-            Step::Launch => self.start(state).await,
+            // it is in the queue of launches
+            Step::Launch => Ok(Action::await_change()),
             Step::Record(pod) => self.record(state, &pod).await,
             Step::Open(pod) => self.open(state, &pod).await,
             Step::Verify => self.verify(state).await,
@@ -153,11 +200,13 @@ impl Context {
                 Ok(requeue_at(state.now, again))
             }
             Step::AskEvents(pod, again) => {
-                if let Some(problem) = self.pod_events.start_problem(&self.client, &pod).await? {
+                let (problem, pause) = self.pod_events.start_problem(&self.client, &pod).await?;
+                if let Some(problem) = problem {
                     let status = StatusBuilder::of(state.task, state.now).in_progress(Some(&problem), &[]);
                     self.write(state.task, &status).await?;
                 }
-                let next = state.now.checked_add(pod_events::INTERVAL).ok();
+                let next =
+                    SignedDuration::try_from(pause).ok().and_then(|pause| state.now.checked_add(pause).ok());
                 Ok(requeue_at(state.now, again.into_iter().chain(next).min()))
             }
         }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::names::AgentKey;
@@ -12,7 +11,7 @@ use kubeopencode_plan::Refusal;
 
 use super::decide::PodDeletion;
 use super::launch::{LaunchError, Launcher};
-use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, queued_task};
+use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task};
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
@@ -21,7 +20,7 @@ use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
 
-/// Until a ResourceQuota, or a namespace in deletion, is asked again.
+/// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
 const LATER: Duration = Duration::from_secs(15);
 /// Until a start is asked for again while the operator comes up.
 const AT_START: Duration = Duration::from_millis(100);
@@ -31,8 +30,12 @@ const MAX_TASK_BYTES: usize = 1400 << 10;
 /// Longest pause before a busy plugin, or memory, is asked for again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
+/// When the launch is to be repeated; `None`: when something changes.
+pub(super) type LaunchResult = Result<Option<Duration>, ReconcileError>;
+
 impl Context {
-    pub(super) async fn start<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
+    /// Evaluates, plans, asks for a start and launches.
+    pub(super) async fn start<F: Frontend>(&self, state: &TaskState<'_, F>) -> LaunchResult {
         if let Some(refusal) = too_large(state.object.bytes()) {
             return self.refuse(state, &refusal).await;
         }
@@ -40,21 +43,38 @@ impl Context {
             Ok(key) => key,
             Err(refusal) => return self.refuse(state, &refusal).await,
         };
-        if let Some(before) = state.task.recorded_agent().filter(|before| *before != key) {
+        let result = self.start_with(state, &key).await;
+        self.admission.tried(&key, &state.uid);
+        result
+    }
+
+    async fn start_with<F: Frontend>(&self, state: &TaskState<'_, F>, key: &AgentKey) -> LaunchResult {
+        if let Some(before) = state.task.recorded_agent().filter(|before| before != key) {
             // it waited there
+            self.admission.leave(&before, &state.uid);
             self.admission.withdraw(&before, &state.uid).await?;
         }
-        let limited = self.caches.agent(&key).filter(|agent| agent.spec.is_limited());
+        let limited = self.caches.agent(key).filter(|agent| agent.spec.is_limited());
         // who waits already asks first: its place is reported without evaluating it again
-        if let Some(agent) = limited.as_ref().filter(|_| is_queued_by_agent(state.task))
-            && let Some(wait) = self.queue(state, &key, agent).await?
-        {
-            return Ok(wait);
+        match waits_for(state.task) {
+            Some(Reason::NamespaceQuotaExceeded) => {
+                if let Some(wait) = self.wait_for_namespace(state, key).await? {
+                    return Ok(wait);
+                }
+            }
+            Some(Reason::AgentAtCapacity | Reason::QuotaExceeded) => {
+                if let Some(agent) = limited.as_ref()
+                    && let Some(wait) = self.queue(state, key, agent).await?
+                {
+                    return Ok(wait);
+                }
+            }
+            _ => {}
         }
         let whole = match state.object.is_whole() {
             true => None,
             false => match whole_task::<F>(&self.client, state.task).await? {
-                None => return Ok(Action::requeue(SOON)),
+                None => return Ok(Some(SOON)),
                 whole => whole,
             },
         };
@@ -62,7 +82,11 @@ impl Context {
         let run = match F::resolve(object, &self.caches, &state.settings) {
             Ok(run) => run,
             Err(Unresolved::Refused(refusal)) => return self.refuse(state, &refusal).await,
-            Err(Unresolved::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
+            // it had this Agent, which may be on its way back: deleted and made again
+            Err(Unresolved::Missing(refusal)) if state.task.recorded_agent().as_ref() == Some(key) => {
+                return self.wait_for_agent(state, key, &refusal).await;
+            }
+            Err(Unresolved::Missing(refusal)) => return self.missing(state, key, &refusal).await,
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
@@ -71,14 +95,17 @@ impl Context {
                 planned
             }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
-            Err(EvaluateError::Missing(refusal)) => return self.missing(state, &key, &refusal).await,
+            Err(EvaluateError::Missing(refusal)) => return self.missing(state, key, &refusal).await,
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
             Err(EvaluateError::Read(error)) => return Err(error.into()),
         };
+        if let Some(wait) = self.wait_for_namespace(state, key).await? {
+            return Ok(wait);
+        }
         if let Some(agent) = &limited
-            && let Some(wait) = self.queue(state, &key, agent).await?
+            && let Some(wait) = self.queue(state, key, agent).await?
         {
             return Ok(wait);
         }
@@ -88,13 +115,34 @@ impl Context {
             task: state.task,
             uid: &state.uid,
             pods: &state.pods,
-            agent: &key,
+            agent: key,
             limited: limited.is_some(),
         };
         match launcher.launch(planned).await {
-            Ok(()) => Ok(Action::await_change()),
-            Err(error) => self.not_launched(state, &key, error).await,
+            Ok(()) => {
+                self.admission.namespace_took(key, &state.uid);
+                Ok(None)
+            }
+            Err(error) => self.not_launched(state, key, error).await,
         }
+    }
+
+    /// Asks whether the namespace of the Pod has room, as far as is known. `Some`: the Task waits, and its status says so.
+    async fn wait_for_namespace<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        key: &AgentKey,
+    ) -> Result<Option<Option<Duration>>, ReconcileError> {
+        let Some(blocked) = self.admission.ask_namespace(key, &queued_task(state.task)) else {
+            return Ok(None);
+        };
+        // the numbers in the quota's words change with every start there: no write is worth that
+        let says_so = waits_for(state.task) == Some(Reason::NamespaceQuotaExceeded);
+        if says_so && !self.admission.shows_slot(key, &state.uid) {
+            return Ok(Some(None));
+        }
+        // an earlier try may have got it a slot
+        self.step_back(state, key, &blocked, None).await.map(Some)
     }
 
     /// Asks for a start. `Some`: it has to wait, and its status says for what and at which place.
@@ -103,14 +151,15 @@ impl Context {
         state: &TaskState<'_, F>,
         key: &AgentKey,
         agent: &Agent,
-    ) -> Result<Option<Action>, ReconcileError> {
+    ) -> Result<Option<Option<Duration>>, ReconcileError> {
         match self.admission.request(agent, queued_task(state.task)).await? {
             AdmissionResult::Admitted => Ok(None),
-            AdmissionResult::Later => Ok(Some(Action::requeue(AT_START))),
+            AdmissionResult::Later => Ok(Some(Some(AT_START))),
+            AdmissionResult::Gone => Ok(Some(None)),
             AdmissionResult::Queued { blocked, position } => {
                 let status = StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
                 self.write(state.task, &status).await?;
-                Ok(Some(Action::await_change()))
+                Ok(Some(None))
             }
         }
     }
@@ -120,7 +169,7 @@ impl Context {
     /// still under way. Where there was nothing to write, the read shows a Pod that was recorded.
     async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
         let Ok(key) = F::spec_agent(state.object) else { return Ok(()) };
-        self.admission.leave(&key, &state.uid);
+        self.admission.leave_queue(&key, &state.uid);
         if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
             let live = live_task(&self.client, &state.task.key(), &state.uid).await?;
             if live.is_none_or(|live| live.status.is_none_or(|status| status.pod_uid.is_none())) {
@@ -135,14 +184,14 @@ impl Context {
         state: &TaskState<'_, F>,
         agent: &AgentKey,
         error: LaunchError,
-    ) -> ReconcileResult {
+    ) -> LaunchResult {
         let (kind, name, reason) = match error {
             LaunchError::Api(error) => return Err(error.into()),
-            LaunchError::Again => return Ok(Action::requeue(SOON)),
+            LaunchError::Again => return Ok(Some(SOON)),
             LaunchError::PreviousPod(pod) => {
                 let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
                 let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
-                return self.step_back(state, agent, &blocked).await;
+                return self.step_back(state, agent, &blocked, Some(LATER)).await;
             }
             LaunchError::NotCreated { kind, name, reason } => (kind, name, reason),
         };
@@ -152,13 +201,14 @@ impl Context {
             message: format!("{kind} \"{}/{name}\": {words}", agent.namespace),
         };
         match reason {
-            CreateError::Exists | CreateError::Unknown => Ok(Action::requeue(SOON)),
+            CreateError::Exists | CreateError::Unknown => Ok(Some(SOON)),
             CreateError::Invalid(words) => self.refuse(state, &refusal(&words)).await,
             CreateError::NoRoom(words) => {
-                let blocked = Blocked { reason: Reason::NamespaceQuotaExceeded, message: words };
-                self.step_back(state, agent, &blocked).await
+                let blocked = self.admission.namespace_is_full(agent, queued_task(state.task), &words);
+                // its turn comes again
+                self.step_back(state, agent, &blocked, None).await
             }
-            CreateError::Terminating(_) => Ok(Action::requeue(LATER)),
+            CreateError::Terminating(_) => Ok(Some(LATER)),
             CreateError::NoServiceAccount(words) => self.missing(state, agent, &refusal(&words)).await,
             CreateError::Refused(words) => self.refused_for_now(state, &refusal(&words)).await,
         }
@@ -170,13 +220,14 @@ impl Context {
         state: &TaskState<'_, F>,
         agent: &AgentKey,
         blocked: &Blocked,
-    ) -> ReconcileResult {
+        pause: Option<Duration>,
+    ) -> LaunchResult {
         let status = StatusBuilder::of(state.task, state.now).queued(agent, blocked, None);
         if !self.write(state.task, &status).await? {
-            return Ok(Action::requeue(SOON));
+            return Ok(Some(SOON));
         }
         self.give_back(state).await?;
-        Ok(Action::requeue(LATER))
+        Ok(pause)
     }
 
     /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
@@ -185,10 +236,10 @@ impl Context {
         &self,
         state: &TaskState<'_, F>,
         why: &EvaluateError<kube::Error>,
-    ) -> ReconcileResult {
+    ) -> LaunchResult {
         let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
         tracing::debug!(task = %state.task.key(), %why, ?pause, "requeued");
-        Ok(Action::requeue(pause))
+        Ok(Some(pause))
     }
 
     /// A Role in upgrade refuses just as a missing one: the API server is asked again for a while.
@@ -196,7 +247,7 @@ impl Context {
         &self,
         state: &TaskState<'_, F>,
         refusal: &Refusal,
-    ) -> ReconcileResult {
+    ) -> LaunchResult {
         let since = find(state.task.conditions(), TaskCondition::Ready)
             .filter(|c| c.status == "Unknown")
             .map(|c| c.last_transition_time.0);
@@ -209,7 +260,21 @@ impl Context {
             &StatusBuilder::of(state.task, state.now).held_up(refusal.reason, &refusal.message),
         )
         .await?;
-        Ok(Action::requeue(SOON * 5))
+        Ok(Some(SOON * 5))
+    }
+
+    /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
+    async fn wait_for_agent<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
+        refusal: &Refusal,
+    ) -> LaunchResult {
+        self.admission.leave(agent, &state.uid);
+        let message = format!("{}; the Task waits until the Agent is there again", refusal.message);
+        let written =
+            self.write(state.task, &StatusBuilder::of(state.task, state.now).waiting(&message)).await?;
+        Ok((!written).then_some(SOON))
     }
 
     /// Something is missing that may still come. The grace runs from the first miss, also across restarts. A Task that waits
@@ -219,7 +284,7 @@ impl Context {
         state: &TaskState<'_, F>,
         agent: &AgentKey,
         refusal: &Refusal,
-    ) -> ReconcileResult {
+    ) -> LaunchResult {
         self.admission.leave(agent, &state.uid);
         let since = find(state.task.conditions(), TaskCondition::Accepted)
             .filter(|c| c.status == "Unknown")
@@ -230,31 +295,32 @@ impl Context {
         }
         let status = StatusBuilder::of(state.task, state.now).waiting(&refusal.message);
         if !self.write(state.task, &status).await? {
-            return Ok(Action::requeue(SOON));
+            return Ok(Some(SOON));
         }
         self.give_back(state).await?;
         let left = deadline.duration_since(state.now).unsigned_abs();
         let waited = since.map(|since| state.now.duration_since(since).unsigned_abs()).unwrap_or_default();
         // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
         let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
-        Ok(Action::requeue(pause.min(left + Duration::from_millis(10))))
+        Ok(Some(pause.min(left + Duration::from_millis(10))))
     }
 
     /// The Task can never run: whatever of it is gated is deleted, and slot and start go back, before its end is written.
-    async fn refuse<F: Frontend>(&self, state: &TaskState<'_, F>, refusal: &Refusal) -> ReconcileResult {
-        let live = self.live_pods(&state.uid).await?;
+    async fn refuse<F: Frontend>(&self, state: &TaskState<'_, F>, refusal: &Refusal) -> LaunchResult {
+        let live = self.live_pods(state).await?;
         if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
-            return self.record(state, pod).await;
+            self.record(state, pod).await?;
+            return Ok(Some(SOON));
         }
         let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
         if !self.delete(&deletions).await? {
-            return Ok(Action::requeue(SOON));
+            return Ok(Some(SOON));
         }
         if !self.write(state.task, &StatusBuilder::of(state.task, state.now).refused(refusal)).await? {
-            return Ok(Action::requeue(SOON));
+            return Ok(Some(SOON));
         }
         self.give_back(state).await?;
-        Ok(Action::await_change())
+        Ok(None)
     }
 }
 
@@ -269,9 +335,8 @@ fn too_large(bytes: usize) -> Option<Refusal> {
     })
 }
 
-/// Whether the Task waits for a slot or a start of its Agent, and was evaluated before.
-fn is_queued_by_agent(task: TaskRef<'_>) -> bool {
-    let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True");
-    let by_agent = [Reason::AgentAtCapacity, Reason::QuotaExceeded];
-    blocked.and_then(|c| c.reason.parse().ok()).is_some_and(|reason| by_agent.contains(&reason))
+/// What the Task waits for, by the condition `Queued`. One that does was evaluated before.
+fn waits_for(task: TaskRef<'_>) -> Option<Reason> {
+    let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True")?;
+    blocked.reason.parse().ok()
 }

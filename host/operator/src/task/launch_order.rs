@@ -1,0 +1,334 @@
+//! Which Task is launched next: round robin over namespaces, and within one over its Agents. Pure.
+//!
+//! However many Tasks one namespace has in line, those of another wait for a slot and not for them; and a namespace never
+//! has all slots, so that launches that hang there hold up nobody else's.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use kubeopencode_api::names::{AgentKey, TaskKey};
+use tokio::time::Instant;
+
+/// Launches under way at the same time. More of them push other clients of the API server aside and launch no faster.
+pub(crate) const SLOTS: usize = 16;
+/// Launches of one namespace that are under way at the same time.
+pub(crate) const SLOTS_OF_NAMESPACE: usize = 12;
+
+/// Tasks to launch, each once however often it is enqueued.
+#[derive(Debug, Default)]
+pub(crate) struct LaunchOrder {
+    states: HashMap<TaskKey, State>,
+    /// Whose turn it is stands first. A key that was cancelled stays in its line until its turn comes.
+    lines: Turns<String, Turns<AgentKey, VecDeque<TaskKey>>>,
+    later: BTreeSet<(Instant, TaskKey)>,
+    in_flight: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+enum State {
+    InLine(AgentKey),
+    /// It comes into line at this time.
+    Later(Instant, AgentKey),
+    InFlight {
+        agent: AgentKey,
+        /// It was enqueued meanwhile.
+        again: bool,
+    },
+}
+
+impl LaunchOrder {
+    /// A Task wants to be launched with this Agent.
+    pub(crate) fn enqueue(&mut self, task: TaskKey, agent: AgentKey) {
+        match self.states.get_mut(&task) {
+            Some(State::InFlight { again, .. }) => *again = true,
+            Some(State::InLine(_)) => {}
+            Some(State::Later(at, _)) => {
+                self.later.remove(&(*at, task.clone()));
+                self.enter(task, agent);
+            }
+            None => self.enter(task, agent),
+        }
+    }
+
+    fn enter(&mut self, task: TaskKey, agent: AgentKey) {
+        let namespace = task.namespace.clone();
+        self.lines
+            .with(namespace, |agents| agents.with(agent.clone(), |tasks| tasks.push_back(task.clone())));
+        self.states.insert(task, State::InLine(agent));
+    }
+
+    /// The Task wants to be launched no more; a launch that is under way goes on.
+    pub(crate) fn cancel(&mut self, task: &TaskKey) {
+        if let Some(State::InFlight { .. }) = self.states.get(task) {
+            return;
+        }
+        if let Some(State::Later(at, _)) = self.states.remove(task) {
+            self.later.remove(&(at, task.clone()));
+        }
+    }
+
+    /// Whether the Task is in line or being launched.
+    pub(crate) fn has(&self, task: &TaskKey) -> bool {
+        self.states.contains_key(task)
+    }
+
+    /// Whether the Task is being launched. Who asks that wants something of the Task, which is said when it ended.
+    pub(crate) fn defer(&mut self, task: &TaskKey) -> bool {
+        match self.states.get_mut(task) {
+            Some(State::InFlight { again, .. }) => {
+                *again = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next Task, which then is under way; `None`: nobody is in line who may go, or no slot is free.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<TaskKey> {
+        while let Some((_, task)) = self.later.first().filter(|(at, _)| *at <= now).cloned() {
+            self.later.pop_first();
+            if let Some(State::Later(_, agent)) = self.states.remove(&task) {
+                self.enter(task, agent);
+            }
+        }
+        if self.in_flight.values().sum::<usize>() >= SLOTS {
+            return None;
+        }
+        let Self { states, lines, in_flight, .. } = self;
+        let has_slot =
+            |namespace: &String| in_flight.get(namespace).is_none_or(|slots| *slots < SLOTS_OF_NAMESPACE);
+        let is_in_line = |task: &TaskKey| matches!(states.get(task), Some(State::InLine(_)));
+        let of_agent =
+            |tasks: &mut VecDeque<TaskKey>| std::iter::from_fn(|| tasks.pop_front()).find(is_in_line);
+        let of_namespace = |agents: &mut Turns<_, _>| agents.take(|_| true, of_agent, VecDeque::is_empty);
+        let task = lines.take(has_slot, of_namespace, |agents| agents.0.is_empty())?;
+        let Some(State::InLine(agent)) = self.states.remove(&task) else { return None };
+        *self.in_flight.entry(task.namespace.clone()).or_default() += 1;
+        self.states.insert(task.clone(), State::InFlight { agent, again: false });
+        Some(task)
+    }
+
+    /// When the next one comes into line by itself.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// A launch ended, and is to be repeated after this pause. Says whether something was wanted of the Task meanwhile:
+    /// then that decides, in place of the pause.
+    pub(crate) fn end(&mut self, task: &TaskKey, pause: Option<Duration>, now: Instant) -> bool {
+        let Some(State::InFlight { agent, again }) = self.states.remove(task) else { return false };
+        if let Some(slots) = self.in_flight.get_mut(&task.namespace) {
+            *slots -= 1;
+            if *slots == 0 {
+                self.in_flight.remove(&task.namespace);
+            }
+        }
+        if let Some(pause) = pause.filter(|_| !again) {
+            self.later.insert((now + pause, task.clone()));
+            self.states.insert(task.clone(), State::Later(now + pause, agent));
+        }
+        again
+    }
+}
+
+/// Lines that take turns: whoever was served stands last.
+#[derive(Debug)]
+struct Turns<K, L>(VecDeque<(K, L)>);
+
+impl<K, L> Default for Turns<K, L> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<K: PartialEq, L: Default> Turns<K, L> {
+    /// Adds to the line of this key; a new one stands last.
+    fn with(&mut self, key: K, add: impl FnOnce(&mut L)) {
+        if let Some((_, line)) = self.0.iter_mut().find(|(known, _)| *known == key) {
+            return add(line);
+        }
+        let mut line = L::default();
+        add(&mut line);
+        self.0.push_back((key, line));
+    }
+
+    /// What `take` finds in the first line whose turn it may be. Lines that are empty, or in which it finds nothing, go.
+    fn take<T>(
+        &mut self,
+        may: impl Fn(&K) -> bool,
+        mut take: impl FnMut(&mut L) -> Option<T>,
+        is_empty: impl Fn(&L) -> bool,
+    ) -> Option<T> {
+        let mut place = 0;
+        while let Some((key, line)) = self.0.get_mut(place) {
+            if !may(key) {
+                place += 1;
+                continue;
+            }
+            let taken = take(line);
+            let served = self.0.remove(place);
+            if taken.is_some() {
+                self.0.extend(served.filter(|(_, line)| !is_empty(line)));
+                return taken;
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kubeopencode_api::group::Group;
+    use proptest::prelude::*;
+
+    fn task(namespace: &str, name: &str) -> TaskKey {
+        TaskKey::new(Group::KubeOpenCode, namespace, name)
+    }
+
+    fn enqueue(
+        order: &mut LaunchOrder,
+        namespace: &str,
+        agent: &str,
+        names: impl IntoIterator<Item = String>,
+    ) {
+        for name in names {
+            order.enqueue(task(namespace, &name), AgentKey::new(namespace, agent));
+        }
+    }
+
+    fn numbered(count: usize) -> impl Iterator<Item = String> {
+        (0..count).map(|i| i.to_string())
+    }
+
+    /// Launches one after the other, in the order in which they are begun.
+    fn launched(order: &mut LaunchOrder, count: usize) -> Vec<String> {
+        let now = Instant::now();
+        let launch = |_| {
+            let task = order.next(now)?;
+            order.end(&task, None, now);
+            Some(format!("{}/{}", task.namespace, task.name))
+        };
+        (0..count).filter_map(launch).collect()
+    }
+
+    #[test]
+    fn a_burst_makes_nobody_else_wait_for_more_than_its_turn() {
+        let mut order = LaunchOrder::default();
+        enqueue(&mut order, "burst", "default", numbered(5000));
+        enqueue(&mut order, "other", "default", numbered(2));
+        assert_eq!(launched(&mut order, 5), ["burst/0", "other/0", "burst/1", "other/1", "burst/2"]);
+    }
+
+    #[test]
+    fn agents_of_a_namespace_take_turns_too() {
+        let mut order = LaunchOrder::default();
+        enqueue(&mut order, "team", "busy", numbered(100));
+        enqueue(&mut order, "team", "idle", ["x".to_owned()]);
+        assert_eq!(launched(&mut order, 3), ["team/0", "team/x", "team/1"]);
+    }
+
+    #[test]
+    fn launches_that_hang_leave_slots_to_others() {
+        let (mut order, now) = (LaunchOrder::default(), Instant::now());
+        enqueue(&mut order, "hangs", "default", numbered(100));
+        let hanging = std::iter::from_fn(|| order.next(now)).count();
+        assert_eq!(hanging, SLOTS_OF_NAMESPACE);
+        enqueue(&mut order, "works", "default", numbered(100));
+        assert_eq!(std::iter::from_fn(|| order.next(now)).count(), SLOTS - SLOTS_OF_NAMESPACE);
+    }
+
+    #[test]
+    fn a_task_is_in_flight_once_and_what_comes_meanwhile_is_said_at_its_end() {
+        let (mut order, now) = (LaunchOrder::default(), Instant::now());
+        let fix = task("team", "fix");
+        assert!(!order.defer(&fix));
+        enqueue(&mut order, "team", "default", ["fix".to_owned(), "fix".to_owned()]);
+        assert_eq!(order.next(now), Some(fix.clone()));
+        assert_eq!(order.next(now), None);
+        assert!(order.defer(&fix));
+        order.cancel(&fix);
+        assert!(order.end(&fix, Some(Duration::from_secs(1)), now), "it goes on");
+        assert_eq!((order.next(now), order.next_due()), (None, None), "whoever deferred it decides");
+    }
+
+    #[test]
+    fn a_pause_ends_in_time_or_when_the_task_is_enqueued() {
+        let (mut order, now) = (LaunchOrder::default(), Instant::now());
+        let (fix, pause) = (task("team", "fix"), Duration::from_secs(10));
+        let paused = |order: &mut LaunchOrder| {
+            enqueue(order, "team", "default", ["fix".to_owned()]);
+            assert_eq!(order.next(now), Some(fix.clone()));
+            assert!(!order.end(&fix, Some(pause), now));
+            assert_eq!((order.next(now), order.next_due()), (None, Some(now + pause)));
+        };
+        paused(&mut order);
+        assert_eq!(order.next(now + pause), Some(fix.clone()));
+        order.end(&fix, None, now);
+        paused(&mut order);
+        enqueue(&mut order, "team", "default", ["fix".to_owned()]);
+        assert_eq!(order.next(now), Some(fix.clone()));
+        order.end(&fix, None, now);
+        paused(&mut order);
+        order.cancel(&fix);
+        assert_eq!((order.next(now + pause), order.next_due()), (None, None));
+    }
+
+    #[test]
+    fn who_is_cancelled_in_line_is_passed_over() {
+        let mut order = LaunchOrder::default();
+        enqueue(&mut order, "team", "default", numbered(3));
+        order.cancel(&task("team", "0"));
+        order.cancel(&task("team", "2"));
+        assert_eq!(launched(&mut order, 3), ["team/1"]);
+        enqueue(&mut order, "team", "default", numbered(1));
+        assert_eq!(launched(&mut order, 3), ["team/0"]);
+    }
+
+    proptest! {
+        /// Whatever is enqueued, cancelled, begun and ended: nobody is lost, nobody is in flight twice, and no slot is.
+        #[test]
+        fn everybody_is_launched(steps in prop::collection::vec((0..4_u8, 0..3_usize, 0..8_usize), 1..200)) {
+            let (mut order, mut now) = (LaunchOrder::default(), Instant::now());
+            let (mut wanted, mut in_flight) = (BTreeSet::new(), BTreeSet::new());
+            for (step, namespace, name) in steps {
+                let key = task(&namespace.to_string(), &name.to_string());
+                match step {
+                    0 => {
+                        order.enqueue(key.clone(), AgentKey::new("a", (name % 2).to_string()));
+                        if !in_flight.contains(&key) {
+                            wanted.insert(key);
+                        }
+                    }
+                    1 => {
+                        order.cancel(&key);
+                        wanted.remove(&key);
+                    }
+                    2 => if let Some(key) = order.next(now) {
+                        prop_assert!(wanted.remove(&key), "{key} is not wanted");
+                        prop_assert!(in_flight.insert(key));
+                        prop_assert!(in_flight.len() <= SLOTS);
+                    },
+                    _ => if let Some(key) = in_flight.pop_first() {
+                        let pause = (name > 4).then_some(Duration::from_secs(1));
+                        let again = order.end(&key, pause, now);
+                        if pause.is_some() && !again {
+                            wanted.insert(key);
+                        }
+                        now += Duration::from_millis(300);
+                    },
+                }
+            }
+            for key in in_flight {
+                order.end(&key, None, now);
+            }
+            now += Duration::from_secs(1);
+            while let Some(key) = order.next(now) {
+                prop_assert!(wanted.remove(&key));
+                order.end(&key, None, now);
+            }
+            prop_assert_eq!(wanted.len(), 0);
+            prop_assert!(order.states.is_empty() && order.in_flight.is_empty() && order.lines.0.is_empty());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Tasks that vanish while they wait for a slot: they hold up nobody, and cost no start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::{agent, config_map, status, task};
+use kubeopencode_tests::record::Kind;
+
+use crate::scenario;
+
+/// The Tasks that ever held a slot of the Agent `default`, or had a start of it.
+fn ever_counted(ns: &TestNamespace) -> BTreeSet<String> {
+    let history = ns.record.history();
+    let agents = history.revisions(Kind::Agent).filter(|agent| agent.name() == "default");
+    let entries = agents.flat_map(|agent| {
+        ["/status/admitted", "/status/taskStartHistory"].map(|list| agent.list(list).to_vec()).concat()
+    });
+    entries.map(|entry| entry["taskName"].as_str().unwrap().to_owned()).collect()
+}
+
+/// One runs and ends, the other waits for it and then runs: on an Agent with a slot and two starts.
+async fn the_second_follows_the_first(ns: &TestNamespace) {
+    ns.apply(task("second")).await;
+    let queued = ns.phase("second", Phase::Queued).await;
+    assert_eq!(status(&queued).queue_position, Some(1), "nobody else waits");
+    ns.stop_task("first").await;
+    ns.phase("second", Phase::Completed).await;
+    assert_eq!(ever_counted(ns), ["first", "second"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_it_is_evaluated_stands_in_no_line() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
+        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
+        let faults = Faults::by(|moment: &Moment<'_>| {
+            (moment.verb == "GET" && moment.path.ends_with("/configmaps/rules")).then_some(Fault::Held)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("first").does("run-on")).await;
+        ns.phase("first", Phase::Running).await;
+        ns.apply(task("ghost").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
+        faults.until_struck().await;
+        ns.delete_task("ghost").await;
+        ns.gone(Kind::Task, "ghost").await;
+        // the watch of Tasks has shown the deletion when it has shown what came later
+        ns.apply(task("later").agent("one-at-a-time")).await;
+        ns.phase("later", Phase::Completed).await;
+        faults.let_go();
+        the_second_follows_the_first(ns).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_nobody_watches_stands_in_no_line() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
+        let nobody_watches = Arc::new(AtomicBool::new(false));
+        let armed = Arc::clone(&nobody_watches);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let of_tasks = moment.verb == "WATCH" && moment.path.ends_with("/tasks");
+            (of_tasks && armed.swap(false, Ordering::Relaxed)).then_some(Fault::WatchGone)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("first").does("run-on")).await;
+        ns.agent_runs("first-pod").await;
+        ns.apply(task("ghost")).await;
+        ns.phase("ghost", Phase::Queued).await;
+        nobody_watches.store(true, Ordering::Relaxed);
+        ns.delete_task("ghost").await;
+        faults.until_struck().await;
+        the_second_follows_the_first(ns).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_admitted_and_never_launched_gives_its_start_back() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
+        let refuse = Arc::new(AtomicBool::new(true));
+        let refused = Arc::clone(&refuse);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let of_pods = moment.verb == "POST" && moment.path.ends_with("/pods");
+            (of_pods && refused.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("doomed")).await;
+        faults.until_struck().await;
+        ns.until("it is admitted", |history| {
+            let agent = history.get(Kind::Agent, "default")?;
+            (agent.list("/status/taskStartHistory").len() == 1).then_some(())
+        })
+        .await;
+        ns.delete_task("doomed").await;
+        ns.gone(Kind::Task, "doomed").await;
+        refuse.store(false, Ordering::Relaxed);
+        ns.apply(task("next")).await;
+        ns.phase("next", Phase::Completed).await;
+    })
+    .await;
+}

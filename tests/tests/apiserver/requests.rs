@@ -1,0 +1,114 @@
+//! How much the operator asks the API server for, by its own record.
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Patch, PatchParams, PostParams};
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::faults::Faults;
+use kubeopencode_tests::namespace::{TEAM, operator_of};
+use kubeopencode_tests::objects::{agent, task};
+use kubeopencode_tests::record::{History, Kind};
+use serde_json::json;
+
+use crate::{between_namespaces, in_phase, scenario};
+
+#[tokio::test]
+async fn who_fails_is_deleted_or_frees_a_slot_causes_no_search_over_all_pods() {
+    const FAIL: usize = 20;
+    between_namespaces(async |team, platform| {
+        team.apply(TEAM).await;
+        platform.apply(TEAM).await;
+        let allowed = agent("shared").set("/spec/allowedNamespaces", json!([team.name]));
+        platform.apply(allowed.at_once(2)).await;
+        let mark = team.cluster.audit.mark();
+        let _operator = operator_of(&[team, platform], &Faults::none());
+        let two =
+            "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
+        team.create_tasks(task("fails").spec(two), FAIL).await;
+        team.until("all have failed", |history| (in_phase(history, "Failed") == FAIL).then_some(())).await;
+        team.create_tasks(task("runs").agent_in(&platform.name, "shared").does("run-on"), 2).await;
+        for name in ["runs-0", "runs-1"] {
+            team.phase(name, Phase::Running).await;
+        }
+        team.create_tasks(task("waits").agent_in(&platform.name, "shared"), 8).await;
+        team.until("all wait", |history| (in_phase(history, "Queued") == 8).then_some(())).await;
+        let names: Vec<_> =
+            (0..8).map(|i| format!("waits-{i}")).chain((0..2).map(|i| format!("runs-{i}"))).collect();
+        for name in &names {
+            team.delete_task(name).await;
+        }
+        for name in &names {
+            team.gone(Kind::Task, name).await;
+        }
+        platform
+            .until("all slots are free", |history| {
+                history.get(Kind::Agent, "shared")?.list("/status/admitted").is_empty().then_some(())
+            })
+            .await;
+        let uids: HashSet<_> =
+            team.record.history().revisions(Kind::Task).map(|task| task.uid().to_owned()).collect();
+        assert_eq!(team.cluster.audit.searches_since(mark, &uids), 0);
+        for (ns, most) in [(team, 2 * FAIL), (platform, 6 * names.len())] {
+            let mut reads = ns.cluster.audit.reads_since(mark, &ns.name);
+            reads.retain(|read| read.summary().starts_with("get pods"));
+            eprintln!("Pods that were asked for by name: {:?}", AuditLog::count(&reads));
+            assert!(reads.len() <= most, "{:?}", AuditLog::count(&reads));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_events_of_all_silent_pods_of_a_namespace_are_one_list() {
+    const SILENT: usize = 10;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.create_tasks(task("silent").does("never-start"), SILENT).await;
+        let is_bound = |history: &History| {
+            let bound = history.all(Kind::Pod).filter(|pod| !pod.text("/spec/nodeName").is_empty());
+            (bound.count() == SILENT).then_some(())
+        };
+        ns.until("all have a node", is_bound).await;
+        let pods: Vec<_> = {
+            let history = ns.record.history();
+            history.all(Kind::Pod).map(|pod| (pod.name().to_owned(), pod.uid().to_owned())).collect()
+        };
+        let now = jiff::Timestamp::now();
+        for (name, uid) in &pods {
+            let event: Event = serde_json::from_value(json!({
+                "metadata": {"generateName": "failed-mount-"},
+                "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": ns.name, "name": name, "uid": uid},
+                "type": "Warning", "reason": "FailedMount", "message": format!("secret \"of-{name}\" not found"),
+                "lastTimestamp": now.strftime("%FT%TZ").to_string(),
+            }))
+            .unwrap();
+            ns.api::<Event>().create(&PostParams::default(), &event).await.unwrap();
+        }
+        let mark = ns.cluster.audit.mark();
+        // silent for a minute
+        let since = now.checked_sub(jiff::SignedDuration::from_secs(60)).unwrap();
+        let scheduled = json!({"status": {"conditions": [{
+            "type": "PodScheduled", "status": "True", "lastTransitionTime": since.strftime("%FT%TZ").to_string(),
+        }]}});
+        for (name, _) in &pods {
+            let patch = Patch::Strategic(&scheduled);
+            ns.pods().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+        }
+        for i in 0..SILENT {
+            let says = |task: &kubeopencode_api::task::Task| {
+                task.status.as_ref().is_some_and(|status| {
+                    status.reason.as_deref() == Some("VolumeNotReady")
+                        && status.message.as_deref() == Some(&*format!("secret \"of-silent-{i}-pod\" not found"))
+                })
+            };
+            ns.until_task(&format!("silent-{i}"), "says what its Pod misses", says).await;
+        }
+        let mut reads = ns.cluster.audit.reads_since(mark, &ns.name);
+        reads.retain(|read| read.summary().starts_with("list events"));
+        assert!(reads.len() <= 2, "{} lists of Events for {SILENT} Pods", reads.len());
+    })
+    .await;
+}
