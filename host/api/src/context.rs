@@ -31,6 +31,7 @@ pub struct ContextItem {
     pub name: Option<String>,
     /// Description for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub description: Option<String>,
     /// The Task runs without this context if it cannot be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,8 +46,9 @@ pub struct ContextItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub file_mode: Option<i32>,
-    /// Content of a Text context.
+    /// Content of a Text context. More than this: a ConfigMap, `Git` or `URL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 262144))]
     pub text: Option<String>,
     /// Payload of a ConfigMap context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,8 +244,9 @@ pub struct FileContext {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct FileSource {
-    /// The content itself.
+    /// The content itself. More than this: a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 262144))]
     pub inline: Option<String>,
     /// A key of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -59,6 +59,17 @@ const TASK_RULES: &[(&str, &str)] = &[
     ),
 ];
 
+/// The rule on a Task's text. etcd takes objects of 1.5 MiB: what is left is for annotations, the operator's finalizer
+/// and label, and the status. Characters that need several bytes, and `config`, count for more than this rule sees: the
+/// operator looks at the size of the whole object.
+const TEXT_RULE: (&str, &str) = (
+    "(has(self.spec.description) ? size(self.spec.description) : 0) + (has(self.spec.contexts) ? \
+     self.spec.contexts.map(c, (has(c.text) ? size(c.text) : 0) + \
+     (has(c.file) && has(c.file.source.inline) ? size(c.file.source.inline) : 0)).sum() : 0) <= 1048576",
+    "spec.description and the text of spec.contexts have more than 1048576 characters together: put text into \
+     ConfigMaps, or fetch it with Git or URL",
+);
+
 /// Rules on the whole Agent.
 const AGENT_RULES: &[(&str, &str)] = &[(
     "!has(self.spec.serverConfig) || self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
@@ -102,7 +113,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         finish(kubetask::batch::Batch::crd(), BATCH_RULES)?,
         finish(KubeOpenCodeConfig::crd(), &[])?,
         finish(Plugin::crd(), &[])?,
-        finish(Task::crd(), TASK_RULES)?,
+        finish(Task::crd(), &[TASK_RULES, &[TEXT_RULE]].concat())?,
         finish(kubetask::task::Task::crd(), TASK_RULES)?,
         finish(kubetask::workspace_config::WorkspaceConfig::crd(), &[])?,
     ])

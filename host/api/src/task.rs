@@ -38,8 +38,9 @@ use crate::report::Usage;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
-    /// The prompt; it becomes `task.md` in the workspace.
+    /// The prompt; it becomes `task.md` in the workspace. With the text of `contexts` at most 1,048,576 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1048576))]
     pub description: Option<String>,
     /// Context for the agent, after the Agent's own; at most 64 items with those of the Agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -198,6 +198,23 @@ async fn more_text_than_a_task_may_have_is_refused_by_size() {
 }
 
 #[tokio::test]
+async fn more_text_than_an_object_has_room_for_is_refused_by_the_api_server() {
+    scenario(async |ns| {
+        let text = |name: &str, items: usize, description: usize| {
+            let inline = "i".repeat(250_000);
+            let file = format!("{{type: File, file: {{name: f, source: {{inline: {inline}}}}}}}");
+            let text = format!("{{type: Text, text: {}}}", "t".repeat(250_000));
+            let contexts = [vec![text; items], vec![file; items]].concat().join(", ");
+            task(name).description(&"d".repeat(description)).spec(&format!("contexts: [{contexts}]")).json()
+        };
+        ns.apply(text("fits", 2, 48_576)).await;
+        let error = ns.try_apply(text("more", 2, 48_577)).await.unwrap_err().to_string();
+        assert!(error.contains("more than 1048576 characters together: put text into ConfigMaps"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn names_as_long_as_they_may_be() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
