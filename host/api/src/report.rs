@@ -81,6 +81,22 @@ pub struct SessionReader {
     pub identity: Vec<String>,
     /// `POST` here ends what goes on in the session.
     pub abort: String,
+    /// How to see that nothing goes on in the session although the program does not end. Without it, that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<SessionIdle>,
+}
+
+/// A session in which nothing goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionIdle {
+    /// `GET` here answers a JSON object.
+    pub status: String,
+    /// Where that object has something while the session is at work; `{id}` stands for the session's id.
+    pub busy: String,
+    /// Seconds without work, 1 to 3600, after which a program whose session has records that count is taken for done, and
+    /// ended. One whose session has none after ten times as long has failed.
+    pub seconds: u16,
 }
 
 /// The form of a program's output.
@@ -185,7 +201,9 @@ impl ResultReader {
 
 impl SessionReader {
     fn check(&self) -> Result<(), ReaderError> {
-        for (field, path) in [("open", &self.open), ("records", &self.records), ("abort", &self.abort)] {
+        let idle = self.idle.as_ref().map(|idle| ("idle/status", &idle.status));
+        let paths = [("open", &self.open), ("records", &self.records), ("abort", &self.abort)];
+        for (field, path) in paths.into_iter().chain(idle) {
             // "//host" and "/\\host" would leave the server, and readers of addresses drop control characters
             let leaves = path.strip_prefix('/').is_none_or(|rest| rest.starts_with(['/', '\\']));
             if leaves || path.contains(char::is_control) {
@@ -195,6 +213,12 @@ impl SessionReader {
         }
         check_args("/session/args", &self.args)?;
         check_pointer("/session/id", &self.id)?;
+        if let Some(idle) = &self.idle {
+            check_pointer("/session/idle/busy", &idle.busy)?;
+            if !(1..=3600).contains(&idle.seconds) {
+                return err("/session/idle/seconds", "1 to 3600 seconds are allowed".to_owned());
+            }
+        }
         check_conditions("/session/when", &self.when)?;
         if self.events.is_empty() || self.events.len() > MAX_CONDITIONS {
             return err("/session/events", format!("1 to {MAX_CONDITIONS} kinds of event are allowed"));

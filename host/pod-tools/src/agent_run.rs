@@ -23,6 +23,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,15 +32,17 @@ use signal_hook::iterator::Signals;
 
 use crate::error::io_reason;
 use crate::{Error, termination};
-use child::Ended;
+use child::{Ended, Program};
 use lines::Lines;
 use reading::{Printed, Reading};
-use session::Session;
+use session::{Left, Session};
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
 /// For how long a server is asked for a session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
+/// Between SIGTERM and SIGKILL for a program that has nothing more to do.
+const END_GRACE: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the program named by `args`, the arguments after `agent-run`: `-- PROGRAM [ARGUMENT…]`.
@@ -135,7 +138,7 @@ fn supervised(
 ) -> Result<Ended, NotRun> {
     let mut signals = child::signals().map_err(|e| NotRun::program(command, &e))?;
     let Some(reader) = &settings.reader else {
-        return child::run(command, &mut signals, None).map_err(|e| NotRun::program(command, &e));
+        return child::run(command, &mut signals, None, None).map_err(|e| NotRun::program(command, &e));
     };
     command.args(&reader.args).stdout(Stdio::piped());
     let session = reader.session.as_ref().zip(settings.server.as_deref());
@@ -143,13 +146,30 @@ fn supervised(
     command.args(session.iter().flat_map(Session::args));
     let mut out = Output(io::stdout());
     let mut lines = Lines::default();
+    let left = OnceLock::new();
+    let look_after = |program: &Program| {
+        if let Some(found) = session.as_ref().and_then(|session| session.look_after(program)) {
+            left.set(found).ok();
+            program.end(END_GRACE);
+        }
+    };
     let ended = child::run(
         command,
         &mut signals,
         Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
+        Some(&look_after),
     );
     lines.finish(|line| out.line(reading, line));
-    let ended = ended.map_err(|e| NotRun::program(command, &e));
+    let ended = match left.get() {
+        None => ended.map_err(|e| NotRun::program(command, &e)),
+        Some(Left::Done) => {
+            eprintln!("agent-run: the program did not end, and its session is done: it was ended");
+            Ok(Ended { code: 0 })
+        }
+        Some(Left::NotBegun) => {
+            Err(NotRun { problem: "the program said nothing to its session, and was ended".into(), code: 1 })
+        }
+    };
     if let Some(session) = session {
         let went_well = matches!(ended, Ok(Ended { code: 0 }));
         if !went_well {

@@ -138,7 +138,8 @@ fn result_reader(request: &BuildRequest) -> Value {
 }
 
 /// A client leaves as soon as its prompt is answered, often before it has printed the answer, and what it asked for goes
-/// on without it (OpenCode 1.18: anomalyco/opencode#38661). So the session is opened, read and aborted from outside.
+/// on without it (OpenCode 1.18: anomalyco/opencode#38661). One that misses the end of its answer waits for ever. So the
+/// session is opened, read and aborted from outside, and a client whose session is idle is ended.
 fn session(namespace: &str, task: &str) -> Value {
     // nobody is there to answer a question: what `opencode run` forbids in a session that it opens itself
     let permission = ["question", "plan_enter", "plan_exit"]
@@ -153,6 +154,8 @@ fn session(namespace: &str, task: &str) -> Value {
         "events": {"error": "/info/error", "part": "/parts"},
         "identity": ["/part/id", "/error"],
         "abort": "/session/{id}/abort",
+        // a session that is at work stands in there
+        "idle": {"status": "/session/status", "busy": "/{id}", "seconds": 30},
     })
 }
 

@@ -5,7 +5,9 @@
 
 use std::io::{self, PipeReader, Read};
 use std::process::{ChildStdout, Command};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -26,6 +28,31 @@ pub(super) struct Ended {
 /// Takes output in the order it comes.
 pub(super) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
+/// The running program, for whoever looks after it.
+pub(super) struct Program {
+    pid: Pid,
+    ended: Receiver<()>,
+}
+
+impl Program {
+    /// Whether it ends within this time.
+    pub(super) fn ends_within(&self, time: Duration) -> bool {
+        !matches!(self.ended.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+    }
+
+    /// Asks it to end, and after `grace` does not ask.
+    pub(super) fn end(&self, grace: Duration) {
+        // it may have ended just now
+        kill_process(self.pid, Signal::TERM).ok();
+        if !self.ends_within(grace) {
+            kill_process(self.pid, Signal::KILL).ok();
+        }
+    }
+}
+
+/// What looks after the program in a thread of its own, until it has ended.
+pub(super) type Beside<'a> = &'a (dyn Fn(&Program) + Sync);
+
 /// The signals that matter, from now on. To be asked for before the program can start, or its end could be missed.
 pub(super) fn signals() -> io::Result<Signals> {
     Signals::new(FORWARDED.iter().chain([&SIGCHLD]))
@@ -40,7 +67,12 @@ pub(super) fn ended_by(signals: &mut Signals) -> Option<u8> {
 /// Runs `command` to its end; `sink` gets what comes out of its standard output, if that is piped. Output that was
 /// written before the end is complete; children of the program that live on and hold its output open are not
 /// waited for.
-pub(super) fn run(command: &mut Command, signals: &mut Signals, sink: Option<Sink>) -> io::Result<Ended> {
+pub(super) fn run(
+    command: &mut Command,
+    signals: &mut Signals,
+    sink: Option<Sink>,
+    beside: Option<Beside>,
+) -> io::Result<Ended> {
     let (has_ended, ends) = io::pipe()?;
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
@@ -49,8 +81,12 @@ pub(super) fn run(command: &mut Command, signals: &mut Signals, sink: Option<Sin
         if let (Some(output), Some(sink)) = (output, sink) {
             scope.spawn(move || pass_on(output, has_ended, sink));
         }
+        let (has_ended, ended) = channel();
+        if let Some(beside) = beside {
+            scope.spawn(move || beside(&Program { pid, ended }));
+        }
         let ended = supervise(pid, signals);
-        drop(ends);
+        drop((ends, has_ended));
         ended
     })
 }

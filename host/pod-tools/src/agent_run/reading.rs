@@ -172,7 +172,7 @@ fn event(line: &[u8]) -> Option<Value> {
     is_object.then(|| serde_json::from_slice(line).ok())?
 }
 
-fn all_hold(conditions: &BTreeMap<String, Value>, value: &Value) -> bool {
+pub(super) fn all_hold(conditions: &BTreeMap<String, Value>, value: &Value) -> bool {
     conditions.iter().all(|(pointer, expected)| value.pointer(pointer) == Some(expected))
 }
 

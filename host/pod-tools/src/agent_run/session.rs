@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use kubeopencode_api::report::SessionReader;
+use kubeopencode_api::report::{SessionIdle, SessionReader};
 use reqwest::blocking::Response;
 use reqwest::{Method, StatusCode};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use url::Url;
 
+use super::child::Program;
+use super::reading::all_hold;
 use crate::environment::Environment;
 use crate::server::Server;
 use crate::{redact, web};
@@ -23,6 +25,21 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const LAST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ID_BYTES: usize = 128;
+
+/// Looks without work after which a session is idle.
+const IDLE_ROUNDS: u32 = 3;
+/// So many times as long may pass before the program says its first word to the session.
+const NOT_BEGUN: u32 = 10;
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a program was left by its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// What it asked for is done.
+    Done,
+    /// It never asked.
+    NotBegun,
+}
 
 /// Why a request was in vain.
 pub(super) struct Failed {
@@ -75,6 +92,41 @@ impl<'s> Session<'s> {
         let answer = self.ask(Method::GET, &path, timeout, None).map_err(|failed| failed.reason)?;
         let mut answer = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
         Each(sink).deserialize(&mut answer).map_err(|e| format!("{path}: {e}"))
+    }
+
+    /// Looks after the program that works in it, until the program has ended or is found to be left: nothing has gone on
+    /// in the session for a while, and the program does not notice. A server that does not answer says nothing.
+    pub(super) fn look_after(&self, program: &Program) -> Option<Left> {
+        let idle = self.reader.idle.as_ref()?;
+        let round = Duration::from_secs(idle.seconds.into()) / IDLE_ROUNDS;
+        let mut rounds = 0;
+        while !program.ends_within(round) {
+            rounds = match self.is_idle(idle) {
+                Some(true) => rounds + 1,
+                Some(false) => 0,
+                None => rounds,
+            };
+            if rounds >= IDLE_ROUNDS && self.has_records() {
+                return Some(Left::Done);
+            }
+            if rounds >= IDLE_ROUNDS * NOT_BEGUN {
+                return Some(Left::NotBegun);
+            }
+        }
+        None
+    }
+
+    fn is_idle(&self, idle: &SessionIdle) -> Option<bool> {
+        let answer = self.ask(Method::GET, &idle.status, LOOK_TIMEOUT, None).ok()?;
+        let answer: Value = serde_json::from_reader(answer).ok()?;
+        Some(answer.pointer(&self.with_id(&idle.busy)).is_none())
+    }
+
+    /// Whether it has a record that counts.
+    fn has_records(&self) -> bool {
+        let mut has = false;
+        let read = self.records(false, &mut |record| has |= all_hold(&self.reader.when, record));
+        has && read.is_ok()
     }
 
     /// Ends what goes on in it.

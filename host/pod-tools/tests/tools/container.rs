@@ -23,7 +23,8 @@ pub(crate) const OPENCODE: &str = r#"{"reader":{"format":"json-lines","args":["-
 /// Its session, where it attaches to a server.
 pub(crate) const OPENCODE_SESSION: &str = r#"{"open":"/session","body":{"title":"team-a/fix"},"id":"/id",
     "args":["--session","{id}"],"records":"/session/{id}/message","when":{"/info/role":"assistant"},
-    "events":{"error":"/info/error","part":"/parts"},"identity":["/part/id","/error"],"abort":"/session/{id}/abort"}"#;
+    "events":{"error":"/info/error","part":"/parts"},"identity":["/part/id","/error"],"abort":"/session/{id}/abort",
+    "idle":{"status":"/session/status","busy":"/{id}","seconds":1}}"#;
 
 pub(crate) struct Container {
     dir: TempDir,

@@ -35,6 +35,7 @@ fn server(messages: Value) -> Web {
             ("POST", "/session") => Response::ok(r#"{"id":"ses_1"}"#),
             ("GET", "/session/ses_1/message") => Response::ok(messages.to_string()),
             ("POST", "/session/ses_1/abort") => Response::ok("true"),
+            ("GET", "/session/status") => Response::ok(r#"{"ses_2":{"type":"busy"}}"#),
             _ => Response::status(404),
         }
     })
@@ -99,6 +100,50 @@ fn a_program_that_is_stopped_leaves_no_work_behind() {
     container::terminate(&process);
     assert_eq!(container.finish(process).code, 143);
     assert_eq!(asked(&web)[1..], ["POST /session/ses_1/abort", "GET /session/ses_1/message"]);
+}
+
+#[test]
+fn a_program_that_misses_the_end_of_its_session_is_ended_and_has_done_its_work() {
+    let web = server(messages());
+    let ended = container(&web, &format!("echo '{FIRST}'; while :; do sleep 0.05; done")).run("");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (
+            0,
+            "I will look.\nThere it is.\n",
+            "agent-run: the program did not end, and its session is done: it was ended\n"
+        )
+    );
+    assert!(ended.message.starts_with(r#"{"outcome":"completed","#), "{}", ended.message);
+    assert!(!asked(&web).contains(&"POST /session/ses_1/abort".to_owned()), "there is nothing to abort");
+}
+
+#[test]
+fn a_program_that_never_says_a_word_to_its_session_has_failed() {
+    let web = server(json!([]));
+    let ended = container(&web, "while :; do sleep 0.05; done").run("");
+    assert_eq!(ended.code, 1);
+    let problem = "the program said nothing to its session, and was ended";
+    assert!(ended.stderr.contains(problem) && ended.message.contains(problem), "{ended:?}");
+}
+
+#[test]
+fn a_program_whose_session_is_at_work_is_waited_for() {
+    let calls = AtomicU32::new(0);
+    let web = Web::http(move |request| match (request.method.as_str(), request.path.as_str()) {
+        ("POST", "/session") => Response::ok(r#"{"id":"ses_1"}"#),
+        ("GET", "/session/ses_1/message") => Response::ok(messages().to_string()),
+        // at work for longer than an idle one is left
+        ("GET", "/session/status") if calls.fetch_add(1, Ordering::Relaxed) < 6 => {
+            Response::ok(r#"{"ses_1":{"type":"busy"}}"#)
+        }
+        ("GET", "/session/status") => Response::ok("{}"),
+        _ => Response::status(404),
+    });
+    let ended = container(&web, "while :; do sleep 0.05; done").run("");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let looks = asked(&web).iter().filter(|asked| *asked == "GET /session/status").count();
+    assert_eq!(looks, 9, "six at work, three without");
 }
 
 #[test]
