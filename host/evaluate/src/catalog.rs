@@ -18,6 +18,8 @@ pub struct Offer {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) granted: Granted,
     pub(crate) calls: Calls,
+    /// It comes with the program.
+    pub(crate) is_built_in: bool,
 }
 
 /// All plugins at one time. Cheap to clone.
@@ -61,7 +63,7 @@ impl Catalog {
             .into_iter()
             .map(|plugin| {
                 let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
-                (key(&plugin), Arc::new(Offer { plugin, granted, calls: calls.of_one() }))
+                (key(&plugin), Arc::new(Offer { plugin, granted, calls: calls.of_one(), is_built_in: true }))
             })
             .collect();
         let reserved = offers.keys().cloned().collect();
@@ -82,7 +84,7 @@ impl Catalog {
         if self.reserved.contains(&key) {
             return Err(NameTaken(key.1));
         }
-        let offer = Arc::new(Offer { plugin, granted, calls: self.calls.of_one() });
+        let offer = Arc::new(Offer { plugin, granted, calls: self.calls.of_one(), is_built_in: false });
         self.current.rcu(|offers| {
             let mut offers = Offers::clone(offers);
             offers.insert(key.clone(), Arc::clone(&offer));

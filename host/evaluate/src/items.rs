@@ -84,10 +84,11 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         if let Err(error) = offer.plugin.check_payload(&item.payload) {
             return Err(EvaluateError::Refused(item.refused(error)));
         }
-        let (mut inputs, mut needs) = (Vec::new(), Vec::<Required>::new());
+        let (mut inputs, mut needs) = (Vec::<Input>::new(), Vec::<Required>::new());
         for _ in 0..=MAX_ROUNDS {
+            let bytes = item.bytes() + inputs.iter().map(|input| answered(&input.value)).sum::<usize>();
             let request = run.evaluate_request(item, std::mem::take(&mut inputs));
-            let answer = offer.call(self.observer, move |plugin| plugin.evaluate(request)).await;
+            let answer = offer.call(self.observer, bytes, move |plugin| plugin.evaluate(request)).await;
             match answer.map_err(|error| unanswered(item, error))? {
                 Outcome::Ready(plan) => {
                     let evaluated =
@@ -114,9 +115,7 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         let (mut inputs, mut bytes) = (Vec::with_capacity(needs.len()), 0);
         for required in needs {
             let value = self.read(run, item, required).await?;
-            if let Answer::ConfigMap(entries) = &value {
-                bytes += size(entries);
-            }
+            bytes += answered(&value);
             if bytes > MAX_INPUT_BYTES {
                 let problem = format!(
                     "its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read"
@@ -180,6 +179,13 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         if self.plugins.iter().all(|known| known.type_ != type_) {
             self.plugins.push(UsedPlugin { type_: type_.to_owned(), digest: plugin.digest().to_owned() });
         }
+    }
+}
+
+fn answered(value: &Answer) -> usize {
+    match value {
+        Answer::ConfigMap(entries) => size(entries),
+        Answer::Missing | Answer::Extended(_) => 0,
     }
 }
 

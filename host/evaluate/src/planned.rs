@@ -132,7 +132,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             }));
         };
         self.used(name, &offer.plugin);
-        offer.call(self.observer, ask).await.map_err(|error| unbuilt(name, error))
+        offer.call(self.observer, run.config_bytes(), ask).await.map_err(|error| unbuilt(name, error))
     }
 }
 

@@ -194,11 +194,16 @@ impl Admission {
         })
     }
 
-    /// Whether the cache shows a slot of the Agent that the Task holds.
-    pub(crate) fn shows_slot(&self, agent: &AgentKey, uid: &TaskUid) -> bool {
-        self.caches
-            .agent(agent)
-            .is_some_and(|agent| agent.status.is_some_and(|status| holds_slot(&status, uid)))
+    /// Whether the Task has a slot of the Agent, by what the API server answered us or by the cache.
+    pub(crate) async fn shows_slot(&self, agent: &AgentKey, uid: &TaskUid) -> bool {
+        let shows = |agent: &Agent| agent.status.as_ref().is_some_and(|status| holds_slot(status, uid));
+        let queue = self.queues.lock().get(agent).cloned();
+        if let Some(queue) = queue
+            && queue.latest.lock().await.as_ref().is_some_and(shows)
+        {
+            return true;
+        }
+        self.caches.agent(agent).as_ref().is_some_and(shows)
     }
 
     /// Whether the cache shows the Task, and shows it as one that may still start.

@@ -101,7 +101,7 @@ impl Item {
     }
 
     /// Bytes of what its plugin is given.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         text_of(&self.payload)
     }
 

@@ -103,10 +103,15 @@ impl Run {
         &self.items
     }
 
+    /// Bytes of the Agent's configuration, which is most of what its command builder is asked with.
+    pub fn config_bytes(&self) -> usize {
+        self.agent.config.as_ref().map_or(0, String::len)
+    }
+
     /// Bytes of text that it has by itself: the prompt, the Agent's configuration, what the items say.
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        text(&self.prompt) + text(&self.agent.config) + self.items.iter().map(Item::bytes).sum::<usize>()
+        text(&self.prompt) + self.config_bytes() + self.items.iter().map(Item::bytes).sum::<usize>()
     }
 
     /// So many bytes are more than the [`MAX_TOTAL`] that it may have.

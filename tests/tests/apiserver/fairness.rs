@@ -75,7 +75,7 @@ fn asked(ns: &TestNamespace, mark: Mark) -> (usize, Vec<String>) {
 
 #[tokio::test]
 async fn a_full_resource_quota_is_asked_by_one_and_the_others_follow_in_order() {
-    const WAITING: usize = 60;
+    const WAITING: usize = 30;
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {pods: 2}}}")

@@ -2,13 +2,14 @@
 //! reconciled are waited for, since they may have come first.
 
 use kube::runtime::watcher::Event;
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
 
 use crate::admission::ledger::QueuedTask;
 use crate::cache::item::Item;
 use crate::frontend::{Frontend, KubeOpenCode};
-use crate::task::reconcile::{Context, queued_task};
+use crate::task::reconcile::{Context, queued_task, waits_for};
 
 /// What a list of Tasks has shown so far.
 #[derive(Default)]
@@ -49,7 +50,10 @@ impl FirstList {
             return;
         };
         match task.phase() {
-            Phase::Queued => self.queued.push((agent, queued_task(task))),
+            // who waits for room in a namespace stands in no Agent's queue
+            Phase::Queued if waits_for(task) != Some(Reason::NamespaceQuotaExceeded) => {
+                self.queued.push((agent, queued_task(task)));
+            }
             Phase::Pending if !self.is_up && !task.is_deleting() => {
                 self.unreconciled.push((agent, task.uid()));
             }

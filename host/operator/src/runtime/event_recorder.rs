@@ -1,6 +1,9 @@
-//! Events, for people: sent in the background, never waited for, dropped rather than piled up.
+//! Events, for people: sent in the background, never waited for, dropped rather than piled up. Launches come first: what a
+//! burst has to tell is told when it is over.
 //!
 //! An object reports each of its changes once, so nothing is aggregated, and nothing is kept.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,12 +12,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kubeopencode_api::report::cut;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-/// Events that may wait to be sent; more are dropped.
-const BACKLOG: usize = 4096;
+/// Events that may wait to be sent, about 1 KB each; more are dropped. A burst of 5,000 Tasks has one for each.
+const BACKLOG: usize = 8192;
 /// Events sent at once.
-const CONCURRENCY: usize = 4;
+const CONCURRENCY: usize = 2;
+/// How long an Event waits for launches to be over: where they never are, people hear of things a minute later.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Longest note that the API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 /// Longest `reportingInstance`, in characters.
@@ -52,8 +58,20 @@ impl EventType {
 /// Records Events.
 #[derive(Clone, Debug)]
 pub(crate) struct EventRecorder {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<(Instant, Event)>,
     instance: String,
+    /// How many launches are under way.
+    launches: watch::Sender<usize>,
+}
+
+/// Events wait while it is there, for [`MAX_DELAY`] at most.
+#[derive(Debug)]
+pub(crate) struct Precedence(watch::Sender<usize>);
+
+impl Drop for Precedence {
+    fn drop(&mut self) {
+        self.0.send_modify(|launches| *launches -= 1);
+    }
 }
 
 impl EventRecorder {
@@ -61,7 +79,15 @@ impl EventRecorder {
     pub(crate) fn new(client: Client, instance: &str) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, waiting) = mpsc::channel(BACKLOG);
         let instance = instance.chars().take(MAX_INSTANCE).collect();
-        (Self { queue, instance }, send(client, waiting))
+        let launches = watch::Sender::new(0);
+        let under_way = launches.subscribe();
+        (Self { queue, instance, launches }, send(client, waiting, under_way))
+    }
+
+    /// What comes before Events begins.
+    pub(crate) fn precede(&self) -> Precedence {
+        self.launches.send_modify(|launches| *launches += 1);
+        Precedence(self.launches.clone())
     }
 
     /// Sends an Event on an object in the background.
@@ -86,18 +112,19 @@ impl EventRecorder {
             type_: Some(type_.as_str().to_owned()),
             ..Event::default()
         };
-        if self.queue.try_send(event).is_err() {
+        if self.queue.try_send((Instant::now(), event)).is_err() {
             tracing::debug!(object = name, reason, "an Event was dropped: too many wait to be sent");
         }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an Event is nobody's property")]
-async fn send(client: Client, waiting: mpsc::Receiver<Event>) {
+async fn send(client: Client, waiting: mpsc::Receiver<(Instant, Event)>, launches: watch::Receiver<usize>) {
     use futures::StreamExt;
-    let events = futures::stream::unfold(waiting, |mut waiting| async move {
-        let event = waiting.recv().await?;
-        Some((event, waiting))
+    let events = futures::stream::unfold((waiting, launches), |(mut waiting, mut launches)| async move {
+        let (recorded, event) = waiting.recv().await?;
+        wait_for_launches(&mut launches, recorded).await;
+        Some((event, (waiting, launches)))
     });
     let sent = events.for_each_concurrent(CONCURRENCY, |event| {
         let api =
@@ -109,4 +136,31 @@ async fn send(client: Client, waiting: mpsc::Receiver<Event>) {
         }
     });
     sent.await;
+}
+
+/// Waits until no launch is under way, and no longer than an Event that was recorded then may wait.
+async fn wait_for_launches(launches: &mut watch::Receiver<usize>, recorded: Instant) {
+    let none = launches.wait_for(|launches| *launches == 0);
+    let _ = tokio::time::timeout_at(recorded + MAX_DELAY, none).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_waits_for_the_launches_of_a_burst_and_a_minute_at_most() {
+        let launches = watch::Sender::new(2);
+        let (first, second) = (Precedence(launches.clone()), Precedence(launches.clone()));
+        let (mut seen, recorded) = (launches.subscribe(), Instant::now());
+        assert!(wait_for_launches(&mut seen, recorded).now_or_never().is_none());
+        drop(first);
+        assert!(wait_for_launches(&mut seen, recorded).now_or_never().is_none(), "one is under way");
+        wait_for_launches(&mut seen, recorded).await;
+        assert_eq!(recorded.elapsed().as_secs(), MAX_DELAY.as_secs());
+        drop(second);
+        wait_for_launches(&mut seen, Instant::now()).now_or_never().unwrap();
+    }
 }

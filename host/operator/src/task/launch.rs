@@ -88,6 +88,7 @@ impl Launcher<'_> {
     /// See [`LaunchError`].
     pub(crate) async fn launch(&self, planned: Planned) -> Result<(), LaunchError> {
         let Planned { plan, plugins, held: _held } = planned;
+        let _launching = self.writer.launching();
         if !self.has_alternative() && self.try_plan(&plan, &plugins).await? {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::controller::Action;
+use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plan::Settings;
@@ -220,6 +221,12 @@ pub(crate) fn queued_task(task: TaskRef<'_>) -> QueuedTask {
         key: task.key(),
         uid: task.uid(),
     }
+}
+
+/// What the Task waits for, by the condition `Queued`. One that does was evaluated before.
+pub(crate) fn waits_for(task: TaskRef<'_>) -> Option<Reason> {
+    let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True")?;
+    blocked.reason.parse().ok()
 }
 
 /// The Agent that its status names, or before that the one that its spec names.

@@ -11,11 +11,10 @@ use kubeopencode_plan::Refusal;
 
 use super::decide::PodDeletion;
 use super::launch::{LaunchError, Launcher};
-use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task};
+use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, waits_for};
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
-use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
@@ -138,7 +137,7 @@ impl Context {
         };
         // the numbers in the quota's words change with every start there: no write is worth that
         let says_so = waits_for(state.task) == Some(Reason::NamespaceQuotaExceeded);
-        if says_so && !self.admission.shows_slot(key, &state.uid) {
+        if says_so && !self.admission.shows_slot(key, &state.uid).await {
             return Ok(Some(None));
         }
         // an earlier try may have got it a slot
@@ -333,10 +332,4 @@ fn too_large(bytes: usize) -> Option<Refusal> {
         );
         Refusal::invalid_config(message)
     })
-}
-
-/// What the Task waits for, by the condition `Queued`. One that does was evaluated before.
-fn waits_for(task: TaskRef<'_>) -> Option<Reason> {
-    let blocked = find(task.conditions(), TaskCondition::Queued).filter(|c| c.status == "True")?;
-    blocked.reason.parse().ok()
 }

@@ -19,8 +19,13 @@ use super::status;
 use crate::cache::pending_writes::PendingWrites;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{TaskRef, TaskView};
+<<<<<<< HEAD
 use crate::runtime::api_error::{is_conflict, is_not_found, is_too_large};
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
+=======
+use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::event_recorder::{EventRecorder, EventType, Note, Precedence};
+>>>>>>> cc74666 (Events wait for launches, and a small request of a built-in plugin is answered on the spot)
 use crate::runtime::metrics::Metrics;
 
 /// Writes Tasks.
@@ -47,6 +52,11 @@ impl Writer {
             pods: PendingWrites::default(),
             finished: Arc::default(),
         }
+    }
+
+    /// A launch is under way: Events wait.
+    pub(crate) fn launching(&self) -> Precedence {
+        self.events.precede()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the writer")]
