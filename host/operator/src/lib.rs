@@ -60,10 +60,20 @@ pub enum RunError {
     },
     /// The lease went to another operator.
     #[error(
-        "the leader lease \"{}\" was lost to another operator; this one starts anew as a stand-by",
+        "the leader lease \"{}\" went to \"{holder}\"; this operator starts anew as a stand-by",
         lease::NAME
     )]
-    LeaseLost,
+    LeaseLost {
+        /// Who holds it now.
+        holder: String,
+    },
+    /// The API server confirmed no renewal in time: another operator may begin.
+    #[error(
+        "the leader lease \"{}\" could not be renewed in time; this operator starts anew as a stand-by. The log says why: \
+         look for \"could not be renewed\"",
+        lease::NAME
+    )]
+    LeaseNotRenewed,
 }
 
 /// How long a connection may be silent: longer than a watch, which hears of its end after at most 290 seconds.
@@ -127,22 +137,28 @@ async fn while_leading(
     loop {
         // a stand-by is ready: it can take over at any time
         ready.set();
-        tokio::select! {
+        let mut held = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = leader.acquire() => tracing::info!(identity = options.identity, "leading"),
-        }
+            held = leader.acquire() => held,
+        };
+        tracing::info!(identity = options.identity, "leading");
         let lost = tokio::select! {
             () = controllers() => None,
-            lost = leader.keep(shutdown) => Some(lost),
+            lost = leader.keep(&mut held, shutdown) => Some(lost),
         };
         match lost {
-            None => break,
-            Some(lease::Lost::ToAnother) => return Err(RunError::LeaseLost),
+            Some(lease::Lost::ToAnother(holder)) => return Err(RunError::LeaseLost { holder }),
+            Some(lease::Lost::NotRenewed) if !shutdown.is_cancelled() => {
+                return Err(RunError::LeaseNotRenewed);
+            }
             Some(lease::Lost::Uninstalling) => {
                 tracing::warn!("the operator is being uninstalled: its controllers are stopped");
             }
+            // it has shut down
+            None | Some(lease::Lost::NotRenewed) => {
+                leader.release(held).await;
+                return Ok(());
+            }
         }
     }
-    leader.release().await;
-    Ok(())
 }

@@ -18,6 +18,7 @@ mod documents;
 mod events;
 mod harness;
 mod interference;
+mod leaders;
 mod lifecycle;
 mod limits;
 mod multiple_operators;
