@@ -27,7 +27,7 @@ use crate::cache::{Caches, GuardedTask, task_uid};
 use crate::frontend::KubeOpenCode;
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
-use crate::runtime::http::Ready;
+use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use crate::server::{self, Servers};
@@ -58,10 +58,11 @@ struct Queues {
 pub(crate) async fn run(
     client: Client,
     options: &Options,
-    ready: &Ready,
+    health: &Health,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
+    let _leading = health.leads();
     let (tasks_reader, tasks_writer) = store::<GuardedTask>();
     let (agents_reader, agents_writer) = store::<DeserializeGuard<Agent>>();
     let (configs_reader, configs_writer) = store::<DeserializeGuard<KubeOpenCodeConfig>>();
@@ -107,11 +108,12 @@ pub(crate) async fn run(
 
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
-    let pods = watches::pods(&client, Arc::clone(&context), Arc::clone(&queues), pods_listed);
-    let agents = watches::agents(&client, agents_writer, Arc::clone(&context), Arc::clone(&queues));
-    let configs = watches::configs(&client, configs_writer, Arc::clone(&context), Arc::clone(&queues));
+    let pods = watches::pods(&client, health, Arc::clone(&context), Arc::clone(&queues), pods_listed);
+    let agents = watches::agents(&client, health, agents_writer, Arc::clone(&context), Arc::clone(&queues));
+    let configs =
+        watches::configs(&client, health, configs_writer, Arc::clone(&context), Arc::clone(&queues));
     let deployments =
-        watches::deployments(&client, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
+        watches::deployments(&client, health, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
     let background = async {
         futures::join!(pods, agents, configs, deployments, ledgers, send_events);
@@ -120,8 +122,7 @@ pub(crate) async fn run(
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
-        ready.set();
-        let tasks = watches::tasks(&client, tasks_writer, Arc::clone(&context));
+        let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context));
         let orphans = orphans::run(Arc::clone(&context), tasks_reader.clone());
         let serving = async {
             if caches.deployments.wait_until_ready().await.is_ok() {

@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "task/decide.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
@@ -27,6 +27,7 @@ const PURE: [&str; 9] = [
     "admission/queue.rs",
     "server/status.rs",
     "runtime/api_error.rs",
+    "runtime/health/state.rs",
     "runtime/lease/election.rs",
 ];
 

@@ -17,6 +17,7 @@ mod deletion;
 mod documents;
 mod events;
 mod harness;
+mod health;
 mod interference;
 mod leaders;
 mod lifecycle;

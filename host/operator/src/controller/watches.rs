@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
@@ -25,17 +24,19 @@ use crate::cache::GuardedTask;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode};
+use crate::runtime::health::Health;
 use crate::server::{SERVER_SELECTOR, Servers, server_agent};
 use crate::task::reconcile::Context;
 
 /// Tasks, slim: once launched or over, nobody needs their contexts any more.
 pub(super) fn tasks(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<GuardedTask>,
     context: Arc<Context>,
 ) -> impl Stream<Item = Result<GuardedTask, watcher::Error>> + use<> {
-    let all = Api::<GuardedTask>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default()).default_backoff().modify(|guarded| {
+    let all = health.watch::<GuardedTask>("Task", client, watcher::Config::default());
+    let slim = all.modify(|guarded| {
         guarded.meta_mut().managed_fields = None;
         if let Ok(task) = &mut guarded.0
             && (task.pod_uid().is_some() || task.is_terminal())
@@ -56,14 +57,14 @@ pub(super) fn tasks(
 /// Pods with our label; `listed` becomes true with the first whole list.
 pub(super) async fn pods(
     client: &Client,
+    health: &Health,
     context: Arc<Context>,
     queues: Arc<Queues>,
     listed: tokio::sync::watch::Sender<bool>,
 ) {
     let selector = watcher::Config::default().labels(&format!("{APP_LABEL}={APP}"));
-    let stream =
-        watcher(Api::<PodView>::all(client.clone()), selector).default_backoff().modify(PodView::slim);
-    each(stream, "Pods", |event| {
+    let stream = health.watch("Pod", client, selector).modify(PodView::slim);
+    each(stream, |event| {
         if let Event::Delete(pod) = &event {
             context.writer.pods.forget(pod.uid());
         }
@@ -87,16 +88,15 @@ pub(super) async fn pods(
 /// Agents. A change of the spec concerns those who wait; the ledger's own writes change nothing for them.
 pub(super) async fn agents(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<DeserializeGuard<Agent>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = Api::<DeserializeGuard<Agent>>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default())
-        .default_backoff()
-        .modify(|agent| agent.meta_mut().managed_fields = None);
+    let all = health.watch::<DeserializeGuard<Agent>>("Agent", client, watcher::Config::default());
+    let slim = all.modify(|agent| agent.meta_mut().managed_fields = None);
     let mut generations = HashMap::<AgentKey, (Option<String>, Option<i64>)>::new();
-    each(reflector(writer, slim), "Agents", |event| {
+    each(reflector(writer, slim), |event| {
         let (agent, gone) = match &event {
             Event::Apply(agent) | Event::InitApply(agent) => (agent, false),
             Event::Delete(agent) => (agent, true),
@@ -122,15 +122,15 @@ pub(super) async fn agents(
 /// The Deployments of servers: their Agents' status says how they stand.
 pub(super) async fn deployments(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<Deployment>,
     servers: Arc<Servers>,
     queues: Arc<Queues>,
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
-    let slim = watcher(Api::<Deployment>::all(client.clone()), of_servers)
-        .default_backoff()
-        .modify(|deployment| deployment.metadata.managed_fields = None);
-    each(reflector(writer, slim), "Deployments", |event| {
+    let all = health.watch::<Deployment>("Deployment", client, of_servers);
+    let slim = all.modify(|deployment| deployment.metadata.managed_fields = None);
+    each(reflector(writer, slim), |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
                 server_agent(deployment).into_iter().collect()
@@ -147,15 +147,18 @@ pub(super) async fn deployments(
 /// Settings. Deadlines move with them: all that is not over is reconciled.
 pub(super) async fn configs(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<DeserializeGuard<KubeOpenCodeConfig>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = Api::<DeserializeGuard<KubeOpenCodeConfig>>::all(client.clone());
-    let slim = watcher(all, watcher::Config::default())
-        .default_backoff()
-        .modify(|config| config.meta_mut().managed_fields = None);
-    each(reflector(writer, slim), "KubeOpenCodeConfigs", |event| {
+    let all = health.watch::<DeserializeGuard<KubeOpenCodeConfig>>(
+        "KubeOpenCodeConfig",
+        client,
+        watcher::Config::default(),
+    );
+    let slim = all.modify(|config| config.meta_mut().managed_fields = None);
+    each(reflector(writer, slim), |event| {
         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
             context.writer.finished.notify_one();
             for agent in context.caches.agents.state() {
@@ -171,17 +174,15 @@ pub(super) async fn configs(
     .await;
 }
 
-/// Hands over each event; after an error the watch starts anew, with growing pauses.
+/// Hands over each event. Of errors [`Health`] has told.
 async fn each<K>(
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    kind: &'static str,
     mut apply: impl FnMut(Event<K>) + Send,
 ) {
     futures::pin_mut!(stream);
     while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => apply(event),
-            Err(error) => tracing::warn!(%error, "the watch of {kind} failed and is restarted"),
+        if let Ok(event) = event {
+            apply(event);
         }
     }
 }
