@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
@@ -23,7 +24,8 @@ use tower::ServiceBuilder;
 
 use crate::audit::AuditLog;
 use crate::exclusive::exclusive;
-use crate::faults::{Faults, FaultyLayer};
+use crate::faults::FaultyLayer;
+use crate::operator::Setup;
 use crate::scope::ScopeLayer;
 
 /// Who writes what tests apply.
@@ -86,12 +88,15 @@ impl Cluster {
     }
 
     /// The operator's client: it sees these namespaces, as if they were all there is, and every request goes through
-    /// `faults`.
-    pub fn operator_client(&self, namespaces: &[String], faults: &Faults) -> Client {
+    /// its faults.
+    pub fn operator_client(&self, namespaces: &[String], setup: &Setup) -> Client {
         let mut config = self.operator.clone().expect("on a whole cluster the chart's operator works");
         config.default_retry = false;
+        if let Some(user) = &setup.user {
+            config.headers.push((HeaderName::from_static("impersonate-user"), user.parse().unwrap()));
+        }
         let layers = ServiceBuilder::new()
-            .layer(FaultyLayer(faults.clone()))
+            .layer(FaultyLayer(setup.faults.clone()))
             .layer(ScopeLayer::new(namespaces))
             .into_inner();
         ClientBuilder::try_from(config).unwrap().with_layer(&layers).build()

@@ -21,6 +21,7 @@ fn scraped() -> BTreeMap<String, BTreeSet<String>> {
     metrics.launched(true, 1.0);
     metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
     metrics.failed("conflict");
+    metrics.watch_event("Task", 1_700_000_000);
     let text = metrics.text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples

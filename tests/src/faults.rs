@@ -33,6 +33,10 @@ pub enum Fault {
     NotSent,
     /// The request is done, its answer is lost.
     LostAnswer,
+    /// The request never reaches the API server, and nobody hears of it.
+    Hangs,
+    /// The request asks for a kind that the API server does not have, as before its definition is installed.
+    NotInstalled,
     /// 403, as while a Role is upgraded. Not sent.
     Forbidden,
     /// 409. Not sent.
@@ -56,7 +60,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Those that strike a request.
+    /// Those that strike a request at random.
     pub const OF_REQUESTS: [Self; 8] = [
         Self::CrashBefore,
         Self::CrashAfter,
@@ -116,6 +120,12 @@ struct Inner {
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Faults").field("struck", &self.0.struck).finish_non_exhaustive()
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::none()
     }
 }
 
@@ -218,7 +228,7 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let faults = self.faults.clone();
         let path = request.uri().path().to_owned();
         if faults.is_crashed() {
@@ -234,7 +244,14 @@ where
             }
             .boxed();
         }
-        let Some(fault) = faults.ask(request.method().as_str(), &path) else {
+        let fault = faults.ask(request.method().as_str(), &path);
+        if fault == Some(Fault::Hangs) {
+            return std::future::pending().boxed();
+        }
+        if fault == Some(Fault::NotInstalled) {
+            *request.uri_mut() = format!("{path}-not-installed").parse().expect("a path");
+        }
+        let Some(fault) = fault.filter(|fault| *fault != Fault::NotInstalled) else {
             let answer = self.inner.call(request);
             return async move { Ok(answer.await.map_err(Into::into)?.map(|body| FaultyBody::new(body, None))) }.boxed();
         };

@@ -14,6 +14,7 @@ pub mod exclusive;
 pub mod faults;
 pub mod invariants;
 pub mod kubelet;
+pub mod log;
 pub mod namespace;
 pub mod objects;
 pub mod operator;

@@ -27,7 +27,7 @@ use crate::faults::Faults;
 use crate::invariants::{left_behind, violations};
 use crate::kubelet::Kubelet;
 use crate::objects::{Builder, Objects};
-use crate::operator::Operator;
+use crate::operator::{Operator, Setup};
 use crate::record::{History, Kind, Recorder, Revision};
 
 /// How long a scenario waits for a fact before it gives up: less than a minute, so that what the operator only finds in
@@ -148,7 +148,8 @@ pub async fn check_invariants(namespaces: &[&TestNamespace]) -> Vec<String> {
 pub fn operator_of(namespaces: &[&TestNamespace], faults: &Faults) -> Operator {
     let names: Vec<_> = namespaces.iter().map(|ns| ns.name.clone()).collect();
     let first = namespaces.first().expect("a namespace");
-    Operator::start(&first.cluster, &names, first.host(), faults.clone(), None)
+    let setup = Setup { faults: faults.clone(), ..Setup::default() };
+    Operator::start(&first.cluster, &names, first.host(), setup)
 }
 
 /// A namespace with a fresh name.
@@ -299,8 +300,12 @@ impl TestNamespace {
 
     /// Starts an operator that works only while it holds the leader lease.
     pub fn candidate(&self, identity: &str) -> Operator {
-        let namespace = std::slice::from_ref(&self.name);
-        Operator::start(&self.cluster, namespace, self.host(), Faults::none(), Some(identity))
+        self.start_operator(Setup { candidate: Some(identity.to_owned()), ..Setup::default() })
+    }
+
+    /// Starts an operator with whatever is special about it.
+    pub fn start_operator(&self, setup: Setup) -> Operator {
+        Operator::start(&self.cluster, std::slice::from_ref(&self.name), self.host(), setup)
     }
 
     /// The Tasks.

@@ -65,6 +65,27 @@ impl Granted {
         granted
     }
 
+    /// The rules that hold everywhere, without these verbs on a resource.
+    pub fn without(&self, verbs: &[&str], resource: &str) -> Vec<PolicyRule> {
+        let everywhere = self.rules.iter().filter(|(namespace, _)| namespace.is_none());
+        let mut rules: Vec<_> = everywhere.map(|(_, rule)| rule.clone()).collect();
+        let mut less = Vec::new();
+        for rule in &mut rules {
+            let resources = rule.resources.get_or_insert_default();
+            if let Some(at) = resources.iter().position(|name| name == resource) {
+                resources.remove(at);
+                let mut rest = PolicyRule { resources: Some(vec![resource.to_owned()]), ..rule.clone() };
+                rest.verbs.retain(|verb| !verbs.contains(&verb.as_str()));
+                less.push(rest);
+            }
+        }
+        rules.extend(less);
+        rules.retain(|rule| {
+            !rule.verbs.is_empty() && rule.resources.as_ref().is_some_and(|names| !names.is_empty())
+        });
+        rules
+    }
+
     /// Compares with what was asked for.
     pub fn compare(&self, asked: impl IntoIterator<Item = Entry>) -> Findings {
         let mut findings = Findings { unused: self.all(), ..Findings::default() };
@@ -251,6 +272,17 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: system}]
             "update coordination.k8s.io/leases system/ours",
         ];
         assert_eq!(findings(&all), (vec![], vec![]));
+    }
+
+    #[test]
+    fn rules_without_a_verb_have_the_others() {
+        let rules = Granted::of(MANIFESTS, "operator").without(&["create"], "pods");
+        let verbs = |resource: &str| {
+            let of = rules.iter().filter(|rule| rule.resources.iter().flatten().any(|name| name == resource));
+            of.flat_map(|rule| rule.verbs.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((verbs("pods"), verbs("tasks")), (vec!["delete".to_owned()], vec!["patch".to_owned()]));
+        assert_eq!(verbs("leases"), [""; 0], "it holds in one namespace only");
     }
 
     #[test]

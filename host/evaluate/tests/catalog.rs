@@ -13,7 +13,7 @@ use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::{Task, TaskSpec};
 use kubeopencode_evaluate::{Catalog, ConfigMapReader, evaluate};
 use kubeopencode_plan::frontend::kubeopencode;
-use kubeopencode_plan::{Granted, Run, Settings};
+use kubeopencode_plan::{Granted, Layer, Run, Settings};
 use kubeopencode_plugin_host::{HostOptions, Kind, LimitClass, PluginHost};
 
 const FRAME: &str = include_str!("../../plugin-host/tests/common/context-type.wat");
@@ -87,7 +87,8 @@ fn run(bytes: usize) -> Run {
     for metadata in [&mut task.metadata, &mut agent.metadata] {
         (metadata.namespace, metadata.uid) = (Some("team".into()), Some("6e0bfa7c".into()));
     }
-    kubeopencode::task(&task, &agent, &Settings::resolve(None, None, None)).unwrap()
+    kubeopencode::task(&task, &agent, &Settings::resolve(Layer::Absent, Layer::Absent, Layer::Absent))
+        .unwrap()
 }
 
 #[test]

@@ -3,7 +3,6 @@
 mod changed;
 mod changes;
 mod first_list;
-mod list_watch;
 mod watches;
 
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use crate::frontend::KubeOpenCode;
 use crate::runtime::api_error::is_too_large;
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
-use crate::runtime::http::Ready;
+use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use crate::server::{self, Servers};
@@ -65,10 +64,11 @@ struct Queues {
 pub(crate) async fn run(
     client: Client,
     options: &Options,
-    ready: &Ready,
+    health: &Health,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
+    let _leading = health.leads();
     let (tasks_reader, tasks_writer) = store::<Item<Task>>();
     let (agents_reader, agents_writer) = store::<Item<Agent>>();
     let (configs_reader, configs_writer) = store::<Item<KubeOpenCodeConfig>>();
@@ -113,14 +113,14 @@ pub(crate) async fn run(
     });
     let queues = Arc::new(Queues { tasks: task_queue, agents: agent_queue, servers: server_queue });
 
-    let watching = list_watch::with_newest_lists(&client);
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
-    let pods = watches::pods(&watching, Arc::clone(&context), Arc::clone(&queues), pods_listed);
-    let agents = watches::agents(&watching, agents_writer, Arc::clone(&context), Arc::clone(&queues));
-    let configs = watches::configs(&watching, configs_writer, Arc::clone(&context), Arc::clone(&queues));
+    let pods = watches::pods(&client, health, Arc::clone(&context), Arc::clone(&queues), pods_listed);
+    let agents = watches::agents(&client, health, agents_writer, Arc::clone(&context), Arc::clone(&queues));
+    let configs =
+        watches::configs(&client, health, configs_writer, Arc::clone(&context), Arc::clone(&queues));
     let deployments =
-        watches::deployments(&watching, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
+        watches::deployments(&client, health, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
     let background = async {
         futures::join!(pods, agents, configs, deployments, ledgers, send_events);
@@ -129,8 +129,7 @@ pub(crate) async fn run(
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
-        ready.set();
-        let tasks = watches::tasks(&watching, tasks_writer, Arc::clone(&context));
+        let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context));
         let orphans = orphans::run(Arc::clone(&context), tasks_reader.clone());
         let serving = async {
             if caches.deployments.wait_until_ready().await.is_ok() {

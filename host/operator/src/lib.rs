@@ -23,9 +23,9 @@ mod runtime;
 mod server;
 mod task;
 
-use runtime::http::{self, Ready};
-use runtime::lease;
+use runtime::health::Health;
 pub use runtime::metrics::Metrics;
+use runtime::{http, lease};
 pub use task::uninstall::release_finalizers;
 
 /// What the operator is started with.
@@ -60,10 +60,20 @@ pub enum RunError {
     },
     /// The lease went to another operator.
     #[error(
-        "the leader lease \"{}\" was lost to another operator; this one starts anew as a stand-by",
+        "the leader lease \"{}\" went to \"{holder}\"; this operator starts anew as a stand-by",
         lease::NAME
     )]
-    LeaseLost,
+    LeaseLost {
+        /// Who holds it now.
+        holder: String,
+    },
+    /// The API server confirmed no renewal in time: another operator may begin.
+    #[error(
+        "the leader lease \"{}\" could not be renewed in time; this operator starts anew as a stand-by. The log says why: \
+         look for \"could not be renewed\"",
+        lease::NAME
+    )]
+    LeaseNotRenewed,
 }
 
 /// How long a connection may be silent: longer than a watch, which hears of its end after at most 290 seconds.
@@ -84,19 +94,20 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
-    let (ready, metrics) = (Ready::default(), Arc::new(Metrics::default()));
+    let metrics = Arc::new(Metrics::default());
+    let health = Health::new(Arc::clone(&metrics));
     tokio::select! {
-        served = always(&options, &ready, &metrics) => served,
-        led = while_leading(&client, &options, &ready, &metrics, &shutdown) => led,
+        served = always(&options, &health, &metrics) => served,
+        led = while_leading(&client, &options, &health, &metrics, &shutdown) => led,
     }
 }
 
 /// What every replica does, whether it leads or stands by: it answers probes and scrapes. Ends only by an error.
-async fn always(options: &Options, ready: &Ready, metrics: &Arc<Metrics>) -> Result<(), RunError> {
+async fn always(options: &Options, health: &Health, metrics: &Arc<Metrics>) -> Result<(), RunError> {
     let probes = async {
         let Some(address) = options.health_address else { return std::future::pending().await };
         let bind = |error| RunError::Bind { flag: "--health-probe-bind-address", address, error };
-        http::probes(address, ready.clone()).await.map_err(bind)
+        http::probes(address, health.clone()).await.map_err(bind)
     };
     let scrapes = async {
         let Some(address) = options.metrics_address else { return std::future::pending().await };
@@ -113,36 +124,41 @@ async fn always(options: &Options, ready: &Ready, metrics: &Arc<Metrics>) -> Res
 async fn while_leading(
     client: &Client,
     options: &Options,
-    ready: &Ready,
+    health: &Health,
     metrics: &Arc<Metrics>,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let controllers =
-        || controller::run(client.clone(), options, ready, Arc::clone(metrics), shutdown.clone());
+        || controller::run(client.clone(), options, health, Arc::clone(metrics), shutdown.clone());
     if !options.leader_elect {
         controllers().await;
         return Ok(());
     }
     let leader = lease::Leader::new(client.clone(), &options.namespace, &options.identity);
     loop {
-        // a stand-by is ready: it can take over at any time
-        ready.set();
-        tokio::select! {
+        health.stands_by();
+        let mut held = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = leader.acquire() => tracing::info!(identity = options.identity, "leading"),
-        }
+            held = leader.acquire() => held,
+        };
+        tracing::info!(identity = options.identity, "leading");
         let lost = tokio::select! {
             () = controllers() => None,
-            lost = leader.keep(shutdown) => Some(lost),
+            lost = leader.keep(&mut held, shutdown) => Some(lost),
         };
         match lost {
-            None => break,
-            Some(lease::Lost::ToAnother) => return Err(RunError::LeaseLost),
+            Some(lease::Lost::ToAnother(holder)) => return Err(RunError::LeaseLost { holder }),
+            Some(lease::Lost::NotRenewed) if !shutdown.is_cancelled() => {
+                return Err(RunError::LeaseNotRenewed);
+            }
             Some(lease::Lost::Uninstalling) => {
                 tracing::warn!("the operator is being uninstalled: its controllers are stopped");
             }
+            // it has shut down
+            None | Some(lease::Lost::NotRenewed) => {
+                leader.release(held).await;
+                return Ok(());
+            }
         }
     }
-    leader.release().await;
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a controller needs around its work: queues, pauses, the lease, HTTP, metrics, Events, the API server's errors.
+//! What a controller needs around its work: queues, pauses, the lease, health, HTTP, metrics, Events, the API server's errors.
 //!
 //! Knows no Task's rules: nothing here decides what becomes of an object, and nothing here imports another folder.
 
@@ -6,7 +6,9 @@ pub(crate) mod api_error;
 pub(crate) mod backoff;
 pub(crate) mod config_maps;
 pub(crate) mod event_recorder;
+pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod keyed_queue;
 pub(crate) mod lease;
+mod list_watch;
 pub(crate) mod metrics;

@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "task/decide.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
@@ -29,6 +29,8 @@ const PURE: [&str; 10] = [
     "admission/queue.rs",
     "server/status.rs",
     "runtime/api_error.rs",
+    "runtime/health/state.rs",
+    "runtime/lease/election.rs",
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -4,7 +4,7 @@
 
 use kubeopencode_operator::{Options, run};
 use kubeopencode_tests::cluster::{Cluster, plugin_host};
-use kubeopencode_tests::faults::Faults;
+use kubeopencode_tests::operator::Setup;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -19,6 +19,6 @@ async fn main() {
         leader_elect: false,
         catalog: plugin_host(worker.to_str().unwrap()).await,
     };
-    let client = Cluster::control_plane().await.operator_client(&namespaces, &Faults::none());
+    let client = Cluster::control_plane().await.operator_client(&namespaces, &Setup::default());
     run(client, options, CancellationToken::new()).await.unwrap();
 }

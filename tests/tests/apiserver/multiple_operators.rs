@@ -1,9 +1,7 @@
 //! Operators that die, come back, or work at the same time.
 
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::release_finalizers;
 use kubeopencode_tests::faults::{Fault, Faults};
@@ -128,42 +126,6 @@ async fn an_api_server_that_is_slow_and_refuses_is_lived_with() {
         ns.create_tasks(task("limited").agent("two"), 8).await;
         until_completed(ns, 16).await;
         assert!(!faults.struck().is_empty(), "no fault was reached");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_lease_goes_over_at_once_when_its_holder_stops() {
-    scenario(async |ns| {
-        let holds = |identity: &'static str| {
-            let leases = ns.api::<Lease>();
-            async move {
-                let held = move |lease: Option<&Lease>| {
-                    lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref()) == Some(identity)
-                };
-                await_condition(leases.clone(), "kubeopencode.io", held).await.unwrap();
-                leases.get("kubeopencode.io").await.unwrap().spec.unwrap()
-            }
-        };
-        ns.apply(TEAM).await;
-        let first = ns.candidate("first");
-        holds("first").await;
-        let second = ns.candidate("second");
-        ns.apply(task("one")).await;
-        ns.phase("one", Phase::Completed).await;
-        let before = holds("first").await;
-        assert_eq!(before.lease_transitions.unwrap_or(0), 0, "the second one stands by");
-        let stopped = jiff::Timestamp::now();
-        first.stop().await;
-        let lease = holds("second").await;
-        let taken = lease.acquire_time.unwrap().0;
-        eprintln!("the lease went over {} after SIGTERM", taken.duration_since(stopped));
-        ns.apply(task("two")).await;
-        ns.phase("two", Phase::Completed).await;
-        let runs_out = before.renew_time.unwrap().0
-            + jiff::SignedDuration::from_secs(before.lease_duration_seconds.unwrap().into());
-        assert!(taken < runs_out, "it was released, not waited for: {taken} {runs_out}");
-        second.stop().await;
     })
     .await;
 }

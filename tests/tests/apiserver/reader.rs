@@ -171,7 +171,7 @@ async fn a_task_that_leaves_no_room_for_its_status_is_refused_and_can_be_deleted
         }
         ns.until("all of them are gone", |history| {
             let gone = |name: &&str| history.get(Kind::Task, name).is_none();
-            ["full", "brim", "nearly"].iter().all(|name| gone(&name)).then_some(())
+            ["full", "brim", "nearly"].iter().all(gone).then_some(())
         })
         .await;
     })

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
-use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
@@ -20,12 +19,12 @@ use kubeopencode_api::task::Task;
 
 use super::changed::Changed;
 use super::first_list::FirstList;
-use super::list_watch::list_watch;
 use super::{Queues, changes};
 use crate::cache::item::{Item, Kind};
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode};
+use crate::runtime::health::Health;
 use crate::server::{SERVER_SELECTOR, Servers, server_agent};
 use crate::task::reconcile::Context;
 
@@ -36,12 +35,13 @@ const MAX_KEPT: usize = 4096;
 /// Tasks, slim: once launched or over, nobody needs their contexts any more.
 pub(super) fn tasks(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<Item<Task>>,
     context: Arc<Context>,
 ) -> impl Stream<Item = Result<Item<Task>, watcher::Error>> + use<> {
-    let all = Api::<Item<Task>>::all(client.clone());
+    let all = health.watch::<Item<Task>>("Task", client, watcher::Config::default());
     let mut unknown = UnknownFields::default();
-    let slim = list_watch(all, watcher::Config::default()).default_backoff().modify(move |item| {
+    let slim = all.modify(move |item| {
         unknown.tell(item);
         let is_launched =
             KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
@@ -62,14 +62,14 @@ pub(super) fn tasks(
 /// Pods with our label; `listed` becomes true with the first whole list.
 pub(super) async fn pods(
     client: &Client,
+    health: &Health,
     context: Arc<Context>,
     queues: Arc<Queues>,
     listed: tokio::sync::watch::Sender<bool>,
 ) {
     let selector = watcher::Config::default().labels(&format!("{APP_LABEL}={APP}"));
-    let stream =
-        list_watch(Api::<PodView>::all(client.clone()), selector).default_backoff().modify(PodView::slim);
-    each(stream, "Pods", |event| {
+    let stream = health.watch("Pod", client, selector).modify(PodView::slim);
+    each(stream, |event| {
         if let Event::Delete(pod) = &event {
             context.writer.pods.forget(pod.uid());
         }
@@ -98,16 +98,17 @@ pub(super) async fn pods(
 /// Agents. A change of the spec concerns those who wait; the ledger's own writes change nothing for them.
 pub(super) async fn agents(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<Item<Agent>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
     let mut unknown = UnknownFields::default();
-    let all = list_watch(Api::<Item<Agent>>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
+    let all = health
+        .watch::<Item<Agent>>("Agent", client, watcher::Config::default())
         .modify(move |agent| unknown.tell(agent));
     let mut changed = Changed::default();
-    each(reflector(writer, all), "Agents", |event| {
+    each(reflector(writer, all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
             let key = AgentKey::new(namespace, name);
             for task in changes::tasks_waiting_for(&context.caches, &key) {
@@ -123,23 +124,20 @@ pub(super) async fn agents(
 /// The Deployments of servers: their Agents' status says how they stand.
 pub(super) async fn deployments(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<Deployment>,
     servers: Arc<Servers>,
     queues: Arc<Queues>,
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
-    let slim = list_watch(Api::<Deployment>::all(client.clone()), of_servers).default_backoff().modify(
-        |deployment| {
-            deployment.metadata.managed_fields = None;
-            deployment
-                .metadata
-                .annotations
-                .iter_mut()
-                .for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
-            deployment.spec = None;
-        },
-    );
-    each(reflector(writer, slim), "Deployments", |event| {
+    let all = health.watch::<Deployment>("Deployment", client, of_servers);
+    let slim = all.modify(|deployment| {
+        deployment.metadata.managed_fields = None;
+        let annotations = deployment.metadata.annotations.iter_mut();
+        annotations.for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
+        deployment.spec = None;
+    });
+    each(reflector(writer, slim), |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
                 server_agent(deployment).into_iter().collect()
@@ -156,16 +154,17 @@ pub(super) async fn deployments(
 /// Settings. Deadlines move with them: all that is not over is reconciled.
 pub(super) async fn configs(
     client: &Client,
+    health: &Health,
     writer: StoreWriter<Item<KubeOpenCodeConfig>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
     let mut unknown = UnknownFields::default();
-    let all = list_watch(Api::<Item<KubeOpenCodeConfig>>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
+    let all = health
+        .watch::<Item<KubeOpenCodeConfig>>("KubeOpenCodeConfig", client, watcher::Config::default())
         .modify(move |config| unknown.tell(config));
     let mut changed = Changed::default();
-    each(reflector(writer, all), "KubeOpenCodeConfigs", |event| {
+    each(reflector(writer, all), |event| {
         // at the start everything is reconciled anyway
         if changed.by(&event).is_empty() || context.caches.tasks.wait_until_ready().now_or_never().is_none() {
             return;
@@ -214,17 +213,15 @@ impl UnknownFields {
     }
 }
 
-/// Hands over each event; after an error the watch starts anew, with growing pauses.
+/// Hands over each event. Of errors [`Health`] has told.
 async fn each<K>(
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    kind: &'static str,
     mut apply: impl FnMut(Event<K>) + Send,
 ) {
     futures::pin_mut!(stream);
     while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => apply(event),
-            Err(error) => tracing::warn!(%error, "the watch of {kind} failed and is restarted"),
+        if let Ok(event) = event {
+            apply(event);
         }
     }
 }

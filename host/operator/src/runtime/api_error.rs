@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::Error;
 use kube::core::Status;
+use kube::runtime::watcher;
 
 /// How long a refusal that may be a passing one (a Role in upgrade looks the same) is retried.
 pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,6 +77,38 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
         || (matches!(status.code, 422 | 500) && words.iter().any(|words| status.message.contains(words)))
 }
 
+/// Bytes of an answer's words that a log needs: whoever answered need not be an API server.
+const MAX_WORDS: usize = 300;
+
+/// Why a watch failed, for a log: never with what an object says. Words of serde can quote it.
+pub(crate) fn watch_failure(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) => format!("list: {}", without_body(error)),
+        WatchStartFailed(error) | WatchFailed(error) => format!("watch: {}", without_body(error)),
+        WatchError(status) => format!("watch: {}", of_status(status)),
+        NoResourceVersion => error.to_string(),
+    }
+}
+
+fn without_body(error: &Error) -> String {
+    match error {
+        Error::Api(status) => of_status(status),
+        Error::SerdeError(error) => {
+            let (line, column) = (error.line(), error.column());
+            format!("the answer cannot be read: {:?} error at line {line}, column {column}", error.classify())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn of_status(status: &Status) -> String {
+    let words = status.message.trim();
+    let end = words.floor_char_boundary(MAX_WORDS);
+    let more = if end < words.len() { "..." } else { "" };
+    format!("{} {}: {}{more}", status.code, status.reason, &words[..end])
+}
+
 /// The label of `kubeopencode_reconcile_errors_total`.
 pub(crate) fn label(error: &Error) -> &'static str {
     match error {
@@ -144,5 +177,27 @@ mod tests {
         }
         let lost = Error::Service("connection reset".into());
         assert_eq!(classify_create_error(&lost), CreateError::Unknown);
+    }
+
+    #[test]
+    fn a_failed_watch_says_why_and_not_what_an_object_says() {
+        let Error::Api(mut status) = api(403, "tasks.kubeopencode.io is forbidden") else { unreachable!() };
+        status.reason = "Forbidden".into();
+        let refused = watcher::Error::InitialListFailed(Error::Api(status.clone()));
+        assert_eq!(watch_failure(&refused), "list: 403 Forbidden: tasks.kubeopencode.io is forbidden");
+        let expired = watcher::Error::WatchError(status.clone());
+        assert_eq!(watch_failure(&expired), "watch: 403 Forbidden: tasks.kubeopencode.io is forbidden");
+        status.message = "é".repeat(MAX_WORDS);
+        let long = watch_failure(&watcher::Error::WatchError(status));
+        assert!(long.ends_with("é...") && long.len() < MAX_WORDS + 40, "{long}");
+        let prompt = serde_json::from_str::<u8>("\"my secret prompt\"").unwrap_err();
+        assert!(prompt.to_string().contains("my secret prompt"));
+        let unreadable = watcher::Error::WatchFailed(Error::SerdeError(prompt));
+        assert_eq!(
+            watch_failure(&unreadable),
+            "watch: the answer cannot be read: Data error at line 1, column 18"
+        );
+        let lost = watcher::Error::WatchStartFailed(Error::Service("connection reset".into()));
+        assert_eq!(watch_failure(&lost), "watch: ServiceError: connection reset");
     }
 }

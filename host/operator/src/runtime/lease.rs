@@ -1,51 +1,54 @@
 //! The leader lease: which of several operators works. Released on shutdown, so that the next one takes over at once.
 //!
-//! Correctness never depends on it: two operators at once only do some work twice.
+//! Who may hold it is decided in [`election`]; here are the requests, each within a time limit. Correctness never
+//! depends on the lease: two operators at once only do some work twice.
+
+mod election;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::api_error::is_conflict;
+use crate::runtime::api_error::{is_conflict, is_not_found};
+pub(crate) use election::Lost;
+use election::{DURATION, RENEW_DEADLINE, Seen, UNINSTALLER, released, renewed, taken, works_until};
 
 /// Name of the lease, in the operator's namespace.
 pub(crate) const NAME: &str = "kubeopencode.io";
-/// After how long without renewal another one takes over, in seconds.
-const DURATION: i32 = 15;
-const RENEW: Duration = Duration::from_secs(5);
+/// How often the holder renews it; client-go's `RetryPeriod`.
+const RENEW: Duration = Duration::from_secs(2);
+/// Until a candidate looks again, and until a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long an answer is waited for.
+/// How long an answer is waited for: a renewal that hangs is tried again before its deadline.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// Without a renewal for so long this operator stops, before another one may begin; client-go's `RenewDeadline`.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who holds the lease while the operator is uninstalled.
-const UNINSTALLER: &str = "uninstall";
-/// For how long, in seconds: an operator that is installed again waits no longer than this.
+/// How long the operator stays away that is uninstalled, in seconds: one that is installed again waits no longer.
 const UNINSTALL_DURATION: i32 = 45;
-/// By then whoever led has asked for a renewal, and has stopped its controllers.
-pub(crate) const UNINSTALL_WAIT: Duration = Duration::from_secs(10);
-/// Tries to take the lease from somebody who renews it at the same time.
+/// By then whoever led has given up, also if it does not hear of the uninstaller.
+pub(crate) const UNINSTALL_WAIT: Duration = RENEW_DEADLINE;
+/// Tries to write a lease that others write at the same time.
 const MAX_TRIES: usize = 5;
-
-/// How a lease was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// Another operator leads, or nobody answers who could say.
-    ToAnother,
-    /// The operator is being uninstalled.
-    Uninstalling,
-}
 
 /// The lease, asked for by one operator.
 pub(crate) struct Leader {
     api: Api<Lease>,
     identity: String,
+}
+
+/// The lease in this operator's hands.
+#[derive(Debug)]
+pub(crate) struct Held {
+    lease: Lease,
+    /// When the write was sent that the API server confirmed.
+    sent: Instant,
 }
 
 impl Leader {
@@ -54,56 +57,63 @@ impl Leader {
         Self { api: Api::namespaced(client, namespace), identity: identity.to_owned() }
     }
 
-    /// Waits until this operator leads.
-    pub(crate) async fn acquire(&self) {
+    /// Waits until this operator leads, and logs once for whom it waits.
+    pub(crate) async fn acquire(&self) -> Held {
+        let (mut seen, mut told) = (Seen::default(), None);
         loop {
-            match self.take().await {
-                Ok(true) => return,
-                Ok(false) => {}
+            match in_time(self.try_acquire(&mut seen)).await {
+                Ok(Some(held)) => return held,
+                Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the leader lease could not be asked for and is asked for again")
                 }
             }
-            tokio::time::sleep(RETRY).await;
+            let holder = seen.held_by_another(&self.identity, Instant::now()).map(str::to_owned);
+            if let Some(holder) = &holder
+                && told.as_ref() != Some(holder)
+            {
+                tracing::info!(holder, "standing by: another operator leads");
+                told = Some(holder.clone());
+            }
+            sleep(RETRY).await;
         }
     }
 
-    /// Keeps the lease until it is lost; after `shutdown` it is only held.
-    pub(crate) async fn keep(&self, shutdown: &CancellationToken) -> Lost {
-        let mut renewed = tokio::time::Instant::now();
+    /// Keeps the lease until it is lost, at the latest [`RENEW_DEADLINE`] after the last renewal that was confirmed was
+    /// sent. After `shutdown` it is not renewed any more.
+    pub(crate) async fn keep(&self, held: &mut Held, shutdown: &CancellationToken) -> Lost {
+        let mut pause = RENEW;
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => std::future::pending().await,
-                () = tokio::time::sleep(RENEW) => {}
-            }
-            match self.take().await {
-                Ok(true) => renewed = tokio::time::Instant::now(),
-                Ok(false) => {
-                    let lease = self.api.get_opt(NAME).await.ok().flatten();
-                    let uninstalling = lease.is_some_and(|lease| holder(&lease) == Some(UNINSTALLER));
-                    return if uninstalling { Lost::Uninstalling } else { Lost::ToAnother };
+            let lease = held.lease.clone();
+            let renewal = async {
+                tokio::select! {
+                    () = shutdown.cancelled() => std::future::pending().await,
+                    () = sleep(pause) => {}
                 }
+                in_time(self.renew(lease)).await
+            };
+            let Ok(answer) = timeout_at(works_until(held.sent), renewal).await else {
+                return Lost::NotRenewed;
+            };
+            pause = match answer {
+                Ok(Ok(renewed)) => {
+                    *held = renewed;
+                    RENEW
+                }
+                Ok(Err(lost)) => return lost,
                 Err(error) => {
-                    tracing::warn!(%error, "the leader lease could not be renewed");
-                    if renewed.elapsed() > RENEW_DEADLINE {
-                        return Lost::ToAnother;
-                    }
+                    tracing::warn!(%error, "the leader lease could not be renewed and is renewed again");
+                    RETRY
                 }
-            }
+            };
         }
     }
 
     /// Lets the next one lead at once.
-    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
-    pub(crate) async fn release(&self) {
-        let Ok(Some(mut lease)) = self.api.get_opt(NAME).await else { return };
-        let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() != Some(&self.identity) {
-            return;
-        }
-        spec.holder_identity = None;
-        spec.lease_duration_seconds = Some(1);
-        if let Err(error) = self.api.replace(NAME, &PostParams::default(), &lease).await {
+    pub(crate) async fn release(&self, held: Held) {
+        let change =
+            |record: Option<LeaseSpec>| record.and_then(|record| released(record, &self.identity)).ok_or(());
+        if let Err(error) = in_time(write(&self.api, Some(held.lease), change)).await {
             tracing::warn!(%error, "the leader lease could not be released; the next operator waits {DURATION} s for it");
         }
     }
@@ -112,95 +122,84 @@ impl Leader {
     ///
     /// # Errors
     /// When the API server does not answer.
-    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
     pub(crate) async fn take_for_uninstall(client: Client, namespace: &str) -> Result<bool, kube::Error> {
         let api = Api::<Lease>::namespaced(client, namespace);
-        let mut last = None;
-        for _ in 0..MAX_TRIES {
-            let Some(mut lease) = api.get_opt(NAME).await? else { return Ok(false) };
-            let spec = lease.spec.take().unwrap_or_default();
-            let uninstalling = next(spec, UNINSTALLER, Timestamp::now());
-            lease.spec = Some(LeaseSpec { lease_duration_seconds: Some(UNINSTALL_DURATION), ..uninstalling });
-            match api.replace(NAME, &PostParams::default(), &lease).await {
-                Ok(_) => return Ok(true),
-                Err(error) if is_conflict(&error) => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        last.map_or(Ok(false), Err)
-    }
-
-    /// One try to take or renew the lease: whether this operator has it now.
-    async fn take(&self) -> Result<bool, kube::Error> {
-        let late = |_| kube::Error::Service(format!("no answer within {ANSWER_TIMEOUT:?}").into());
-        tokio::time::timeout(ANSWER_TIMEOUT, self.take_now()).await.map_err(late)?
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
-    async fn take_now(&self) -> Result<bool, kube::Error> {
-        let now = Timestamp::now();
-        let Some(mut lease) = self.api.get_opt(NAME).await? else {
-            let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(next(LeaseSpec::default(), &self.identity, now)) };
-            return taken(self.api.create(&PostParams::default(), &lease).await);
+        let Some(lease) = api.get_opt(NAME).await? else { return Ok(false) };
+        let change = |record: Option<LeaseSpec>| {
+            let uninstalling = taken(record.ok_or(())?, UNINSTALLER, Timestamp::now());
+            Ok(LeaseSpec { lease_duration_seconds: Some(UNINSTALL_DURATION), ..uninstalling })
         };
-        let spec = lease.spec.take().unwrap_or_default();
-        if !is_free(&spec, &self.identity, now) {
-            return Ok(false);
+        let written: Result<Held, ()> = write(&api, Some(lease), change).await?;
+        Ok(written.is_ok())
+    }
+
+    /// One look at the lease, which is taken where it is free.
+    async fn try_acquire(&self, seen: &mut Seen) -> Result<Option<Held>, kube::Error> {
+        let lease = self.api.get_opt(NAME).await?;
+        if let Some(lease) = &lease {
+            seen.read(lease.spec.as_ref().unwrap_or(&LeaseSpec::default()), Instant::now());
         }
-        lease.spec = Some(next(spec, &self.identity, now));
-        taken(self.api.replace(NAME, &PostParams::default(), &lease).await)
+        if seen.held_by_another(&self.identity, Instant::now()).is_some() {
+            return Ok(None);
+        }
+        let record = lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let sent = Instant::now();
+        match put(&self.api, lease, taken(record, &self.identity, Timestamp::now())).await {
+            Ok(lease) => Ok(Some(Held { lease, sent })),
+            // somebody else wrote it first: the next look says who
+            Err(error) if is_conflict(&error) || is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn renew(&self, lease: Lease) -> Result<Result<Held, Lost>, kube::Error> {
+        let change =
+            |record: Option<LeaseSpec>| renewed(record.unwrap_or_default(), &self.identity, Timestamp::now());
+        write(&self.api, Some(lease), change).await
     }
 }
 
-fn taken(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match answer {
-        Ok(_) => Ok(true),
-        Err(error) if is_conflict(&error) => Ok(false),
-        Err(error) => Err(error),
+/// Writes what `change` makes of the lease. Where somebody else wrote it meanwhile, who need not have taken it, it is read
+/// and changed again.
+async fn write<E>(
+    api: &Api<Lease>,
+    mut lease: Option<Lease>,
+    change: impl Fn(Option<LeaseSpec>) -> Result<LeaseSpec, E>,
+) -> Result<Result<Held, E>, kube::Error> {
+    let mut tries = 1;
+    loop {
+        let record = match change(lease.as_ref().map(|lease| lease.spec.clone().unwrap_or_default())) {
+            Ok(record) => record,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let sent = Instant::now();
+        match put(api, lease, record).await {
+            Ok(lease) => return Ok(Ok(Held { lease, sent })),
+            Err(error) if tries < MAX_TRIES && (is_conflict(&error) || is_not_found(&error)) => {
+                tries += 1;
+                lease = api.get_opt(NAME).await?;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
-fn holder(lease: &Lease) -> Option<&str> {
-    lease.spec.as_ref()?.holder_identity.as_deref()
-}
-
-/// Whether `identity` may take the lease.
-fn is_free(spec: &LeaseSpec, identity: &str, now: Timestamp) -> bool {
-    let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
-    let duration = jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(DURATION).into());
-    let end = spec.renew_time.as_ref().and_then(|renewed| renewed.0.checked_add(duration).ok());
-    holder.is_none_or(|holder| holder == identity) || end.is_none_or(|end| end < now)
-}
-
-/// The lease in the hands of `identity`.
-fn next(spec: LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
-    let same = spec.holder_identity.as_deref() == Some(identity);
-    // as every other lease counts: changes of the holder, not its creation
-    let handed_on = spec.holder_identity.is_some() && !same;
-    LeaseSpec {
-        holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: Some(DURATION),
-        acquire_time: if same { spec.acquire_time } else { Some(MicroTime(now)) },
-        renew_time: Some(MicroTime(now)),
-        lease_transitions: Some(spec.lease_transitions.unwrap_or(0) + i32::from(handed_on)),
-        ..spec
+/// Writes a record into the lease as it was read, or makes the lease.
+#[expect(clippy::disallowed_methods, reason = "the lease is the operator's own")]
+async fn put(api: &Api<Lease>, lease: Option<Lease>, record: LeaseSpec) -> Result<Lease, kube::Error> {
+    match lease {
+        Some(lease) => {
+            let lease = Lease { spec: Some(record), ..lease };
+            api.replace(NAME, &PostParams::default(), &lease).await
+        }
+        None => {
+            let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(record) }).await
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lease_is_taken_when_it_is_free_or_ran_out() {
-        let now = Timestamp::from_second(100).unwrap();
-        let held = next(LeaseSpec::default(), "a", now);
-        assert!(is_free(&LeaseSpec::default(), "b", now), "nobody has it");
-        assert!(is_free(&held, "a", now), "renewal");
-        assert!(!is_free(&held, "b", Timestamp::from_second(115).unwrap()));
-        assert!(is_free(&held, "b", Timestamp::from_second(116).unwrap()));
-        let handed_on = next(held, "b", Timestamp::from_second(116).unwrap());
-        assert_eq!((handed_on.lease_transitions, handed_on.holder_identity.as_deref()), (Some(1), Some("b")));
-    }
+async fn in_time<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = |_| kube::Error::Service(format!("no answer within {ANSWER_TIMEOUT:?}").into());
+    timeout(ANSWER_TIMEOUT, answer).await.map_err(late)?
 }

@@ -47,6 +47,11 @@ struct PluginLabel {
     plugin: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -62,6 +67,7 @@ pub struct Metrics {
     errors: Family<ReasonLabel, Counter>,
     plugin_calls: Family<CallLabels, Counter>,
     plugin_seconds: Family<PluginLabel, Histogram>,
+    watch_events: Family<KindLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -84,6 +90,7 @@ impl Default for Metrics {
             plugin_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.00002, 3.0, 12))
             }),
+            watch_events: Family::default(),
             registry: Registry::default(),
         };
         let Metrics {
@@ -98,6 +105,7 @@ impl Default for Metrics {
             errors,
             plugin_calls,
             plugin_seconds,
+            watch_events,
             ..
         } = &metrics;
         // the encoder adds `_total` to a counter's name
@@ -139,6 +147,11 @@ impl Default for Metrics {
             "plugin_call_seconds",
             "Seconds that a call of a plugin took",
             plugin_seconds.clone(),
+        );
+        registry.register(
+            "watch_last_event_timestamp_seconds",
+            "When the watch of a kind last showed a complete list, an event, or that it was answered; 0 = never",
+            watch_events.clone(),
         );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The operator's version", build);
@@ -194,6 +207,16 @@ impl Metrics {
         self.errors.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
     }
 
+    /// The watch of a kind showed a good sign at this Unix time; 0: it begins.
+    pub fn watch_event(&self, kind: &'static str, seconds: i64) {
+        self.watch_events.get_or_create(&KindLabel { kind }).set(seconds);
+    }
+
+    /// The kind is not watched any more.
+    pub(crate) fn forget_watch(&self, kind: &'static str) {
+        self.watch_events.remove(&KindLabel { kind });
+    }
+
     /// All of them, as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -224,6 +247,7 @@ mod tests {
         metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
         metrics.failed("conflict");
         metrics.called("Text", "ok", 0.0001);
+        metrics.watch_event("Task", 1_700_000_000);
         let text = metrics.text();
         for line in [
             "kubeopencode_tasks_total{namespace=\"team\",phase=\"Running\"} 1",
@@ -237,6 +261,7 @@ mod tests {
             "kubeopencode_reconcile_errors_total{reason=\"conflict\"} 1",
             "kubeopencode_plugin_calls_total{plugin=\"Text\",outcome=\"ok\"} 1",
             "kubeopencode_plugin_call_seconds_count{plugin=\"Text\"} 1",
+            "kubeopencode_watch_last_event_timestamp_seconds{kind=\"Task\"} 1700000000",
             "kubeopencode_build_info{version=",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -24,6 +24,7 @@ const MAX_TRIES: usize = 5;
 ///
 /// # Errors
 /// When the API server does not answer.
+#[expect(clippy::disallowed_methods, reason = "a list of metadata, as far as it can be read at any depth")]
 pub async fn release_finalizers(
     client: &Client,
     namespace: &str,

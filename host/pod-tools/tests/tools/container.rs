@@ -33,6 +33,7 @@ pub(crate) struct Container {
 }
 
 /// What is left of a container.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) stdout: String,

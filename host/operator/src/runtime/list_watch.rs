@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use futures::{Stream, StreamExt, stream};
 use http::Request;
 use http::uri::PathAndQuery;
+use kube::Resource;
 use kube::api::Api;
 use kube::client::Body;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
-use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
 /// Objects of a page, where the API server has no streaming lists: 24 MB of the largest ones.
@@ -42,18 +42,9 @@ where
     })
 }
 
-/// A client whose streamed lists show all that was written before they were asked for, as client-go's do. kube asks for
-/// resourceVersion 0, which is whatever the API server's cache has.
-pub(super) fn with_newest_lists(client: &Client) -> Client {
-    let (client, namespace) = (client.clone(), client.default_namespace().to_owned());
-    let send = move |request: Request<Body>| {
-        let client = client.clone();
-        async move { client.send(newest(request)).await }
-    };
-    Client::new(tower::service_fn(send), namespace)
-}
-
-fn newest(mut request: Request<Body>) -> Request<Body> {
+/// Asks for a streamed list that shows all that was written before, as client-go's do. kube asks for resourceVersion 0,
+/// which is whatever the API server's cache has.
+pub(super) fn newest(mut request: Request<Body>) -> Request<Body> {
     let query = request.uri().query().unwrap_or_default();
     if !query.split('&').any(|parameter| parameter == "sendInitialEvents=true") {
         return request;

@@ -1,0 +1,194 @@
+//! Whether the operator is ready and alive, by what its watches show.
+//!
+//! What follows from it is decided in [`state`]. A sign of a watch is an event, a complete list, or a watch that the API
+//! server answered: a quiet cluster has no events, and bookmarks never leave kube's `watcher`.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use http::{Request, Uri};
+use kube::api::Api;
+use kube::client::Body;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::runtime::api_error::watch_failure;
+use crate::runtime::list_watch::{list_watch, newest};
+use crate::runtime::metrics::Metrics;
+use state::{Watch, dead, unready};
+
+/// What is watched by whoever leads.
+const KINDS: [&str; 5] = ["Task", "Agent", "KubeOpenCodeConfig", "Pod", "Deployment"];
+
+/// What is known of the operator's state. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    state: Arc<Mutex<State>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+enum State {
+    Starting,
+    StandingBy,
+    Leading(Vec<Watch>),
+}
+
+/// While it lives the watches count; afterwards the operator stands by.
+#[derive(Debug)]
+pub(crate) struct Leading(Health);
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.0.stands_by();
+        KINDS.iter().for_each(|kind| self.0.metrics.forget_watch(kind));
+    }
+}
+
+impl Health {
+    /// Of an operator that starts.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { state: Arc::new(Mutex::new(State::Starting)), metrics }
+    }
+
+    /// The operator can take over at any time.
+    pub(crate) fn stands_by(&self) {
+        *self.state.lock() = State::StandingBy;
+    }
+
+    /// The operator leads: it is ready when it has listed everything once.
+    pub(crate) fn leads(&self) -> Leading {
+        let now = Instant::now();
+        *self.state.lock() = State::Leading(KINDS.iter().map(|kind| Watch::new(kind, now)).collect());
+        // a watch that never works has a series, and the greatest age
+        KINDS.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
+        Leading(self.clone())
+    }
+
+    /// Why the operator is not ready.
+    pub(crate) fn unready(&self) -> Option<String> {
+        match &*self.state.lock() {
+            State::Starting => Some("the operator starts".to_owned()),
+            State::StandingBy => None,
+            State::Leading(watches) => unready(watches),
+        }
+    }
+
+    /// Why the operator should be restarted.
+    pub(crate) fn dead(&self) -> Option<String> {
+        match &*self.state.lock() {
+            State::Starting | State::StandingBy => None,
+            State::Leading(watches) => dead(watches, Instant::now()),
+        }
+    }
+
+    /// Watches a kind in all namespaces. What fails is repeated with pauses that grow until there is a good sign.
+    pub(crate) fn watch<K>(
+        &self,
+        kind: &'static str,
+        client: &Client,
+        config: watcher::Config,
+    ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let all = Api::<K>::all(self.client(kind, client));
+        self.watched(kind, list_watch(all, config))
+    }
+
+    /// The client for one watch: each watch that the API server answers is a sign.
+    fn client(&self, kind: &'static str, client: &Client) -> Client {
+        let (health, inner) = (self.clone(), client.clone());
+        let answer = move |request: Request<Body>| {
+            let (health, inner, is_watch) = (health.clone(), inner.clone(), resumes_watch(request.uri()));
+            async move {
+                let answer = inner.send(newest(request)).await?;
+                if is_watch && answer.status().is_success() {
+                    health.good(kind, false);
+                }
+                Ok::<_, kube::Error>(answer)
+            }
+        };
+        Client::new(tower::service_fn(answer), client.default_namespace())
+    }
+
+    /// Looks at the events of one watch on their way, and tells of its failures.
+    fn watched<K, S>(
+        &self,
+        kind: &'static str,
+        events: S,
+    ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K, S>
+    where
+        S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+    {
+        let health = self.clone();
+        let seen = events.inspect(move |event| match event {
+            Ok(Event::InitDone) => health.good(kind, true),
+            Ok(Event::Apply(_) | Event::Delete(_)) => health.good(kind, false),
+            // a list whose end never comes is no good sign
+            Ok(Event::Init | Event::InitApply(_)) => {}
+            Err(error) => health.failed(kind, watch_failure(error)),
+        });
+        seen.backoff(Pauses { kind, health: self.clone(), growing: DefaultBackoff::default() })
+    }
+
+    fn good(&self, kind: &'static str, with_list: bool) {
+        let Some(had_failed) = self.with(kind, |watch| watch.good(with_list, Instant::now())) else { return };
+        self.metrics.watch_event(kind, jiff::Timestamp::now().as_second());
+        if had_failed {
+            tracing::info!("the watch of {kind}s works again");
+        }
+    }
+
+    fn failed(&self, kind: &'static str, reason: String) {
+        tracing::warn!(reason, "the watch of {kind}s failed and is started again");
+        self.with(kind, |watch| watch.failed(reason));
+    }
+
+    fn with<R>(&self, kind: &str, change: impl FnOnce(&mut Watch) -> R) -> Option<R> {
+        match &mut *self.state.lock() {
+            State::Leading(watches) => watches.iter_mut().find(|watch| watch.is_of(kind)).map(change),
+            State::Starting | State::StandingBy => None,
+        }
+    }
+}
+
+/// Whether a request asks for what happens from now on, and not for a list in the form of a watch.
+fn resumes_watch(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    query.contains("watch=true") && !query.contains("sendInitialEvents=true")
+}
+
+/// The pauses of client-go's reflector, 0.8 to 30 seconds. Alone they begin anew with whatever is no error, and each list
+/// begins with an event that says so: one that fails for ever would be asked for every second.
+struct Pauses {
+    kind: &'static str,
+    health: Health,
+    growing: DefaultBackoff,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.health.with(self.kind, |watch| watch.failures).unwrap_or(0) <= 1 {
+            self.growing.reset();
+        }
+        self.growing.next()
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {}
+}

@@ -1,0 +1,162 @@
+//! One watch on an API server in memory, in virtual time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::body::Body as AnswerBody;
+use futures::FutureExt;
+use http::{Response, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+use tower::BoxError;
+
+use super::*;
+
+/// How the API server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// No Pods; a watch shows nothing and ends after 290 s.
+    Nothing,
+    Forbidden,
+    /// Of a list of three objects the last is none.
+    Unreadable,
+    Never,
+}
+
+struct Server {
+    answers: Mutex<Answers>,
+    requests: AtomicU32,
+}
+
+impl Server {
+    fn new(answers: Answers) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers), requests: AtomicU32::default() })
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        let server = Arc::clone(self);
+        let answer = move |request: Request<Body>| {
+            let (answers, is_watch) = (*server.answers.lock(), resumes_watch(request.uri()));
+            server.requests.fetch_add(1, Ordering::Relaxed);
+            let list =
+                |items| json!({"kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": items});
+            let (code, body) = match answers {
+                Answers::Nothing if is_watch => {
+                    let ends = tokio::time::sleep(Duration::from_secs(290)).map(|()| Ok::<_, BoxError>(""));
+                    (200, AnswerBody::from_stream(futures::stream::once(ends)))
+                }
+                Answers::Nothing => (200, list(json!([])).to_string().into()),
+                Answers::Unreadable => {
+                    let pod = |name| json!({"metadata": {"name": name, "resourceVersion": "6"}});
+                    (200, list(json!([pod("a"), pod("b"), "a secret prompt"])).to_string().into())
+                }
+                Answers::Forbidden => {
+                    let words = "pods is forbidden: User \"operator\" cannot list resource \"pods\"";
+                    let status = json!({
+                        "kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": words,
+                    });
+                    (403, status.to_string().into())
+                }
+                Answers::Never => (0, AnswerBody::empty()),
+            };
+            async move {
+                if code == 0 {
+                    return std::future::pending().await;
+                }
+                let mut response = Response::new(body);
+                *response.status_mut() = StatusCode::from_u16(code).unwrap();
+                Ok::<_, BoxError>(response)
+            }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    fn answers(&self, answers: Answers) {
+        *self.answers.lock() = answers;
+    }
+}
+
+/// Watches Pods; whoever leads watches nothing else here.
+fn leads(server: &Arc<Server>) -> (Health, Leading, impl Future<Output = ()>) {
+    let health = Health::new(Arc::default());
+    let leading = health.leads();
+    *health.state.lock() = State::Leading(vec![Watch::new("Pod", Instant::now())]);
+    let events = health.watch::<Pod>("Pod", &server.client(), watcher::Config::default());
+    (health, leading, events.for_each(|_| std::future::ready(())))
+}
+
+async fn pass(seconds: u64, watching: &mut (impl Future<Output = ()> + Unpin)) {
+    let time = tokio::time::sleep(Duration::from_secs(seconds));
+    tokio::select! { () = time => {}, () = watching => panic!("the watch ended") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_lives_on() {
+    let server = Server::new(Answers::Nothing);
+    let (health, _leading, watching) = leads(&server);
+    let mut watching = Box::pin(watching);
+    assert!(health.unready().is_some());
+    for _ in 0..60 {
+        pass(60, &mut watching).await;
+        assert_eq!((health.unready(), health.dead()), (None, None));
+    }
+    let last = health.metrics.text();
+    let last = last.lines().find(|line| line.contains("kind=\"Pod\"")).unwrap();
+    assert!(!last.ends_with(" 0"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_is_asked_for_seldom_and_named_until_it_works() {
+    let server = Server::new(Answers::Forbidden);
+    let (health, _leading, watching) = leads(&server);
+    let mut watching = Box::pin(watching);
+    pass(599, &mut watching).await;
+    let why = "list: 403 Forbidden: pods is forbidden: User \"operator\" cannot list resource \"pods\"";
+    assert_eq!(health.unready().unwrap(), format!("the first list of Pods is not complete: {why}"));
+    assert_eq!(health.dead(), None, "it may be a passing trouble");
+    let requests = server.requests.load(Ordering::Relaxed);
+    assert!((10..40).contains(&requests), "{requests} requests in ten minutes");
+    pass(3, &mut watching).await;
+    assert_eq!(health.dead().unwrap(), format!("the watch of Pods has shown nothing for 602 s: {why}"));
+    server.answers(Answers::Nothing);
+    pass(61, &mut watching).await;
+    assert_eq!((health.unready(), health.dead()), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_read_to_its_end_is_no_good_sign_and_is_not_quoted() {
+    let server = Server::new(Answers::Unreadable);
+    let (health, _leading, watching) = leads(&server);
+    pass(601, &mut Box::pin(watching)).await;
+    let dead = health.dead().unwrap();
+    assert!(dead.contains("list: the answer cannot be read: "), "{dead}");
+    assert!(!dead.contains("secret"), "{dead}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_nobody_answers_is_dead_after_ten_minutes() {
+    let server = Server::new(Answers::Nothing);
+    let (health, _leading, watching) = leads(&server);
+    let mut watching = Box::pin(watching);
+    pass(10, &mut watching).await;
+    server.answers(Answers::Never);
+    pass(585, &mut watching).await;
+    assert_eq!((health.unready(), health.dead()), (None, None));
+    pass(10, &mut watching).await;
+    assert_eq!(health.dead().unwrap(), "the watch of Pods has shown nothing for 605 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stands_by_is_ready_has_no_watches_and_does_not_age() {
+    let health = Health::new(Arc::default());
+    assert_eq!(health.unready().unwrap(), "the operator starts");
+    health.stands_by();
+    assert_eq!(health.unready(), None);
+    let leading = health.leads();
+    let unready = health.unready().unwrap();
+    assert_eq!(unready.lines().count(), 5, "{unready}");
+    assert!(health.metrics.text().contains("{kind=\"Task\"} 0"), "a watch that never worked has a series");
+    drop(leading);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((health.unready(), health.dead()), (None, None));
+    assert!(!health.metrics.text().contains("{kind="), "{}", health.metrics.text());
+}
