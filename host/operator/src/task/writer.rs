@@ -19,13 +19,8 @@ use super::status;
 use crate::cache::pending_writes::PendingWrites;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{TaskRef, TaskView};
-<<<<<<< HEAD
 use crate::runtime::api_error::{is_conflict, is_not_found, is_too_large};
-use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
-=======
-use crate::runtime::api_error::{is_conflict, is_not_found};
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note, Precedence};
->>>>>>> cc74666 (Events wait for launches, and a small request of a built-in plugin is answered on the spot)
 use crate::runtime::metrics::Metrics;
 
 /// Writes Tasks.
