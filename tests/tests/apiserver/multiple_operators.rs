@@ -1,5 +1,7 @@
 //! Operators that die, come back, or work at the same time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kubeopencode_api::task::Phase;
@@ -171,12 +173,14 @@ async fn a_slot_that_another_operator_took_back_is_none() {
         };
         // the other operator, by hand: it admits the first one, is refused its Pod, and admits the second one
         admit("first").await;
-        let faults = Faults::by(|moment| {
+        let began = AtomicBool::new(false);
+        let faults = Faults::by(move |moment| {
             let reads = moment.verb == "GET" && moment.path.ends_with("/configmaps/rules");
             let of_agents = moment.verb == "WATCH" && moment.path.ends_with("/agents");
-            (reads || of_agents).then_some(Fault::Held)
+            let has_begun = began.fetch_or(reads, Ordering::Relaxed);
+            (reads || (of_agents && has_begun)).then_some(Fault::Held)
         });
-        // what this one knows of Agents stays what it was when it began
+        // what this one knows of Agents stays what it was when it began to read
         let _operator = ns.operator_with(&faults);
         faults.until_struck().await;
         admit("second").await;
