@@ -9,8 +9,11 @@ use kubeopencode_operator::{Options, client, run};
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Controller;
@@ -22,15 +25,27 @@ use crate::error::CliError;
 /// When it cannot start, or has lost the leader lease.
 pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
-    // whatever RUST_LOG says: this module logs the bodies of answers, which are everybody's prompts
-    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"));
-    tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(no_bodies)).init();
+    tracing_subscriber::registry().with(log(filter, std::io::stderr)).init();
     let host =
         PluginHost::new(HostOptions { cache_dir: flags.plugin_cache_dir.clone(), worker: own_path()? })
             .map_err(|error| CliError::Plugins(error.to_string()))?;
     let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
     crate::runtime()?.block_on(serve(flags, Arc::new(Catalog::new(built_in))))
+}
+
+/// The log: JSON lines. Whatever `filter` says, nothing of the module that logs the bodies of answers, which are everybody's
+/// prompts.
+fn log<S>(filter: EnvFilter, out: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"));
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(out)
+        .with_filter(filter)
+        .with_filter(no_bodies)
 }
 
 async fn serve(flags: Controller, catalog: Arc<Catalog>) -> Result<(), CliError> {
@@ -70,4 +85,41 @@ fn own_path() -> Result<PathBuf, CliError> {
 fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_level_logs_the_bodies_of_answers() {
+        let lines = Lines::default();
+        let out = lines.clone();
+        let log = log(EnvFilter::new("trace,kube_client=trace"), move || out.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            // as kube's client does with an answer that it cannot decode
+            tracing::warn!(target: "kube_client::client", "everybody's prompts");
+            tracing::trace!(target: "kube_client::client::builder", "a token");
+            tracing::trace!(target: "kubeopencode_operator", "reconciled");
+        });
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(lines.contains("reconciled"), "{lines}");
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+    }
 }

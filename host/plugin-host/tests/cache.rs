@@ -104,7 +104,8 @@ fn the_worker_gets_no_environment_and_is_not_asked_twice_about_what_it_refused()
     environment
         .retain(|line| !line.starts_with("PWD=") && !line.starts_with("_=") && !line.starts_with("SHLVL="));
     environment.sort_unstable();
-    assert_eq!(environment, ["MALLOC_ARENA_MAX=1", "RAYON_NUM_THREADS=2"]);
+    let allocator = "_RJEM_MALLOC_CONF=narenas:1,tcache:false,retain:false,dirty_decay_ms:0";
+    assert_eq!(environment, ["MALLOC_ARENA_MAX=1", "RAYON_NUM_THREADS=2", allocator]);
     assert_eq!(load(), error);
     assert_eq!(fs::read_to_string(dir.path().join("worker.sh.calls")).unwrap(), "called\n");
 }

@@ -1,15 +1,23 @@
 //! What users write does not decide how much memory the operator has: each attack on an operator in a process of its own.
 
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::api::PostParams;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{Builder, config_map, status, task};
+use kubeopencode_tests::objects::{Builder, config, config_map, status, task};
 use kubeopencode_tests::process::Process;
-use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::record::{Kind, Revision};
+use serde_json::json;
 
 use crate::{OPERATOR, in_phase, scenario, until_in_phase};
 
 /// The chart's limit is 1 GiB; a quarter of it is what the operator may come to need.
 const MOST: f64 = 256.0;
+
+/// What `kubectl apply` keeps.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 fn many_times(name: &str, config_map: &str, times: usize) -> Builder<kubeopencode_api::task::Task> {
     let item = format!("{{type: ConfigMap, configMap: {{name: {config_map}, key: a}}}}");
@@ -42,6 +50,48 @@ async fn one_big_config_map_that_many_tasks_name_many_times_costs_no_memory() {
         ns.apply(task("good")).await;
         let good = ns.phase("good", Phase::Completed).await;
         assert!(status(&good).pod_name.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_in_the_cluster_costs_little_memory_from_the_start_on() {
+    // together more than the operator may have: as `kubectl apply` writes them, as large as they may be, and Pods of others
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 3600")).await;
+        let applied = task("applied").agent("none").annotation(LAST_APPLIED, &"a".repeat(256_000));
+        ns.create_tasks(applied, 400).await;
+        let config = json!([{"type": "Jira", "config": "c".repeat(1_400_000)}]);
+        ns.create_tasks(task("big").agent("none").set("/spec/contexts", config), 50).await;
+        let pods = futures::stream::iter(0..400).for_each_concurrent(16, async |i| {
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "name": format!("foreign-{i}"), "labels": {"app": "kubeopencode"},
+                    "annotations": {"example.com/fat": "f".repeat(250_000)},
+                },
+                "spec": {
+                    "schedulingGates": [{"name": "example.com/gate"}],
+                    "containers": [{"name": "c", "image": "i"}],
+                },
+            });
+            ns.pods().create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        });
+        pods.await;
+        let operator = Process::operator(OPERATOR, &[ns]);
+        ns.until("each Task says what it waits for", |history| {
+            let told = |task: &&Arc<Revision>| {
+                task.list("/status/conditions").iter().any(|c| c["reason"] == "WaitingForDependency")
+            };
+            (history.all(Kind::Task).filter(told).count() == 450).then_some(())
+        })
+        .await;
+        ns.apply(task("good")).await;
+        ns.phase("good", Phase::Completed).await;
+        let peak = operator.peak_memory();
+        eprintln!("270 MB of Tasks and Pods: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
+        assert!(peak < MOST / 2.0, "{peak} MiB");
     })
     .await;
 }
