@@ -35,8 +35,6 @@ pub enum Fault {
     LostAnswer,
     /// The request never reaches the API server, and nobody hears of it.
     Hangs,
-    /// The request asks for a kind that the API server does not have, as before its definition is installed.
-    NotInstalled,
     /// 403, as while a Role is upgraded. Not sent.
     Forbidden,
     /// 409. Not sent.
@@ -110,6 +108,7 @@ pub struct Faults(Arc<Inner>);
 
 struct Inner {
     rule: Box<Rule>,
+    not_installed: Option<&'static str>,
     requests: AtomicUsize,
     events: AtomicUsize,
     struck: watch::Sender<Vec<String>>,
@@ -145,8 +144,21 @@ impl Faults {
 
     /// Wherever the rule says so.
     pub fn by(rule: impl Fn(&Moment<'_>) -> Option<Fault> + Send + Sync + 'static) -> Self {
+        Self::new(rule, None)
+    }
+
+    /// None, but a kind that the API server does not have, by its plural: its definition is not installed yet.
+    pub fn not_installed(plural: &'static str) -> Self {
+        Self::new(|_| None, Some(plural))
+    }
+
+    fn new(
+        rule: impl Fn(&Moment<'_>) -> Option<Fault> + Send + Sync + 'static,
+        not_installed: Option<&'static str>,
+    ) -> Self {
         Self(Arc::new(Inner {
             rule: Box::new(rule),
+            not_installed,
             requests: AtomicUsize::default(),
             events: AtomicUsize::default(),
             struck: watch::Sender::default(),
@@ -234,6 +246,10 @@ where
         if faults.is_crashed() {
             return std::future::pending().boxed();
         }
+        if faults.0.not_installed.is_some_and(|plural| path.ends_with(&format!("/{plural}"))) {
+            let query = request.uri().query().unwrap_or_default();
+            *request.uri_mut() = format!("{path}-not-installed?{query}").parse().expect("an address");
+        }
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         if is_watch {
             let answer = self.inner.call(request);
@@ -248,10 +264,7 @@ where
         if fault == Some(Fault::Hangs) {
             return std::future::pending().boxed();
         }
-        if fault == Some(Fault::NotInstalled) {
-            *request.uri_mut() = format!("{path}-not-installed").parse().expect("a path");
-        }
-        let Some(fault) = fault.filter(|fault| *fault != Fault::NotInstalled) else {
+        let Some(fault) = fault else {
             let answer = self.inner.call(request);
             return async move { Ok(answer.await.map_err(Into::into)?.map(|body| FaultyBody::new(body, None))) }.boxed();
         };

@@ -47,9 +47,9 @@ async fn an_operator_that_may_not_list_tasks_says_so_until_it_may() {
         grant(ns, chart.without(&["list", "watch"], "tasks")).await;
         let operator = ns.start_operator(probed(Faults::none(), Some(USER)));
         let told = operator.log.until("the watch of Tasks failed").await;
-        assert!(told.contains("WARN") && told.contains("list: 403 Forbidden: tasks.kubeopencode.io"), "{told}");
+        assert!(told.contains("WARN") && told.contains("watch: 403 Forbidden: tasks.kubeopencode.io"), "{told}");
         let (code, words) = operator.probe("/readyz").await;
-        let expected = "the first list of Tasks is not complete: list: 403 Forbidden: tasks.kubeopencode.io is forbidden";
+        let expected = "the first list of Tasks is not complete: watch: 403 Forbidden: tasks.kubeopencode.io is forbidden";
         assert!(code == 503 && words.contains(expected), "{code} {words}");
         assert_eq!(operator.probe("/healthz").await, (200, "ok".into()), "it may be a passing trouble");
         assert_eq!(last_sign(&operator, "Task").await, Some(0.0));
@@ -68,14 +68,14 @@ async fn an_operator_that_may_not_list_tasks_says_so_until_it_may() {
 async fn an_operator_without_a_definition_names_it() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        let missing =
-            Faults::by(|moment| moment.path.ends_with("/kubeopencodeconfigs").then_some(Fault::NotInstalled));
+        let missing = Faults::not_installed("kubeopencodeconfigs");
         let operator = ns.start_operator(probed(missing, None));
         let told = operator.log.until("the watch of KubeOpenCodeConfigs failed").await;
-        assert!(told.contains("list: 404"), "{told}");
+        assert!(told.contains("watch: 404"), "{told}");
         let (code, words) = operator.probe("/readyz").await;
         assert!(
-            code == 503 && words.contains("the first list of KubeOpenCodeConfigs is not complete: list: 404"),
+            code == 503
+                && words.contains("the first list of KubeOpenCodeConfigs is not complete: watch: 404"),
             "{words}"
         );
         assert_eq!(last_sign(&operator, "KubeOpenCodeConfig").await, Some(0.0));

@@ -1,6 +1,8 @@
 //! Limits of an Agent: never exceeded, and nobody is passed over.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -238,13 +240,17 @@ async fn a_start_that_another_operator_counted_is_not_overwritten() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply(agent("default").quota(1, 3600)).await;
-        // what it knows of Agents is old
-        let behind = |moment: &Moment<'_>| {
-            (moment.verb == "WATCH" && moment.path.ends_with("/agents")).then_some(Fault::WatchStale)
+        // what it knows of Agents stays what it was until the other one counted
+        let is_up = Arc::new(AtomicBool::new(false));
+        let holds = Arc::clone(&is_up);
+        let behind = move |moment: &Moment<'_>| {
+            let of_agents = moment.verb == "WATCH" && moment.path.ends_with("/agents");
+            (of_agents && holds.load(Ordering::Relaxed)).then_some(Fault::Held)
         };
         let _operator = ns.operator_with(&Faults::by(behind));
         ns.apply(task("is-up").agent("one-at-a-time")).await;
         ns.phase("is-up", Phase::Completed).await;
+        is_up.store(true, Ordering::Relaxed);
         let start = json!({
             "taskUID": "elsewhere", "taskNamespace": ns.name, "taskName": "elsewhere",
             "startTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body as AnswerBody;
-use futures::FutureExt;
+use futures::{FutureExt, stream};
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::*;
@@ -17,9 +17,19 @@ enum Answers {
     /// No Pods; a watch shows nothing and ends after 290 s.
     Nothing,
     Forbidden,
-    /// Of a list of three objects the last is none.
+    /// Of a list of three objects the last is none, and its end does not come.
     Unreadable,
     Never,
+}
+
+fn event(what: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": what, "object": object}))
+}
+
+/// The bookmark behind the last object of a list that comes as a watch.
+fn end_of_list() -> String {
+    let metadata = json!({"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}});
+    event("BOOKMARK", &json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata}))
 }
 
 struct Server {
@@ -37,17 +47,17 @@ impl Server {
         let answer = move |request: Request<Body>| {
             let (answers, is_watch) = (*server.answers.lock(), resumes_watch(request.uri()));
             server.requests.fetch_add(1, Ordering::Relaxed);
-            let list =
-                |items| json!({"kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": items});
             let (code, body) = match answers {
-                Answers::Nothing if is_watch => {
-                    let ends = tokio::time::sleep(Duration::from_secs(290)).map(|()| Ok::<_, BoxError>(""));
-                    (200, AnswerBody::from_stream(futures::stream::once(ends)))
+                Answers::Nothing => {
+                    let first = if is_watch { String::new() } else { end_of_list() };
+                    let quiet = tokio::time::sleep(Duration::from_secs(290)).map(|()| String::new());
+                    let lines = stream::once(std::future::ready(first)).chain(stream::once(quiet));
+                    (200, AnswerBody::from_stream(lines.map(Ok::<_, BoxError>)))
                 }
-                Answers::Nothing => (200, list(json!([])).to_string().into()),
                 Answers::Unreadable => {
                     let pod = |name| json!({"metadata": {"name": name, "resourceVersion": "6"}});
-                    (200, list(json!([pod("a"), pod("b"), "a secret prompt"])).to_string().into())
+                    let lines = [pod("a"), pod("b"), json!("a secret prompt")];
+                    (200, lines.map(|object| event("ADDED", &object)).concat().into())
                 }
                 Answers::Forbidden => {
                     let words = "pods is forbidden: User \"operator\" cannot list resource \"pods\"";
@@ -110,7 +120,7 @@ async fn a_watch_that_is_refused_is_asked_for_seldom_and_named_until_it_works() 
     let (health, _leading, watching) = leads(&server);
     let mut watching = Box::pin(watching);
     pass(599, &mut watching).await;
-    let why = "list: 403 Forbidden: pods is forbidden: User \"operator\" cannot list resource \"pods\"";
+    let why = "watch: 403 Forbidden: pods is forbidden: User \"operator\" cannot list resource \"pods\"";
     assert_eq!(health.unready().unwrap(), format!("the first list of Pods is not complete: {why}"));
     assert_eq!(health.dead(), None, "it may be a passing trouble");
     let requests = server.requests.load(Ordering::Relaxed);
@@ -128,7 +138,7 @@ async fn a_list_that_cannot_be_read_to_its_end_is_no_good_sign_and_is_not_quoted
     let (health, _leading, watching) = leads(&server);
     pass(601, &mut Box::pin(watching)).await;
     let dead = health.dead().unwrap();
-    assert!(dead.contains("list: the answer cannot be read: "), "{dead}");
+    assert!(dead.contains("watch: the answer cannot be read: "), "{dead}");
     assert!(!dead.contains("secret"), "{dead}");
 }
 
