@@ -17,6 +17,8 @@ pub(crate) enum Scene {
     Stopped,
     /// A Task is deleted while it runs.
     Deleted,
+    /// A Task is made again under its name, while the ConfigMap and the Pod of the one before may still hold theirs.
+    MadeAgain,
     /// Two Tasks of one name, one in each namespace, share an Agent that runs one at a time; both complete and are
     /// deleted.
     FarLimited,
@@ -27,11 +29,12 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Unlimited,
         Self::Limited,
         Self::Stopped,
         Self::Deleted,
+        Self::MadeAgain,
         Self::FarLimited,
         Self::FarDeleted,
         Self::FarPodDeleted,
@@ -71,6 +74,14 @@ impl Scene {
                 team.delete_task(run).await;
                 team.gone(Kind::Task, run).await;
                 team.gone(Kind::Pod, &format!("{run}-pod")).await;
+            }
+            Self::MadeAgain => {
+                for _ in 0..2 {
+                    team.apply(task(run)).await;
+                    completes(team, run).await;
+                    team.delete_task(run).await;
+                    team.gone(Kind::Task, run).await;
+                }
             }
             Self::FarLimited => {
                 team.apply(far(platform, "shared", run)).await;
