@@ -104,6 +104,10 @@ fn without_body(error: &Error) -> String {
 
 fn of_status(status: &Status) -> String {
     let words = status.message.trim();
+    // kube takes an event that it cannot read for a Status, of which no field is required
+    if status.code == 0 && words.is_empty() {
+        return "an event cannot be read".to_owned();
+    }
     let end = words.floor_char_boundary(MAX_WORDS);
     let more = if end < words.len() { "..." } else { "" };
     format!("{} {}: {}{more}", status.code, status.reason, &words[..end])
@@ -197,6 +201,8 @@ mod tests {
             watch_failure(&unreadable),
             "watch: the answer cannot be read: Data error at line 1, column 18"
         );
+        let no_event = watcher::Error::WatchFailed(api(0, ""));
+        assert_eq!(watch_failure(&no_event), "watch: an event cannot be read");
         let lost = watcher::Error::WatchStartFailed(Error::Service("connection reset".into()));
         assert_eq!(watch_failure(&lost), "watch: ServiceError: connection reset");
     }
