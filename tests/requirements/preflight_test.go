@@ -52,6 +52,8 @@ func here(t *testing.T, without ...string) *machine {
 		}
 	}
 	m.script("id", "echo 0")
+	// room enough, however full this machine is
+	m.script("df", `case $* in *output=avail*) echo Avail; echo 1000000 ;; *) exec `+df(t)+` "$@" ;; esac`)
 	if !slices.Contains(without, "apt") {
 		m.script("apt-get", "echo apt-get was asked; exit 100")
 	}
@@ -65,6 +67,12 @@ func here(t *testing.T, without ...string) *machine {
 		// where nothing is to be had, and at once
 		"RUSTUP_DIST_SERVER=file:///nowhere", "RUSTUP_MAX_RETRIES=0", "GOTOOLCHAIN=local"}
 	return m
+}
+
+func df(t *testing.T) string {
+	path, err := exec.LookPath("df")
+	must(t, err)
+	return path
 }
 
 func must(t *testing.T, err error) {
@@ -274,6 +282,7 @@ func TestWithAnOldGo(t *testing.T) {
 
 func TestWithAFullDisk(t *testing.T) {
 	m := here(t)
+	m.script("df", "exec "+df(t)+` "$@"`)
 	full := t.TempDir()
 	m.env = append(m.env, "XDG_CACHE_HOME="+full, "CARGO_TARGET_DIR="+full+"/target")
 	m.prepare = "mount -t tmpfs -o size=64m none " + full
