@@ -213,10 +213,11 @@ impl Worker {
     }
 
     async fn agent_does(&self, pod: &Pod) -> String {
-        let name = pod.annotations().get(TASK_NAME_ANNOTATION).cloned().unwrap_or_default();
+        // a Pod that no operator made is for no kubelet here
+        let Some(name) = pod.annotations().get(TASK_NAME_ANNOTATION) else { return "unscheduled".to_owned() };
         let namespace = pod.labels().get(TASK_NAMESPACE_LABEL).cloned().or_else(|| pod.namespace());
         let tasks = Api::<Task>::namespaced(self.client.clone(), &namespace.unwrap_or_default());
-        let task = self.done(tasks.get_metadata_opt(&name).await).flatten();
+        let task = self.done(tasks.get_metadata_opt(name).await).flatten();
         task.and_then(|task| task.annotations().get(AGENT_DOES).cloned()).unwrap_or_default()
     }
 
