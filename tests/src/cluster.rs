@@ -83,8 +83,15 @@ impl Cluster {
     pub async fn status_of(&self, path: &str) -> u16 {
         let mut config = self.admin.clone();
         config.default_retry = false;
-        let request = http::Request::get(path).body(kube::client::Body::empty()).unwrap();
-        Client::try_from(config).unwrap().send(request).await.unwrap().status().as_u16()
+        for _ in 0..3 {
+            let client = Client::try_from(config.clone()).unwrap();
+            let request = http::Request::get(path).body(kube::client::Body::empty()).unwrap();
+            // the way to a Pod that has just started may lose a connection without a word
+            if let Ok(answer) = tokio::time::timeout(Duration::from_secs(30), client.send(request)).await {
+                return answer.unwrap().status().as_u16();
+            }
+        }
+        panic!("GET {path} was not answered three times")
     }
 
     /// The operator's client: it sees these namespaces, as if they were all there is, and every request goes through

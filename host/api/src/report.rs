@@ -95,7 +95,7 @@ pub struct SessionIdle {
     /// Where that object has something while the session is at work; `{id}` stands for the session's id.
     pub busy: String,
     /// Seconds without work, 1 to 3600, after which a program whose session has records that count is taken for done, and
-    /// ended. One whose session has none after ten times as long has failed.
+    /// ended. One whose session has none after twice as long is started again, twice, and has then failed.
     pub seconds: u16,
 }
 

@@ -129,7 +129,7 @@ pub(crate) async fn run(
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
-        let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context));
+        let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context), Arc::clone(&queues));
         let orphans = orphans::run(Arc::clone(&context), tasks_reader.clone());
         let serving = async {
             if caches.deployments.wait_until_ready().await.is_ok() {

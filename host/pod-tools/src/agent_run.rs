@@ -41,6 +41,8 @@ const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
 /// For how long a server is asked for a session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
+/// Starts of a program that says nothing to its session: its connection was lost without a word, mostly.
+const MAX_STARTS: u32 = 3;
 /// Between SIGTERM and SIGKILL for a program that has nothing more to do.
 const END_GRACE: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -146,30 +148,41 @@ fn supervised(
     command.args(session.iter().flat_map(Session::args));
     let mut out = Output(io::stdout());
     let mut lines = Lines::default();
-    let left = OnceLock::new();
-    let look_after = |program: &Program| {
-        if let Some(found) = session.as_ref().and_then(|session| session.look_after(program)) {
-            left.set(found).ok();
-            program.end(END_GRACE);
+    let mut starts = 0;
+    let ended = loop {
+        starts += 1;
+        let left = OnceLock::new();
+        let look_after = |program: &Program| {
+            if let Some(found) = session.as_ref().and_then(|session| session.look_after(program)) {
+                left.set(found).ok();
+                program.end(END_GRACE);
+            }
+        };
+        let ended = child::run(
+            command,
+            &mut signals,
+            Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
+            Some(&look_after),
+        );
+        match left.get() {
+            None => break ended.map_err(|e| NotRun::program(command, &e)),
+            Some(Left::Done) => {
+                eprintln!("agent-run: the program did not end, and its session is done: it was ended");
+                break Ok(Ended { code: 0 });
+            }
+            // the server knows of nothing that it asked for, so nothing is done twice
+            Some(Left::NotBegun)
+                if starts < MAX_STARTS && session.as_ref().is_some_and(Session::is_untouched) =>
+            {
+                eprintln!("agent-run: the program said nothing to its session: it is started again");
+            }
+            Some(Left::NotBegun) => {
+                let problem = "the program said nothing to its session, and was ended".into();
+                break Err(NotRun { problem, code: 1 });
+            }
         }
     };
-    let ended = child::run(
-        command,
-        &mut signals,
-        Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
-        Some(&look_after),
-    );
     lines.finish(|line| out.line(reading, line));
-    let ended = match left.get() {
-        None => ended.map_err(|e| NotRun::program(command, &e)),
-        Some(Left::Done) => {
-            eprintln!("agent-run: the program did not end, and its session is done: it was ended");
-            Ok(Ended { code: 0 })
-        }
-        Some(Left::NotBegun) => {
-            Err(NotRun { problem: "the program said nothing to its session, and was ended".into(), code: 1 })
-        }
-    };
     if let Some(session) = session {
         let went_well = matches!(ended, Ok(Ended { code: 0 }));
         if !went_well {

@@ -38,6 +38,7 @@ pub(super) fn tasks(
     health: &Health,
     writer: StoreWriter<Item<Task>>,
     context: Arc<Context>,
+    queues: Arc<Queues>,
 ) -> impl Stream<Item = Result<Item<Task>, watcher::Error>> + use<> {
     let all = health.watch::<Item<Task>>("Task", client, watcher::Config::default());
     let mut unknown = UnknownFields::default();
@@ -49,14 +50,27 @@ pub(super) fn tasks(
             KubeOpenCode::slim(item);
         }
     });
-    let mut first_list = FirstList::default();
+    let (mut first_list, caches) = (FirstList::default(), Arc::clone(&context.caches));
     let events = reflector(writer, slim).inspect_ok(move |event| {
         first_list.apply(&context, event);
         if let Event::Delete(item) = event {
             changes::task_is_gone(&context, item);
         }
     });
-    events.touched_objects()
+    // while a list comes in, the cache shows the one before: whoever looked then would see what was
+    events.try_filter_map(move |event| {
+        let touched = match event {
+            Event::Apply(item) | Event::Delete(item) => Some(item),
+            Event::InitDone => {
+                for item in caches.tasks.state() {
+                    drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, item.as_ref())));
+                }
+                None
+            }
+            Event::Init | Event::InitApply(_) => None,
+        };
+        std::future::ready(Ok(touched))
+    })
 }
 
 /// Pods with our label; `listed` becomes true with the first whole list.

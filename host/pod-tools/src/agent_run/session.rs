@@ -29,7 +29,7 @@ const MAX_ID_BYTES: usize = 128;
 /// Looks without work after which a session is idle.
 const IDLE_ROUNDS: u32 = 3;
 /// So many times as long may pass before the program says its first word to the session.
-const NOT_BEGUN: u32 = 10;
+const NOT_BEGUN: u32 = 2;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a program was left by its session.
@@ -120,6 +120,12 @@ impl<'s> Session<'s> {
         let answer = self.ask(Method::GET, &idle.status, LOOK_TIMEOUT, None).ok()?;
         let answer: Value = serde_json::from_reader(answer).ok()?;
         Some(answer.pointer(&self.with_id(&idle.busy)).is_none())
+    }
+
+    /// Whether nobody asked for anything in it.
+    pub(super) fn is_untouched(&self) -> bool {
+        let mut is_empty = true;
+        self.records(false, &mut |_| is_empty = false).is_ok() && is_empty
     }
 
     /// Whether it has a record that counts.

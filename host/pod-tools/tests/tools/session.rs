@@ -121,8 +121,8 @@ fn a_program_that_misses_the_end_of_its_session_is_ended_and_has_done_its_work()
 #[test]
 fn a_program_that_never_says_a_word_to_its_session_has_failed() {
     let web = server(json!([]));
-    let ended = container(&web, "while :; do sleep 0.05; done").run("");
-    assert_eq!(ended.code, 1);
+    let ended = container(&web, "echo started; while :; do sleep 0.05; done").run("");
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, "started\nstarted\nstarted\n"));
     let problem = "the program said nothing to its session, and was ended";
     assert!(ended.stderr.contains(problem) && ended.message.contains(problem), "{ended:?}");
 }
