@@ -19,7 +19,7 @@ mod error;
 mod render;
 mod yaml;
 
-/// Made for threads, and gives back what a burst took, which glibc's does not: docs/decisions/0037. The compile worker,
+/// Made for threads, and gives back what a burst took, which glibc's does not: docs/decisions/0038. The compile worker,
 /// whose limits count address space, is called with settings that take as little of it as glibc.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;

@@ -162,17 +162,8 @@ impl NamespaceGate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::tests::task;
     use super::*;
-    use jiff::Timestamp;
-    use kubeopencode_api::group::Group;
-
-    fn task(second: i64, name: &str) -> QueuedTask {
-        QueuedTask {
-            created: Timestamp::from_second(second).unwrap(),
-            key: TaskKey::new(Group::KubeOpenCode, "team", name),
-            uid: TaskUid(name.into()),
-        }
-    }
 
     fn name(next: Option<Next>) -> Option<String> {
         next.map(|next| next.task.name)

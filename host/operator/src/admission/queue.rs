@@ -145,13 +145,14 @@ pub(super) fn holds_slot(status: &AgentStatus, uid: &TaskUid) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kubeopencode_api::agent::TaskStart;
     use kubeopencode_api::group::Group;
 
-    fn task(second: i64, name: &str) -> QueuedTask {
+    /// A Task that came in this second.
+    pub(in crate::admission) fn task(second: i64, name: &str) -> QueuedTask {
         QueuedTask {
             created: Timestamp::from_second(second).unwrap(),
             key: TaskKey::new(Group::KubeOpenCode, "team", name),

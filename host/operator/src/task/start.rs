@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::names::AgentKey;
@@ -15,6 +16,7 @@ use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, wa
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
+use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
 use crate::runtime::config_maps::LiveConfigMaps;
@@ -50,7 +52,7 @@ impl Context {
     async fn start_with<F: Frontend>(&self, state: &TaskState<'_, F>, key: &AgentKey) -> LaunchResult {
         if let Some(before) = state.task.recorded_agent().filter(|before| before != key) {
             // it waited there
-            self.admission.leave(&before, &state.uid);
+            self.admission.leave_namespace(&before.namespace, &state.uid);
             self.admission.withdraw(&before, &state.uid).await?;
         }
         let limited = self.caches.agent(key).filter(|agent| agent.spec.is_limited());
@@ -247,9 +249,7 @@ impl Context {
         state: &TaskState<'_, F>,
         refusal: &Refusal,
     ) -> LaunchResult {
-        let since = find(state.task.conditions(), TaskCondition::Ready)
-            .filter(|c| c.status == "Unknown")
-            .map(|c| c.last_transition_time.0);
+        let since = unknown_since(state.task, TaskCondition::Ready);
         let waited = since.map(|since| state.now.duration_since(since).unsigned_abs());
         if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
             return self.refuse(state, refusal).await;
@@ -285,9 +285,7 @@ impl Context {
         refusal: &Refusal,
     ) -> LaunchResult {
         self.admission.leave(agent, &state.uid);
-        let since = find(state.task.conditions(), TaskCondition::Accepted)
-            .filter(|c| c.status == "Unknown")
-            .map(|c| c.last_transition_time.0);
+        let since = unknown_since(state.task, TaskCondition::Accepted);
         let deadline = since.unwrap_or(state.now).checked_add(state.settings.grace()).unwrap_or(state.now);
         if state.now >= deadline {
             return self.refuse(state, refusal).await;
@@ -321,6 +319,12 @@ impl Context {
         self.give_back(state).await?;
         Ok(None)
     }
+}
+
+/// Since when the condition is Unknown, if it is.
+fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
+    let unknown = find(task.conditions(), type_).filter(|condition| condition.status == "Unknown")?;
+    Some(unknown.last_transition_time.0)
 }
 
 /// What is written to a Task later has to fit into its object, or it could not even be deleted.
