@@ -107,6 +107,12 @@ async fn scenario_in<const N: usize>(worker: Option<&str>, run: impl AsyncFnOnce
         // the one with the Tasks first: their Pods are in the other one
         ns.tear_down().await;
     }
+    if let Some(panic) = outcome.as_ref().err().or(checked.as_ref().err()) {
+        // once more at the end: what a namespace has to say is long, and a log is read from its end
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        eprintln!("--- the test failed: {}", words.unwrap_or("see above"));
+    }
     match (outcome, checked) {
         (Ok(()), Ok(found)) => assert!(found.is_empty(), "{found:#?}"),
         (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
