@@ -55,7 +55,11 @@ check() {
   for kind in ClusterRole ClusterRoleBinding CustomResourceDefinition Deployment Namespace Role RoleBinding Service ServiceAccount; do
     grep -qx "$kind" <<<"$kinds" || die "the kustomize base has no $kind" "see deploy/install/kustomization.yaml"
   done
+  diff <("$tools/kubectl" kustomize "$here" | definitions) <("$tools/helm" template kubeopencode "$repo/deploy/chart" | definitions) >&2 ||
+    die "the kustomize base has other definitions than the chart by default" "see the patch in deploy/install/kustomization.yaml"
 }
+
+definitions() { sed -n 's/^  name: \(.*\.\(kubeopencode\|kubetask\)\.io\)$/\1/p' | sort; }
 
 case ${1:-} in
   print | write | check) preflight clients && tools=$("$repo/deploy/local/tools.sh" clients) && "$1" ;;

@@ -11,6 +11,7 @@ def pod: one("Deployment").spec.template;
 def controller: pod.spec.containers | if length == 1 then .[0] else error("more than one container") end;
 # the Pods of the operator and of the Job that precedes its removal
 def pods: [.[] | select(.kind == "Deployment" or .kind == "Job") | .spec.template.spec];
+def definitions: [objects("CustomResourceDefinition")[].spec.names.kind] | sort;
 def groups: [objects("CustomResourceDefinition")[].spec.group] | unique;
 # may($role; $verb; $group; $resource): whether one of its rules says so
 def may($role; $verb; $group; $resource): named("ClusterRole"; $role).rules |

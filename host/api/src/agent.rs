@@ -25,10 +25,22 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
     kind = "Agent",
     plural = "agents",
     shortname = "ag",
+    category = "kubeopencode",
     namespaced,
     status = "AgentStatus",
     derive = "PartialEq",
     derive = "Default",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status"
+    ),
+    printcolumn(name = "Limit", type_ = "integer", json_path = ".spec.maxConcurrentTasks"),
+    printcolumn(
+        name = "Server",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='ServerReady')].status"
+    ),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.executorImage", priority = 1),
     printcolumn(name = "ServiceAccount", type_ = "string", json_path = ".spec.serviceAccountName"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -97,6 +109,9 @@ pub struct AgentSpec {
     /// Maximum number of Tasks that start within a sliding window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// No Task of this Agent starts while this is true: they are Queued with the reason `AgentSuspended`. What runs goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
     /// Runs a persistent server that Tasks attach to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_config: Option<ServerConfig>,
@@ -122,9 +137,14 @@ impl AgentSpec {
         self.max_concurrent_tasks.and_then(|max| usize::try_from(max).ok()).filter(|max| *max > 0)
     }
 
+    /// `suspend`, or its default.
+    pub fn is_suspended(&self) -> bool {
+        self.suspend.unwrap_or(false)
+    }
+
     /// Whether a Task needs a slot of this Agent before it starts.
     pub fn is_limited(&self) -> bool {
-        self.capacity().is_some() || self.quota.is_some()
+        self.capacity().is_some() || self.quota.is_some() || self.is_suspended()
     }
 }
 

@@ -97,6 +97,8 @@ string_enum! {
         AgentAtCapacity,
         /// the Agent started as many Tasks as its quota allows
         QuotaExceeded,
+        /// nobody starts while `spec.suspend` of the Agent is true
+        AgentSuspended,
         /// the namespace's ResourceQuota refused the Pod
         NamespaceQuotaExceeded,
         /// the Pod of an older Task of this name still ends

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
     kind = "KubeOpenCodeConfig",
     plural = "kubeopencodeconfigs",
     shortname = "ktc",
+    category = "kubeopencode",
     namespaced,
     status = "KubeOpenCodeConfigStatus",
     derive = "PartialEq",

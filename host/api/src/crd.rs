@@ -76,6 +76,12 @@ const AGENT_RULES: &[(&str, &str)] = &[(
     "an Agent with serverConfig gives its name to a Service: at most 63 of a-z, 0-9 and -, beginning with a letter",
 )];
 
+/// Rules on the whole KubeOpenCodeConfig.
+const CONFIG_RULES: &[(&str, &str)] = &[(
+    "self.metadata.name == 'default'",
+    "a KubeOpenCodeConfig has the name \"default\": no other one is read",
+)];
+
 /// Rules on the whole Batch: its Tasks are found by their place in it. (Comparing the lists one by one, so that
 /// `parallelism` could change, is beyond what the API server lets a rule cost.)
 const BATCH_RULES: &[(&str, &str)] = &[
@@ -111,7 +117,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     Ok(vec![
         finish(Agent::crd(), AGENT_RULES)?,
         finish(kubetask::batch::Batch::crd(), BATCH_RULES)?,
-        finish(KubeOpenCodeConfig::crd(), &[])?,
+        finish(KubeOpenCodeConfig::crd(), CONFIG_RULES)?,
         finish(Plugin::crd(), &[])?,
         finish(Task::crd(), &[TASK_RULES, &[TEXT_RULE]].concat())?,
         finish(kubetask::task::Task::crd(), TASK_RULES)?,

@@ -21,6 +21,7 @@ use crate::plugin::{Capability, Kind, LimitClass};
     kind = "Plugin",
     plural = "plugins",
     shortname = "plug",
+    category = "kubeopencode",
     status = "PluginStatus",
     derive = "PartialEq",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),

@@ -26,13 +26,14 @@ use crate::report::Usage;
     status = "TaskStatus",
     derive = "PartialEq",
     derive = "Default",
+    category = "kubeopencode",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Agent-NS", type_ = "string", json_path = ".status.agentRef.namespace"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentRef.name"),
     printcolumn(name = "Pod", type_ = "string", json_path = ".status.podName"),
-    printcolumn(name = "Pod-NS", type_ = "string", json_path = ".status.podNamespace"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
+    printcolumn(name = "Agent-NS", type_ = "string", json_path = ".status.agentRef.namespace", priority = 1),
+    printcolumn(name = "Pod-NS", type_ = "string", json_path = ".status.podNamespace", priority = 1),
     printcolumn(name = "Queue", type_ = "integer", json_path = ".status.queuePosition", priority = 1),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
 )]

@@ -28,7 +28,7 @@ use crate::cache::Caches;
 use crate::cache::item::Item;
 use crate::cache::pods::Pods;
 use crate::frontend::KubeOpenCode;
-use crate::runtime::api_error::is_too_large;
+use crate::runtime::api_error::{is_too_large, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
@@ -235,7 +235,7 @@ async fn process_ledgers(context: Arc<Context>, queue: UnboundedReceiver<AgentKe
         }
         Err(error) => {
             let pause = failures.next(&key).min(MAX_PAUSE);
-            tracing::warn!(agent = %key, %error, ?pause, "the Agent's ledger could not be written, requeued");
+            tracing::warn!(agent = %key, error = words(&error), ?pause, "the Agent's ledger could not be written, requeued");
             Some(pause)
         }
     };

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_not_found, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::config_maps::LiveConfigMaps;
 use crate::runtime::keyed_queue::run_keyed;
@@ -60,7 +60,7 @@ enum ServerError {
     #[error("{0} does not belong to the Agent")]
     NameTaken(String),
     /// The API server did not answer, or refused.
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Api(#[from] kube::Error),
 }
 

@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::{agent, replaced, task};
+use kubeopencode_tests::objects::{agent, config, replaced, task};
 use kubeopencode_tests::verbatim::Verbatim;
 use serde_json::{Value, json};
 
@@ -23,10 +23,14 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
         for (kind, always, wide) in [
             (
                 format!("kubeopencode.io/v1alpha1/{team}tasks"),
-                "Name Phase Agent-NS Agent Pod Pod-NS Age",
-                "Reason Queue Duration",
+                "Name Phase Reason Agent Pod Age",
+                "Agent-NS Pod-NS Queue Duration",
             ),
-            (format!("kubeopencode.io/v1alpha1/{team}agents"), "Name ServiceAccount Age", "Image"),
+            (
+                format!("kubeopencode.io/v1alpha1/{team}agents"),
+                "Name Accepted Limit Server ServiceAccount Age",
+                "Image",
+            ),
             (format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"), "Name Age", ""),
             ("kubeopencode.io/v1alpha1/plugins".to_owned(), "Name Kind Version Source Ready Age", "Digest"),
             (format!("kubetask.io/v1alpha1/{team}tasks"), "Name Phase Pod Age", "Reason Duration"),
@@ -109,6 +113,17 @@ async fn what_may_be_left_out_may_be_left_out() {
         ] {
             ns.apply(task("t").without("/spec/description").spec(good)).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_that_nobody_would_read_is_refused() {
+    scenario(async |ns| {
+        ns.apply(config("stopPolicy: KeepPod")).await;
+        let other = config("stopPolicy: KeepPod").set("/metadata/name", "defaults");
+        let error = refusal(ns.try_apply(other).await.unwrap_err());
+        assert!(error.message.contains("a KubeOpenCodeConfig has the name \"default\""), "{}", error.message);
     })
     .await;
 }

@@ -56,6 +56,11 @@ async fn each_phase_of_a_task_is_told_once() {
         ns.apply(task("late").does("run-on").spec("timeout: 1s")).await;
         told(ns, "late", &[("Warning Timeout", "spec.timeout (1s)")]).await;
         ns.apply(task("unknown").spec("contexts: [{type: Jira, config: {}}]")).await;
+        ns.apply(task("goes-on").does("run-on")).await;
+        ns.annotate("goes-on", "kubeopencode.io/stop", "yes").await;
+        let note = "The annotation kubeopencode.io/stop is \"yes\": only \"true\" stops a Task";
+        told(ns, "goes-on", &[("Warning StopIgnored", note)]).await;
+        ns.phase("goes-on", Phase::Running).await;
         told(ns, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
     })
     .await;

@@ -92,6 +92,15 @@ async fn a_task_runs_once_and_completes() {
             );
         }
 
+        let pod = format!("{0}/fix agent=\"{0}/default\" pod=\"{0}/fix-pod\"", ns.name);
+        let (launched, ended) = (operator.log.lines("launched"), operator.log.lines("ended"));
+        assert!(launched.len() == 1 && launched[0].contains(&pod), "{launched:?}");
+        let end = format!(
+            "phase=\"Completed\" reason=\"Completed\" duration=\"{}\"",
+            status.duration.as_ref().unwrap()
+        );
+        assert!(ended.len() == 1 && ended[0].contains(&pod) && ended[0].contains(&end), "{ended:?}");
+
         operator.stop().await;
         let writes = ns.writes();
         let expected = [

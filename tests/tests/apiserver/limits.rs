@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
@@ -218,19 +219,71 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         ns.apply(task("c")).await;
         // the slot of b is free a moment after its end
         let queued = ns.until_task("c", "waits for the quota", waits_for_quota).await;
-        assert_eq!(
-            words(&queued, "Queued"),
-            ("True", "QuotaExceeded", "Waiting for agent \"default\" quota (max: 2 per 60s)")
-        );
         {
             let history = ns.record.history();
             let starts =
                 history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
             let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
             assert_eq!(names, ["a", "b"]);
+            // written in whole seconds, and counted to the end of the last one
+            let first: jiff::Timestamp = starts[0]["startTime"].as_str().unwrap().parse().unwrap();
+            let next = first + jiff::SignedDuration::from_secs(61);
+            let message =
+                format!("Waiting for agent \"default\" quota (max: 2 per 60s); the next start is at {next}");
+            assert_eq!(words(&queued, "Queued"), ("True", "QuotaExceeded", message.as_str()));
         }
         ns.apply(agent("default").at_once(1).quota(3, 60)).await;
         ns.phase("c", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_suspended_agent_lets_nobody_start_and_what_runs_goes_on() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default")).await;
+        let operator = ns.operator();
+        ns.apply(task("before").does("run-on")).await;
+        ns.phase("before", Phase::Running).await;
+        ns.apply(agent("default").spec("suspend: true")).await;
+        ns.apply(task("during")).await;
+        let queued = ns.phase("during", Phase::Queued).await;
+        let words = words(&queued, "Queued");
+        assert_eq!(
+            words,
+            ("True", "AgentSuspended", "Waiting until spec.suspend of agent \"default\" is false")
+        );
+        // an end frees no start
+        ns.stop_task("before").await;
+        ns.phase("before", Phase::Completed).await;
+        operator.stop().await;
+        let _next = ns.operator();
+        ns.apply(task("later")).await;
+        ns.phase("later", Phase::Queued).await;
+        assert!(status(&ns.tasks().get("during").await.unwrap()).pod_uid.is_none());
+        ns.apply(agent("default").spec("suspend: false")).await;
+        ns.phase("during", Phase::Completed).await;
+        ns.phase("later", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queued_task_is_found_by_its_agents_label() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("first").does("run-on").agent("one-at-a-time")).await;
+        ns.phase("first", Phase::Running).await;
+        ns.apply(task("second").agent("one-at-a-time")).await;
+        ns.phase("second", Phase::Queued).await;
+        ns.until_task("second", "has the label", |task| {
+            task.labels().get("kubeopencode.io/agent").is_some_and(|agent| agent == "one-at-a-time")
+        })
+        .await;
+        ns.stop_task("first").await;
+        ns.phase("second", Phase::Completed).await;
     })
     .await;
 }

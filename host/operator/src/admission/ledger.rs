@@ -25,7 +25,7 @@ pub(crate) struct QueuedTask {
 /// What stands in the way of the first Task that was not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Blocked {
-    /// `AgentAtCapacity` or `QuotaExceeded`; capacity comes first when both block.
+    /// `AgentSuspended`, `AgentAtCapacity` or `QuotaExceeded`; of those that block, the first.
     pub(crate) reason: Reason,
     /// The words for the user.
     pub(crate) message: String,
@@ -109,6 +109,11 @@ pub(crate) fn admit<'a>(
         if holders.contains(&task.uid.0) {
             continue;
         }
+        if spec.is_suspended() {
+            let message = format!("Waiting until spec.suspend of agent \"{agent}\" is false");
+            blocked = Some(Blocked { reason: Reason::AgentSuspended, message });
+            break;
+        }
         // whoever starts by a quota alone has a slot too
         let max = spec.capacity().unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
         if admitted.len() >= max {
@@ -119,16 +124,17 @@ pub(crate) fn admit<'a>(
         if let Some(quota) =
             spec.quota.as_ref().filter(|quota| history.len() >= usize_of(quota.max_task_starts))
         {
-            let message = format!(
-                "Waiting for agent \"{agent}\" quota (max: {} per {}s)",
-                quota.max_task_starts, quota.window_seconds
-            );
-            blocked = Some(Blocked { reason: Reason::QuotaExceeded, message });
             // the quota may have been lowered: so many starts must leave the window before one fits again
             let excess = history.len() - usize_of(quota.max_task_starts);
             let mut starts: Vec<_> = history.iter().map(|entry| entry.start_time.0).collect();
             starts.sort_unstable();
             requeue_at = starts.get(excess).and_then(|start| leaves_window(spec, *start));
+            let next = requeue_at.map(|at| format!("; the next start is at {at}")).unwrap_or_default();
+            let message = format!(
+                "Waiting for agent \"{agent}\" quota (max: {} per {}s){next}",
+                quota.max_task_starts, quota.window_seconds
+            );
+            blocked = Some(Blocked { reason: Reason::QuotaExceeded, message });
             break;
         }
         let entry = TaskStart {
@@ -266,7 +272,9 @@ mod tests {
             at(100),
         );
         assert_eq!(names(&first.admitted_now), ["x", "y"]);
-        assert_eq!(first.blocked.as_ref().unwrap().message, "Waiting for agent \"a\" quota (max: 2 per 60s)");
+        let message =
+            "Waiting for agent \"a\" quota (max: 2 per 60s); the next start is at 1970-01-01T00:02:41Z";
+        assert_eq!(first.blocked.as_ref().unwrap().message, message);
         assert_eq!(first.requeue_at, Some(at(161)), "a start is written rounded down");
         let released = released(&["uid-x", "uid-y"]);
         let early = admit("a", &quota, &status(&first), &released, &waiting(&["z"]), at(160));
@@ -277,6 +285,25 @@ mod tests {
             (vec!["z"], 1),
             "old starts are pruned"
         );
+    }
+
+    #[test]
+    fn nobody_starts_while_the_agent_is_suspended() {
+        let suspended = AgentSpec { suspend: Some(true), ..spec(0, None) };
+        assert!(suspended.is_limited(), "whoever wants to start has to ask");
+        let none = AgentStatus::default();
+        let held = admit("a", &suspended, &none, &Changes::default(), &waiting(&["x"]), at(0));
+        assert!(held.admitted_now.is_empty() && !held.changed);
+        let blocked = held.blocked.unwrap();
+        assert_eq!(blocked.reason, Reason::AgentSuspended);
+        assert_eq!(blocked.message, "Waiting until spec.suspend of agent \"a\" is false");
+        let running = admit("a", &spec(2, None), &none, &Changes::default(), &waiting(&["x"]), at(0));
+        let both = AgentSpec { suspend: Some(true), ..spec(2, None) };
+        let goes_on = admit("a", &both, &status(&running), &Changes::default(), &waiting(&["x", "y"]), at(1));
+        assert_eq!((goes_on.admitted.len(), goes_on.admitted_now.len()), (1, 0), "what runs keeps its slot");
+        let resumed =
+            admit("a", &spec(2, None), &status(&goes_on), &Changes::default(), &waiting(&["y"]), at(2));
+        assert_eq!(names(&resumed.admitted_now), ["y"]);
     }
 
     #[test]

@@ -83,6 +83,14 @@ impl<'a> TaskRef<'a> {
         self.status.map(|status| status.conditions.as_slice()).unwrap_or_default()
     }
 
+    /// An annotation that is meant to stop it and does not, because its value is not `true`: key and value.
+    pub(crate) fn ignored_stop(&self) -> Option<(&'static str, &'a str)> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        let keys = self.group.names().stop_annotations.iter();
+        keys.filter_map(|key| Some((*key, annotations.get(*key)?.as_str())))
+            .find(|(_, value)| *value != "true")
+    }
+
     /// The Agent that its status names.
     pub(crate) fn recorded_agent(&self) -> Option<AgentKey> {
         self.status?.recorded_agent()

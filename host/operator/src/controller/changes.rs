@@ -12,8 +12,24 @@ use crate::cache::Caches;
 use crate::cache::item::Item;
 use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode};
+use crate::runtime::api_error::words;
 use crate::task::orphans;
 use crate::task::reconcile::{Context, recorded_or_spec_agent};
+
+/// An annotation that stops nothing came with this change, which the cache has not taken in yet: whoever set it hears of it.
+pub(super) fn tell_of_ignored_stop(context: &Context, item: &Item<Task>) {
+    let ignored = |item: &Item<Task>| {
+        let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
+        task.ignored_stop().map(|(key, value)| (key, value.to_owned()))
+    };
+    let Some((key, value)) = ignored(item) else { return };
+    let Some(task) = KubeOpenCode::task_ref(item) else { return };
+    let known = context.caches.task(&task.key(), |before| ignored(before)).flatten();
+    if known.is_none_or(|(_, known)| known != value) {
+        let note = format!("The annotation {key} is \"{value}\": only \"true\" stops a Task");
+        context.writer.warn(task, "StopIgnored", note);
+    }
+}
 
 /// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
 pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
@@ -31,7 +47,7 @@ pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
         let context = Arc::clone(context);
         tokio::spawn(async move {
             if let Err(error) = orphans::delete_of(&context, &uid, &key).await {
-                tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+                tracing::warn!(task = %key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
             }
         });
     }

@@ -41,9 +41,10 @@ pub(super) fn tasks(
     queues: Arc<Queues>,
 ) -> impl Stream<Item = Result<Item<Task>, watcher::Error>> + use<> {
     let all = health.watch::<Item<Task>>("Task", client, watcher::Config::default());
-    let mut unknown = UnknownFields::default();
+    let (mut unknown, stops) = (UnknownFields::default(), Arc::clone(&context));
     let slim = all.modify(move |item| {
         unknown.tell(item);
+        changes::tell_of_ignored_stop(&stops, item);
         let is_launched =
             KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
         if is_launched || item.bytes() > MAX_KEPT {

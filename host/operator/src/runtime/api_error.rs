@@ -80,18 +80,20 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
 /// Bytes of an answer's words that a log needs: whoever answered need not be an API server.
 const MAX_WORDS: usize = 300;
 
-/// Why a watch failed, for a log: never with what an object says. Words of serde can quote it.
+/// Why a watch failed, likewise. Words of serde can quote an object.
 pub(crate) fn watch_failure(error: &watcher::Error) -> String {
     use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
-        InitialListFailed(error) => format!("list: {}", without_body(error)),
-        WatchStartFailed(error) | WatchFailed(error) => format!("watch: {}", without_body(error)),
+        InitialListFailed(error) => format!("list: {}", words(error)),
+        WatchStartFailed(error) | WatchFailed(error) => format!("watch: {}", words(error)),
         WatchError(status) => format!("watch: {}", of_status(status)),
         NoResourceVersion => error.to_string(),
     }
 }
 
-fn without_body(error: &Error) -> String {
+/// What went wrong, in words for a log or a status: never with what an object says, and without the whole Status that kube
+/// prints behind its message.
+pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::Api(status) => of_status(status),
         Error::SerdeError(error) => {
@@ -203,6 +205,8 @@ mod tests {
         );
         let no_event = watcher::Error::WatchFailed(api(0, ""));
         assert_eq!(watch_failure(&no_event), "watch: an event cannot be read");
+        let refused = words(&api(403, "leases is forbidden"));
+        assert_eq!(refused, "403 : leases is forbidden", "once, and nothing of the Status behind it");
         let lost = watcher::Error::WatchStartFailed(Error::Service("connection reset".into()));
         assert_eq!(watch_failure(&lost), "watch: ServiceError: connection reset");
     }

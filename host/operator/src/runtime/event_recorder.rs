@@ -15,6 +15,8 @@ use kubeopencode_api::report::cut;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::runtime::api_error::words;
+
 /// Events that may wait to be sent, about 1 KB each; more are dropped. A burst of 5,000 Tasks has one for each.
 const BACKLOG: usize = 8192;
 /// Events sent at once.
@@ -131,7 +133,7 @@ async fn send(client: Client, waiting: mpsc::Receiver<(Instant, Event)>, launche
             Api::<Event>::namespaced(client.clone(), event.metadata.namespace.as_deref().unwrap_or_default());
         async move {
             if let Err(error) = api.create(&PostParams::default(), &event).await {
-                tracing::debug!(%error, "an Event was not taken");
+                tracing::debug!(error = words(&error), "an Event was not taken");
             }
         }
     });

@@ -17,7 +17,7 @@ use kube::api::{Api, PostParams};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_not_found, words};
 pub(crate) use election::Lost;
 use election::{DURATION, RENEW_DEADLINE, Seen, UNINSTALLER, released, renewed, taken, works_until};
 
@@ -65,7 +65,10 @@ impl Leader {
                 Ok(Some(held)) => return held,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the leader lease could not be asked for and is asked for again")
+                    tracing::warn!(
+                        error = words(&error),
+                        "the leader lease could not be asked for and is asked for again"
+                    )
                 }
             }
             let holder = seen.held_by_another(&self.identity, Instant::now()).map(str::to_owned);
@@ -102,7 +105,10 @@ impl Leader {
                 }
                 Ok(Err(lost)) => return lost,
                 Err(error) => {
-                    tracing::warn!(%error, "the leader lease could not be renewed and is renewed again");
+                    tracing::warn!(
+                        error = words(&error),
+                        "the leader lease could not be renewed and is renewed again"
+                    );
                     RETRY
                 }
             };
@@ -114,7 +120,10 @@ impl Leader {
         let change =
             |record: Option<LeaseSpec>| record.and_then(|record| released(record, &self.identity)).ok_or(());
         if let Err(error) = in_time(write(&self.api, Some(held.lease), change)).await {
-            tracing::warn!(%error, "the leader lease could not be released; the next operator waits {DURATION} s for it");
+            tracing::warn!(
+                error = words(&error),
+                "the leader lease could not be released; the next operator waits {DURATION} s for it"
+            );
         }
     }
 

@@ -1,17 +1,20 @@
 //! The operator's metrics, in OpenMetrics text. Never a label with a Task's name.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
 
 use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::report::Usage;
 use kubeopencode_api::task::Phase;
 use kubeopencode_evaluate::CallObserver;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,12 +55,40 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TokenLabels {
+    namespace: String,
+    agent: String,
+    kind: &'static str,
+}
+
+/// A counter that OpenMetrics knows as a family of unknown type with its whole name. The gauge `kubeopencode_tasks` and the
+/// counter `kubeopencode_tasks_total` would be one family of two types, for which parsers drop the whole scrape.
+#[derive(Clone, Debug, Default)]
+struct Total(Counter);
+
+impl EncodeMetric for Total {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.encode_gauge(&self.0.get())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+impl TypedMetric for Total {
+    const TYPE: MetricType = MetricType::Unknown;
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    tasks_total: Family<TaskLabels, Counter>,
+    tasks_total: Family<TaskLabels, Total>,
     tasks: Family<PhaseLabel, Gauge>,
+    cost: Family<AgentLabels, Counter<f64, AtomicU64>>,
+    tokens: Family<TokenLabels, Counter>,
     duration: Histogram,
     queue: Histogram,
     launch: Histogram,
@@ -76,6 +107,8 @@ impl Default for Metrics {
         let metrics = Self {
             tasks_total: Family::default(),
             tasks: Family::default(),
+            cost: Family::default(),
+            tokens: Family::default(),
             // a second to five days
             duration: Histogram::new(exponential_buckets(1.0, 3.0, 12)),
             queue: Histogram::new(exponential_buckets(0.1, 3.0, 13)),
@@ -96,6 +129,8 @@ impl Default for Metrics {
         let Metrics {
             tasks_total,
             tasks,
+            cost,
+            tokens,
             duration,
             queue,
             launch,
@@ -108,9 +143,19 @@ impl Default for Metrics {
             watch_events,
             ..
         } = &metrics;
-        // the encoder adds `_total` to a counter's name
-        registry.register("tasks", "Tasks that entered a phase", tasks_total.clone());
+        registry.register("tasks_total", "Tasks that entered a phase", tasks_total.clone());
         registry.register("tasks", "Tasks by phase", tasks.clone());
+        // the encoder adds `_total` to a counter's name
+        registry.register(
+            "task_cost_usd",
+            "US dollars that Tasks cost, as their agents reported it",
+            cost.clone(),
+        );
+        registry.register(
+            "task_tokens",
+            "Tokens that Tasks used, as their agents reported it",
+            tokens.clone(),
+        );
         registry.register(
             "task_duration_seconds",
             "Seconds from a Task's start to its end",
@@ -164,6 +209,7 @@ impl Metrics {
     pub fn phase(&self, namespace: &str, phase: Phase) {
         self.tasks_total
             .get_or_create(&TaskLabels { namespace: namespace.to_owned(), phase: phase.as_str() })
+            .0
             .inc();
     }
 
@@ -182,6 +228,26 @@ impl Metrics {
         self.duration.observe(seconds);
     }
 
+    /// A Task of this Agent reported what it used.
+    pub fn used(&self, agent: &AgentKey, usage: &Usage) {
+        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        // a decimal number without a sign, or it had not been kept
+        if let Some(cost) = usage.cost_usd.as_deref().and_then(|cost| cost.parse().ok()) {
+            self.cost.get_or_create(&labels).inc_by(cost);
+        }
+        for (kind, count) in [
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("reasoning", usage.reasoning_tokens),
+            ("cache_read", usage.cache_read_tokens),
+        ] {
+            let AgentLabels { namespace, agent } = labels.clone();
+            if let Some(count) = count {
+                self.tokens.get_or_create(&TokenLabels { namespace, agent, kind }).inc_by(count);
+            }
+        }
+    }
+
     /// An Agent's limit and queue.
     pub fn agent(&self, agent: &AgentKey, capacity: Option<usize>, waiting: usize) {
         let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
@@ -190,7 +256,7 @@ impl Metrics {
         self.queue_length.get_or_create(&labels).set(number(waiting));
     }
 
-    /// The Agent is gone.
+    /// The Agent is gone. What its Tasks used stays counted.
     pub fn forget_agent(&self, agent: &AgentKey) {
         let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
         self.capacity.remove(&labels);
@@ -236,22 +302,41 @@ impl CallObserver for Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
-    #[test]
-    fn the_names_are_those_of_the_contract() {
+    fn all_of_them() -> Metrics {
         let metrics = Metrics::default();
+        let agent = AgentKey::new("team", "default");
         metrics.phase("team", Phase::Running);
         metrics.tasks(Phase::Running, 1);
         metrics.launched(true, 1.0);
-        metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
+        metrics.agent(&agent, Some(3), 2);
         metrics.failed("conflict");
         metrics.called("Text", "ok", 0.0001);
         metrics.watch_event("Task", 1_700_000_000);
-        let text = metrics.text();
+        let usage = |input_tokens| Usage {
+            input_tokens: Some(input_tokens),
+            output_tokens: Some(5),
+            cost_usd: Some("0.25".into()),
+            ..Usage::default()
+        };
+        metrics.used(&agent, &usage(7));
+        metrics.used(&agent, &usage(3));
+        metrics
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_contract() {
+        let text = all_of_them().text();
         for line in [
             "kubeopencode_tasks_total{namespace=\"team\",phase=\"Running\"} 1",
             "kubeopencode_tasks{phase=\"Running\"} 1",
+            "kubeopencode_task_cost_usd_total{namespace=\"team\",agent=\"default\"} 0.5",
+            "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"input\"} 10",
+            "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"output\"} 10",
             "kubeopencode_task_queue_seconds_count 1",
             "kubeopencode_task_launch_seconds_count 0",
             "kubeopencode_task_duration_seconds_count 0",
@@ -265,6 +350,29 @@ mod tests {
             "kubeopencode_build_info{version=",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+    /// By the parser of the format's authors, which takes a scrape whole or not at all.
+    #[test]
+    fn the_text_is_open_metrics() {
+        let parse = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as families\n\
+            for family in families(sys.stdin.read()): print(family.name, family.type, len(family.samples))";
+        let mut python = Command::new("/usr/bin/python3")
+            .args(["-c", parse])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(all_of_them().text().as_bytes()).unwrap();
+        let parsed = python.wait_with_output().unwrap();
+        assert!(parsed.status.success());
+        let families = String::from_utf8(parsed.stdout).unwrap();
+        for family in [
+            "kubeopencode_tasks gauge 1",
+            "kubeopencode_tasks_total unknown 1",
+            "kubeopencode_task_cost_usd counter 1",
+        ] {
+            assert!(families.lines().any(|line| line == family), "{family} is missing in\n{families}");
         }
     }
 }

@@ -22,7 +22,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::runtime::api_error::{CreateError, classify_create_error, is_conflict, is_invalid, is_not_found};
+use crate::runtime::api_error::{
+    CreateError, classify_create_error, is_conflict, is_invalid, is_not_found, words,
+};
 
 use super::decide::PodDeletion;
 use super::delete::{Removal, remove_config_map, remove_pod};
@@ -51,7 +53,7 @@ pub(crate) enum LaunchError {
         reason: CreateError,
     },
     /// The API server did not answer.
-    #[error("launching: {0}")]
+    #[error("launching: {}", words(.0))]
     Api(#[from] kube::Error),
 }
 

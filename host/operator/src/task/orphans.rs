@@ -14,6 +14,7 @@ use super::delete::{remove_config_map_of, remove_pod};
 use super::reconcile::Context;
 use crate::cache::item::Item;
 use crate::frontend::{Frontend, KubeOpenCode, live_task};
+use crate::runtime::api_error::words;
 
 const RESYNC: Duration = Duration::from_secs(600);
 const COUNT_RESYNC: Duration = Duration::from_secs(15);
@@ -31,7 +32,7 @@ pub(crate) async fn run(context: Arc<Context>, tasks: Store<Item<Task>>) {
                 context.caches.pods.forget_all_but(|uid| known.contains(&uid.0));
                 for (uid, key) in context.caches.pods.tasks() {
                     if let Err(error) = delete_of(&context, &uid, &key).await {
-                        tracing::warn!(task = %key, %error, "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+                        tracing::warn!(task = %key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
                     }
                 }
             }
@@ -53,7 +54,7 @@ pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &TaskKey) -
         return Ok(());
     }
     for pod in context.caches.pods.of(uid) {
-        tracing::info!(pod = %pod.name_any(), namespace = ?pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
+        tracing::info!(pod = %pod.name_any(), namespace = pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         // in the Task's own namespace garbage collection takes them
         if namespace != key.namespace {

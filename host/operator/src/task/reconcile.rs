@@ -26,7 +26,7 @@ use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::Frontend;
-use crate::runtime::api_error::label;
+use crate::runtime::api_error::{label, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::metrics::Metrics;
 
@@ -61,7 +61,7 @@ pub(crate) struct Context {
 
 /// A reconciliation that has to be repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error("{}", words(.0))]
 pub(crate) struct ReconcileError(#[from] pub(crate) kube::Error);
 
 impl ReconcileError {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::reconcile::Context;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, KubeOpenCode};
+use crate::runtime::api_error::words;
 
 /// Deletes under way at once: a namespace of 5,000 finished Tasks goes without crowding out the launches.
 const CONCURRENCY: usize = 8;
@@ -111,7 +112,7 @@ async fn round(context: &Context) -> Timestamp {
             match context.writer.delete(&key, &uid).await {
                 Ok(()) => tracing::info!(task = %key, "deleted a finished Task"),
                 Err(error) => {
-                    tracing::warn!(task = %key, %error, "a finished Task could not be deleted and is tried again");
+                    tracing::warn!(task = %key, error = words(&error), "a finished Task could not be deleted and is tried again");
                 }
             }
         })

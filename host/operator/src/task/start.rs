@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
-use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::literals::AGENT_LABEL;
+use kubeopencode_api::names::{AgentKey, label_value};
 use kubeopencode_evaluate::{EvaluateError, evaluate};
 use kubeopencode_plan::Refusal;
+use serde_json::json;
 
 use super::decide::PodDeletion;
 use super::launch::{LaunchError, Launcher};
@@ -18,7 +20,7 @@ use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
-use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT};
+use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_conflict, is_invalid, is_not_found};
 use crate::runtime::config_maps::LiveConfigMaps;
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
@@ -63,7 +65,7 @@ impl Context {
                     return Ok(wait);
                 }
             }
-            Some(Reason::AgentAtCapacity | Reason::QuotaExceeded) => {
+            Some(Reason::AgentAtCapacity | Reason::QuotaExceeded | Reason::AgentSuspended) => {
                 if let Some(agent) = limited.as_ref()
                     && let Some(wait) = self.queue(state, key, agent).await?
                 {
@@ -159,9 +161,31 @@ impl Context {
             AdmissionResult::Gone => Ok(Some(None)),
             AdmissionResult::Queued { blocked, position } => {
                 let status = StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
-                self.write(state.task, &status).await?;
+                if self.write(state.task, &status).await? {
+                    self.label(state, key).await?;
+                }
                 Ok(Some(None))
             }
+        }
+    }
+
+    /// Its label says the Agent while it is Queued too. It needs no resourceVersion: whoever launches it writes the same.
+    async fn label<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
+    ) -> Result<(), ReconcileError> {
+        let label = label_value(&agent.name);
+        let labels = state.task.metadata.labels.as_ref();
+        if labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label) {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"uid": state.uid.0, "labels": {AGENT_LABEL: label}}});
+        match self.writer.patch_metadata(state.task, &patch).await {
+            Err(error) if !is_not_found(&error) && !is_conflict(&error) && !is_invalid(&error) => {
+                Err(error.into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -227,6 +251,7 @@ impl Context {
         if !self.write(state.task, &status).await? {
             return Ok(Some(SOON));
         }
+        self.label(state, agent).await?;
         self.give_back(state).await?;
         Ok(pause)
     }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
-use kubeopencode_api::names::{TaskKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -133,6 +133,7 @@ impl Writer {
         let before = task.phase();
         let Some(phase) = new.phase.filter(|phase| *phase != before) else { return };
         self.metrics.phase(task.namespace(), phase);
+        log(task, new, phase);
         let created = task.metadata.creation_timestamp.as_ref().map(|t| t.0);
         match (phase, created, new.start_time.as_ref().map(|t| t.0)) {
             (Phase::Running, Some(created), Some(started)) => {
@@ -143,9 +144,27 @@ impl Writer {
             }
             _ => {}
         }
+        if let (Some(agent), Some(usage)) = (&new.agent_ref, &new.usage)
+            && phase.is_terminal()
+        {
+            self.metrics.used(&AgentKey::new(&agent.namespace, &agent.name), usage);
+        }
         if let Some(event) = status::event(new) {
             self.events.record(&reference(task), event);
         }
+    }
+}
+
+/// A line for each launch and each end.
+fn log(task: TaskRef<'_>, new: &TaskStatus, phase: Phase) {
+    let agent = new.agent_ref.as_ref().map(|agent| format!("{}/{}", agent.namespace, agent.name));
+    let pod = new.pod_name.as_deref().zip(new.pod_namespace.as_deref());
+    let pod = pod.map(|(name, namespace)| format!("{namespace}/{name}"));
+    if phase == Phase::Running {
+        tracing::info!(task = %task.key(), agent, pod, "launched");
+    } else if phase.is_terminal() {
+        let (reason, duration) = (new.reason.as_deref(), new.duration.as_deref());
+        tracing::info!(task = %task.key(), agent, pod, phase = phase.as_str(), reason, duration, "ended");
     }
 }
 
