@@ -121,7 +121,7 @@ async fn what_may_be_left_out_may_be_left_out() {
 async fn a_config_that_nobody_would_read_is_refused() {
     scenario(async |ns| {
         ns.apply(config("stopPolicy: KeepPod")).await;
-        let other = config("stopPolicy: KeepPod").set("/metadata/name", "defaults");
+        let other = config("stopPolicy: KeepPod").change("/metadata/name", "defaults");
         let error = refusal(ns.try_apply(other).await.unwrap_err());
         assert!(error.message.contains("a KubeOpenCodeConfig has the name \"default\""), "{}", error.message);
     })

@@ -171,7 +171,7 @@ impl Kind {
 
     fn object(&self, spec: &Value) -> Value {
         let api_version = format!("{}/{}", self.crd.spec.group, self.crd.spec.versions[0].name);
-        json!({"apiVersion": api_version, "kind": self.crd.spec.names.kind, "metadata": {"name": "tried"}, "spec": spec})
+        json!({"apiVersion": api_version, "kind": self.crd.spec.names.kind, "metadata": {"name": "default"}, "spec": spec})
     }
 
     /// The row's value in the first good spec that has the field, or could have it.
