@@ -13,12 +13,12 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "(self.type == 'Text') == has(self.text)", "message": "text is required for type Text and belongs to no other type"},
-    {"rule": "(self.type == 'ConfigMap') == has(self.configMap)", "message": "configMap is required for type ConfigMap and belongs to no other type"},
-    {"rule": "(self.type == 'Git') == has(self.git)", "message": "git is required for type Git and belongs to no other type"},
-    {"rule": "(self.type == 'URL') == has(self.url)", "message": "url is required for type URL and belongs to no other type"},
-    {"rule": "(self.type == 'File') == has(self.file)", "message": "file is required for type File and belongs to no other type"},
-    {"rule": "self.type == 'Runtime' || !has(self.runtime)", "message": "runtime belongs to type Runtime alone"},
+    {"rule": "(self.type == 'Text') == has(self.text)", "message": "text is required for type Text and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
+    {"rule": "(self.type == 'ConfigMap') == has(self.configMap)", "message": "configMap is required for type ConfigMap and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
+    {"rule": "(self.type == 'Git') == has(self.git)", "message": "git is required for type Git and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
+    {"rule": "(self.type == 'URL') == has(self.url)", "message": "url is required for type URL and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
+    {"rule": "(self.type == 'File') == has(self.file)", "message": "file is required for type File and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
+    {"rule": "self.type == 'Runtime' || !has(self.runtime)", "message": "runtime belongs to type Runtime alone; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
 ]))]
 pub struct ContextItem {
     /// Type of the context: `Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`, or the name of a plugin.

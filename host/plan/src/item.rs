@@ -91,7 +91,8 @@ impl Item {
     pub fn no_plugin(&self) -> Refusal {
         let type_ = &self.type_;
         Refusal::plugin(format!(
-            "no plugin for context type \"{type_}\": {self} needs it; install the plugin, or correct the type"
+            "no plugin for context type \"{type_}\": {self} needs it; install the plugin, or take one of the types Text, \
+             ConfigMap, Git, URL, Runtime and File"
         ))
     }
 

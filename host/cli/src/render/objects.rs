@@ -3,6 +3,7 @@
 //! May touch: documents. Must not touch: what a Task comes to.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
@@ -40,17 +41,22 @@ impl Objects {
     /// Reads and checks all documents. Kinds of other groups are left out: they may be anything.
     ///
     /// # Errors
-    /// The first object that the API server would refuse; no Task at all.
+    /// All that the API server would refuse, of every object; no Task at all.
     pub(super) fn read(documents: &[Document], namespace: &str) -> Result<Self, CliError> {
         let reader = Reader { schemas: schema::all()?, namespace };
         let mut objects = Self::default();
+        let mut problems = Problems::new();
         for Document { file, number, value } in documents {
             let place = format!("{file}: document {number}");
-            objects.add(&reader, &place, value.clone())?;
+            problems.extend(objects.add(&reader, &place, value.clone()).err().into_iter().flatten());
+        }
+        if !problems.is_empty() {
+            return Err(CliError::Refused(problems));
         }
         let servers = objects.agents.iter().any(|(_, agent)| agent.spec.server_config.is_some());
         if objects.tasks.is_empty() && !servers {
-            return Err(refuse("no Task", "there is nothing to render: name a file that holds one with -f"));
+            let problem = "there is nothing to render: name a file that holds one with -f";
+            return Err(CliError::Refused(refuse("no Task", problem)));
         }
         Ok(objects)
     }
@@ -66,7 +72,7 @@ impl Objects {
         self.configs.get(&ObjectKey::new(namespace, DEFAULT_NAME)).map(|config| &config.spec)
     }
 
-    fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), CliError> {
+    fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
         let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
         if version.is_empty() || kind.is_empty() {
@@ -74,10 +80,12 @@ impl Objects {
         }
         if version == "v1" && kind == "List" {
             let items = value["items"].as_array().cloned().unwrap_or_default();
-            return items
+            let added = items
                 .into_iter()
                 .enumerate()
-                .try_for_each(|(i, item)| self.add(reader, &format!("{place}: items[{i}]"), item));
+                .map(|(i, item)| self.add(reader, &format!("{place}: items[{i}]"), item));
+            let problems: Problems = added.filter_map(Result::err).flatten().collect();
+            return if problems.is_empty() { Ok(()) } else { Err(problems) };
         }
         let group = version.split_once('/').map_or("", |(group, _)| group);
         let Some(schema) = reader.schemas.iter().find(|schema| schema.is_of(&version, &kind)) else {
@@ -117,7 +125,7 @@ impl Objects {
     }
 
     /// Its key, if no other document has it.
-    fn first<K: Resource>(&mut self, kind: &str, object: &K, place: &str) -> Result<ObjectKey, CliError> {
+    fn first<K: Resource>(&mut self, kind: &str, object: &K, place: &str) -> Result<ObjectKey, Problems> {
         let key = ObjectKey::of(object);
         match self.seen.insert((kind.to_owned(), key.clone()), place.to_owned()) {
             None => Ok(key),
@@ -141,7 +149,7 @@ struct ObjectReader<'a> {
 }
 
 impl ObjectReader<'_> {
-    fn object<K>(&self, place: &str, mut value: Value) -> Result<(String, K), CliError>
+    fn object<K>(&self, place: &str, mut value: Value) -> Result<(String, K), Problems>
     where
         K: Resource + DeserializeOwned,
     {
@@ -164,13 +172,18 @@ impl ObjectReader<'_> {
         if !is_namespace_name(&namespace) {
             return Err(refuse(&place, "metadata.namespace: use a-z, 0-9 and -"));
         }
-        self.schema.check(&mut value).map_err(|problem| refuse(&place, problem))?;
+        let problems = self.schema.check(&mut value);
+        if !problems.is_empty() {
+            return Err(problems.into_iter().flat_map(|problem| refuse(&place, problem)).collect());
+        }
         let mut unknown = Vec::new();
         let mut object: K =
             serde_ignored::deserialize(value, |path| unknown.push(path.to_string().replace(".?", "")))
                 .map_err(|error: serde_json::Error| refuse(&place, error.to_string()))?;
-        if let Some(field) = unknown.iter().find(|field| field.starts_with("spec.")) {
-            return Err(refuse(&place, format!("{field}: no such field: remove it")));
+        unknown.retain(|field| field.starts_with("spec."));
+        if !unknown.is_empty() {
+            let problem = |field| refuse(&place, format!("{field}: no such field: remove it"));
+            return Err(unknown.into_iter().flat_map(problem).collect());
         }
         let metadata = object.meta_mut();
         // the API server gives a random one; here the same files give the same bytes
@@ -181,6 +194,9 @@ impl ObjectReader<'_> {
     }
 }
 
-fn refuse(place: &str, problem: impl Into<String>) -> CliError {
-    CliError::Object { place: place.to_owned(), problem: problem.into() }
+/// What is wrong, each with its place.
+type Problems = Vec<String>;
+
+fn refuse(place: &str, problem: impl fmt::Display) -> Problems {
+    vec![format!("{place}: {problem}")]
 }

@@ -70,19 +70,17 @@ impl Schema {
         self.version == version && self.kind == kind
     }
 
-    /// Takes out what counts as not set, and checks the rest.
-    ///
-    /// # Errors
-    /// The first field that is not known or has no value for it.
-    pub(super) fn check(&self, object: &mut Value) -> Result<(), String> {
+    /// Takes out what counts as not set, and checks the rest: every field that is not known or has no value for it.
+    pub(super) fn check(&self, object: &mut Value) -> Vec<String> {
         prune(object);
-        if let Some(field) = unknown(&self.schema, object, String::new()) {
-            return Err(format!("unknown field \"{field}\""));
-        }
-        self.validator.validate(object).map_err(|error| {
+        let mut fields = Vec::new();
+        unknown(&self.schema, object, String::new(), &mut fields);
+        let unknown = fields.into_iter().map(|field| format!("unknown field \"{field}\""));
+        let invalid = self.validator.iter_errors(object).map(|error| {
             let field = path(error.instance_path().as_str());
             if field.is_empty() { error.to_string() } else { format!("{field}: {error}") }
-        })
+        });
+        unknown.chain(invalid).collect()
     }
 }
 
@@ -112,26 +110,29 @@ fn prune(value: &mut Value) {
     }
 }
 
-fn unknown(schema: &Value, value: &Value, path: String) -> Option<String> {
+/// The fields that the schema does not have.
+fn unknown(schema: &Value, value: &Value, path: String, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             let any = schema.get("x-kubernetes-preserve-unknown-fields").is_some()
                 || schema.get("properties").is_none();
-            members.iter().find_map(|(key, member)| {
+            for (key, member) in members {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let known = schema["properties"].get(key).or(schema.get("additionalProperties"));
                 match known {
-                    Some(schema) => unknown(schema, member, path),
-                    None => (!any).then_some(path),
+                    Some(schema) => unknown(schema, member, path, found),
+                    None if any => {}
+                    None => found.push(path),
                 }
-            })
+            }
         }
         Value::Array(items) => {
-            let schema = schema.get("items")?;
-            let mut items = items.iter().enumerate();
-            items.find_map(|(i, item)| unknown(schema, item, format!("{path}[{i}]")))
+            let Some(schema) = schema.get("items") else { return };
+            for (i, item) in items.iter().enumerate() {
+                unknown(schema, item, format!("{path}[{i}]"), found);
+            }
         }
-        _ => None,
+        _ => {}
     }
 }
 
@@ -153,7 +154,7 @@ fn path(pointer: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(mut object: Value) -> Result<(), String> {
+    fn check(mut object: Value) -> Vec<String> {
         let schemas = all().unwrap();
         let schema = schemas.iter().find(|schema| object["kind"] == schema.kind.as_str()).unwrap();
         schema.check(&mut object)
@@ -171,7 +172,7 @@ mod tests {
                 "spec": {"serviceAccountName": "b", "config": "{}", "podSpec": {"resources": {"limits": {"cpu": 2}},
                     "volumes": [{"name": "c", "emptyDir": {"sizeLimit": "1Gi"}}]}}}),
         ] {
-            assert_eq!(check(object.clone()), Ok(()), "{object}");
+            assert_eq!(check(object.clone()), Vec::<String>::new(), "{object}");
         }
     }
 
@@ -180,7 +181,10 @@ mod tests {
         let task = |contexts: Value| json!({"kind": "Task", "metadata": {"name": "a"}, "spec": {"contexts": contexts}});
         let agent = |spec: Value| json!({"kind": "Agent", "metadata": {"name": "a"}, "spec": spec});
         for (object, words) in [
-            (json!({"kind": "Task", "metadata": {"name": "a"}, "sepc": {}}), "unknown field \"sepc\""),
+            (
+                json!({"kind": "Task", "metadata": {"name": "a"}, "spec": {}, "sepc": {}}),
+                "unknown field \"sepc\"",
+            ),
             (
                 json!({"kind": "Task", "metadata": {"nmae": "a"}, "spec": {}}),
                 "unknown field \"metadata.nmae\"",
@@ -201,7 +205,25 @@ mod tests {
             (agent(json!({})), "spec: \"serviceAccountName\" is a required property"),
             (json!({"kind": "ConfigMap", "metadata": {"name": "a"}, "date": {}}), "unknown field \"date\""),
         ] {
-            let problem = check(object).unwrap_err();
+            let problems = check(object);
+            assert!(problems.len() == 1 && problems[0].starts_with(words), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        let contexts =
+            json!([{"type": "Text", "txt": "a"}, {"type": "Text", "text": "a", "fileMode": 512}, {}]);
+        let problems =
+            check(json!({"kind": "Task", "metadata": {"nmae": "a"}, "spec": {"contexts": contexts}}));
+        let expected = [
+            "unknown field \"metadata.nmae\"",
+            "unknown field \"spec.contexts[0].txt\"",
+            "spec.contexts[1].fileMode: 512 is",
+            "spec.contexts[2]: \"type\" is a required property",
+        ];
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, words) in problems.iter().zip(expected) {
             assert!(problem.starts_with(words), "{problem}");
         }
     }
