@@ -18,6 +18,7 @@ control_plane_up() {
     --service-account-key-file=pki/service-account.pub --service-account-signing-key-file=pki/service-account.key \
     --service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC \
     --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+    --feature-gates=MutatingAdmissionPolicy=true --runtime-config=admissionregistration.k8s.io/v1beta1=true \
     --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key \
     --kubelet-preferred-address-types=InternalIP \
     --audit-policy-file="$here/audit-policy.yaml" --audit-log-path="$state/logs/audit.log" --audit-log-maxsize=4000

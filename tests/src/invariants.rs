@@ -140,7 +140,14 @@ fn one_launch(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
     }
 }
 
-/// I3: the Tasks of an Agent that hold a slot, and its Pods that may run, never exceed its limit.
+/// The Pod is over, or its container `agent` is: what a webhook added may still run.
+fn agent_is_over(pod: &Revision) -> bool {
+    let agent = pod.list("/status/containerStatuses").iter().find(|status| status["name"] == "agent");
+    matches!(pod.text("/status/phase"), "Succeeded" | "Failed")
+        || agent.is_some_and(|agent| !agent["state"]["terminated"].is_null())
+}
+
+/// I3: the Tasks of an Agent that hold a slot, and its agents that may run, never exceed its limit.
 fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
     let mut agents: HashMap<AgentKey<'_>, (usize, Vec<&str>)> = HashMap::new();
     let mut running: HashMap<AgentKey<'_>, BTreeSet<&str>> = HashMap::new();
@@ -176,8 +183,7 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
             }
             Kind::Pod => {
                 let pods = running.entry(agent_of(revision)).or_default();
-                let is_over = matches!(revision.text("/status/phase"), "Succeeded" | "Failed");
-                if revision.gone || revision.is_gated() || is_over {
+                if revision.gone || revision.is_gated() || agent_is_over(revision) {
                     pods.remove(revision.uid());
                     continue;
                 }

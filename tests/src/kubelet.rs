@@ -1,7 +1,8 @@
 //! A scheduler and a kubelet for an API server that has neither: they bind, run, end and remove Pods as the real ones
 //! do, without delay. A gated Pod is never touched; the API server would not let it be bound either.
 //!
-//! What the agent does in a Pod is said by the annotation [`AGENT_DOES`] of its Task.
+//! What the agent does in a Pod is said by the annotation [`AGENT_DOES`] of its Task. Other containers, which a test had
+//! injected, run until the Pod is ended; native sidecars end after the agent, and badly.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -21,8 +22,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cluster::NODE;
 
-/// Annotation of a Task: `succeed` (as without it), `fail`, `report-error`, `run-on`, `never-start`, `pull-fails`, and
-/// `unscheduled`.
+/// Annotation of a Task: `succeed` (as without it), `fail`, `report-error`, `run-on`, `end-well-on-sigterm` (run on until
+/// then), `never-start`, `pull-fails`, and `unscheduled`.
 pub const AGENT_DOES: &str = "tests.kubeopencode.io/agent-does";
 
 /// Runs until it is dropped. What it finds wrong is a violation like those of the record: whoever checks the invariants
@@ -110,6 +111,7 @@ async fn run(pods: impl Stream<Item = Seen>, client: Client, violations: Violati
                         client: client.clone(),
                         violations: violations.clone(),
                         done: if runs { Done::Running } else { Done::Nothing },
+                        agent: None,
                     };
                     work.spawn(worker_of_pod.run(jobs));
                     worker
@@ -130,6 +132,8 @@ enum Done {
     Nothing,
     Bound,
     Running,
+    /// The agent has ended, other containers run on.
+    AgentOver,
     Ended,
     Removed,
 }
@@ -138,6 +142,8 @@ struct Worker {
     client: Client,
     violations: Violations,
     done: Done,
+    /// How the agent ended.
+    agent: Option<Value>,
 }
 
 impl Worker {
@@ -162,9 +168,13 @@ impl Worker {
         let is_ours = spec.node_name.as_deref() == Some(NODE);
         if pod.metadata.deletion_timestamp.is_some() {
             if is_ours && self.done < Done::Removed {
-                self.end(pod, "Failed", ended(143, "Error", None)).await;
+                self.kill(pod, 143).await;
                 self.remove(pod).await;
             }
+            return;
+        }
+        if self.done == Done::AgentOver && spec.active_deadline_seconds.is_some() {
+            self.kill(pod, 137).await;
             return;
         }
         if self.done == Done::Nothing && !is_ours {
@@ -198,9 +208,9 @@ impl Worker {
                     let report = json!({"outcome": "agent-error", "error": "model not found"});
                     self.end(pod, "Failed", ended(1, "Error", Some(report))).await;
                 }
-                "run-on" | "never-start" | "pull-fails" => {
+                "run-on" | "end-well-on-sigterm" | "never-start" | "pull-fails" => {
                     if spec.active_deadline_seconds.is_some() {
-                        self.end(pod, "Failed", ended(137, "Error", None)).await;
+                        self.kill(pod, 137).await;
                     }
                 }
                 _ => {
@@ -248,20 +258,52 @@ impl Worker {
     }
 
     async fn status(&self, pod: &Pod, phase: &str, agent: Value) {
-        let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-        let init: Vec<_> = init.map(|container| of(&container.name, &ended(0, "Completed", None))).collect();
+        let is_over = matches!(phase, "Succeeded" | "Failed");
+        let running = json!({"running": {"startedAt": jiff::Timestamp::now()}});
+        let spec = pod.spec.clone().unwrap_or_default();
+        let init = spec.init_containers.iter().flatten().map(|container| {
+            let is_sidecar = container.restart_policy.as_deref() == Some("Always");
+            let state = match (is_sidecar, is_over) {
+                (true, true) => ended(3, "Error", None),
+                (true, false) => running.clone(),
+                (false, _) => ended(0, "Completed", None),
+            };
+            of(&container.name, &state)
+        });
+        let containers = spec.containers.iter().map(|container| match (&*container.name, is_over) {
+            ("agent", _) => of("agent", &agent),
+            (other, true) => of(other, &ended(137, "Error", None)),
+            (other, false) => of(other, &running),
+        });
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {
-            "phase": phase, "initContainerStatuses": init, "containerStatuses": [of("agent", &agent)],
+            "phase": phase, "initContainerStatuses": init.collect::<Vec<_>>(),
+            "containerStatuses": containers.collect::<Vec<_>>(),
         }});
         let params = PatchParams::default();
         self.done(self.pods(pod).patch_status(&pod.name_any(), &params, &Patch::Merge(&patch)).await);
     }
 
+    /// The agent ends, and the Pod with it where it is alone.
     async fn end(&mut self, pod: &Pod, phase: &str, agent: Value) {
-        if self.done < Done::Ended {
-            self.status(pod, phase, agent).await;
-            self.done = Done::Ended;
+        let is_alone = pod.spec.as_ref().is_none_or(|spec| spec.containers.len() == 1);
+        self.status(pod, if is_alone { phase } else { "Running" }, agent.clone()).await;
+        (self.agent, self.done) = (Some(agent), if is_alone { Done::Ended } else { Done::AgentOver });
+    }
+
+    /// Ends whatever runs in the Pod. An agent that is at work and does nothing else exits with this code.
+    async fn kill(&mut self, pod: &Pod, code: i32) {
+        if self.done >= Done::Ended {
+            return;
         }
+        let (phase, agent) = match self.agent.take() {
+            Some(agent) => ("Failed", agent),
+            None if self.agent_does(pod).await == "end-well-on-sigterm" => {
+                ("Succeeded", ended(0, "Completed", Some(json!({"outcome": "completed"}))))
+            }
+            None => ("Failed", ended(code, "Error", None)),
+        };
+        self.status(pod, phase, agent).await;
+        self.done = Done::Ended;
     }
 
     async fn remove(&mut self, pod: &Pod) {
@@ -273,7 +315,9 @@ impl Worker {
 }
 
 fn ended(code: i32, reason: &str, report: Option<Value>) -> Value {
-    json!({"terminated": {"exitCode": code, "reason": reason, "message": report.map(|report| report.to_string())}})
+    let now = jiff::Timestamp::now();
+    json!({"terminated": {"exitCode": code, "reason": reason, "message": report.map(|report| report.to_string()),
+        "startedAt": now, "finishedAt": now}})
 }
 
 fn of(container: &str, state: &Value) -> Value {

@@ -12,6 +12,7 @@ mod dashboards;
 pub mod docs;
 pub mod exclusive;
 pub mod faults;
+pub mod injection;
 pub mod invariants;
 pub mod kubelet;
 pub mod log;

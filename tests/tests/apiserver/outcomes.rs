@@ -1,6 +1,7 @@
 //! How a Task ends that does not end well, and what it says while its Pod does not get on.
 
 use kubeopencode_api::task::Phase;
+use kubeopencode_tests::injection::{INJECTED, Injected, inject, stop_injecting};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{config, status, task, words};
 use kubeopencode_tests::record::Kind;
@@ -23,6 +24,55 @@ async fn a_failure_says_who_failed_and_how() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn the_agents_end_is_the_tasks_whatever_a_container_beside_it_does() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        inject(&ns.client, &ns.name, Injected::Container, "sleep infinity").await;
+        let _operator = ns.operator();
+        ns.apply(task("first").agent("one-at-a-time")).await;
+        ns.apply(task("second").agent("one-at-a-time").does("fail")).await;
+        let first = ns.phase("first", Phase::Completed).await;
+        assert_eq!(status(&first).result.as_ref().unwrap().summary.as_deref(), Some("All is done"));
+        assert_eq!(status(&first).usage.as_ref().unwrap().input_tokens, Some(11));
+        let second = ns.phase("second", Phase::Failed).await;
+        let failed = ("False", "PodFailed", "container \"agent\" exited with code 3");
+        assert_eq!(words(&second, "Succeeded"), failed);
+        for pod in ["first-pod", "second-pod"] {
+            let is_ended = |pod: &kubeopencode_tests::record::Revision| pod.text("/status/phase") == "Failed";
+            let kept = ns.until(&format!("{pod} is ended and kept for its log"), |history| {
+                history.get(Kind::Pod, pod).filter(|pod| is_ended(pod)).cloned()
+            });
+            assert!(kept.await.object["metadata"]["deletionTimestamp"].is_null());
+        }
+        stop_injecting(&ns.client, &ns.name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_native_sidecar_that_ends_badly_takes_no_blame() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        inject(&ns.client, &ns.name, Injected::Sidecar, "sleep infinity").await;
+        let _operator = ns.operator();
+        ns.apply(task("fails").does("fail")).await;
+        ns.apply(task("errs").does("report-error")).await;
+        let fails = ns.phase("fails", Phase::Failed).await;
+        let failed = ("False", "PodFailed", "container \"agent\" exited with code 3");
+        assert_eq!(words(&fails, "Succeeded"), failed);
+        let errs = ns.phase("errs", Phase::Failed).await;
+        let failed = ("False", "AgentReportedError", "the agent reported an error: model not found");
+        assert_eq!(words(&errs, "Succeeded"), failed);
+        let history = ns.record.history();
+        let pod = history.get(Kind::Pod, "fails-pod").unwrap();
+        let sidecar = &pod.object["status"]["initContainerStatuses"][0];
+        assert_eq!((&sidecar["name"], &sidecar["state"]["terminated"]["exitCode"]), (&INJECTED.into(), &3.into()));
+        stop_injecting(&ns.client, &ns.name).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use kube::api::{Api, PostParams};
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::injection::{Injected, inject, stop_injecting};
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{status, words};
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
 
-use crate::support::{log, on_the_whole_cluster, shell_agent, task};
+use crate::support::{agent, log, on_the_whole_cluster, shell_agent, task};
 
 /// Waits until the Task, still Running, says why its Pod does not get on.
 async fn stands_still(ns: &TestNamespace, name: &str, reason: &str) -> Task {
@@ -156,6 +157,44 @@ async fn a_custom_command_has_plain_exit_codes() {
             status(&task).message
         );
         assert_eq!(log(ns, &task).await, "seven in /home/work: Task seven says hello.\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_that_a_mesh_injects_keeps_neither_task_nor_slot() {
+    on_the_whole_cluster(async |ns| {
+        inject(&ns.client, &ns.name, Injected::Container, "trap 'exit 0' TERM; sleep infinity & wait").await;
+        ns.apply(shell_agent("echo \"$TASK_NAME is done\"", "maxConcurrentTasks: 1")).await;
+        for name in ["one", "two"] {
+            ns.apply(task(name)).await;
+        }
+        for name in ["one", "two"] {
+            let task = ns.phase(name, Phase::Completed).await;
+            ns.until("its Pod is ended", |history| {
+                history.get(Kind::Pod, &format!("{name}-pod")).filter(|pod| pod.text("/status/phase") == "Failed").cloned()
+            })
+            .await;
+            assert_eq!(log(ns, &task).await, format!("{name} is done\n"), "its log is kept");
+        }
+        stop_injecting(&ns.client, &ns.name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_native_sidecar_that_exits_badly_does_not_hide_the_agents_end() {
+    on_the_whole_cluster(async |ns| {
+        inject(&ns.client, &ns.name, Injected::Sidecar, "trap 'exit 3' TERM; sleep infinity & wait").await;
+        ns.apply(shell_agent("exit 7", "")).await;
+        ns.apply(task("shell")).await;
+        let shell = fails(ns, "shell", "PodFailed").await;
+        let message = status(&shell).message.as_deref().unwrap();
+        assert!(message.starts_with("container \"agent\" exited with code 7"), "{message}");
+        ns.apply(agent("fail-400")).await;
+        ns.apply(task("model")).await;
+        fails(ns, "model", "AgentReportedError").await;
+        stop_injecting(&ns.client, &ns.name).await;
     })
     .await;
 }

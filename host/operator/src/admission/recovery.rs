@@ -76,7 +76,7 @@ impl Admission {
                 start_time: task.status?.start_time.clone()?,
             };
             let pods = self.caches.pods.of(&task.uid());
-            let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.is_over());
+            let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.agent_is_over());
             (runs || counts_for_quota(spec, &entry, now)).then_some(Started { entry, runs })
         });
         let mut started: Vec<_> = started.collect();
@@ -100,12 +100,12 @@ impl Admission {
             let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
             let pods = self.caches.pods.of(&TaskUid(task_uid.clone()));
             started.runs =
-                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.is_over());
+                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.agent_is_over());
         }
         Ok(())
     }
 
-    /// Whether an entry may go: its Task is terminal or gone, and no Pod of it is live. The cache may be behind, so
+    /// Whether an entry may go: its Task is terminal or gone, and no agent of it runs. The cache may be behind, so
     /// what it does not show is asked for; what it shows as terminal stays terminal, and what the watch showed as gone
     /// without a recorded Pod (`never_launched`) was never launched.
     pub(super) async fn slot(
@@ -131,9 +131,9 @@ impl Admission {
         let pods = self.caches.pods.of(&uid);
         let all_are_over = if pods.is_empty() {
             let names = PodNames::none().launched_in(&agent.namespace, &key, &uid);
-            names.get(&self.client, &uid).await?.iter().all(PodView::is_over)
+            names.get(&self.client, &uid).await?.iter().all(PodView::agent_is_over)
         } else {
-            pods.iter().all(|pod| pod.is_over())
+            pods.iter().all(|pod| pod.agent_is_over())
         };
         Ok(if all_are_over { over } else { Slot::Held })
     }

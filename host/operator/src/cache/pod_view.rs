@@ -1,11 +1,13 @@
 //! What the operator keeps of a Pod: 2.5 KB in place of the 96 KB of a full one.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSchedulingGate};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSchedulingGate,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
-    AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
+    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
     TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
 };
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
@@ -40,6 +42,18 @@ pub(crate) struct PodViewSpec {
     pub(crate) active_deadline_seconds: Option<i64>,
     /// Only the volume whose ConfigMaps the operator made.
     pub(crate) volumes: Vec<VolumeView>,
+    /// Only those that run beside the agent: native sidecars, which a webhook added.
+    pub(crate) init_containers: Vec<InitContainerView>,
+}
+
+/// What of an init container matters.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct InitContainerView {
+    /// Its name.
+    pub(crate) name: String,
+    /// `Always` for a native sidecar.
+    pub(crate) restart_policy: Option<String>,
 }
 
 /// The ConfigMaps of a volume.
@@ -96,10 +110,17 @@ pub(crate) struct PodViewStatus {
     pub(crate) init_container_statuses: Vec<ContainerStatus>,
 }
 
+impl InitContainerView {
+    fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
 impl PodView {
     /// Drops what no decision depends on.
     pub(crate) fn slim(&mut self) {
         self.spec.volumes.retain(|v| v.name == CONTEXT_FILES_VOLUME);
+        self.spec.init_containers.retain(InitContainerView::is_sidecar);
         for status in
             self.status.container_statuses.iter_mut().chain(&mut self.status.init_container_statuses)
         {
@@ -137,6 +158,31 @@ impl PodView {
     /// Gates of others that hold it, Kueue's for example.
     pub(crate) fn foreign_gates(&self) -> impl Iterator<Item = &str> {
         self.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).filter(|name| *name != LAUNCH_GATE)
+    }
+
+    /// How far the container `agent` has come, once the kubelet said so.
+    pub(crate) fn agent_state(&self) -> Option<&ContainerState> {
+        self.status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER)?.state.as_ref()
+    }
+
+    /// How the container `agent` ended. It is not started again, whatever other containers of the Pod do.
+    pub(crate) fn agent_end(&self) -> Option<&ContainerStateTerminated> {
+        self.agent_state()?.terminated.as_ref()
+    }
+
+    /// Whether the container `agent` runs, or ran.
+    pub(crate) fn agent_has_started(&self) -> bool {
+        self.agent_state().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    }
+
+    /// Whether the agent is over: its Task is, and so is its slot. Sidecars that somebody added may still run.
+    pub(crate) fn agent_is_over(&self) -> bool {
+        self.is_over() || self.agent_end().is_some()
+    }
+
+    /// Whether an init container runs beside the agent, and ends after it.
+    pub(crate) fn is_sidecar(&self, init_container: &str) -> bool {
+        self.spec.init_containers.iter().any(|c| c.name == init_container && c.is_sidecar())
     }
 
     /// Whether all its containers are over for good.

@@ -71,7 +71,7 @@ impl Pods {
                             inner.known.remove(&uid);
                         }
                     }
-                    if pod.is_over() && !pod.is_gated() {
+                    if pod.agent_is_over() && !pod.is_gated() {
                         inner.last.insert(uid, Arc::new(pod.clone()));
                     }
                 }

@@ -237,15 +237,12 @@ impl Context {
         Ok(Action::requeue(SOON))
     }
 
-    pub(super) async fn stop_keep_pod<F: Frontend>(
+    /// The kubelet ends the containers of a Pod that is over its `activeDeadlineSeconds`, and keeps it with its logs.
+    pub(super) async fn halt_pod<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
         pod: &PodView,
     ) -> ReconcileResult {
-        let stopped = || StatusBuilder::of(state.task, state.now).stopped();
-        if !state.task.is_terminal() && !self.write(state.task, &stopped()).await? {
-            return Ok(Action::requeue(SOON));
-        }
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<PodView>::namespaced(self.client.clone(), namespace);
         let patch =
@@ -256,7 +253,7 @@ impl Context {
                 Ok(Action::await_change())
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                let note = format!("stopPolicy KeepPod: {}; the Pod is deleted instead", status.message);
+                let note = format!("the Pod cannot be ended and kept for its log: {}; it is deleted instead", status.message);
                 self.writer.warn(state.task, "Stopped", note);
                 self.delete(&[PodDeletion { pod: Arc::new(pod.clone()), gated: false }]).await?;
                 Ok(Action::await_change())

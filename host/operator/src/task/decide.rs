@@ -72,8 +72,8 @@ pub(crate) enum Step {
     Open(Arc<PodView>),
     /// The recorded Pod is not in the cache: ask the API server whether it is really gone.
     Verify,
-    /// End the recorded Pod's containers and keep it; a Task that is not over yet is stopped first.
-    StopKeepPod(Arc<PodView>),
+    /// The Task is over and its recorded Pod is not: end the Pod's containers and keep it for the agent's log.
+    HaltPod(Arc<PodView>),
     /// Write this end. The Pods named are deleted first.
     Complete {
         /// How it ended.
@@ -167,8 +167,8 @@ fn deletion(observed: &Observed<'_>) -> Step {
 
 fn terminal(observed: &Observed<'_>) -> Step {
     let recorded = observed.task.pod_uid();
-    let kept = find(observed.task.conditions(), TaskCondition::Stopped).is_some()
-        && observed.policy.stop_policy == StopPolicy::KeepPod;
+    let was_stopped = find(observed.task.conditions(), TaskCondition::Stopped).is_some();
+    let policy = if was_stopped { observed.policy.stop_policy } else { StopPolicy::DeletePod };
     let runs_on = |pod: &&Arc<PodView>| {
         let recorded = Some(pod.uid()) == recorded && !pod.is_gated();
         recorded
@@ -176,35 +176,40 @@ fn terminal(observed: &Observed<'_>) -> Step {
             && !pod.is_deleting()
             && pod.spec.active_deadline_seconds != Some(STOP_DEADLINE_SECONDS)
     };
-    if let Some(pod) = observed.pods.iter().find(runs_on).filter(|_| kept) {
-        return Step::StopKeepPod(Arc::clone(pod));
+    if let Some(pod) = observed.pods.iter().find(runs_on).filter(|pod| has_log_to_keep(pod, policy)) {
+        return Step::HaltPod(Arc::clone(pod));
     }
-    let must_go =
-        |pod: &Arc<PodView>| pod.is_gated() || (Some(pod.uid()) == recorded && !pod.is_over() && !kept);
+    let must_go = |pod: &Arc<PodView>| {
+        pod.is_gated()
+            || (Some(pod.uid()) == recorded && !pod.is_over() && !has_log_to_keep(pod, policy))
+    };
     let deletions: Vec<_> = deletions_of(observed.pods).into_iter().filter(|d| must_go(&d.pod)).collect();
     if deletions.is_empty() { Step::ReleaseResources } else { Step::Delete(deletions) }
 }
 
-fn stop(observed: &Observed<'_>) -> Step {
+/// Whether a Pod of a Task that is over stays for its log: where the agent ended by itself, always; where it was made to,
+/// as the policy says. Without an agent that started there is no log.
+fn has_log_to_keep(pod: &PodView, policy: StopPolicy) -> bool {
+    pod.agent_end().is_some() || (policy == StopPolicy::KeepPod && pod.agent_has_started())
+}
+
+/// Those that have to go before this end of a Task that has not ended by itself.
+fn deletions_before(observed: &Observed<'_>, policy: StopPolicy) -> Vec<PodDeletion> {
     let recorded = observed.task.pod_uid();
-    let running =
-        observed.pods.iter().find(|pod| Some(pod.uid()) == recorded && !pod.is_gated() && !pod.is_over());
-    if let Some(pod) = running.filter(|_| observed.policy.stop_policy == StopPolicy::KeepPod) {
-        let started = matches!(pod_state(pod, false), PodState::InProgress { started: true, .. });
-        if started && !pod.is_deleting() {
-            return Step::StopKeepPod(Arc::clone(pod));
-        }
-    }
-    let over = |deletions: &PodDeletion| deletions.pod.is_over() && !deletions.gated;
-    Step::Complete {
-        end: End::Stopped,
-        delete: deletions_of(observed.pods).into_iter().filter(|d| !over(d)).collect(),
-    }
+    let stays = |d: &PodDeletion| {
+        let is_recorded = Some(d.pod.uid()) == recorded;
+        !d.gated && (d.pod.agent_is_over() || (is_recorded && has_log_to_keep(&d.pod, policy)))
+    };
+    deletions_of(observed.pods).into_iter().filter(|d| !stays(d)).collect()
+}
+
+fn stop(observed: &Observed<'_>) -> Step {
+    Step::Complete { end: End::Stopped, delete: deletions_before(observed, observed.policy.stop_policy) }
 }
 
 fn timeout(observed: &Observed<'_>) -> Option<Step> {
     let deadline = deadline(observed.task)?;
-    let ended = recorded(observed).is_some_and(PodView::is_over) || observed.last.is_some();
+    let ended = recorded(observed).is_some_and(PodView::agent_is_over) || observed.last.is_some();
     if observed.now < deadline || ended {
         return None;
     }

@@ -1,7 +1,7 @@
 //! From a Pod to how its Task ends. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
@@ -62,20 +62,19 @@ impl TaskOutcome {
     }
 }
 
-/// Reads a Pod. `keep_summary`: whether the agent's last words may enter the status.
+/// Reads a Pod: the container `agent` decides, whatever others do that a webhook added. `keep_summary`: whether the
+/// agent's last words may enter the status.
 pub(crate) fn pod_state(pod: &PodView, keep_summary: bool) -> PodState {
-    let ended = match pod.status.phase.as_deref() {
-        Some("Succeeded") => ended_well(pod, keep_summary),
-        Some("Failed") => failed(pod, keep_summary),
+    let ended = match (pod.agent_end(), pod.status.phase.as_deref()) {
+        (Some(end), _) => agent_ended(pod, end, keep_summary),
+        (None, Some("Succeeded")) => completed(),
+        (None, Some("Failed")) => failed_before_the_agent(pod),
         _ => {
-            let problem = start_problem::of_pod(pod);
+            let started = pod.agent_has_started();
+            // what keeps a sidecar from starting is no matter of an agent that runs
+            let problem = if started { None } else { start_problem::of_pod(pod) };
             let silent_since = if problem.is_none() { silent_since(pod) } else { None };
-            return PodState::InProgress {
-                problem,
-                started: has_started(pod),
-                silent_since,
-                skipped: skipped(pod),
-            };
+            return PodState::InProgress { problem, started, silent_since, skipped: skipped(pod) };
         }
     };
     PodState::Ended(TaskOutcome { skipped: skipped(pod), ..ended })
@@ -109,46 +108,18 @@ pub(super) fn condition<'a>(pod: &'a PodView, type_: &str) -> Option<&'a PodCond
     pod.status.conditions.iter().find(|c| c.type_ == type_)
 }
 
-fn ended_well(pod: &PodView, keep_summary: bool) -> TaskOutcome {
-    let report = report(pod);
-    let ending = TaskOutcome {
+fn completed() -> TaskOutcome {
+    TaskOutcome {
         succeeded: true,
         reason: Reason::Completed,
         message: "The agent ended successfully".to_owned(),
         result: None,
         usage: None,
         skipped: Vec::new(),
-    };
-    match report {
-        Some(report) => with_report(ending, report, keep_summary),
-        None => ending,
     }
 }
 
-fn failed(pod: &PodView, keep_summary: bool) -> TaskOutcome {
-    let status = &pod.status;
-    let reason = status.reason.as_deref().unwrap_or_default();
-    let words = status.message.as_deref().unwrap_or_default();
-    if reason == "Evicted" {
-        return TaskOutcome::failed(Reason::Evicted, format!("Pod \"{}\" was evicted: {words}", name(pod)));
-    }
-    let init = status
-        .init_container_statuses
-        .iter()
-        .find_map(|s| Some((s, terminated(s).filter(|t| t.exit_code != 0)?)));
-    if let Some((init, end)) = init {
-        let reason = if is_oom(end) { Reason::OOMKilled } else { Reason::InitContainerFailed };
-        return TaskOutcome::failed(reason, format!("init container \"{}\" {}", init.name, exit(end)));
-    }
-    let agent = status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER);
-    let Some(end) = agent.and_then(terminated) else {
-        let why = [reason, words].into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(": ");
-        let why = if why.is_empty() { "without a reason".to_owned() } else { why };
-        return TaskOutcome::failed(
-            Reason::PodFailed,
-            format!("Pod \"{}\" failed before the agent ran: {why}", name(pod)),
-        );
-    };
+fn agent_ended(pod: &PodView, end: &ContainerStateTerminated, keep_summary: bool) -> TaskOutcome {
     if is_oom(end) {
         return TaskOutcome::failed(
             Reason::OOMKilled,
@@ -156,21 +127,47 @@ fn failed(pod: &PodView, keep_summary: bool) -> TaskOutcome {
         );
     }
     let report = end.message.as_deref().and_then(AgentReport::parse);
-    if let Some(disruption) = condition(pod, "DisruptionTarget").filter(|c| c.status == "True") {
-        let words = [disruption.reason.as_deref(), disruption.message.as_deref()];
-        let words: Vec<_> = words.into_iter().flatten().collect();
-        let ending = TaskOutcome::failed(
-            Reason::Evicted,
-            format!("Pod \"{}\" was evicted: {}", name(pod), words.join(": ")),
-        );
-        return report.map_or(ending.clone(), |report| with_report(ending, report, keep_summary));
-    }
-    let ending =
-        TaskOutcome::failed(Reason::PodFailed, format!("container \"{AGENT_CONTAINER}\" {}", exit_code(end)));
+    let ending = match (eviction(pod), end.exit_code) {
+        (Some(evicted), _) => evicted,
+        (None, 0) => completed(),
+        (None, _) => {
+            let words = if report.is_some() { exit_code(end) } else { exit(end) };
+            TaskOutcome::failed(Reason::PodFailed, format!("container \"{AGENT_CONTAINER}\" {words}"))
+        }
+    };
     match report {
         Some(report) => with_report(ending, report, keep_summary),
-        None => TaskOutcome { message: format!("container \"{AGENT_CONTAINER}\" {}", exit(end)), ..ending },
+        None => ending,
     }
+}
+
+fn failed_before_the_agent(pod: &PodView) -> TaskOutcome {
+    if let Some(evicted) = eviction(pod) {
+        return evicted;
+    }
+    let failed = |s: &&ContainerStatus| !pod.is_sidecar(&s.name) && terminated(s).is_some_and(|t| t.exit_code != 0);
+    let init = pod.status.init_container_statuses.iter().find(failed);
+    if let Some((init, end)) = init.and_then(|s| Some((s, terminated(s)?))) {
+        let reason = if is_oom(end) { Reason::OOMKilled } else { Reason::InitContainerFailed };
+        return TaskOutcome::failed(reason, format!("init container \"{}\" {}", init.name, exit(end)));
+    }
+    let words = [pod.status.reason.as_deref(), pod.status.message.as_deref()];
+    let why = words.into_iter().flatten().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(": ");
+    let why = if why.is_empty() { "without a reason".to_owned() } else { why };
+    TaskOutcome::failed(Reason::PodFailed, format!("Pod \"{}\" failed before the agent ran: {why}", name(pod)))
+}
+
+/// The end of a Pod that had to leave its node.
+fn eviction(pod: &PodView) -> Option<TaskOutcome> {
+    let words = if pod.status.reason.as_deref() == Some("Evicted") {
+        pod.status.message.clone().unwrap_or_default()
+    } else {
+        let disruption = condition(pod, "DisruptionTarget").filter(|c| c.status == "True")?;
+        let words = [disruption.reason.as_deref(), disruption.message.as_deref()];
+        words.into_iter().flatten().collect::<Vec<_>>().join(": ")
+    };
+    let message = format!("Pod \"{}\" was evicted: {words}", name(pod));
+    Some(TaskOutcome::failed(Reason::Evicted, message))
 }
 
 /// The report decides over the exit code: it says whose fault it was.
@@ -196,18 +193,6 @@ fn with_report(mut ending: TaskOutcome, report: AgentReport, keep_summary: bool)
     }
     ending.usage = report.usage;
     ending
-}
-
-fn report(pod: &PodView) -> Option<AgentReport> {
-    let agent = pod.status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER)?;
-    AgentReport::parse(terminated(agent)?.message.as_deref()?)
-}
-
-fn has_started(pod: &PodView) -> bool {
-    let agent = pod.status.container_statuses.iter().find(|s| s.name == AGENT_CONTAINER);
-    agent
-        .and_then(|s| s.state.as_ref())
-        .is_some_and(|s: &ContainerState| s.running.is_some() || s.terminated.is_some())
 }
 
 fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
@@ -331,6 +316,58 @@ mod tests {
         let expected =
             PodState::InProgress { problem: None, started: true, silent_since: None, skipped: vec![] };
         assert_eq!(pod_state(&pod(running), true), expected);
+    }
+
+    /// A Pod with the native sidecar `mesh-proxy`.
+    fn with_sidecar(status: Value) -> PodView {
+        let proxy = json!({"name": "mesh-proxy", "restartPolicy": "Always"});
+        let clone = json!({"name": "git-init-0"});
+        let pod = json!({"metadata": {"name": "fix-pod"}, "spec": {"initContainers": [proxy, clone]}, "status": status});
+        let mut pod: PodView = serde_json::from_value(pod).unwrap();
+        pod.slim();
+        pod
+    }
+
+    #[test]
+    fn the_container_agent_decides_whatever_others_do() {
+        let agent = |code: i32, message: &str| {
+            status("agent", json!({"terminated": {"exitCode": code, "reason": "Error", "message": message}}))
+        };
+        let sidecar = |state: Value| status("mesh-proxy", state);
+        let running = || sidecar(json!({"running": {}}));
+        let badly = || sidecar(json!({"terminated": {"exitCode": 3, "reason": "Error"}}));
+        let unpulled = || sidecar(json!({"waiting": {"reason": "ImagePullBackOff"}}));
+        let completed = r#"{"outcome":"completed","usage":{"inputTokens":12}}"#;
+        let agent_error = r#"{"outcome":"agent-error","error":"stub says 400"}"#;
+        for (given, reason, words) in [
+            (json!({"phase": "Running", "containerStatuses": [agent(0, completed), running()]}), Reason::Completed, "ended successfully"),
+            (json!({"phase": "Running", "containerStatuses": [agent(7, "no key"), running()]}), Reason::PodFailed, "exited with code 7: no key"),
+            // kubelet calls a Pod with a waiting container Pending
+            (json!({"phase": "Pending", "containerStatuses": [unpulled(), agent(0, completed)]}), Reason::Completed, "ended successfully"),
+            (json!({"phase": "Failed", "containerStatuses": [agent(0, completed), badly()]}), Reason::Completed, "ended successfully"),
+            (json!({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": [agent(0, completed), badly()]}), Reason::Completed, "ended successfully"),
+            (json!({"phase": "Failed", "initContainerStatuses": [badly()], "containerStatuses": [agent(7, "")]}), Reason::PodFailed, "container \"agent\" exited with code 7"),
+            (json!({"phase": "Failed", "initContainerStatuses": [badly()], "containerStatuses": [agent(1, agent_error)]}), Reason::AgentReportedError, "stub says 400"),
+            (json!({"phase": "Failed", "initContainerStatuses": [badly(), status("git-init-0", json!({"terminated": {"exitCode": 1, "message": "no such branch"}}))]}),
+                Reason::InitContainerFailed, "init container \"git-init-0\" exited with code 1: no such branch"),
+        ] {
+            let PodState::Ended(ending) = pod_state(&with_sidecar(given.clone()), true) else { panic!("{given}") };
+            assert_eq!((ending.reason, ending.succeeded), (reason, reason == Reason::Completed), "{given}");
+            assert!(ending.message.contains(words), "{}", ending.message);
+            assert_eq!(ending.usage.is_some(), given.to_string().contains("inputTokens"), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_sidecar_from_starting_is_no_problem_of_an_agent_that_runs() {
+        let unpulled = status("mesh-proxy", json!({"waiting": {"reason": "ImagePullBackOff"}}));
+        let agent = |state: Value| json!({"phase": "Pending", "containerStatuses": [unpulled.clone(), status("agent", state)]});
+        let problem = |given: Value| match pod_state(&pod(given), true) {
+            PodState::InProgress { problem, .. } => problem.map(|problem| problem.reason),
+            ended => panic!("{ended:?}"),
+        };
+        assert_eq!(problem(agent(json!({"running": {}}))), None);
+        assert_eq!(problem(agent(json!({"waiting": {"reason": "PodInitializing"}}))), Some(Reason::ImagePullFailed));
     }
 
     #[test]

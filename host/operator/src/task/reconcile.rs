@@ -193,7 +193,7 @@ impl Context {
             Step::Record(pod) => self.record(state, &pod).await,
             Step::Open(pod) => self.open(state, &pod).await,
             Step::Verify => self.verify(state).await,
-            Step::StopKeepPod(pod) => self.stop_keep_pod(state, &pod).await,
+            Step::HaltPod(pod) => self.halt_pod(state, &pod).await,
             Step::Complete { end, delete } => self.complete(state, end, &delete).await,
             Step::Report { problem, skipped, again } => {
                 let status = StatusBuilder::of(state.task, state.now).in_progress(problem.as_ref(), &skipped);

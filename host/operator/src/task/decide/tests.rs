@@ -48,6 +48,28 @@ fn pod(uid: &str, gated: bool, phase: &str) -> Value {
     json!({"metadata": {"name": "fix-pod", "uid": uid}, "spec": {"schedulingGates": gates}, "status": {"phase": phase}})
 }
 
+/// A Pod whose container `agent` is in this state.
+fn with_agent(uid: &str, phase: &str, state: Value) -> Value {
+    let mut pod = pod(uid, false, phase);
+    pod["status"]["containerStatuses"] = json!([
+        {"name": "agent", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0}]);
+    pod
+}
+
+/// A Pod whose agent runs.
+fn at_work(uid: &str) -> Value {
+    with_agent(uid, "Running", json!({"running": {}}))
+}
+
+/// A Pod whose agent has ended while a sidecar runs on.
+fn with_a_sidecar_left(uid: &str) -> Value {
+    let mut pod = with_agent(uid, "Running", json!({"terminated": {"exitCode": 0}}));
+    let sidecar = json!({"name": "mesh-proxy", "state": {"running": {}}, "image": "", "imageID": "", "ready": true,
+        "restartCount": 0});
+    pod["status"]["containerStatuses"].as_array_mut().unwrap().push(sidecar);
+    pod
+}
+
 fn time(second: i64) -> String {
     Timestamp::from_second(second).unwrap().to_string()
 }
@@ -84,7 +106,7 @@ fn word(step: &Step) -> String {
         }
         Step::Record(pod) => format!("Record {}", pod.uid()),
         Step::Open(pod) => format!("Open {}", pod.uid()),
-        Step::StopKeepPod(pod) => format!("StopKeepPod {}", pod.uid()),
+        Step::HaltPod(pod) => format!("HaltPod {}", pod.uid()),
         Step::Report { problem, skipped, .. } => {
             format!("Report {:?} {}", problem.as_ref().map(|t| t.reason), skipped.join(",")).trim().to_owned()
         }
@@ -148,9 +170,7 @@ fn the_end_of_the_pod_is_the_end_of_the_task() {
 
 #[test]
 fn nothing_is_written_when_containers_start_and_the_next_deadline_is_kept() {
-    let mut started = pod("a", false, "Running");
-    started["status"]["containerStatuses"] = json!([{"name": "agent", "state": {"running": {}}, "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
-    let case = TaskState { task: task(json!({}), running()), pods: vec![started], ..TaskState::default() };
+    let case = TaskState { task: task(json!({}), running()), pods: vec![at_work("a")], ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Wait 3540", "spec.timeout");
     let case = TaskState { pods: vec![pod("a", false, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Wait 540", "startTimeoutSeconds comes first");
@@ -273,28 +293,26 @@ fn stop_works_in_every_phase() {
 }
 
 #[test]
-fn keep_pod_halts_a_started_pod_and_deletes_one_that_has_not_started() {
+fn keep_pod_keeps_a_started_pod_and_deletes_one_that_has_not_started() {
     let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
-    let mut started = pod("a", false, "Running");
-    started["status"]["containerStatuses"] = json!([{"name": "agent", "state": {"running": {}}, "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
     let case = TaskState {
         task: task(stopped, running()),
-        pods: vec![started],
+        pods: vec![at_work("a")],
         stop_policy: StopPolicy::KeepPod,
         ..TaskState::default()
     };
-    assert_eq!(word(&run(&case)), "StopKeepPod a");
+    assert_eq!(word(&run(&case)), "Complete Stopped ", "it is halted once its Task is over");
     let case = TaskState { pods: vec![pod("a", false, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Complete Stopped a");
 }
 
 #[test]
-fn a_kept_pod_is_halted_even_if_the_operator_died_between_the_two_writes() {
+fn a_kept_pod_is_halted_once_its_task_is_over() {
     let mut stopped = running();
     stopped["phase"] = json!("Completed");
     stopped["conditions"] = json!([{"type": "Stopped", "status": "True", "reason": "UserStopped", "message": "",
         "lastTransitionTime": time(NOW)}]);
-    let mut halted = pod("a", false, "Running");
+    let mut halted = at_work("a");
     halted["spec"]["activeDeadlineSeconds"] = json!(1);
     let case = TaskState {
         task: task(json!({}), stopped),
@@ -303,8 +321,25 @@ fn a_kept_pod_is_halted_even_if_the_operator_died_between_the_two_writes() {
         ..TaskState::default()
     };
     assert_eq!(word(&run(&case)), "ReleaseResources");
-    let case = TaskState { pods: vec![pod("a", false, "Running")], ..case };
-    assert_eq!(word(&run(&case)), "StopKeepPod a");
+    let case = TaskState { pods: vec![at_work("a")], ..case };
+    assert_eq!(word(&run(&case)), "HaltPod a");
+    let case = TaskState { stop_policy: StopPolicy::DeletePod, ..case };
+    assert_eq!(word(&run(&case)), "Delete a");
+}
+
+#[test]
+fn the_agent_ends_the_task_and_the_rest_of_its_pod_is_halted_and_kept() {
+    let left = || vec![with_a_sidecar_left("a")];
+    let case = TaskState { task: task(json!({}), running()), pods: left(), ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "Complete Completed ");
+    let stopped = task(json!({"annotations": {"kubeopencode.io/stop": "true"}}), running());
+    assert_eq!(word(&run(&TaskState { task: stopped, ..case })), "Complete Stopped ", "its log is kept");
+    let over = json!({"phase": "Completed", "podUID": "a", "startTime": time(NOW - 60)});
+    let case = TaskState { task: task(json!({}), over), pods: left(), ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "HaltPod a");
+    let mut halted = with_a_sidecar_left("a");
+    halted["spec"]["activeDeadlineSeconds"] = json!(1);
+    assert_eq!(word(&run(&TaskState { pods: vec![halted], ..case })), "ReleaseResources");
 }
 
 #[test]
