@@ -37,7 +37,8 @@ pub struct KubeOpenCodeConfigSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub start_timeout_seconds: Option<i32>,
-    /// What stopping a Task does with its Pod. Default `DeletePod`; `KeepPod` ends it and keeps its logs.
+    /// What stopping a Task, and its timeout, do with its Pod: `DeletePod` deletes it and its logs, `KeepPod` ends it and
+    /// keeps them. Default: `DeletePod` for a stop, `KeepPod` for a timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_policy: Option<StopPolicy>,
     /// Keep the agent's last message in `status.result.summary`. Default true.
@@ -131,12 +132,11 @@ pub struct Cleanup {
     pub max_retained_tasks: Option<i32>,
 }
 
-/// What stopping a Task does with its Pod: `DeletePod`, the default, deletes it and its logs; `KeepPod` ends it and
-/// keeps them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What becomes of the Pod of a Task that ends before its agent has: `DeletePod` deletes it and its logs, `KeepPod` ends it
+/// and keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StopPolicy {
     /// Delete the Pod gracefully, and its logs with it.
-    #[default]
     DeletePod,
     /// End the containers and keep the Pod with its logs.
     KeepPod,

@@ -51,8 +51,8 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::agent_ref")]
     pub agent_ref: Option<Value>,
-    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Then the Task fails and its
-    /// Pod is deleted.
+    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Then the Task fails, and
+    /// its Pod is ended and kept with its logs, or deleted: `stopPolicy` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"),

@@ -19,7 +19,7 @@ pub struct Settings {
     cleanup: Cleanup,
     grace: SignedDuration,
     start_timeout: Option<SignedDuration>,
-    stop_policy: StopPolicy,
+    stop_policy: Option<StopPolicy>,
     result_summary: bool,
     task_secret_refs: TaskSecretRefs,
     defaults: Defaults,
@@ -49,7 +49,7 @@ impl Settings {
             },
             grace: seconds(task.first(|spec| spec.dependency_grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS)),
             start_timeout: (start_timeout > 0).then(|| seconds(start_timeout)),
-            stop_policy: task.first(|spec| spec.stop_policy).unwrap_or_default(),
+            stop_policy: task.first(|spec| spec.stop_policy),
             result_summary: task.first(|spec| spec.result_summary).unwrap_or(true),
             task_secret_refs: if task.has_unreadable() {
                 TaskSecretRefs::Deny
@@ -85,9 +85,14 @@ impl Settings {
         self.start_timeout
     }
 
-    /// What stopping a Task does with its Pod.
+    /// What stopping a Task does with its Pod: somebody asked for it, and the Pod goes.
     pub fn stop_policy(&self) -> StopPolicy {
-        self.stop_policy
+        self.stop_policy.unwrap_or(StopPolicy::DeletePod)
+    }
+
+    /// What a Task's timeout does with its Pod: nobody asked for it, and the log may say why.
+    pub fn timeout_policy(&self) -> StopPolicy {
+        self.stop_policy.unwrap_or(StopPolicy::KeepPod)
     }
 
     /// Whether the agent's last words are kept in the Task's status.
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(settings.grace(), SignedDuration::from_secs(5));
         assert_eq!(settings.start_timeout(), Some(SignedDuration::from_secs(3600)));
         assert_eq!(settings.stop_policy(), StopPolicy::DeletePod);
+        assert_eq!(settings.timeout_policy(), StopPolicy::KeepPod);
         assert!(settings.result_summary());
         assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Allow);
         assert_eq!(settings.cleanup(), &Cleanup::default());
@@ -230,6 +236,15 @@ mod tests {
             assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Deny);
             assert_eq!(settings.cleanup(), &Cleanup::default(), "nothing is deleted");
             assert_eq!(settings.stop_policy(), StopPolicy::KeepPod, "what is known holds");
+        }
+    }
+
+    #[test]
+    fn one_stop_policy_holds_for_stops_and_timeouts() {
+        for policy in [StopPolicy::DeletePod, StopPolicy::KeepPod] {
+            let spec = KubeOpenCodeConfigSpec { stop_policy: Some(policy), ..KubeOpenCodeConfigSpec::default() };
+            let settings = Settings::resolve(Layer::Read(&spec), Layer::Absent, Layer::Absent);
+            assert_eq!((settings.stop_policy(), settings.timeout_policy()), (policy, policy));
         }
     }
 }

@@ -4,7 +4,7 @@ use kubeopencode_api::task::Phase;
 use kubeopencode_tests::injection::{INJECTED, Injected, inject, stop_injecting};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{config, status, task, words};
-use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::record::{Kind, Revision};
 
 use crate::scenario;
 
@@ -41,7 +41,7 @@ async fn the_agents_end_is_the_tasks_whatever_a_container_beside_it_does() {
         let failed = ("False", "PodFailed", "container \"agent\" exited with code 3");
         assert_eq!(words(&second, "Succeeded"), failed);
         for pod in ["first-pod", "second-pod"] {
-            let is_ended = |pod: &kubeopencode_tests::record::Revision| pod.text("/status/phase") == "Failed";
+            let is_ended = |pod: &Revision| pod.text("/status/phase") == "Failed";
             let kept = ns.until(&format!("{pod} is ended and kept for its log"), |history| {
                 history.get(Kind::Pod, pod).filter(|pod| is_ended(pod)).cloned()
             });
@@ -97,7 +97,7 @@ async fn an_image_that_cannot_be_pulled_is_named_while_the_task_runs() {
 }
 
 #[tokio::test]
-async fn a_task_over_its_timeout_fails_and_its_pod_goes() {
+async fn a_task_over_its_timeout_fails_and_its_log_is_kept_unless_the_policy_says_no() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
@@ -107,7 +107,15 @@ async fn a_task_over_its_timeout_fails_and_its_pod_goes() {
             words(&task, "Succeeded"),
             ("False", "Timeout", "the Task ran longer than spec.timeout (1s)")
         );
-        ns.gone(Kind::Pod, "fix-pod").await;
+        let is_ended = |pod: &Revision| pod.text("/status/phase") == "Failed";
+        let kept = ns.until("its Pod is ended", |history| {
+            history.get(Kind::Pod, "fix-pod").filter(|pod| is_ended(pod)).cloned()
+        });
+        assert_eq!(kept.await.object["spec"]["activeDeadlineSeconds"], 1);
+        ns.apply(config("stopPolicy: DeletePod")).await;
+        ns.apply(task("gone").does("run-on").spec("timeout: 1s")).await;
+        ns.phase("gone", Phase::Failed).await;
+        ns.gone(Kind::Pod, "gone-pod").await;
     })
     .await;
 }

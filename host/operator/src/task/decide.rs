@@ -22,7 +22,7 @@ pub(crate) const LOST_POD: SignedDuration = SignedDuration::from_secs(60);
 /// How long no container of a Pod that has a node may start until its Events are listed.
 pub(crate) const SILENCE: SignedDuration = SignedDuration::from_secs(20);
 
-/// `activeDeadlineSeconds` of a Pod that is stopped and kept: the smallest that the API server takes.
+/// `activeDeadlineSeconds` of a Pod that is ended and kept: the smallest that the API server takes.
 pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
 
 /// What is known of a Task when a decision is made.
@@ -45,6 +45,8 @@ pub(crate) struct Observed<'a> {
 pub(crate) struct Policy {
     /// What stopping does with the Pod.
     pub(crate) stop_policy: StopPolicy,
+    /// What a timeout does with the Pod.
+    pub(crate) timeout_policy: StopPolicy,
     /// After how long a Pod that has not started fails the Task; `None`: never.
     pub(crate) start_timeout: Option<SignedDuration>,
     /// Whether the agent's last words may enter the status.
@@ -167,8 +169,7 @@ fn deletion(observed: &Observed<'_>) -> Step {
 
 fn terminal(observed: &Observed<'_>) -> Step {
     let recorded = observed.task.pod_uid();
-    let was_stopped = find(observed.task.conditions(), TaskCondition::Stopped).is_some();
-    let policy = if was_stopped { observed.policy.stop_policy } else { StopPolicy::DeletePod };
+    let policy = policy_of_the_end(observed);
     let runs_on = |pod: &&Arc<PodView>| {
         let recorded = Some(pod.uid()) == recorded && !pod.is_gated();
         recorded
@@ -185,6 +186,19 @@ fn terminal(observed: &Observed<'_>) -> Step {
     };
     let deletions: Vec<_> = deletions_of(observed.pods).into_iter().filter(|d| must_go(&d.pod)).collect();
     if deletions.is_empty() { Step::ReleaseResources } else { Step::Delete(deletions) }
+}
+
+/// What becomes of a Pod whose agent outlives its Task.
+fn policy_of_the_end(observed: &Observed<'_>) -> StopPolicy {
+    let conditions = observed.task.conditions();
+    let timed_out = || find(conditions, TaskCondition::Succeeded).is_some_and(|c| c.reason == Reason::Timeout.as_str());
+    if find(conditions, TaskCondition::Stopped).is_some() {
+        observed.policy.stop_policy
+    } else if timed_out() {
+        observed.policy.timeout_policy
+    } else {
+        StopPolicy::DeletePod
+    }
 }
 
 /// Whether a Pod of a Task that is over stays for its log: where the agent ended by itself, always; where it was made to,
@@ -215,7 +229,8 @@ fn timeout(observed: &Observed<'_>) -> Option<Step> {
     }
     let text = observed.task.timeout.unwrap_or_default();
     let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than spec.timeout ({text})"));
-    Some(Step::Complete { end: End::Pod(end), delete: deletions_of(observed.pods) })
+    let delete = deletions_before(observed, observed.policy.timeout_policy);
+    Some(Step::Complete { end: End::Pod(end), delete })
 }
 
 /// When `spec.timeout` ends a launched Task.

@@ -155,6 +155,7 @@ impl Context {
         let state = TaskState::<F> { object, task, uid, pods, settings, now: Timestamp::now() };
         let policy = Policy {
             stop_policy: state.settings.stop_policy(),
+            timeout_policy: state.settings.timeout_policy(),
             start_timeout: state.settings.start_timeout(),
             result_summary: state.settings.result_summary(),
         };

@@ -13,6 +13,7 @@ struct TaskState {
     pods: Vec<Value>,
     last: Option<Value>,
     stop_policy: StopPolicy,
+    timeout_policy: StopPolicy,
 }
 
 impl Default for TaskState {
@@ -22,6 +23,7 @@ impl Default for TaskState {
             pods: vec![],
             last: None,
             stop_policy: StopPolicy::DeletePod,
+            timeout_policy: StopPolicy::KeepPod,
         }
     }
 }
@@ -81,6 +83,7 @@ fn run(case: &TaskState) -> Step {
     let last = case.last.as_ref().map(view);
     let policy = Policy {
         stop_policy: case.stop_policy,
+        timeout_policy: case.timeout_policy,
         start_timeout: Some(SignedDuration::from_secs(600)),
         result_summary: true,
     };
@@ -252,6 +255,10 @@ fn what_never_starts_and_what_runs_too_long_ends() {
         pods: vec![pod("a", false, "Running")],
         ..TaskState::default()
     };
+    assert_eq!(word(&run(&case)), "Complete Timeout a", "its agent has not started, so there is no log");
+    let case = TaskState { pods: vec![at_work("a")], ..case };
+    assert_eq!(word(&run(&case)), "Complete Timeout ", "its log is kept");
+    let case = TaskState { timeout_policy: StopPolicy::DeletePod, ..case };
     assert_eq!(word(&run(&case)), "Complete Timeout a");
     let case = TaskState { pods: vec![pod("a", false, "Succeeded")], ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ", "it ended in time, only the operator was late");
@@ -324,6 +331,18 @@ fn a_kept_pod_is_halted_once_its_task_is_over() {
     let case = TaskState { pods: vec![at_work("a")], ..case };
     assert_eq!(word(&run(&case)), "HaltPod a");
     let case = TaskState { stop_policy: StopPolicy::DeletePod, ..case };
+    assert_eq!(word(&run(&case)), "Delete a");
+}
+
+#[test]
+fn the_pod_of_a_timeout_is_halted_once_its_task_is_over() {
+    let mut over = running();
+    over["phase"] = json!("Failed");
+    over["conditions"] = json!([{"type": "Succeeded", "status": "False", "reason": "Timeout", "message": "",
+        "lastTransitionTime": time(NOW)}]);
+    let case = TaskState { task: task(json!({}), over), pods: vec![at_work("a")], ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "HaltPod a");
+    let case = TaskState { timeout_policy: StopPolicy::DeletePod, ..case };
     assert_eq!(word(&run(&case)), "Delete a");
 }
 
