@@ -32,10 +32,8 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
         Error::Failed(format!("cannot clone {repository} at {revision:?}: {reason}"))
     };
     let done = fetch(settings, &draft).map_err(failed).and_then(|()| {
-        if let Some(sub_path) = &settings.sub_path
-            && !draft.join(sub_path).exists()
-        {
-            return Err(failed(format!("the repository has no path {:?}", sub_path.display().to_string())));
+        if let Some(sub_path) = &settings.sub_path {
+            check_sub_path(&draft, sub_path).map_err(failed)?;
         }
         tree::open_to_all(&draft).map_err(|e| Error::write(&draft, io_reason(&e)))?;
         put(&draft, &target).map_err(|e| Error::write(&target, io_reason(&e)))
@@ -45,6 +43,30 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
         remove(&draft).ok();
     }
     done
+}
+
+/// Kubelet mounts nothing that leads out of the clone's volume, and tries again for ever.
+fn check_sub_path(draft: &Path, sub_path: &Path) -> Result<(), String> {
+    let (path, shown) = (draft.join(sub_path), sub_path.display().to_string());
+    let leads_out = || {
+        format!("the path {shown:?} leads out of the repository, by a link: name a directory inside of it")
+    };
+    let real = match path.canonicalize() {
+        Ok(real) => real,
+        Err(_) if has_link(draft, sub_path) => return Err(leads_out()),
+        Err(_) => return Err(format!("the repository has no path {shown:?}")),
+    };
+    match draft.canonicalize() {
+        Ok(root) if real.starts_with(&root) => Ok(()),
+        Ok(_) => Err(leads_out()),
+        Err(e) => Err(format!("cannot read {}: {}", draft.display(), io_reason(&e))),
+    }
+}
+
+/// Whether a part of the path is a link.
+fn has_link(draft: &Path, sub_path: &Path) -> bool {
+    let parts = sub_path.ancestors().filter(|part| !part.as_os_str().is_empty());
+    parts.into_iter().any(|part| draft.join(part).is_symlink())
 }
 
 /// An empty directory in the place of a clone that is not needed.

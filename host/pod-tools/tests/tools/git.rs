@@ -156,6 +156,39 @@ fn names_the_reference_the_commit_or_the_path_that_is_not_there() {
 }
 
 #[test]
+fn a_path_that_leads_out_of_the_repository_is_an_error_and_a_link_inside_of_it_is_none() {
+    let server = server();
+    let work = server.repositories.create("links");
+    std::fs::create_dir(work.join("docs")).unwrap();
+    std::fs::write(work.join("docs/guide.md"), "guide").unwrap();
+    for (link, to) in [
+        ("inside", "docs"),
+        ("up", "../.."),
+        ("root", "/etc"),
+        ("nowhere", "/no/such"),
+        ("docs/out", "../../.."),
+    ] {
+        std::os::unix::fs::symlink(to, work.join(link)).unwrap();
+    }
+    git(&work, &["add", "--all"]);
+    git(&work, &["commit", "--quiet", "-m", "links"]);
+    server.repositories.publish("links");
+    let url = server.web.url("/links.git");
+    for path in ["up", "root", "nowhere", "docs/out", "inside/out", "root/passwd"] {
+        let pod = server.pod(&[("GIT_REPO", &url), ("GIT_PATH", path)]);
+        let words = format!(
+            "the path {path:?} leads out of the repository, by a link: name a directory inside of it"
+        );
+        let message = pod.fails("git-init");
+        assert!(message.contains(&words), "{message}");
+        assert_eq!(pod.list("git"), [""; 0], "nothing is left");
+    }
+    for path in ["inside", "docs", "inside/guide.md"] {
+        server.pod(&[("GIT_REPO", &url), ("GIT_PATH", path)]).succeeds("git-init");
+    }
+}
+
+#[test]
 fn a_repository_without_a_commit_or_without_its_default_branch_is_an_error() {
     let server = server();
     for name in ["empty", "headless"] {
