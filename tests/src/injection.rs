@@ -42,7 +42,8 @@ pub async fn inject(client: &Client, namespace: &str, what: Injected, script: &s
          command: [\"sh\", \"-c\", {script:?}]{restart}}}"
     );
     let name = format!("{namespace}-inject");
-    let pods = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+    let pods =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
     let policy = json!({"metadata": {"name": name}, "spec": {
         "failurePolicy": "Fail", "reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": pods},
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {

@@ -109,6 +109,25 @@ pub struct AgentSpec {
     /// Maximum number of Tasks that start within a sliding window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// `timeout` of Tasks that set none: maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s.
+    /// A change holds for Tasks that run, too. Default: `defaults.timeout` of KubeOpenCodeConfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = crate::task::DURATION),
+        length(min = 2, max = 21),
+        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
+    )]
+    pub timeout: Option<String>,
+    /// Duration without any output of the agent, for example `15m`, at least 1s, after which it is ended and its Task fails
+    /// (`IdleTimeout`). An agent prints nothing while a tool of it works: choose it longer than that takes. It holds for Tasks
+    /// that start later. Default: `defaults.idleTimeout` of KubeOpenCodeConfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = crate::task::DURATION),
+        length(min = 2, max = 21),
+        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "idleTimeout must be at least 1s"}])
+    )]
+    pub idle_timeout: Option<String>,
     /// No Task of this Agent starts while this is true: they are Queued with the reason `AgentSuspended`. What runs goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -297,7 +316,7 @@ pub struct AgentStatus {
     /// The server of a server-mode Agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_status: Option<ServerStatus>,
-    /// ServerReady, ServerHealthy.
+    /// Accepted; with a server also ServerReady and ServerHealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,

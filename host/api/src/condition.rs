@@ -55,12 +55,16 @@ string_enum! {
         Succeeded,
         /// stopped by the user
         Stopped,
+        /// it is over, with the reason of its end
+        Finished,
     }
 }
 
 string_enum! {
     /// `type` of a condition of an Agent.
     AgentCondition {
+        /// a Task of it, with nothing but a prompt, could be launched
+        Accepted,
         /// the Agent's server is there as planned
         ServerReady,
         /// the Agent's server answers
@@ -133,8 +137,12 @@ string_enum! {
         Evicted,
         /// the Pod is gone and nobody knows how it ended
         PodLost,
-        /// over `spec.timeout`
+        /// somebody deleted the Pod while the agent worked
+        PodDeleted,
+        /// over `timeout`
         Timeout,
+        /// the agent printed nothing for `idleTimeout`
+        IdleTimeout,
         /// nothing started within `startTimeoutSeconds`
         StartTimeout,
         /// the stop annotation

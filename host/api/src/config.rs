@@ -79,6 +79,22 @@ pub struct Defaults {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// `timeout` of Tasks that set none and whose Agent sets none, for example `2h`; at least 1s. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = crate::task::DURATION),
+        length(min = 2, max = 21),
+        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
+    )]
+    pub timeout: Option<String>,
+    /// `idleTimeout` of Agents that set none, for example `30m`; at least 1s. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = crate::task::DURATION),
+        length(min = 2, max = 21),
+        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "idleTimeout must be at least 1s"}])
+    )]
+    pub idle_timeout: Option<String>,
 }
 
 /// Image of the init containers.

@@ -159,8 +159,12 @@ pub struct ReaderSettings {
     /// URL of the server that the program attaches to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// Whether the report may hold the agent's last words (`KubeOpenCodeConfig.spec.resultSummary`).
+    /// Whether the report may hold the agent's last words, and after a failure the end of its log
+    /// (`KubeOpenCodeConfig.spec.resultSummary`).
     pub summary: bool,
+    /// Seconds without any output after which the program is ended (`Agent.spec.idleTimeout`); none: that is no reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_seconds: Option<u32>,
     /// Most bytes of the report: [`message_bytes`] of the Pod's number of containers.
     #[serde(default = "default_message_bytes")]
     pub message_bytes: usize,
@@ -325,6 +329,9 @@ pub struct AgentReport {
     /// The first error that the agent reported, or why its program could not run; at most [`SUMMARY_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// After a failure the last lines of the agent's own log; at most [`SUMMARY_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// The agent's last words; at most [`SUMMARY_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -342,6 +349,8 @@ pub enum Outcome {
     Failed,
     /// The container was started a second time; the program was not.
     Restarted,
+    /// The program printed nothing for as long as [`ReaderSettings::idle_seconds`] says, and was ended.
+    IdleTimeout,
 }
 
 /// What an agent used, summed over its run; parts that its output did not name are left out.
@@ -372,11 +381,12 @@ pub struct Usage {
 impl AgentReport {
     /// A report of an outcome and nothing else.
     pub fn new(outcome: Outcome) -> Self {
-        AgentReport { outcome, usage: None, error: None, summary: None }
+        AgentReport { outcome, usage: None, error: None, log: None, summary: None }
     }
 
-    /// The report as compact JSON of at most `limit` bytes. Texts are cut to fit, the summary before the error,
-    /// and left out where nothing would remain of them; then the usage. The outcome always stays.
+    /// The report as compact JSON of at most `limit` bytes. Texts are cut to fit, the summary before the log (which loses
+    /// its beginning) and the error, and left out where nothing would remain of them; then the usage. The outcome always
+    /// stays.
     pub fn to_message(&self, limit: usize) -> String {
         let mut report = self.clone();
         loop {
@@ -385,8 +395,9 @@ impl AgentReport {
             if excess == 0 {
                 return message;
             }
-            if !shorten(&mut report.summary, excess)
-                && !shorten(&mut report.error, excess)
+            if !shorten(&mut report.summary, excess, cut)
+                && !shorten(&mut report.log, excess, end_of)
+                && !shorten(&mut report.error, excess, cut)
                 && report.usage.take().is_none()
             {
                 return message;
@@ -401,6 +412,7 @@ impl AgentReport {
         let mut report: AgentReport = serde_json::from_str(message.trim()).ok()?;
         report.summary = report.summary.map(|text| cut(&text, SUMMARY_BYTES).to_owned());
         report.error = report.error.map(|text| cut(&text, SUMMARY_BYTES).to_owned());
+        report.log = report.log.map(|text| end_of(&text, SUMMARY_BYTES).to_owned());
         if let Some(usage) = &mut report.usage {
             let counts = [
                 &mut usage.input_tokens,
@@ -416,7 +428,7 @@ impl AgentReport {
 }
 
 /// Cuts a text by about `excess` bytes, at least by one character; false when there is none left to cut.
-fn shorten(text: &mut Option<String>, excess: usize) -> bool {
+fn shorten(text: &mut Option<String>, excess: usize, cut: fn(&str, usize) -> &str) -> bool {
     let Some(before) = text.take() else { return false };
     // an escaped character takes up to six bytes: cutting the sixth part at least ends soon and cuts little
     let after = cut(&before, before.len().saturating_sub(excess.div_ceil(6)));
@@ -427,6 +439,11 @@ fn shorten(text: &mut Option<String>, excess: usize) -> bool {
 /// The longest prefix of at most `bytes` bytes that ends at a character's boundary.
 pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+/// The longest end of at most `bytes` bytes that begins at a character's boundary.
+fn end_of(text: &str, bytes: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..]
 }
 
 fn is_decimal(text: &str) -> bool {
@@ -520,7 +537,13 @@ mod tests {
         let settings: ReaderSettings = serde_json::from_str(r#"{"reader":null,"summary":true}"#).unwrap();
         assert_eq!(
             settings,
-            ReaderSettings { reader: None, server: None, summary: true, message_bytes: MESSAGE_BYTES }
+            ReaderSettings {
+                reader: None,
+                server: None,
+                summary: true,
+                idle_seconds: None,
+                message_bytes: MESSAGE_BYTES
+            }
         );
         assert_eq!(message_bytes(3), 1755);
         assert_eq!(message_bytes(0), 3072);
@@ -532,12 +555,13 @@ mod tests {
             outcome: Outcome::AgentError,
             usage: Some(Usage { input_tokens: Some(5), cost_usd: Some("0.0123".into()), ..Usage::default() }),
             error: Some("no such model".into()),
+            log: Some("did you mean m?".into()),
             summary: Some("done".into()),
         };
         let message = report.to_message(MESSAGE_BYTES);
         assert_eq!(
             message,
-            r#"{"outcome":"agent-error","usage":{"inputTokens":5,"costUSD":"0.0123"},"error":"no such model","summary":"done"}"#
+            r#"{"outcome":"agent-error","usage":{"inputTokens":5,"costUSD":"0.0123"},"error":"no such model","log":"did you mean m?","summary":"done"}"#
         );
         assert_eq!(AgentReport::parse(&message), Some(report));
         assert_eq!(
@@ -552,6 +576,7 @@ mod tests {
             outcome: Outcome::Failed,
             usage: Some(Usage { input_tokens: Some(5), ..Usage::default() }),
             error: Some("\u{1}é".repeat(400)),
+            log: Some("é\u{1}".repeat(400)),
             summary: Some("\u{2}日本".repeat(300)),
         };
         for limit in [4096, 1755, 400, 100, 60, 25] {

@@ -51,16 +51,19 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::agent_ref")]
     pub agent_ref: Option<Value>,
-    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Then the Task fails, and
-    /// its Pod is ended and kept with its logs, or deleted: `stopPolicy` of KubeOpenCodeConfig.
+    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Default: `timeout` of the Agent.
+    /// Then the Task fails, and its Pod is ended and kept with its logs, or deleted: `stopPolicy` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"),
+        regex(pattern = DURATION),
         length(min = 2, max = 21),
         extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
     )]
     pub timeout: Option<String>,
 }
+
+/// How a duration is written: hours, minutes and seconds, in this order.
+pub(crate) const DURATION: &str = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$";
 
 /// `spec.timeout` as a duration. `None` where it is no duration, which the API server refuses.
 pub fn timeout_of(text: &str) -> Option<SignedDuration> {
@@ -178,6 +181,10 @@ pub struct TaskStatus {
     /// When the Pod was launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
+    /// When the agent's container started. Where the Task is over and this is absent, the agent never ran, and the Task can
+    /// safely be run again. Where nobody knows whether it ran, it is the time of the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_started: Option<Time>,
     /// When the Task ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
@@ -198,7 +205,7 @@ pub struct TaskStatus {
     /// Tokens and costs, as the agent reported them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Accepted, Contexts, Queued, Ready, Started, Succeeded, Stopped.
+    /// Accepted, Contexts, Queued, Ready, Started, Succeeded, Stopped, Finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,

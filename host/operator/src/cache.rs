@@ -50,6 +50,12 @@ impl Caches {
         self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?.get().ok().cloned()
     }
 
+    /// `spec.timeout` of an Agent that can be read.
+    pub(crate) fn agent_timeout(&self, key: &AgentKey) -> Option<String> {
+        let agent = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+        agent.get().ok()?.spec.timeout.clone()
+    }
+
     /// Agents with a limit.
     pub(crate) fn limited_agents(&self) -> Vec<AgentKey> {
         let agents = self.agents.state();

@@ -94,6 +94,8 @@ pub(crate) struct AgentPart {
     pub(crate) credentials: Vec<Credential>,
     pub(crate) pod: PodOptions,
     pub(crate) result_summary: bool,
+    /// Seconds without output after which the agent is ended.
+    pub(crate) idle_seconds: Option<u32>,
     pub(crate) task_secret_refs: TaskSecretRefs,
 }
 

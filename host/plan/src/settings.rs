@@ -122,6 +122,8 @@ fn defaults(layers: &Layers<'_>) -> Defaults {
         attach_image: image(|of| &of.attach_image),
         image_pull_policy: layers.first(|spec| spec.defaults.as_ref()?.image_pull_policy),
         image_pull_secrets: layers.first(|spec| secrets(spec.defaults.as_ref()?)).unwrap_or_default(),
+        timeout: layers.first(|spec| spec.defaults.as_ref()?.timeout.clone()),
+        idle_timeout: layers.first(|spec| spec.defaults.as_ref()?.idle_timeout.clone()),
     }
 }
 
@@ -186,16 +188,17 @@ mod tests {
     fn defaults_of_agents_come_from_where_the_pod_runs() {
         let task = config(r#"{"defaults": {"agentImage": "task/ignored", "attachImage": "task/ignored"}}"#);
         let pod = config(
-            r#"{"defaults": {"executorImage": "pod/executor", "imagePullSecrets": [{"name": "pods"}], "agentImage": ""}}"#,
+            r#"{"defaults": {"executorImage": "pod/executor", "imagePullSecrets": [{"name": "pods"}], "agentImage": "",
+                "timeout": "1h"}}"#,
         );
         let operator = config(
             r#"{"defaults": {"agentImage": "op/agent", "executorImage": "op/executor", "imagePullPolicy": "Never",
-                "imagePullSecrets": [{"name": "operators"}]}}"#,
+                "imagePullSecrets": [{"name": "operators"}], "timeout": "2h", "idleTimeout": "30m"}}"#,
         );
         let settings = Settings::resolve(Layer::Read(&task), Layer::Read(&pod), Layer::Read(&operator));
         let expected = config(
             r#"{"defaults": {"agentImage": "op/agent", "executorImage": "pod/executor", "imagePullPolicy": "Never",
-                "imagePullSecrets": [{"name": "pods"}]}}"#,
+                "imagePullSecrets": [{"name": "pods"}], "timeout": "1h", "idleTimeout": "30m"}}"#,
         );
         assert_eq!(Some(settings.defaults()), expected.defaults.as_ref());
     }
@@ -242,7 +245,8 @@ mod tests {
     #[test]
     fn one_stop_policy_holds_for_stops_and_timeouts() {
         for policy in [StopPolicy::DeletePod, StopPolicy::KeepPod] {
-            let spec = KubeOpenCodeConfigSpec { stop_policy: Some(policy), ..KubeOpenCodeConfigSpec::default() };
+            let spec =
+                KubeOpenCodeConfigSpec { stop_policy: Some(policy), ..KubeOpenCodeConfigSpec::default() };
             let settings = Settings::resolve(Layer::Read(&spec), Layer::Absent, Layer::Absent);
             assert_eq!((settings.stop_policy(), settings.timeout_policy()), (policy, policy));
         }

@@ -6,8 +6,12 @@
 //! most once.
 //!
 //! The exit code is the program's (128 + n for signal n), or 1 where the program exited 0 although it reported an
-//! error. `reading` holds all that is decided, `lines` cuts output into lines, `child` deals with processes, `session`
+//! error, or was ended because it printed nothing. `reading` holds all that is decided, `lines` cuts output into lines and
+//! `shrink` makes the longest of them short, `tail` remembers the end of the log, `child` deals with processes, `session`
 //! with the server that a program may be a client of.
+//!
+//! A command of the Agent's own runs in here too, for the start guard, the end of its log and `idleTimeout`: its output
+//! passes as it is, and its exit code alone counts.
 
 mod child;
 mod cost;
@@ -16,13 +20,15 @@ pub mod fuzzing;
 mod lines;
 mod reading;
 mod session;
+mod shrink;
+mod tail;
 
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,10 +38,11 @@ use signal_hook::iterator::Signals;
 
 use crate::error::io_reason;
 use crate::{Error, termination};
-use child::{Ended, Program};
+use child::{Ended, Idle, Program, Sinks};
 use lines::Lines;
 use reading::{Printed, Reading};
 use session::{Left, Session};
+use tail::Tail;
 
 const SETTINGS: &str = "result-reader.json";
 const STARTED: &str = ".started";
@@ -50,10 +57,17 @@ const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Runs the program named by `args`, the arguments after `agent-run`: `-- PROGRAM [ARGUMENT…]`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut limit = MESSAGE_BYTES;
-    let (report, code) = tools_dir().and_then(|dir| once(&dir, args, &mut limit)).unwrap_or_else(|e| {
-        eprintln!("agent-run: {e}");
-        (AgentReport { error: Some(e.to_string()), ..AgentReport::new(Outcome::Failed) }, 1)
-    });
+    let Ran { report, code, is_read } =
+        tools_dir().and_then(|dir| once(&dir, args, &mut limit)).unwrap_or_else(|e| {
+            eprintln!("agent-run: {e}");
+            let report = AgentReport { error: Some(e.to_string()), ..AgentReport::new(Outcome::Failed) };
+            Ran { report, code: 1, is_read: true }
+        });
+    // a command of the Agent's own may have left a message, which says more than its exit code
+    let knows_more = is_read || !matches!(report.outcome, Outcome::Completed | Outcome::Failed);
+    if !knows_more && termination::is_written() {
+        return ExitCode::from(code);
+    }
     if let Err(e) = termination::leave(&report.to_message(limit)) {
         // the exit code still tells success from failure
         eprintln!("agent-run: {e}");
@@ -67,16 +81,12 @@ fn tools_dir() -> Result<PathBuf, Error> {
     Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-fn once(
-    dir: &Path,
-    args: impl IntoIterator<Item = OsString>,
-    limit: &mut usize,
-) -> Result<(AgentReport, u8), Error> {
+fn once(dir: &Path, args: impl IntoIterator<Item = OsString>, limit: &mut usize) -> Result<Ran, Error> {
     if !mark_start(&dir.join(STARTED))? {
         eprintln!(
             "agent-run: this container was started a second time; an agent runs at most once, so nothing ran"
         );
-        return Ok((AgentReport::new(Outcome::Restarted), 1));
+        return Ok(Ran { report: AgentReport::new(Outcome::Restarted), code: 1, is_read: true });
     }
     let settings = settings(&dir.join(SETTINGS))?;
     *limit = settings.message_bytes;
@@ -86,7 +96,17 @@ fn once(
         .ok_or_else(|| Error::Failed("nothing to run; usage: agent-run -- PROGRAM [ARGUMENT...]".into()))?;
     let mut command = Command::new(program);
     command.args(args);
-    Ok(run(command, &settings))
+    let (report, code) = run(command, &settings);
+    Ok(Ran { report, code, is_read: settings.reader.is_some() })
+}
+
+/// What is left to say.
+struct Ran {
+    report: AgentReport,
+    /// the container's exit code
+    code: u8,
+    /// rules were applied to the program's output
+    is_read: bool,
 }
 
 /// True for the first start. The mark is on disk before anything runs, so that it outlives a crash of the node.
@@ -109,14 +129,23 @@ fn settings(path: &Path) -> Result<ReaderSettings, Error> {
 }
 
 fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
-    let mut reading = Reading::new(settings);
-    match supervised(&mut command, settings, &mut reading) {
-        Ok(Ended { code }) => reading.report(code),
+    let (mut reading, mut stderr) = (Reading::new(settings), Tail::default());
+    match supervised(&mut command, settings, &mut reading, &mut stderr) {
+        Ok(Ended { idle: true, .. }) => {
+            let limit = idle_limit(settings).unwrap_or_default();
+            eprintln!("agent-run: the program printed nothing for {limit:?} (idleTimeout), and was ended");
+            reading.idle(limit, &stderr)
+        }
+        Ok(Ended { code, idle: false }) => reading.report(code, &stderr),
         Err(NotRun { problem, code }) => {
             eprintln!("agent-run: {problem}");
-            reading.not_run(problem, code)
+            reading.not_run(problem, code, &stderr)
         }
     }
+}
+
+fn idle_limit(settings: &ReaderSettings) -> Option<Duration> {
+    settings.idle_seconds.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 /// The program was not started, or what became of it cannot be known.
@@ -137,16 +166,25 @@ fn supervised(
     command: &mut Command,
     settings: &ReaderSettings,
     reading: &mut Reading,
+    stderr: &mut Tail,
 ) -> Result<Ended, NotRun> {
     let mut signals = child::signals().map_err(|e| NotRun::program(command, &e))?;
-    let Some(reader) = &settings.reader else {
-        return child::run(command, &mut signals, None, None).map_err(|e| NotRun::program(command, &e));
+    let idle = idle_limit(settings).map(|limit| Idle { limit, grace: END_GRACE });
+    let mut err = |bytes: &[u8]| {
+        io::stderr().write_all(bytes).ok();
+        stderr.push(bytes);
     };
-    command.args(&reader.args).stdout(Stdio::piped());
+    let mut out = Output(io::stdout());
+    let Some(reader) = &settings.reader else {
+        let mut as_it_is = |bytes: &[u8]| out.line(reading, lines::Line::Piece(bytes));
+        let sinks = Sinks { stdout: &mut as_it_is, stderr: &mut err };
+        return child::run(command, &mut signals, sinks, None, idle)
+            .map_err(|e| NotRun::program(command, &e));
+    };
+    command.args(&reader.args);
     let session = reader.session.as_ref().zip(settings.server.as_deref());
     let session = session.map(|(session, server)| open(session, server, &mut signals)).transpose()?;
     command.args(session.iter().flat_map(Session::args));
-    let mut out = Output(io::stdout());
     let mut lines = Lines::default();
     let mut starts = 0;
     let ended = loop {
@@ -158,17 +196,14 @@ fn supervised(
                 program.end(END_GRACE);
             }
         };
-        let ended = child::run(
-            command,
-            &mut signals,
-            Some(&mut |bytes| lines.push(bytes, |line| out.line(reading, line))),
-            Some(&look_after),
-        );
+        let mut read = |bytes: &[u8]| lines.push(bytes, |line| out.line(reading, line));
+        let sinks = Sinks { stdout: &mut read, stderr: &mut err };
+        let ended = child::run(command, &mut signals, sinks, Some(&look_after), idle);
         match left.get() {
             None => break ended.map_err(|e| NotRun::program(command, &e)),
             Some(Left::Done) => {
                 eprintln!("agent-run: the program did not end, and its session is done: it was ended");
-                break Ok(Ended { code: 0 });
+                break Ok(Ended { code: 0, idle: false });
             }
             // the server knows of nothing that it asked for, so nothing is done twice
             Some(Left::NotBegun)
@@ -184,7 +219,7 @@ fn supervised(
     };
     lines.finish(|line| out.line(reading, line));
     if let Some(session) = session {
-        let went_well = matches!(ended, Ok(Ended { code: 0 }));
+        let went_well = matches!(ended, Ok(Ended { code: 0, idle: false }));
         if !went_well {
             told(session.abort());
             reading.aborted();

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use crate::Error;
@@ -13,10 +13,19 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Puts the message elsewhere where nobody mounts a termination log: a container by hand, a test.
 const TERMINATION_LOG_ENV: &str = "KUBEOPENCODE_TERMINATION_LOG";
 
+/// Whether there is a message already: the program's own.
+pub(crate) fn is_written() -> bool {
+    fs::metadata(path()).is_ok_and(|file| file.len() > 0)
+}
+
 /// Replaces the message. The file is kubelet's: where there is none, none is made.
 pub(crate) fn leave(message: &str) -> Result<(), Error> {
-    let path: OsString = env::var_os(TERMINATION_LOG_ENV).unwrap_or_else(|| TERMINATION_LOG.into());
+    let path = path();
     let file = OpenOptions::new().write(true).truncate(true).open(&path);
     file.and_then(|mut file| file.write_all(message.as_bytes()))
         .map_err(|e| Error::write(path, io_reason(&e)))
+}
+
+fn path() -> OsString {
+    env::var_os(TERMINATION_LOG_ENV).unwrap_or_else(|| TERMINATION_LOG.into())
 }

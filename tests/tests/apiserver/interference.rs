@@ -47,18 +47,20 @@ async fn a_pod_that_vanishes_while_no_operator_is_there_is_lost() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_deleted_gracefully_tells_how_it_ended() {
+async fn a_pod_that_is_deleted_while_the_agent_works_has_not_completed_whatever_its_exit_code() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        ns.apply(task("fix").does("run-on")).await;
-        ns.agent_runs("fix-pod").await;
-        ns.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
-        let task = ns.phase("fix", Phase::Failed).await;
-        assert_eq!(
-            words(&task, "Succeeded"),
-            ("False", "PodFailed", "container \"agent\" exited with code 143")
-        );
+        for (name, does, code) in [("killed", "run-on", 143), ("polite", "end-well-on-sigterm", 0)] {
+            ns.apply(task(name).does(does)).await;
+            ns.agent_runs(&format!("{name}-pod")).await;
+            ns.pods().delete(&format!("{name}-pod"), &DeleteParams::default()).await.unwrap();
+            let task = ns.phase(name, Phase::Failed).await;
+            let expected = format!(
+                "Pod \"{name}-pod\" was deleted while the agent worked, which exited with code {code}"
+            );
+            assert_eq!(words(&task, "Succeeded"), ("False", "PodDeleted", expected.as_str()));
+        }
     })
     .await;
 }

@@ -42,10 +42,11 @@ async fn the_agents_end_is_the_tasks_whatever_a_container_beside_it_does() {
         assert_eq!(words(&second, "Succeeded"), failed);
         for pod in ["first-pod", "second-pod"] {
             let is_ended = |pod: &Revision| pod.text("/status/phase") == "Failed";
-            let kept = ns.until(&format!("{pod} is ended and kept for its log"), |history| {
-                history.get(Kind::Pod, pod).filter(|pod| is_ended(pod)).cloned()
-            });
-            assert!(kept.await.object["metadata"]["deletionTimestamp"].is_null());
+            let what = format!("{pod} is ended and kept for its log");
+            let kept = ns
+                .until(&what, |history| history.get(Kind::Pod, pod).filter(|pod| is_ended(pod)).cloned())
+                .await;
+            assert!(kept.object["metadata"]["deletionTimestamp"].is_null());
         }
         stop_injecting(&ns.client, &ns.name).await;
     })
@@ -69,7 +70,10 @@ async fn a_native_sidecar_that_ends_badly_takes_no_blame() {
         let history = ns.record.history();
         let pod = history.get(Kind::Pod, "fails-pod").unwrap();
         let sidecar = &pod.object["status"]["initContainerStatuses"][0];
-        assert_eq!((&sidecar["name"], &sidecar["state"]["terminated"]["exitCode"]), (&INJECTED.into(), &3.into()));
+        assert_eq!(
+            (&sidecar["name"], &sidecar["state"]["terminated"]["exitCode"]),
+            (&INJECTED.into(), &3.into())
+        );
         stop_injecting(&ns.client, &ns.name).await;
     })
     .await;
@@ -102,9 +106,9 @@ async fn a_task_over_its_timeout_fails_and_its_log_is_kept_unless_the_policy_say
         ns.apply(TEAM).await;
         let _operator = ns.operator();
         ns.apply(task("fix").does("run-on").spec("timeout: 1s")).await;
-        let task = ns.phase("fix", Phase::Failed).await;
+        let late = ns.phase("fix", Phase::Failed).await;
         assert_eq!(
-            words(&task, "Succeeded"),
+            words(&late, "Succeeded"),
             ("False", "Timeout", "the Task ran longer than spec.timeout (1s)")
         );
         let is_ended = |pod: &Revision| pod.text("/status/phase") == "Failed";

@@ -87,6 +87,12 @@ async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
         let operator = ns.operator();
         ns.create_tasks(task("runs").does("run-on"), 1000).await;
         until_in_phase(ns, "Running", 1000, 100).await;
+        ns.until("every Task knows that its agent started", |history| {
+            let started =
+                history.all(Kind::Task).filter(|task| !task.text("/status/agentStarted").is_empty());
+            (started.count() == 1000).then_some(())
+        })
+        .await;
         operator.stop().await;
         let pods_of_tasks = || {
             let history = ns.record.history();

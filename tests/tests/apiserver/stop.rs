@@ -17,6 +17,14 @@ async fn is_stopped(ns: &TestNamespace, name: &str) -> usize {
     );
     assert_eq!(status(&task).reason.as_deref(), Some("UserStopped"));
     assert!(status(&task).completion_time.is_some());
+    let finished = "Task stopped by user via kubeopencode.io/stop annotation";
+    assert_eq!(words(&task, "Finished"), ("True", "UserStopped", finished));
+    let conditions = &status(&task).conditions;
+    assert!(
+        conditions.iter().all(|c| c.status != "Unknown"),
+        "nothing is waited for any more: {conditions:?}"
+    );
+    assert!(conditions.iter().all(|c| c.type_ != "Queued" || c.status == "False"), "{conditions:?}");
     let pods = pods_of(&ns.record.history(), &task);
     pods.len()
 }
@@ -41,6 +49,10 @@ async fn while_it_waits_for_its_agent() {
         ns.until_task("fix", "waits", |task| task.status.is_some()).await;
         ns.stop_task("fix").await;
         assert_eq!(is_stopped(ns, "fix").await, 0);
+        let task = ns.phase("fix", Phase::Completed).await;
+        let (is, reason, _) = words(&task, "Accepted");
+        assert_eq!((is, reason), ("False", "UserStopped"), "its Agent never came");
+        assert_eq!(status(&task).agent_started, None, "it can safely be run again");
     })
     .await;
 }

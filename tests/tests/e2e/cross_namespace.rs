@@ -156,7 +156,7 @@ async fn the_namespace_of_the_agent_goes_and_the_task_says_so() {
         platform.delete_namespace().await;
         let task = team.phase("far", Phase::Failed).await;
         let reason = status(&task).reason.as_deref();
-        assert!(matches!(reason, Some("PodLost" | "PodFailed" | "Evicted")), "{:#?}", task.status);
+        assert!(matches!(reason, Some("PodLost" | "PodDeleted" | "Evicted")), "{:#?}", task.status);
         team.delete_task("far").await;
         team.gone(Kind::Task, "far").await;
     })

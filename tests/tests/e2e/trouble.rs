@@ -172,7 +172,10 @@ async fn a_container_that_a_mesh_injects_keeps_neither_task_nor_slot() {
         for name in ["one", "two"] {
             let task = ns.phase(name, Phase::Completed).await;
             ns.until("its Pod is ended", |history| {
-                history.get(Kind::Pod, &format!("{name}-pod")).filter(|pod| pod.text("/status/phase") == "Failed").cloned()
+                history
+                    .get(Kind::Pod, &format!("{name}-pod"))
+                    .filter(|pod| pod.text("/status/phase") == "Failed")
+                    .cloned()
             })
             .await;
             assert_eq!(log(ns, &task).await, format!("{name} is done\n"), "its log is kept");
@@ -195,6 +198,60 @@ async fn a_native_sidecar_that_exits_badly_does_not_hide_the_agents_end() {
         ns.apply(task("model")).await;
         fails(ns, "model", "AgentReportedError").await;
         stop_injecting(&ns.client, &ns.name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_prints_nothing_for_too_long_is_ended_and_its_log_is_kept() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("echo asked the model; exec sleep 3600", "idleTimeout: 3s")).await;
+        ns.apply(task("hangs")).await;
+        let task = fails(ns, "hangs", "IdleTimeout").await;
+        let message = status(&task).message.as_deref().unwrap();
+        assert_eq!(message, "the agent was ended by idleTimeout: it printed nothing for 3 s");
+        assert!(log(ns, &task).await.starts_with("asked the model\n"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_task_over_its_timeout_is_kept() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("echo half-way; exec sleep 3600", "")).await;
+        ns.apply(task("long").spec("timeout: 20s")).await;
+        let task = fails(ns, "long", "Timeout").await;
+        ns.until("its Pod is ended", |history| {
+            history.get(Kind::Pod, "long-pod").filter(|pod| pod.text("/status/phase") == "Failed").cloned()
+        })
+        .await;
+        assert_eq!(log(ns, &task).await, "half-way\n");
+        assert!(status(&task).agent_started.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_somebody_deletes_is_no_success_although_the_agent_ends_well() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("trap 'exit 0' TERM; sleep 600 & wait", "")).await;
+        ns.apply(task("polite")).await;
+        ns.agent_runs("polite-pod").await;
+        ns.pods().delete("polite-pod", &Default::default()).await.unwrap();
+        let task = fails(ns, "polite", "PodDeleted").await;
+        assert!(status(&task).message.as_deref().unwrap().contains("exited with code 0"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_tells_the_last_lines_of_the_log() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("echo starting; echo 'no such model: m' >&2; exit 1", "")).await;
+        ns.apply(task("says")).await;
+        let task = fails(ns, "says", "PodFailed").await;
+        let message = status(&task).message.as_deref().unwrap();
+        assert_eq!(message, "container \"agent\" exited with code 1: no such model: m");
     })
     .await;
 }

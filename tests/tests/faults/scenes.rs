@@ -109,7 +109,7 @@ impl Scene {
                 let task = team.phase(run, Phase::Failed).await;
                 // who did not look while the Pod ended can only say that it is gone
                 let reason = status(&task).reason.as_deref();
-                assert!(matches!(reason, Some("PodFailed" | "PodLost")), "{reason:?}");
+                assert!(matches!(reason, Some("PodDeleted" | "PodLost")), "{reason:?}");
                 team.delete_task(run).await;
                 team.gone(Kind::Task, run).await;
             }

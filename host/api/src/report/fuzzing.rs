@@ -7,7 +7,7 @@ use super::{AgentReport, MAX_COUNT, MESSAGE_BYTES, Outcome, SUMMARY_BYTES, is_de
 pub fn message(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Some(report) = AgentReport::parse(text) else { return };
-    for text in [&report.summary, &report.error].into_iter().flatten() {
+    for text in [&report.summary, &report.log, &report.error].into_iter().flatten() {
         assert!(text.len() <= SUMMARY_BYTES);
     }
     if let Some(usage) = &report.usage {

@@ -99,8 +99,8 @@ impl Admission {
             let live = live_task(&self.client, &key, &TaskUid(task_uid.clone())).await?;
             let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
             let pods = self.caches.pods.of(&TaskUid(task_uid.clone()));
-            started.runs =
-                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.agent_is_over());
+            started.runs = phase.is_some_and(|phase| !phase.is_terminal())
+                || pods.iter().any(|pod| !pod.agent_is_over());
         }
         Ok(())
     }

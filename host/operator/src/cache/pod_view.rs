@@ -1,5 +1,6 @@
 //! What the operator keeps of a Pod: 2.5 KB in place of the 96 KB of a full one.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSchedulingGate,
 };
@@ -193,6 +194,12 @@ impl PodView {
     /// Whether it is being deleted.
     pub(crate) fn is_deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// When somebody asked for its deletion: its `deletionTimestamp` has the grace in it already.
+    pub(crate) fn deletion_requested(&self) -> Option<Timestamp> {
+        let grace = SignedDuration::from_secs(self.metadata.deletion_grace_period_seconds.unwrap_or(0));
+        self.metadata.deletion_timestamp.as_ref()?.0.checked_sub(grace).ok()
     }
 
     /// Digest of the plan that it was made from.

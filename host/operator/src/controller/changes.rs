@@ -76,17 +76,19 @@ pub(super) fn pod_has_ended(context: &Context, queues: &Queues, pod: &PodView) {
     }
 }
 
-/// The Tasks that an Agent's coming, going or change concerns: those that wait for it.
-pub(super) fn tasks_waiting_for(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> {
+/// The Tasks that an Agent's coming, going or change concerns: those that wait for it, and those that run with it and have
+/// no timeout of their own.
+pub(super) fn tasks_of_agent(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> {
     let tasks = caches.tasks.state();
-    let waiting = tasks.iter().filter_map(|item| {
-        let task = KubeOpenCode::task_ref(item)?;
-        let waits = task.pod_uid().is_none()
-            && !task.is_terminal()
-            && KubeOpenCode::spec_agent(item).is_ok_and(|key| key == *agent);
-        waits.then(|| task.key())
+    let concerned = tasks.iter().filter_map(|item| {
+        let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
+        let is_concerned = match task.pod_uid() {
+            None => KubeOpenCode::spec_agent(item).is_ok_and(|key| key == *agent),
+            Some(_) => task.timeout.is_none() && task.recorded_agent().is_some_and(|key| key == *agent),
+        };
+        is_concerned.then(|| task.key())
     });
-    waiting.collect()
+    concerned.collect()
 }
 
 /// The Tasks that a new list of Pods may concern: those that are not over, those that are being deleted, and those with a

@@ -110,7 +110,8 @@ pub(super) async fn pods(
     .await;
 }
 
-/// Agents. A change of the spec concerns those who wait; the ledger's own writes change nothing for them.
+/// Agents. A change of the spec concerns those who wait, and the timeouts of those who run; the ledger's own writes change
+/// nothing for them.
 pub(super) async fn agents(
     client: &Client,
     health: &Health,
@@ -126,7 +127,7 @@ pub(super) async fn agents(
     each(reflector(writer, all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
             let key = AgentKey::new(namespace, name);
-            for task in changes::tasks_waiting_for(&context.caches, &key) {
+            for task in changes::tasks_of_agent(&context.caches, &key) {
                 drop(queues.tasks.send(task));
             }
             drop(queues.servers.send(key.clone()));

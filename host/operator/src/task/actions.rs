@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
@@ -15,7 +16,7 @@ use serde_json::json;
 use super::decide::{End, PodDeletion, STOP_DEADLINE_SECONDS};
 use super::delete::{Removal, remove_config_map_of, remove_pod};
 use super::launch::open_gate;
-use super::pod_outcome::{PodState, TaskOutcome, pod_state};
+use super::pod_outcome::{PodState, TaskOutcome, agent_started, pod_state};
 use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
 use super::status::{LaunchRecord, StatusBuilder};
 use crate::admission::live_pods::PodNames;
@@ -57,12 +58,13 @@ impl Context {
         &self,
         state: &TaskState<'_, F>,
         end: End,
+        started: Option<Timestamp>,
         deletions: &[PodDeletion],
     ) -> ReconcileResult {
         if !self.delete(deletions).await? {
             return Ok(Action::requeue(SOON));
         }
-        let builder = StatusBuilder::of(state.task, state.now);
+        let builder = StatusBuilder::of(state.task, state.now).agent_started(started);
         let status = match end {
             End::Pod(outcome) => builder.ended(&outcome),
             End::Stopped => builder.stopped(),
@@ -181,12 +183,17 @@ impl Context {
             // our watch does not show it (yet): somebody took its label, or it is very young
             return match pod_state(&pod, state.settings.result_summary()) {
                 PodState::InProgress { .. } => Ok(Action::requeue(STALE_TIMEOUT)),
-                PodState::Ended(outcome) => self.complete(state, End::Pod(outcome), &[]).await,
+                PodState::Ended(outcome) => {
+                    let started = agent_started(&pod, state.now);
+                    self.complete(state, End::Pod(outcome), started, &[]).await
+                }
             };
         }
         let message = format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known");
         let outcome = TaskOutcome::failed(Reason::PodLost, message);
-        self.conclude(state, &StatusBuilder::of(state.task, state.now).ended(&outcome)).await
+        // it may have run
+        let builder = StatusBuilder::of(state.task, state.now).agent_started(Some(state.now));
+        self.conclude(state, &builder.ended(&outcome)).await
     }
 
     /// Opens the gate of the recorded Pod, unless one of its ConfigMaps has gone: then it could never run.
@@ -204,7 +211,7 @@ impl Context {
                 let message = format!("ConfigMap \"{namespace}/{name}\" of the Pod is gone; make a new Task");
                 let end = End::Pod(TaskOutcome::failed(Reason::ConfigMapCreationError, message));
                 let deletion = PodDeletion { pod: Arc::clone(pod), gated: true };
-                return self.complete(state, end, &[deletion]).await;
+                return self.complete(state, end, None, &[deletion]).await;
             }
         }
         match open_gate(&self.client, &self.writer, pod).await {
@@ -253,7 +260,10 @@ impl Context {
                 Ok(Action::await_change())
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                let note = format!("the Pod cannot be ended and kept for its log: {}; it is deleted instead", status.message);
+                let note = format!(
+                    "the Pod cannot be ended and kept for its log: {}; it is deleted instead",
+                    status.message
+                );
                 self.writer.warn(state.task, "Stopped", note);
                 self.delete(&[PodDeletion { pod: Arc::new(pod.clone()), gated: false }]).await?;
                 Ok(Action::await_change())

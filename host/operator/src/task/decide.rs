@@ -3,6 +3,7 @@
 //!
 //! The order of decision: deletion, terminal, stop, timeout, Pod state.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +11,7 @@ use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
 use kubeopencode_api::task::timeout_of;
 
-use super::pod_outcome::{PodState, TaskOutcome, pod_state};
+use super::pod_outcome::{PodState, TaskOutcome, agent_started, may_start, pod_state};
 use super::start_problem::StartProblem;
 use super::status::unreported;
 use crate::cache::pod_view::PodView;
@@ -34,10 +35,27 @@ pub(crate) struct Observed<'a> {
     pub(crate) pods: &'a [Arc<PodView>],
     /// The last state of its recorded Pod, where that ended and is gone.
     pub(crate) last: Option<&'a PodView>,
+    /// How long it may run.
+    pub(crate) timeout: Option<Timeout>,
     /// Settings that matter here.
     pub(crate) policy: Policy,
     /// The time.
     pub(crate) now: Timestamp,
+}
+
+/// How long a Task may run.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeout {
+    duration: SignedDuration,
+    /// The field that says so, and its value.
+    words: String,
+}
+
+impl Timeout {
+    /// `text` stands in this field; `None` where it is no duration, which the API server refuses.
+    pub(crate) fn new(text: &str, field: impl Display) -> Option<Self> {
+        Some(Self { duration: timeout_of(text)?, words: format!("{field} ({text})") })
+    }
 }
 
 /// Settings that a decision depends on.
@@ -80,12 +98,16 @@ pub(crate) enum Step {
     Complete {
         /// How it ended.
         end: End,
+        /// When the agent started, or may have.
+        started: Option<Timestamp>,
         /// Deleted before the end is written.
         delete: Vec<PodDeletion>,
     },
-    /// Write that the Pod does not start, or (`None`) that it does again, and what its init containers left out;
-    /// reconcile again at this time.
+    /// Write that the agent has started, that the Pod does not start, or (`None`) that it does again, and what its init
+    /// containers left out; reconcile again at this time.
     Report {
+        /// When the agent started.
+        started: Option<Timestamp>,
         /// Why it does not start.
         problem: Option<StartProblem>,
         /// Optional contexts that were left out.
@@ -181,8 +203,7 @@ fn terminal(observed: &Observed<'_>) -> Step {
         return Step::HaltPod(Arc::clone(pod));
     }
     let must_go = |pod: &Arc<PodView>| {
-        pod.is_gated()
-            || (Some(pod.uid()) == recorded && !pod.is_over() && !has_log_to_keep(pod, policy))
+        pod.is_gated() || (Some(pod.uid()) == recorded && !pod.is_over() && !has_log_to_keep(pod, policy))
     };
     let deletions: Vec<_> = deletions_of(observed.pods).into_iter().filter(|d| must_go(&d.pod)).collect();
     if deletions.is_empty() { Step::ReleaseResources } else { Step::Delete(deletions) }
@@ -191,7 +212,8 @@ fn terminal(observed: &Observed<'_>) -> Step {
 /// What becomes of a Pod whose agent outlives its Task.
 fn policy_of_the_end(observed: &Observed<'_>) -> StopPolicy {
     let conditions = observed.task.conditions();
-    let timed_out = || find(conditions, TaskCondition::Succeeded).is_some_and(|c| c.reason == Reason::Timeout.as_str());
+    let timed_out =
+        || find(conditions, TaskCondition::Succeeded).is_some_and(|c| c.reason == Reason::Timeout.as_str());
     if find(conditions, TaskCondition::Stopped).is_some() {
         observed.policy.stop_policy
     } else if timed_out() {
@@ -218,26 +240,35 @@ fn deletions_before(observed: &Observed<'_>, policy: StopPolicy) -> Vec<PodDelet
 }
 
 fn stop(observed: &Observed<'_>) -> Step {
-    Step::Complete { end: End::Stopped, delete: deletions_before(observed, observed.policy.stop_policy) }
+    end_now(observed, End::Stopped, observed.policy.stop_policy)
+}
+
+/// Ends a Task before its Pod has ended.
+fn end_now(observed: &Observed<'_>, end: End, policy: StopPolicy) -> Step {
+    let pod = recorded(observed);
+    let started = pod
+        .and_then(|pod| agent_started(pod, observed.now).or_else(|| may_start(pod).then_some(observed.now)));
+    Step::Complete { end, started, delete: deletions_before(observed, policy) }
 }
 
 fn timeout(observed: &Observed<'_>) -> Option<Step> {
-    let deadline = deadline(observed.task)?;
-    let ended = recorded(observed).is_some_and(PodView::agent_is_over) || observed.last.is_some();
-    if observed.now < deadline || ended {
+    let (timeout, deadline) = (observed.timeout.as_ref()?, deadline(observed)?);
+    // a Pod that was deleted since was deleted for its timeout
+    let ended = |pod: &PodView| {
+        pod.agent_is_over() && pod.deletion_requested().is_none_or(|requested| requested < deadline)
+    };
+    if observed.now < deadline || recorded(observed).or(observed.last).is_some_and(ended) {
         return None;
     }
-    let text = observed.task.timeout.unwrap_or_default();
-    let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than spec.timeout ({text})"));
-    let delete = deletions_before(observed, observed.policy.timeout_policy);
-    Some(Step::Complete { end: End::Pod(end), delete })
+    let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than {}", timeout.words));
+    Some(end_now(observed, End::Pod(end), observed.policy.timeout_policy))
 }
 
-/// When `spec.timeout` ends a launched Task.
-fn deadline(task: TaskRef<'_>) -> Option<Timestamp> {
-    let status = task.status?;
+/// When its timeout ends a launched Task.
+fn deadline(observed: &Observed<'_>) -> Option<Timestamp> {
+    let status = observed.task.status?;
     status.pod_uid.as_ref()?;
-    status.start_time.as_ref()?.0.checked_add(timeout_of(task.timeout?)?).ok()
+    status.start_time.as_ref()?.0.checked_add(observed.timeout.as_ref()?.duration).ok()
 }
 
 fn recorded<'a>(observed: &'a Observed<'_>) -> Option<&'a PodView> {
@@ -262,7 +293,7 @@ fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     let keep_summary = observed.policy.result_summary;
     let Some(pod) = observed.pods.iter().find(|pod| pod.uid() == pod_uid) else {
         return match observed.last.map(|pod| pod_state(pod, keep_summary)) {
-            Some(PodState::Ended(ending)) => finish(ending),
+            Some(PodState::Ended(ending)) => finish(observed, observed.last, ending),
             _ => Step::Verify,
         };
     };
@@ -270,9 +301,11 @@ fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
         return Step::Open(Arc::clone(pod));
     }
     match pod_state(pod, keep_summary) {
-        PodState::Ended(ending) => finish(ending),
+        PodState::Ended(ending) => finish(observed, Some(pod.as_ref()), ending),
         PodState::InProgress { .. } if is_lost(pod, observed.now) => {
-            finish(TaskOutcome::failed(Reason::PodLost, lost(pod)))
+            let end = End::Pod(TaskOutcome::failed(Reason::PodLost, lost(pod)));
+            let started = agent_started(pod, observed.now).unwrap_or(observed.now);
+            Step::Complete { end, started: Some(started), delete: Vec::new() }
         }
         PodState::InProgress { problem, started, silent_since, skipped } => {
             let silence = silent_since.and_then(|since| since.checked_add(SILENCE).ok());
@@ -309,8 +342,10 @@ struct InProgress {
     skipped: Vec<String>,
 }
 
-fn finish(ending: TaskOutcome) -> Step {
-    Step::Complete { end: End::Pod(ending), delete: Vec::new() }
+/// As this Pod ended.
+fn finish(observed: &Observed<'_>, pod: Option<&PodView>, ending: TaskOutcome) -> Step {
+    let started = pod.and_then(|pod| agent_started(pod, observed.now));
+    Step::Complete { end: End::Pod(ending), started, delete: Vec::new() }
 }
 
 fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
@@ -319,28 +354,36 @@ fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
     // who holds it back by a gate of their own may do so for as long as they like
     let gated = pod.foreign_gates().next().is_some();
     let since = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let goes_on = find(conditions, TaskCondition::Started).filter(|c| c.status == "True");
+    let goes_on = find(conditions, TaskCondition::Started).filter(|c| c.status != "False");
     let since = since.max(goes_on.map(|c| c.last_transition_time.0));
     let give_up = match (started || gated, since, observed.policy.start_timeout) {
         (false, Some(since), Some(limit)) => since.checked_add(limit).ok(),
         _ => None,
     };
     let said = find(conditions, TaskCondition::Started).filter(|c| c.status == "False");
-    if give_up.is_some_and(|at| observed.now >= at) {
+    if let Some(limit) =
+        observed.policy.start_timeout.filter(|_| give_up.is_some_and(|at| observed.now >= at))
+    {
         let why = problem.as_ref().map(|t| t.message.as_str()).or(said.map(|c| c.message.as_str()));
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        let message = format!("the Pod did not start within startTimeoutSeconds of KubeOpenCodeConfig{why}");
+        let limit = limit.as_secs();
+        let message = format!(
+            "the Pod did not start within {limit} s, the startTimeoutSeconds of KubeOpenCodeConfig{why}"
+        );
         let end = End::Pod(TaskOutcome::failed(Reason::StartTimeout, message));
-        return Step::Complete { end, delete: deletions_of(observed.pods) };
+        return end_now(observed, end, StopPolicy::DeletePod);
     }
-    let again = [give_up, deadline(observed.task), lost_at].into_iter().flatten().min();
+    let again = [give_up, deadline(observed), lost_at].into_iter().flatten().min();
     if silence.is_some_and(|at| observed.now >= at) {
         return Step::AskEvents(Arc::clone(pod), again);
     }
     let again = again.into_iter().chain(silence).min();
+    let is_new = status.is_some_and(|status| status.agent_started.is_none());
+    let started = agent_started(pod, observed.now).filter(|_| is_new);
     let all_said = said.map(|c| c.reason.as_str()) == problem.as_ref().map(|t| t.reason.as_str())
-        && unreported(conditions, &skipped).is_empty();
-    if all_said { Step::Wait(again) } else { Step::Report { problem, skipped, again } }
+        && unreported(conditions, &skipped).is_empty()
+        && started.is_none();
+    if all_said { Step::Wait(again) } else { Step::Report { started, problem, skipped, again } }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
@@ -80,6 +81,40 @@ pub(crate) fn pod_state(pod: &PodView, keep_summary: bool) -> PodState {
     PodState::Ended(TaskOutcome { skipped: skipped(pod), ..ended })
 }
 
+/// Whether the Pod was deleted before the agent ended, at this time.
+fn deleted_before(pod: &PodView, ended: Option<&Time>) -> bool {
+    pod.is_deleting() && came_first(pod.deletion_requested(), ended)
+}
+
+/// Whether a cause came before an end. Both are whole seconds of two clocks: what is not known to have come later counts.
+fn came_first(cause: Option<Timestamp>, end: Option<&Time>) -> bool {
+    cause.zip(end).is_none_or(|(cause, end)| cause <= end.0)
+}
+
+/// When the container `agent` started; `now` where the kubelet does not say it. `None`: it did not, as far as the Pod shows.
+pub(crate) fn agent_started(pod: &PodView, now: Timestamp) -> Option<Timestamp> {
+    let state = pod.agent_state()?;
+    let time = |at: &Option<Time>| at.as_ref().map(|at| at.0).filter(|at| *at > Timestamp::UNIX_EPOCH);
+    match (&state.running, &state.terminated) {
+        (Some(running), _) => Some(time(&running.started_at).unwrap_or(now)),
+        // its process could not be started
+        (None, Some(end)) if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) => {
+            None
+        }
+        (None, Some(end)) => Some(time(&end.started_at).or(time(&end.finished_at)).unwrap_or(now)),
+        (None, None) => None,
+    }
+}
+
+/// Whether the agent of a Pod that is about to be ended may have started, or may start before it is: its node runs the
+/// containers before it, and its state comes late. Not where something keeps it from starting.
+pub(crate) fn may_start(pod: &PodView) -> bool {
+    !pod.is_over()
+        && pod.spec.node_name.is_some()
+        && pod.status.init_container_statuses.iter().any(has_begun)
+        && start_problem::of_pod(pod).is_none()
+}
+
 /// How a termination message of an init container begins that left an optional context out.
 const SKIPPED: &str = "skipped: ";
 
@@ -95,10 +130,7 @@ fn skipped(pod: &PodView) -> Vec<String> {
 fn silent_since(pod: &PodView) -> Option<Timestamp> {
     let condition = condition(pod, "PodScheduled").filter(|c| c.status == "True")?;
     let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    let begun = |s: &ContainerStatus| {
-        s.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
-    };
-    if statuses.into_iter().any(begun) {
+    if statuses.into_iter().any(has_begun) {
         return None;
     }
     condition.last_transition_time.as_ref().map(|t| t.0)
@@ -120,32 +152,80 @@ fn completed() -> TaskOutcome {
 }
 
 fn agent_ended(pod: &PodView, end: &ContainerStateTerminated, keep_summary: bool) -> TaskOutcome {
+    let report = end.message.as_deref().and_then(AgentReport::parse);
+    let report = report.map(|report| AgentReport { log: report.log.filter(|_| keep_summary), ..report });
+    let ending = from_outside(pod, end).unwrap_or_else(|| of_agent(end, report.as_ref()));
+    let Some(report) = report else { return ending };
+    let summary = report.summary.filter(|_| keep_summary);
+    let result = TaskResult { summary, error: report.error };
+    TaskOutcome {
+        result: Some(result).filter(|r| *r != TaskResult::default()),
+        usage: report.usage,
+        ..ending
+    }
+}
+
+/// What ended the agent, where that was not the agent itself.
+fn from_outside(pod: &PodView, end: &ContainerStateTerminated) -> Option<TaskOutcome> {
     if is_oom(end) {
-        return TaskOutcome::failed(
+        return Some(TaskOutcome::failed(
             Reason::OOMKilled,
             "container \"agent\" was out of memory; raise podSpec.resources.limits.memory of the Agent",
-        );
+        ));
     }
-    let report = end.message.as_deref().and_then(AgentReport::parse);
-    let ending = match (eviction(pod), end.exit_code) {
-        (Some(evicted), _) => evicted,
-        (None, 0) => completed(),
-        (None, _) => {
-            let words = if report.is_some() { exit_code(end) } else { exit(end) };
-            TaskOutcome::failed(Reason::PodFailed, format!("container \"{AGENT_CONTAINER}\" {words}"))
+    interruption(pod, end.finished_at.as_ref()).or_else(|| {
+        let deleted = deleted_before(pod, end.finished_at.as_ref());
+        deleted.then(|| {
+            let message =
+                format!("Pod \"{}\" was deleted while the agent worked, which {}", name(pod), exit_code(end));
+            TaskOutcome::failed(Reason::PodDeleted, message)
+        })
+    })
+}
+
+/// How the agent ended by itself. The report decides over the exit code: it says whose fault it was.
+fn of_agent(end: &ContainerStateTerminated, report: Option<&AgentReport>) -> TaskOutcome {
+    let error = report.and_then(|report| report.error.as_deref()).map(|error| cut(error, MAX_EXCERPT));
+    let log = report.and_then(|report| report.log.as_deref());
+    match report.map(|report| report.outcome) {
+        Some(Outcome::AgentError) => {
+            let log = log.map(|log| format!("; its log ends: {log}")).unwrap_or_default();
+            let message = format!("the agent reported an error: {}{log}", error.unwrap_or("no message"));
+            TaskOutcome::failed(Reason::AgentReportedError, message)
         }
-    };
-    match report {
-        Some(report) => with_report(ending, report, keep_summary),
-        None => ending,
+        Some(Outcome::IdleTimeout) => {
+            let message =
+                format!("the agent was ended by idleTimeout: {}", error.unwrap_or("it printed nothing"));
+            TaskOutcome::failed(Reason::IdleTimeout, message)
+        }
+        Some(Outcome::Restarted) => TaskOutcome::failed(
+            Reason::AgentRestarted,
+            "the kubelet started the agent a second time; the result reader refused it",
+        ),
+        Some(Outcome::Completed | Outcome::Failed) | None if end.exit_code == 0 => completed(),
+        Some(Outcome::Completed | Outcome::Failed) => {
+            let why = error.or(log).map(|why| format!(": {why}")).unwrap_or_default();
+            TaskOutcome::failed(
+                Reason::PodFailed,
+                format!("container \"{AGENT_CONTAINER}\" {}{why}", exit_code(end)),
+            )
+        }
+        None => {
+            TaskOutcome::failed(Reason::PodFailed, format!("container \"{AGENT_CONTAINER}\" {}", exit(end)))
+        }
     }
 }
 
 fn failed_before_the_agent(pod: &PodView) -> TaskOutcome {
-    if let Some(evicted) = eviction(pod) {
+    if let Some(evicted) = interruption(pod, None) {
         return evicted;
     }
-    let failed = |s: &&ContainerStatus| !pod.is_sidecar(&s.name) && terminated(s).is_some_and(|t| t.exit_code != 0);
+    if deleted_before(pod, None) {
+        let message = format!("Pod \"{}\" was deleted before the agent ran", name(pod));
+        return TaskOutcome::failed(Reason::PodDeleted, message);
+    }
+    let failed =
+        |s: &&ContainerStatus| !pod.is_sidecar(&s.name) && terminated(s).is_some_and(|t| t.exit_code != 0);
     let init = pod.status.init_container_statuses.iter().find(failed);
     if let Some((init, end)) = init.and_then(|s| Some((s, terminated(s)?))) {
         let reason = if is_oom(end) { Reason::OOMKilled } else { Reason::InitContainerFailed };
@@ -154,45 +234,31 @@ fn failed_before_the_agent(pod: &PodView) -> TaskOutcome {
     let words = [pod.status.reason.as_deref(), pod.status.message.as_deref()];
     let why = words.into_iter().flatten().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(": ");
     let why = if why.is_empty() { "without a reason".to_owned() } else { why };
-    TaskOutcome::failed(Reason::PodFailed, format!("Pod \"{}\" failed before the agent ran: {why}", name(pod)))
+    TaskOutcome::failed(
+        Reason::PodFailed,
+        format!("Pod \"{}\" failed before the agent ran: {why}", name(pod)),
+    )
 }
 
-/// The end of a Pod that had to leave its node.
-fn eviction(pod: &PodView) -> Option<TaskOutcome> {
+/// The end of a Pod that had to leave its node, unless the agent had ended before, at this time.
+fn interruption(pod: &PodView, ended: Option<&Time>) -> Option<TaskOutcome> {
+    let disruption = condition(pod, "DisruptionTarget").filter(|c| c.status == "True");
+    let since = disruption.and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+    if !came_first(since, ended) {
+        return None;
+    }
     let words = if pod.status.reason.as_deref() == Some("Evicted") {
         pod.status.message.clone().unwrap_or_default()
     } else {
-        let disruption = condition(pod, "DisruptionTarget").filter(|c| c.status == "True")?;
-        let words = [disruption.reason.as_deref(), disruption.message.as_deref()];
+        let words = [disruption?.reason.as_deref(), disruption?.message.as_deref()];
         words.into_iter().flatten().collect::<Vec<_>>().join(": ")
     };
     let message = format!("Pod \"{}\" was evicted: {words}", name(pod));
     Some(TaskOutcome::failed(Reason::Evicted, message))
 }
 
-/// The report decides over the exit code: it says whose fault it was.
-fn with_report(mut ending: TaskOutcome, report: AgentReport, keep_summary: bool) -> TaskOutcome {
-    match report.outcome {
-        Outcome::AgentError => {
-            let error = report.error.as_deref().unwrap_or("no message");
-            ending.succeeded = false;
-            ending.reason = Reason::AgentReportedError;
-            ending.message = format!("the agent reported an error: {}", cut(error, MAX_EXCERPT));
-        }
-        Outcome::Restarted => {
-            ending.succeeded = false;
-            ending.reason = Reason::AgentRestarted;
-            "the kubelet started the agent a second time; the result reader refused it"
-                .clone_into(&mut ending.message);
-        }
-        Outcome::Completed | Outcome::Failed => {}
-    }
-    let summary = report.summary.filter(|_| keep_summary);
-    if summary.is_some() || report.error.is_some() {
-        ending.result = Some(TaskResult { summary, error: report.error });
-    }
-    ending.usage = report.usage;
-    ending
+fn has_begun(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
 }
 
 fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
@@ -223,180 +289,4 @@ fn name(pod: &PodView) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn pod(status: Value) -> PodView {
-        serde_json::from_value(json!({"metadata": {"name": "fix-pod"}, "status": status})).unwrap()
-    }
-
-    fn status(name: &str, state: Value) -> Value {
-        json!({"name": name, "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0})
-    }
-
-    fn ended(status: Value) -> TaskOutcome {
-        match pod_state(&pod(status), true) {
-            PodState::Ended(ending) => ending,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_clean_exit_completes_and_the_summary_is_kept_only_where_it_may_be() {
-        let report = r#"{"outcome":"completed","summary":"Opened PR 7","usage":{"inputTokens":12}}"#;
-        let over = json!({"phase": "Succeeded", "containerStatuses": [
-            status("agent", json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report}}))]});
-        let ending = ended(over.clone());
-        assert!(ending.succeeded);
-        assert_eq!(ending.result.unwrap().summary.as_deref(), Some("Opened PR 7"));
-        assert_eq!(ending.usage.unwrap().input_tokens, Some(12));
-        let PodState::Ended(ending) = pod_state(&pod(over), false) else { panic!("it is over") };
-        assert_eq!(ending.result, None);
-    }
-
-    #[test]
-    fn failures_say_who_failed_and_how() {
-        for (given, reason, words) in [
-            (
-                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 3, "reason": "Error", "message": "no key"}}))]}),
-                Reason::PodFailed,
-                "container \"agent\" exited with code 3: no key",
-            ),
-            (
-                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))]}),
-                Reason::OOMKilled,
-                "raise podSpec.resources.limits.memory",
-            ),
-            (
-                json!({"phase": "Failed", "initContainerStatuses": [status("context-init", json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "no space left\n"}}))]}),
-                Reason::InitContainerFailed,
-                "init container \"context-init\" exited with code 1: no space left",
-            ),
-            (
-                json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
-                Reason::Evicted,
-                "low on resource",
-            ),
-            (
-                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 1, "reason": "Error",
-                    "message": r#"{"outcome":"agent-error","error":"model not found"}"#}}))]}),
-                Reason::AgentReportedError,
-                "the agent reported an error: model not found",
-            ),
-            (
-                json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 1, "reason": "Error",
-                    "message": r#"{"outcome":"restarted"}"#}}))]}),
-                Reason::AgentRestarted,
-                "a second time",
-            ),
-            (
-                json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "a more important Pod"}],
-                    "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 143, "reason": "Error"}}))]}),
-                Reason::Evicted,
-                "PreemptionByScheduler: a more important Pod",
-            ),
-            (
-                json!({"phase": "Failed", "reason": "NodeAffinity", "message": "no match"}),
-                Reason::PodFailed,
-                "NodeAffinity: no match",
-            ),
-        ] {
-            let ending = ended(given);
-            assert!(!ending.succeeded);
-            assert_eq!(ending.reason, reason);
-            assert!(ending.message.contains(words), "{}", ending.message);
-        }
-    }
-
-    #[test]
-    fn a_pod_whose_agent_runs_has_started() {
-        let running =
-            json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
-        let expected =
-            PodState::InProgress { problem: None, started: true, silent_since: None, skipped: vec![] };
-        assert_eq!(pod_state(&pod(running), true), expected);
-    }
-
-    /// A Pod with the native sidecar `mesh-proxy`.
-    fn with_sidecar(status: Value) -> PodView {
-        let proxy = json!({"name": "mesh-proxy", "restartPolicy": "Always"});
-        let clone = json!({"name": "git-init-0"});
-        let pod = json!({"metadata": {"name": "fix-pod"}, "spec": {"initContainers": [proxy, clone]}, "status": status});
-        let mut pod: PodView = serde_json::from_value(pod).unwrap();
-        pod.slim();
-        pod
-    }
-
-    #[test]
-    fn the_container_agent_decides_whatever_others_do() {
-        let agent = |code: i32, message: &str| {
-            status("agent", json!({"terminated": {"exitCode": code, "reason": "Error", "message": message}}))
-        };
-        let sidecar = |state: Value| status("mesh-proxy", state);
-        let running = || sidecar(json!({"running": {}}));
-        let badly = || sidecar(json!({"terminated": {"exitCode": 3, "reason": "Error"}}));
-        let unpulled = || sidecar(json!({"waiting": {"reason": "ImagePullBackOff"}}));
-        let completed = r#"{"outcome":"completed","usage":{"inputTokens":12}}"#;
-        let agent_error = r#"{"outcome":"agent-error","error":"stub says 400"}"#;
-        for (given, reason, words) in [
-            (json!({"phase": "Running", "containerStatuses": [agent(0, completed), running()]}), Reason::Completed, "ended successfully"),
-            (json!({"phase": "Running", "containerStatuses": [agent(7, "no key"), running()]}), Reason::PodFailed, "exited with code 7: no key"),
-            // kubelet calls a Pod with a waiting container Pending
-            (json!({"phase": "Pending", "containerStatuses": [unpulled(), agent(0, completed)]}), Reason::Completed, "ended successfully"),
-            (json!({"phase": "Failed", "containerStatuses": [agent(0, completed), badly()]}), Reason::Completed, "ended successfully"),
-            (json!({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": [agent(0, completed), badly()]}), Reason::Completed, "ended successfully"),
-            (json!({"phase": "Failed", "initContainerStatuses": [badly()], "containerStatuses": [agent(7, "")]}), Reason::PodFailed, "container \"agent\" exited with code 7"),
-            (json!({"phase": "Failed", "initContainerStatuses": [badly()], "containerStatuses": [agent(1, agent_error)]}), Reason::AgentReportedError, "stub says 400"),
-            (json!({"phase": "Failed", "initContainerStatuses": [badly(), status("git-init-0", json!({"terminated": {"exitCode": 1, "message": "no such branch"}}))]}),
-                Reason::InitContainerFailed, "init container \"git-init-0\" exited with code 1: no such branch"),
-        ] {
-            let PodState::Ended(ending) = pod_state(&with_sidecar(given.clone()), true) else { panic!("{given}") };
-            assert_eq!((ending.reason, ending.succeeded), (reason, reason == Reason::Completed), "{given}");
-            assert!(ending.message.contains(words), "{}", ending.message);
-            assert_eq!(ending.usage.is_some(), given.to_string().contains("inputTokens"), "{given}");
-        }
-    }
-
-    #[test]
-    fn what_keeps_a_sidecar_from_starting_is_no_problem_of_an_agent_that_runs() {
-        let unpulled = status("mesh-proxy", json!({"waiting": {"reason": "ImagePullBackOff"}}));
-        let agent = |state: Value| json!({"phase": "Pending", "containerStatuses": [unpulled.clone(), status("agent", state)]});
-        let problem = |given: Value| match pod_state(&pod(given), true) {
-            PodState::InProgress { problem, .. } => problem.map(|problem| problem.reason),
-            ended => panic!("{ended:?}"),
-        };
-        assert_eq!(problem(agent(json!({"running": {}}))), None);
-        assert_eq!(problem(agent(json!({"waiting": {"reason": "PodInitializing"}}))), Some(Reason::ImagePullFailed));
-    }
-
-    #[test]
-    fn a_pod_with_a_node_where_nothing_begins_is_silent() {
-        let scheduled =
-            json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let waits = json!({"waiting": {"reason": "PodInitializing"}});
-        let mut given = json!({"phase": "Pending", "conditions": [scheduled],
-            "initContainerStatuses": [status("opencode-init", waits.clone())],
-            "containerStatuses": [status("agent", waits)]});
-        let silent = |given: &Value| match pod_state(&pod(given.clone()), true) {
-            PodState::InProgress { silent_since, .. } => silent_since.map(|t| t.to_string()),
-            ended => panic!("{ended:?}"),
-        };
-        assert_eq!(silent(&given).as_deref(), Some("2026-01-01T00:00:00Z"));
-        given["initContainerStatuses"][0]["state"] = json!({"running": {}});
-        assert_eq!(silent(&given), None);
-    }
-
-    #[test]
-    fn an_optional_context_that_an_init_container_left_out_is_told_while_it_runs_and_at_the_end() {
-        let init = status(
-            "git-init-0",
-            json!({"terminated": {"exitCode": 0, "message": "skipped: https://git/x: not found\n"}}),
-        );
-        let words = "init container \"git-init-0\" left an optional context out: https://git/x: not found";
-        let running = pod(json!({"phase": "Running", "initContainerStatuses": [init.clone()]}));
-        let PodState::InProgress { skipped, .. } = pod_state(&running, true) else { panic!("it runs") };
-        assert_eq!(skipped, [words]);
-        assert_eq!(ended(json!({"phase": "Succeeded", "initContainerStatuses": [init]})).skipped, [words]);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use kubeopencode_evaluate::Catalog;
 use kubeopencode_plan::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::decide::{Observed, Policy, Step, decide};
+use super::decide::{Observed, Policy, Step, Timeout, decide};
 use super::launch_queue::LaunchQueue;
 use super::pod_events::PodEvents;
 use super::start::LaunchResult;
@@ -149,8 +149,9 @@ impl Context {
             Some(_) => task.recorded_agent(),
             None => F::spec_agent(object).ok(),
         };
-        let pod_namespace = agent.map(|agent| agent.namespace);
-        let settings = self.caches.settings(namespace, pod_namespace.as_deref().unwrap_or(namespace));
+        let pod_namespace = agent.as_ref().map_or(namespace, |agent| &agent.namespace);
+        let settings = self.caches.settings(namespace, pod_namespace);
+        let timeout = self.timeout(task, agent.as_ref(), &settings);
         let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
         let state = TaskState::<F> { object, task, uid, pods, settings, now: Timestamp::now() };
         let policy = Policy {
@@ -159,10 +160,26 @@ impl Context {
             start_timeout: state.settings.start_timeout(),
             result_summary: state.settings.result_summary(),
         };
-        let observed = Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
+        let (pods, last) = (&state.pods, last.as_deref());
+        let observed = Observed { task, pods, last, timeout, policy, now: state.now };
         let step = decide(&observed);
         tracing::debug!(task = task.name(), namespace, ?step, "decided");
         Some((state, step))
+    }
+
+    /// The Task's own timeout, else its Agent's, else that of the settings, as they are now.
+    fn timeout(&self, task: TaskRef<'_>, agent: Option<&AgentKey>, settings: &Settings) -> Option<Timeout> {
+        if let Some(own) = task.timeout {
+            return Timeout::new(own, "spec.timeout");
+        }
+        let of_agent = agent.and_then(|agent| Some((agent, self.caches.agent_timeout(agent)?)));
+        match of_agent {
+            Some((agent, text)) => Timeout::new(&text, format_args!("spec.timeout of Agent \"{agent}\"")),
+            None => Timeout::new(
+                settings.defaults().timeout.as_deref()?,
+                "spec.defaults.timeout of KubeOpenCodeConfig",
+            ),
+        }
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.
@@ -195,9 +212,10 @@ impl Context {
             Step::Open(pod) => self.open(state, &pod).await,
             Step::Verify => self.verify(state).await,
             Step::HaltPod(pod) => self.halt_pod(state, &pod).await,
-            Step::Complete { end, delete } => self.complete(state, end, &delete).await,
-            Step::Report { problem, skipped, again } => {
-                let status = StatusBuilder::of(state.task, state.now).in_progress(problem.as_ref(), &skipped);
+            Step::Complete { end, started, delete } => self.complete(state, end, started, &delete).await,
+            Step::Report { started, problem, skipped, again } => {
+                let status = StatusBuilder::of(state.task, state.now).agent_started(started);
+                let status = status.in_progress(problem.as_ref(), &skipped);
                 self.write(state.task, &status).await?;
                 Ok(requeue_at(state.now, again))
             }

@@ -102,7 +102,8 @@ impl StatusBuilder {
         self.set(TaskCondition::Queued, ConditionStatus::False, reason, &message);
         let launched = format!("Pod \"{}\" has been launched", launch.pod);
         self.set(TaskCondition::Ready, ConditionStatus::True, Reason::PodLaunched, &launched);
-        self.set(TaskCondition::Started, ConditionStatus::True, Reason::PodLaunched, &launched);
+        let not_yet = format!("{launched}, and the agent has not started yet");
+        self.set(TaskCondition::Started, ConditionStatus::Unknown, Reason::PodLaunched, &not_yet);
         let status = &mut self.status;
         status.pod_uid = Some(launch.pod_uid.to_owned());
         status.pod_name = Some(launch.pod.name.clone());
@@ -111,6 +112,20 @@ impl StatusBuilder {
         status.queue_position = None;
         status.plugins.clone_from(&launch.plugins);
         self.done()
+    }
+
+    /// The agent started at this time, if it is known to have.
+    pub(crate) fn agent_started(mut self, at: Option<Timestamp>) -> Self {
+        if let Some(at) = at.filter(|_| self.status.agent_started.is_none()) {
+            self.status.agent_started = Some(Time(at));
+            self.set(
+                TaskCondition::Started,
+                ConditionStatus::True,
+                Reason::PodLaunched,
+                "The agent has started",
+            );
+        }
+        self
     }
 
     /// What its Pod says before its end: why it does not start (`None`: it does), and which optional contexts its
@@ -125,9 +140,9 @@ impl StatusBuilder {
             None if stood_still => {
                 self.set(
                     TaskCondition::Started,
-                    ConditionStatus::True,
+                    ConditionStatus::Unknown,
                     Reason::PodLaunched,
-                    "The Pod gets on again",
+                    "The Pod gets on again, and the agent has not started yet",
                 );
             }
             None => {}
@@ -152,26 +167,42 @@ impl StatusBuilder {
     pub(crate) fn ended(mut self, ending: &TaskOutcome) -> TaskStatus {
         let is = if ending.succeeded { ConditionStatus::True } else { ConditionStatus::False };
         self.set(TaskCondition::Succeeded, is, ending.reason, &ending.message);
+        if ending.reason.is_error() {
+            self.set(TaskCondition::Ready, is, ending.reason, &ending.message);
+        }
         self.status.result.clone_from(&ending.result);
         self.status.usage.clone_from(&ending.usage);
         self.skipped(&ending.skipped);
-        self.over()
+        self.over(ending.reason, &ending.message)
     }
 
     /// It is over because the user wanted it.
     pub(crate) fn stopped(mut self) -> TaskStatus {
         let message = "Task stopped by user via kubeopencode.io/stop annotation";
         self.set(TaskCondition::Stopped, ConditionStatus::True, Reason::UserStopped, message);
-        self.over()
+        self.over(Reason::UserStopped, message)
     }
 
     /// It is over before it was launched.
     pub(crate) fn refused(mut self, refusal: &Refusal) -> TaskStatus {
         self.set(refusal.condition, ConditionStatus::False, refusal.reason, &refusal.message);
-        self.over()
+        self.set(TaskCondition::Ready, ConditionStatus::False, refusal.reason, &refusal.message);
+        self.over(refusal.reason, &refusal.message)
     }
 
-    fn over(mut self) -> TaskStatus {
+    /// What nobody knew yet, and what was waited for, never came true.
+    fn over(mut self, reason: Reason, message: &str) -> TaskStatus {
+        for (type_, open) in [
+            (TaskCondition::Accepted, "Unknown"),
+            (TaskCondition::Queued, "True"),
+            (TaskCondition::Ready, "Unknown"),
+            (TaskCondition::Started, "Unknown"),
+        ] {
+            if find(&self.status.conditions, type_).is_some_and(|c| c.status == open) {
+                self.set(type_, ConditionStatus::False, reason, message);
+            }
+        }
+        self.set(TaskCondition::Finished, ConditionStatus::True, reason, message);
         let status = &mut self.status;
         status.completion_time = Some(Time(self.now));
         status.queue_position = None;
@@ -279,146 +310,4 @@ fn duration_text(duration: SignedDuration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::item::Item;
-    use crate::frontend::{Frontend, KubeOpenCode};
-    use kubeopencode_api::task::Task;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn seen(task: &Item<Task>) -> TaskRef<'_> {
-        KubeOpenCode::task_ref(task).unwrap()
-    }
-
-    fn task(status: Option<TaskStatus>) -> Item<Task> {
-        let mut task = Task { status, ..Task::default() };
-        task.metadata.resource_version = Some("7".into());
-        task.metadata.generation = Some(1);
-        task.into()
-    }
-
-    fn agent() -> AgentKey {
-        AgentKey::new("team", "default")
-    }
-
-    fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
-        let pod = ObjectKey::new("team", "fix-pod");
-        let launch =
-            LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
-        StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
-    }
-
-    fn condition(status: &TaskStatus, type_: TaskCondition) -> (String, String, String) {
-        let c = find(&status.conditions, type_).unwrap();
-        (c.status.clone(), c.reason.clone(), c.message.clone())
-    }
-
-    #[test]
-    fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
-        let blocked = Blocked {
-            reason: Reason::AgentAtCapacity,
-            message: "Waiting for agent \"default\" capacity (max: 1)".into(),
-        };
-        let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
-        assert_eq!((queued.phase, queued.queue_position), (Some(Phase::Queued), Some(4)));
-        assert_eq!(queued.reason.as_deref(), Some("AgentAtCapacity"));
-        let running = launched(Some(queued), true);
-        assert_eq!((running.phase, running.queue_position), (Some(Phase::Running), None));
-        let expected =
-            ("False".into(), "CapacityAvailable".into(), "Agent \"default\" capacity now available".into());
-        assert_eq!(condition(&running, TaskCondition::Queued), expected);
-    }
-
-    #[test]
-    fn a_queued_task_that_then_waits_for_something_else_says_so() {
-        let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
-        let queued =
-            || task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
-        for status in [
-            StatusBuilder::of(seen(&queued()), at(1)).waiting("ConfigMap c not found"),
-            StatusBuilder::of(seen(&queued()), at(1))
-                .held_up(Reason::PodCreationError, "ConfigMap c not found"),
-        ] {
-            assert_eq!(status.message.as_deref(), Some("ConfigMap c not found"), "{status:?}");
-            assert_eq!(
-                (status.phase, status.queue_position),
-                (Some(Phase::Queued), None),
-                "it never goes back"
-            );
-        }
-    }
-
-    #[test]
-    fn a_status_that_has_to_fit_keeps_what_is_relied_on() {
-        let long = "x".repeat(4096);
-        let mut over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
-            .ended(&TaskOutcome::failed(Reason::PodFailed, long));
-        over.plugins = vec![UsedPlugin::default(); 64];
-        let short = shortened(&over);
-        assert_eq!((short.phase, &short.pod_uid), (Some(Phase::Failed), &over.pod_uid));
-        assert_eq!(short.reason.as_deref(), Some("PodFailed"));
-        let bytes = |status: &TaskStatus| serde_json::to_vec(status).unwrap().len();
-        assert!(bytes(&short) < 2048 && bytes(&short) < bytes(&launched(None, false)) + 512, "{short:?}");
-    }
-
-    #[test]
-    fn an_unlimited_agent_says_so() {
-        let expected =
-            ("False".into(), "NoLimits".into(), "Agent \"default\" has no capacity or quota limits".into());
-        assert_eq!(condition(&launched(None, false), TaskCondition::Queued), expected);
-    }
-
-    #[test]
-    fn the_end_has_a_time_a_duration_and_the_reason_of_its_pod() {
-        let over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
-            .ended(&TaskOutcome::failed(Reason::OOMKilled, "out of memory"));
-        assert_eq!(
-            (over.phase, over.reason.as_deref(), over.message.as_deref()),
-            (Some(Phase::Failed), Some("OOMKilled"), Some("out of memory"))
-        );
-        assert_eq!(over.duration.as_deref(), Some("1m30s"));
-    }
-
-    #[test]
-    fn a_stopped_task_is_completed_and_says_by_whom() {
-        let over = StatusBuilder::of(seen(&task(None)), at(0)).stopped();
-        assert_eq!((over.phase, over.reason.as_deref()), (Some(Phase::Completed), Some("UserStopped")));
-        assert_eq!(over.message.as_deref(), Some("Task stopped by user via kubeopencode.io/stop annotation"));
-    }
-
-    #[test]
-    fn what_is_no_longer_true_is_cleared_by_the_patch() {
-        let blocked = Blocked { reason: Reason::AgentAtCapacity, message: String::new() };
-        let before =
-            task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
-        let patch = patch(seen(&before), &launched(before.get().unwrap().status.clone(), true)).unwrap();
-        assert_eq!(patch["metadata"]["resourceVersion"], "7");
-        assert_eq!(patch["status"]["queuePosition"], Value::Null);
-        assert_eq!(patch["status"]["podUID"], "a");
-    }
-
-    #[test]
-    fn a_pod_that_gets_on_again_takes_the_problem_back() {
-        let problem = StartProblem { reason: Reason::ImagePullFailed, message: "no such image".into() };
-        let stuck = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20))
-            .in_progress(Some(&problem), &[]);
-        assert_eq!((stuck.phase, stuck.reason.as_deref()), (Some(Phase::Running), Some("ImagePullFailed")));
-        let well = StatusBuilder::of(seen(&task(Some(stuck))), at(30)).in_progress(None, &[]);
-        assert_eq!(well.reason.as_deref(), Some("PodLaunched"));
-    }
-
-    #[test]
-    fn what_was_left_out_is_added_once_to_what_the_condition_says() {
-        let skipped = ["init container \"git-init-0\" left out".to_owned()];
-        let running =
-            StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20)).in_progress(None, &skipped);
-        let again = StatusBuilder::of(seen(&task(Some(running.clone()))), at(30)).in_progress(None, &skipped);
-        let expected = ("True".into(), "OptionalSkipped".into(), skipped[0].clone());
-        assert_eq!(condition(&running, TaskCondition::Contexts), expected);
-        assert_eq!(condition(&running, TaskCondition::Started).2, "Pod \"team/fix-pod\" has been launched");
-        assert_eq!(again, running);
-    }
-}
+mod tests;

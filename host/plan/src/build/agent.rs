@@ -7,6 +7,7 @@ use kubeopencode_api::literals::AGENT_CONTAINER;
 
 use super::env::verbatim;
 use super::layout::Layout;
+use super::reader;
 use super::some;
 use super::volumes::agent_mounts;
 use crate::run::credential::CredentialEnv;
@@ -22,6 +23,10 @@ pub(super) fn container(layout: &Layout<'_>) -> Container {
         true => (literal(&layout.command.command), literal(&layout.command.args)),
         // the Agent's own words may use Kubernetes' `$(NAME)`
         false => (Some(run.agent.argv.clone()), None),
+    };
+    let command = match reader::is_guarded(run, layout.command) {
+        true => command.map(|command| reader::guard().into_iter().chain(command).collect()),
+        false => command,
     };
     let all_keys =
         run.agent.credentials.iter().filter(|credential| credential.env == Some(CredentialEnv::All));

@@ -12,6 +12,7 @@ use super::agent::PULL_POLICY;
 use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
+use super::reader;
 use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
 use super::volumes::{URL_FILE, dir_volume, secret_volume};
@@ -156,7 +157,7 @@ fn context_init(layout: &Layout<'_>) -> Container {
         var("FILE_MAPPINGS", &layout.file_mappings),
         var("DIR_MAPPINGS", &layout.dir_mappings),
     ];
-    if layout.command.reader.is_some() {
+    if reader::is_needed(layout.run, layout.command) {
         env.push(var("TOOLS_DIR", TOOLS_DIR));
     }
     let mut mounts = Vec::new();

@@ -16,6 +16,7 @@ use kubeopencode_api::plugin::{Entry, SecretKey};
 use super::config_map_packing::{Data, Packed, pack};
 use super::env::agent_env;
 use super::path_conflicts;
+use super::reader;
 use super::shared_mounts::{SharedMounts, clones, downloads};
 use crate::evaluated::{Directory, Evaluated};
 use crate::paths::AbsPath;
@@ -153,7 +154,7 @@ impl<'a> Layout<'a> {
 
     /// Whether `context-init` has anything to do.
     pub(super) fn needs_context_init(&self) -> bool {
-        self.command.reader.is_some()
+        reader::is_needed(self.run, self.command)
             || self.files.iter().any(|file| file.delivery != Delivery::Mounted)
             || self.directories.iter().any(|directory| directory.written)
     }
@@ -165,7 +166,7 @@ impl<'a> Layout<'a> {
             Delivery::Joined => true,
             Delivery::Mounted => false,
         };
-        self.command.reader.is_some() || self.files.iter().any(in_tools)
+        reader::is_needed(self.run, self.command) || self.files.iter().any(in_tools)
     }
 }
 

@@ -6,6 +6,7 @@ mod agent_config;
 mod agent_ref;
 mod allowed_namespaces;
 mod credentials;
+mod durations;
 mod images;
 mod item;
 mod pod_options;
@@ -18,7 +19,7 @@ use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::{Origin, is_plugin_name};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::task::{Task, TaskSpec};
 
 use crate::conventions::{Conventions, KUBEOPENCODE, KUBEOPENCODE_ATTACHED};
 use crate::paths::AbsPath;
@@ -71,6 +72,18 @@ pub fn task(task: &Task, agent: &Agent, settings: &Settings) -> Result<Run, Refu
     Ok(run)
 }
 
+/// What a Task of this Agent that has nothing but a prompt comes to: whether the Agent's own part makes sense.
+///
+/// # Errors
+/// The first thing that makes no sense, with object, field and remedy.
+pub fn agent_alone(agent: &Agent, settings: &Settings) -> Result<Run, Refusal> {
+    let spec = TaskSpec { description: Some("Nothing.".to_owned()), ..TaskSpec::default() };
+    let mut any = Task::new("any", spec);
+    any.metadata.namespace.clone_from(&agent.metadata.namespace);
+    any.metadata.uid = Some("any".to_owned());
+    task(&any, agent, settings)
+}
+
 /// Reads and checks what the users wrote for an Agent's server.
 ///
 /// # Errors
@@ -106,6 +119,7 @@ fn read_agent(
     let workspace = workspace(agent.spec.workspace_dir(), &described, &KUBEOPENCODE)?;
     let images = Images::new(&agent.spec);
     let server = server::read(agent.spec.server_config.as_ref(), &key)?;
+    durations::check(agent.spec.timeout.as_deref(), "timeout", &described)?;
     let part = AgentPart {
         uid: agent.metadata.uid.clone().unwrap_or_default(),
         builder: builder(agent.spec.command_builder(), &described)?,
@@ -119,6 +133,7 @@ fn read_agent(
         credentials: credentials::read(&agent.spec.credentials, &workspace, &described, &KUBEOPENCODE)?,
         pod: pod_options::read(agent.spec.pod_spec.as_ref(), &described)?,
         result_summary: settings.result_summary(),
+        idle_seconds: durations::idle_seconds(agent.spec.idle_timeout.as_deref(), settings, &described)?,
         task_secret_refs: settings.task_secret_refs(),
         key,
         described,

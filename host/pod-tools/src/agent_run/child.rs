@@ -4,10 +4,12 @@
 //! ignores signals for which it has no handler.
 
 use std::io::{self, PipeReader, Read};
-use std::process::{ChildStdout, Command};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,10 +25,51 @@ const READ_BYTES: usize = 64 << 10;
 pub(super) struct Ended {
     /// Its exit code, or 128 + n when signal n killed it.
     pub(super) code: u8,
+    /// It was ended because nothing came out of it for as long as [`Idle::limit`].
+    pub(super) idle: bool,
 }
 
 /// Takes output in the order it comes.
 pub(super) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
+
+/// Where the program's output goes.
+pub(super) struct Sinks<'a> {
+    pub(super) stdout: Sink<'a>,
+    pub(super) stderr: Sink<'a>,
+}
+
+/// When a program that prints nothing is ended.
+#[derive(Clone, Copy)]
+pub(super) struct Idle {
+    pub(super) limit: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub(super) grace: Duration,
+}
+
+/// When output came last.
+struct Activity(Mutex<Instant>);
+
+impl Activity {
+    fn now(&self) {
+        if let Ok(mut last) = self.0.lock() {
+            *last = Instant::now();
+        }
+    }
+
+    /// Waits until the program has ended, or has printed nothing for too long: then it ends it, and says so.
+    fn watch(&self, program: &Program, idle: Idle) -> bool {
+        loop {
+            let silent = self.0.lock().map(|last| last.elapsed()).unwrap_or_default();
+            let Some(left) = idle.limit.checked_sub(silent).filter(|left| !left.is_zero()) else {
+                program.end(idle.grace);
+                return true;
+            };
+            if program.ends_within(left) {
+                return false;
+            }
+        }
+    }
+}
 
 /// The running program, for whoever looks after it.
 pub(super) struct Program {
@@ -64,39 +107,46 @@ pub(super) fn ended_by(signals: &mut Signals) -> Option<u8> {
     u8::try_from(128 + signal).ok()
 }
 
-/// Runs `command` to its end; `sink` gets what comes out of its standard output, if that is piped. Output that was
-/// written before the end is complete; children of the program that live on and hold its output open are not
-/// waited for.
+/// Runs `command` to its end. Output that was written before the end is complete; children of the program that live on and
+/// hold its output open are not waited for.
 pub(super) fn run(
     command: &mut Command,
     signals: &mut Signals,
-    sink: Option<Sink>,
+    sinks: Sinks,
     beside: Option<Beside>,
+    idle: Option<Idle>,
 ) -> io::Result<Ended> {
-    let (has_ended, ends) = io::pipe()?;
-    let mut child = command.spawn()?;
+    let (out_has_ended, ends) = io::pipe()?;
+    let err_has_ended = out_has_ended.try_clone()?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pid = Pid::from_child(&child);
-    let output = child.stdout.take();
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let activity = Activity(Mutex::new(Instant::now()));
+    let activity = &activity;
     thread::scope(|scope| {
-        if let (Some(output), Some(sink)) = (output, sink) {
-            scope.spawn(move || pass_on(output, has_ended, sink));
+        if let (Some(out), Some(err)) = (out, err) {
+            scope.spawn(move || pass_on(out, out_has_ended, activity, sinks.stdout));
+            scope.spawn(move || pass_on(err, err_has_ended, activity, sinks.stderr));
         }
-        let (has_ended, ended) = channel();
+        let (beside_ends, ended) = channel();
         if let Some(beside) = beside {
             scope.spawn(move || beside(&Program { pid, ended }));
         }
+        let (watch_ends, ended) = channel();
+        let watch = idle.map(|idle| scope.spawn(move || activity.watch(&Program { pid, ended }, idle)));
         let ended = supervise(pid, signals);
-        drop((ends, has_ended));
-        ended
+        drop((ends, beside_ends, watch_ends));
+        let idle = watch.is_some_and(|watch| watch.join().unwrap_or(false));
+        ended.map(|code| Ended { code, idle })
     })
 }
 
-fn supervise(pid: Pid, signals: &mut Signals) -> io::Result<Ended> {
+fn supervise(pid: Pid, signals: &mut Signals) -> io::Result<u8> {
     loop {
         for signal in signals.wait() {
             if signal == SIGCHLD {
-                if let Some(ended) = reap(pid)? {
-                    return Ok(ended);
+                if let Some(code) = reap(pid)? {
+                    return Ok(code);
                 }
             } else if let Some(signal) = Signal::from_named_raw(signal) {
                 // it may have ended just now, which the next round sees
@@ -106,12 +156,12 @@ fn supervise(pid: Pid, signals: &mut Signals) -> io::Result<Ended> {
     }
 }
 
-/// Reaps every child that has ended, orphans too; says so when the program is among them.
-fn reap(program: Pid) -> io::Result<Option<Ended>> {
+/// Reaps every child that has ended, orphans too; says the program's code when it is among them.
+fn reap(program: Pid) -> io::Result<Option<u8>> {
     let mut ended = None;
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == program => ended = Some(Ended { code: code(status) }),
+            Ok(Some((pid, status))) if pid == program => ended = Some(code(status)),
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(Errno::CHILD) => return Ok(ended),
             Err(e) => return Err(e.into()),
@@ -129,7 +179,7 @@ fn code(status: WaitStatus) -> u8 {
 }
 
 /// Reads until the output ends, or, once the program has ended, until all that it can have left in the pipe is read.
-fn pass_on(mut output: ChildStdout, has_ended: PipeReader, sink: Sink) {
+fn pass_on(mut output: impl Read + AsFd, has_ended: PipeReader, activity: &Activity, sink: Sink) {
     let mut buffer = vec![0; READ_BYTES];
     let mut left: Option<usize> = None;
     while left != Some(0) {
@@ -152,6 +202,7 @@ fn pass_on(mut output: ChildStdout, has_ended: PipeReader, sink: Sink) {
         match output.read(&mut buffer) {
             Ok(0) => return,
             Ok(read) => {
+                activity.now();
                 sink(&buffer[..read]);
                 left = left.map(|left| left.saturating_sub(read));
             }

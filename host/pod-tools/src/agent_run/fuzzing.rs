@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::lines::{Line, Lines, MAX_LINE};
 use super::reading::{Printed, Reading, UNKNOWN_EVENT_BYTES};
+use super::tail::Tail;
 
 /// The first line is a result reader, the rest what the program prints: in pieces, as a pipe gives it.
 ///
@@ -19,7 +20,13 @@ pub fn output(bytes: &[u8]) {
         .position(|byte| *byte == b'\n')
         .map_or((&[][..], bytes), |end| (&bytes[..end], &bytes[end + 1..]));
     let reader = serde_json::from_slice::<ResultReader>(reader).ok().filter(|reader| reader.check().is_ok());
-    let settings = ReaderSettings { reader, server: None, summary: true, message_bytes: MESSAGE_BYTES };
+    let settings = ReaderSettings {
+        reader,
+        server: None,
+        summary: true,
+        idle_seconds: None,
+        message_bytes: MESSAGE_BYTES,
+    };
     let mut reading = Reading::new(&settings);
     let mut lines = Lines::default();
     let mut passed = Vec::new();
@@ -27,6 +34,12 @@ pub fn output(bytes: &[u8]) {
         let (bytes, whole) = match line {
             Line::Whole(bytes) => (bytes, true),
             Line::Piece(bytes) => (bytes, false),
+            Line::Shrunk { event, bytes } => {
+                assert!(event.len() <= MAX_LINE && bytes > MAX_LINE);
+                // what is left out of it is left out here, too
+                passed.extend_from_slice(&output[passed.len()..passed.len() + bytes]);
+                return read(&mut reading, line, event);
+            }
         };
         passed.extend_from_slice(bytes);
         let ends = bytes.iter().position(|byte| *byte == b'\n').is_none_or(|end| end + 1 == bytes.len());
@@ -49,11 +62,11 @@ pub fn output(bytes: &[u8]) {
     for code in [0, 3] {
         let mut reading = Reading::new(&settings);
         output.split_inclusive(|byte| *byte == b'\n').for_each(|line| drop(reading.line(Line::Whole(line))));
-        let (report, exit) = reading.report(code);
+        let (report, exit) = reading.report(code, &Tail::default());
         assert_eq!(exit == 0, report.outcome == Outcome::Completed);
         check(&report);
     }
-    check(&reading.report(0).0);
+    check(&reading.report(0, &Tail::default()).0);
 }
 
 fn read(reading: &mut Reading<'_>, line: Line<'_>, bytes: &[u8]) {
@@ -83,7 +96,7 @@ fn again(reading: &mut Reading<'_>, settings: &ReaderSettings, record: &Value) {
 }
 
 fn check(report: &AgentReport) {
-    for text in [&report.summary, &report.error].into_iter().flatten() {
+    for text in [&report.summary, &report.log, &report.error].into_iter().flatten() {
         assert!(text.len() <= SUMMARY_BYTES);
     }
     let message = report.to_message(usize::MAX);

@@ -1,54 +1,93 @@
 //! Cuts a stream of bytes into lines of bounded length. Pure.
 
-/// A longer line is no event that anybody reads; it is passed through in pieces, so that memory stays bounded.
-/// A fuzzer's inputs are short.
+use super::shrink::Shrink;
+
+/// A longer line is kept in part: of an event its strings are cut, any other one is passed through in pieces, so that
+/// memory stays bounded. A fuzzer's inputs are short.
 pub(super) const MAX_LINE: usize = if cfg!(fuzzing) { 256 } else { 1 << 20 };
 
-/// A piece of the output. Both kinds hold their newline, where there is one.
+/// A piece of the output. The first two hold their newline, where there is one.
 #[derive(Debug, PartialEq)]
 pub(super) enum Line<'a> {
     /// A whole line.
     Whole(&'a [u8]),
-    /// A part of a line that is too long.
+    /// A part of a line that is too long and no event.
     Piece(&'a [u8]),
+    /// What is left of an event that is too long.
+    Shrunk {
+        /// JSON of at most [`MAX_LINE`] bytes.
+        event: &'a [u8],
+        /// Length of the line.
+        bytes: usize,
+    },
 }
 
 /// What of a line has come so far.
 #[derive(Default)]
 pub(super) struct Lines {
     begun: Vec<u8>,
-    too_long: bool,
+    long: Long,
+}
+
+/// What becomes of the line that comes now, where it is too long.
+#[derive(Default)]
+enum Long {
+    #[default]
+    No,
+    Pieces,
+    Event(Shrink),
 }
 
 impl Lines {
     pub(super) fn push(&mut self, bytes: &[u8], mut sink: impl FnMut(Line)) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ends = part.ends_with(b"\n");
-            if self.too_long {
-                sink(Line::Piece(part));
-                self.too_long = !ends;
-            } else if self.begun.len() + part.len() > MAX_LINE {
-                if !self.begun.is_empty() {
-                    sink(Line::Piece(&self.begun));
-                    self.begun = Vec::new();
+            if matches!(self.long, Long::No) && self.begun.len() + part.len() > MAX_LINE {
+                self.is_too_long(part, &mut sink);
+            }
+            match &mut self.long {
+                Long::Pieces => sink(Line::Piece(part)),
+                Long::Event(shrink) => {
+                    shrink.push(part);
+                    if ends {
+                        sink(shrink.line());
+                    }
                 }
-                sink(Line::Piece(part));
-                self.too_long = !ends;
-            } else if ends && self.begun.is_empty() {
-                sink(Line::Whole(part));
-            } else {
-                self.begun.extend_from_slice(part);
-                if ends {
-                    sink(Line::Whole(&self.begun));
-                    self.begun.clear();
+                Long::No if ends && self.begun.is_empty() => sink(Line::Whole(part)),
+                Long::No => {
+                    self.begun.extend_from_slice(part);
+                    if ends {
+                        sink(Line::Whole(&self.begun));
+                        self.begun.clear();
+                    }
                 }
+            }
+            if ends {
+                self.long = Long::No;
             }
         }
     }
 
+    fn is_too_long(&mut self, part: &[u8], sink: &mut impl FnMut(Line)) {
+        let begun = std::mem::take(&mut self.begun);
+        let first = begun.iter().chain(part).find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'{') {
+            let mut shrink = Shrink::default();
+            shrink.push(&begun);
+            self.long = Long::Event(shrink);
+        } else {
+            if !begun.is_empty() {
+                sink(Line::Piece(&begun));
+            }
+            self.long = Long::Pieces;
+        }
+    }
+
     /// The last line, when it had no newline.
-    pub(super) fn finish(self, mut sink: impl FnMut(Line)) {
-        if !self.begun.is_empty() {
+    pub(super) fn finish(mut self, mut sink: impl FnMut(Line)) {
+        if let Long::Event(shrink) = &mut self.long {
+            sink(shrink.line());
+        } else if !self.begun.is_empty() {
             sink(Line::Whole(&self.begun));
         }
     }
@@ -66,6 +105,7 @@ mod tests {
         let mut sink = |line: Line| match line {
             Line::Whole(bytes) => seen.push(String::from_utf8_lossy(bytes).into_owned()),
             Line::Piece(bytes) => long += bytes.len(),
+            Line::Shrunk { bytes, .. } => seen.push(format!("an event of {bytes}")),
         };
         chunks.iter().for_each(|chunk| lines.push(chunk, &mut sink));
         lines.finish(&mut sink);
@@ -91,5 +131,15 @@ mod tests {
         at_once.extend(b"\nnext\n");
         assert_eq!(cut(&[&at_once]), ["next\n".to_owned(), format!("{} bytes", MAX_LINE + 1)]);
         assert_eq!(cut(&[&at_once[1..]])[0].len(), MAX_LINE);
+    }
+
+    #[test]
+    fn of_an_event_too_long_its_beginning_is_kept_and_the_next_line_is_whole_again() {
+        let event = [&b" {\"a\":\""[..], &vec![b'x'; 3 * MAX_LINE], b"\"}\n"].concat();
+        let chunks: Vec<_> = event.chunks(400_000).chain([&b"next\n"[..]]).collect();
+        let expected = [format!("an event of {}", event.len()), "next\n".to_owned()];
+        assert_eq!(cut(&chunks), expected);
+        assert_eq!(cut(&[&event, b"next\n"]), expected);
+        assert_eq!(cut(&[&event[..event.len() - 1]]), [format!("an event of {}", event.len() - 1)]);
     }
 }

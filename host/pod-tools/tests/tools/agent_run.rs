@@ -63,7 +63,7 @@ fn a_termination_signal_reaches_the_program_which_may_end_in_its_own_way() {
     log.read_to_string(&mut line).unwrap();
     let ended = container.finish(process);
     assert_eq!((line.as_str(), ended.code), ("saved\n", 7));
-    assert_eq!(ended.message, r#"{"outcome":"failed"}"#);
+    assert_eq!(ended.message, r#"{"outcome":"failed","log":"ready\nsaved"}"#);
 }
 
 #[test]
@@ -109,6 +109,67 @@ fn without_a_reader_output_is_untouched_and_the_exit_code_alone_counts() {
         Container::new(r#"{"reader":null,"summary":true}"#, &format!("echo '{ERROR}'; echo \"$@\"")).run("");
     assert_eq!((ended.code, ended.stdout), (0, format!("{ERROR}\nrun\n")));
     assert_eq!(ended.message, r#"{"outcome":"completed"}"#);
+}
+
+#[test]
+fn a_failure_leaves_the_end_of_its_log() {
+    let script = "echo on stdout; printf '\\033[31mConfiguration is invalid\\033[0m at x\\n' >&2; exit 1";
+    for (settings, args) in [(OPENCODE, ""), (r#"{"reader":null,"summary":true}"#, "")] {
+        let ended = Container::new(settings, script).run(args);
+        assert_eq!(ended.message, r#"{"outcome":"failed","log":"Configuration is invalid at x"}"#);
+        assert_eq!(
+            ended.stderr, "\u{1b}[31mConfiguration is invalid\u{1b}[0m at x\n",
+            "the log itself is untouched"
+        );
+    }
+    let quiet = Container::new(r#"{"reader":null,"summary":false}"#, script).run("");
+    assert_eq!(quiet.message, r#"{"outcome":"failed"}"#);
+}
+
+#[test]
+fn without_a_reader_the_programs_own_message_stays() {
+    let script = "printf 'no key' > \"$KUBEOPENCODE_TERMINATION_LOG\"; exit 3";
+    let ended = Container::new(r#"{"reader":null,"summary":true}"#, script).run("");
+    assert_eq!((ended.code, ended.message.as_str()), (3, "no key"));
+}
+
+#[test]
+fn without_a_reader_a_second_start_is_refused_too() {
+    let container = Container::new(r#"{"reader":null,"summary":true}"#, "echo ran");
+    assert_eq!(container.run("").stdout, "ran\n");
+    let second = container.run("");
+    assert_eq!(
+        (second.code, second.stdout.as_str(), second.message.as_str()),
+        (1, "", r#"{"outcome":"restarted"}"#)
+    );
+}
+
+#[test]
+fn a_program_that_prints_nothing_for_so_long_is_ended() {
+    for settings in [
+        r#"{"reader":null,"summary":true,"idleSeconds":2}"#.to_owned(),
+        OPENCODE.replace(r#""summary":true"#, r#""summary":true,"idleSeconds":2"#),
+    ] {
+        // what it prints on either stream keeps it alive
+        let script = "for i in 1 2 3; do sleep 0.4; echo $i; sleep 0.4; echo $i >&2; done; exec sleep 1000";
+        let ended = Container::new(&settings, script).run("");
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, "1\n2\n3\n"));
+        assert!(
+            ended.stderr.ends_with("printed nothing for 2s (idleTimeout), and was ended\n"),
+            "{}",
+            ended.stderr
+        );
+        let expected = r#"{"outcome":"idle-timeout","error":"it printed nothing for 2 s","log":"1\n2\n3"}"#;
+        assert_eq!(ended.message, expected);
+    }
+}
+
+#[test]
+fn an_error_event_larger_than_a_line_is_an_error_and_the_log_stays_short() {
+    let script = "printf '{\"type\":\"error\",\"error\":{\"name\":\"APIError\",\"body\":\"'; head -c 3000000 /dev/zero | tr '\\0' x; echo '\"}}'";
+    let ended = Container::new(OPENCODE, script).run("");
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, "error: APIError\n"));
+    assert_eq!(ended.message, r#"{"outcome":"agent-error","error":"APIError"}"#);
 }
 
 #[test]

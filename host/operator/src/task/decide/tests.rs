@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 const NOW: i64 = 1_000_000;
 
+#[derive(Debug)]
 struct TaskState {
     task: Value,
     pods: Vec<Value>,
@@ -60,7 +61,7 @@ fn with_agent(uid: &str, phase: &str, state: Value) -> Value {
 
 /// A Pod whose agent runs.
 fn at_work(uid: &str) -> Value {
-    with_agent(uid, "Running", json!({"running": {}}))
+    with_agent(uid, "Running", json!({"running": {"startedAt": time(NOW - 30)}}))
 }
 
 /// A Pod whose agent has ended while a sidecar runs on.
@@ -87,10 +88,12 @@ fn run(case: &TaskState) -> Step {
         start_timeout: Some(SignedDuration::from_secs(600)),
         result_summary: true,
     };
+    let task = KubeOpenCode::task_ref(&task).unwrap();
     decide(&Observed {
-        task: KubeOpenCode::task_ref(&task).unwrap(),
+        task,
         pods: &pods,
         last: last.as_ref(),
+        timeout: task.timeout.and_then(|text| Timeout::new(text, "spec.timeout")),
         policy,
         now: Timestamp::from_second(NOW).unwrap(),
     })
@@ -103,13 +106,14 @@ fn word(step: &Step) -> String {
     };
     match step {
         Step::Delete(deletions) => format!("Delete {}", uids(deletions)),
-        Step::Complete { end: End::Stopped, delete } => format!("Complete Stopped {}", uids(delete)),
-        Step::Complete { end: End::Pod(ending), delete } => {
+        Step::Complete { end: End::Stopped, delete, .. } => format!("Complete Stopped {}", uids(delete)),
+        Step::Complete { end: End::Pod(ending), delete, .. } => {
             format!("Complete {} {}", ending.reason, uids(delete))
         }
         Step::Record(pod) => format!("Record {}", pod.uid()),
         Step::Open(pod) => format!("Open {}", pod.uid()),
         Step::HaltPod(pod) => format!("HaltPod {}", pod.uid()),
+        Step::Report { started: Some(at), .. } => format!("Report started {}", at.as_second() - NOW),
         Step::Report { problem, skipped, .. } => {
             format!("Report {:?} {}", problem.as_ref().map(|t| t.reason), skipped.join(",")).trim().to_owned()
         }
@@ -172,10 +176,15 @@ fn the_end_of_the_pod_is_the_end_of_the_task() {
 }
 
 #[test]
-fn nothing_is_written_when_containers_start_and_the_next_deadline_is_kept() {
-    let case = TaskState { task: task(json!({}), running()), pods: vec![at_work("a")], ..TaskState::default() };
+fn the_start_of_the_agent_is_written_once_and_the_next_deadline_is_kept() {
+    let case =
+        TaskState { task: task(json!({}), running()), pods: vec![at_work("a")], ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "Report started -30");
+    let mut known = running();
+    known["agentStarted"] = json!(time(NOW - 30));
+    let case = TaskState { task: task(json!({}), known), ..case };
     assert_eq!(word(&run(&case)), "Wait 3540", "spec.timeout");
-    let case = TaskState { pods: vec![pod("a", false, "Pending")], ..case };
+    let case = TaskState { task: task(json!({}), running()), pods: vec![pod("a", false, "Pending")], ..case };
     assert_eq!(word(&run(&case)), "Wait 540", "startTimeoutSeconds comes first");
 }
 
@@ -262,6 +271,67 @@ fn what_never_starts_and_what_runs_too_long_ends() {
     assert_eq!(word(&run(&case)), "Complete Timeout a");
     let case = TaskState { pods: vec![pod("a", false, "Succeeded")], ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ", "it ended in time, only the operator was late");
+    let mut deleted = with_agent("a", "Failed", json!({"terminated": {"exitCode": 143}}));
+    deleted["metadata"]["deletionTimestamp"] = json!(time(NOW + 30));
+    deleted["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    let case = TaskState { pods: vec![deleted.clone()], ..case };
+    assert_eq!(
+        word(&run(&case)),
+        "Complete Timeout ",
+        "it was deleted for its timeout, and the write of that failed"
+    );
+    deleted["metadata"]["deletionTimestamp"] = json!(time(NOW - 100));
+    assert_eq!(word(&run(&TaskState { pods: vec![deleted], ..case })), "Complete PodDeleted ");
+}
+
+#[test]
+fn a_start_timeout_names_its_value_and_the_last_problem() {
+    let mut status = running();
+    status["startTime"] = json!(time(NOW - 601));
+    let mut stuck = pod("a", false, "Pending");
+    stuck["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]);
+    let case = TaskState { task: task(json!({}), status), pods: vec![stuck], ..TaskState::default() };
+    let Step::Complete { end: End::Pod(ending), started: None, .. } = run(&case) else {
+        panic!("it is over")
+    };
+    let words =
+        "the Pod did not start within 600 s, the startTimeoutSeconds of KubeOpenCodeConfig: 0/1 nodes";
+    assert_eq!(ending.message, words);
+}
+
+#[test]
+fn whoever_may_have_started_is_not_taken_for_safe_to_run_again() {
+    let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
+    let init = |state: Value| json!([{"name": "git-init-0", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0}]);
+    let mut cloning = pod("a", false, "Pending");
+    cloning["spec"]["nodeName"] = json!("node");
+    cloning["status"]["initContainerStatuses"] = init(json!({"running": {}}));
+    let mut unpulled = cloning.clone();
+    unpulled["status"]["initContainerStatuses"] = init(json!({"waiting": {"reason": "ImagePullBackOff"}}));
+    let mut no_program = with_agent(
+        "a",
+        "Failed",
+        json!({"terminated": {"exitCode": 128, "reason": "StartError",
+        "startedAt": "1970-01-01T00:00:00Z", "finishedAt": time(NOW)}}),
+    );
+    no_program["spec"]["nodeName"] = json!("node");
+    for (pod, expected) in [
+        (at_work("a"), Some(-30)),
+        (cloning, Some(0)),
+        (unpulled, None),
+        (pod("a", false, "Pending"), None),
+        (no_program, None),
+    ] {
+        let case =
+            TaskState { task: task(stopped.clone(), running()), pods: vec![pod], ..TaskState::default() };
+        let Step::Complete { started, .. } = run(&case) else { panic!("it is over") };
+        assert_eq!(started.map(|at| at.as_second() - NOW), expected, "{case:?}");
+    }
+    let mut lost = pod("a", false, "Pending");
+    lost["metadata"]["deletionTimestamp"] = json!(time(NOW - 60));
+    let case = TaskState { task: task(json!({}), running()), pods: vec![lost], ..TaskState::default() };
+    let Step::Complete { started, .. } = run(&case) else { panic!("it is over") };
+    assert_eq!(started.map(Timestamp::as_second), Some(NOW), "nobody knows");
 }
 
 #[test]

@@ -106,9 +106,9 @@ fn tools<'a>(
         let by = "the Git configuration".to_owned();
         files.push(config(GIT_CONFIG_NAME, Cow::Borrowed(GIT_CONFIG), Some(GIT_CONFIG_MODE), by));
     }
-    if let Some(reader) = &command.reader {
+    if reader::is_needed(run, command) {
         let containers = other_containers(run, contexts, command) + 2;
-        let settings = reader::settings(run, reader, containers)?;
+        let settings = reader::settings(run, command, containers)?;
         files.push(config("result-reader.json", Cow::Owned(settings), None, "the result reader".to_owned()));
     }
     files.extend(command.files.iter().map(|file| File {

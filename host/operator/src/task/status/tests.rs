@@ -1,0 +1,195 @@
+//! What a Task's status says after each thing that happens to it.
+
+use super::*;
+use crate::cache::item::Item;
+use crate::frontend::{Frontend, KubeOpenCode};
+use kubeopencode_api::task::Task;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn seen(task: &Item<Task>) -> TaskRef<'_> {
+    KubeOpenCode::task_ref(task).unwrap()
+}
+
+fn task(status: Option<TaskStatus>) -> Item<Task> {
+    let mut task = Task { status, ..Task::default() };
+    task.metadata.resource_version = Some("7".into());
+    task.metadata.generation = Some(1);
+    task.into()
+}
+
+fn agent() -> AgentKey {
+    AgentKey::new("team", "default")
+}
+
+fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
+    let pod = ObjectKey::new("team", "fix-pod");
+    let launch =
+        LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
+    StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
+}
+
+fn condition(status: &TaskStatus, type_: TaskCondition) -> (String, String, String) {
+    let c = find(&status.conditions, type_).unwrap();
+    (c.status.clone(), c.reason.clone(), c.message.clone())
+}
+
+#[test]
+fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
+    let blocked = Blocked {
+        reason: Reason::AgentAtCapacity,
+        message: "Waiting for agent \"default\" capacity (max: 1)".into(),
+    };
+    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
+    assert_eq!((queued.phase, queued.queue_position), (Some(Phase::Queued), Some(4)));
+    assert_eq!(queued.reason.as_deref(), Some("AgentAtCapacity"));
+    let running = launched(Some(queued), true);
+    assert_eq!((running.phase, running.queue_position), (Some(Phase::Running), None));
+    let expected =
+        ("False".into(), "CapacityAvailable".into(), "Agent \"default\" capacity now available".into());
+    assert_eq!(condition(&running, TaskCondition::Queued), expected);
+}
+
+#[test]
+fn a_queued_task_that_then_waits_for_something_else_says_so() {
+    let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
+    let queued =
+        || task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
+    for status in [
+        StatusBuilder::of(seen(&queued()), at(1)).waiting("ConfigMap c not found"),
+        StatusBuilder::of(seen(&queued()), at(1)).held_up(Reason::PodCreationError, "ConfigMap c not found"),
+    ] {
+        assert_eq!(status.message.as_deref(), Some("ConfigMap c not found"), "{status:?}");
+        assert_eq!((status.phase, status.queue_position), (Some(Phase::Queued), None), "it never goes back");
+    }
+}
+
+#[test]
+fn a_status_that_has_to_fit_keeps_what_is_relied_on() {
+    let long = "x".repeat(4096);
+    let mut over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
+        .ended(&TaskOutcome::failed(Reason::PodFailed, long));
+    over.plugins = vec![UsedPlugin::default(); 64];
+    let short = shortened(&over);
+    assert_eq!((short.phase, &short.pod_uid), (Some(Phase::Failed), &over.pod_uid));
+    assert_eq!(short.reason.as_deref(), Some("PodFailed"));
+    let bytes = |status: &TaskStatus| serde_json::to_vec(status).unwrap().len();
+    assert!(bytes(&short) < 2048 && bytes(&short) < bytes(&launched(None, false)) + 512, "{short:?}");
+}
+
+#[test]
+fn an_unlimited_agent_says_so() {
+    let expected =
+        ("False".into(), "NoLimits".into(), "Agent \"default\" has no capacity or quota limits".into());
+    assert_eq!(condition(&launched(None, false), TaskCondition::Queued), expected);
+}
+
+#[test]
+fn the_end_has_a_time_a_duration_and_the_reason_of_its_pod() {
+    let over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
+        .ended(&TaskOutcome::failed(Reason::OOMKilled, "out of memory"));
+    assert_eq!(
+        (over.phase, over.reason.as_deref(), over.message.as_deref()),
+        (Some(Phase::Failed), Some("OOMKilled"), Some("out of memory"))
+    );
+    assert_eq!(over.duration.as_deref(), Some("1m30s"));
+}
+
+#[test]
+fn a_stopped_task_is_completed_and_says_by_whom() {
+    let over = StatusBuilder::of(seen(&task(None)), at(0)).stopped();
+    assert_eq!((over.phase, over.reason.as_deref()), (Some(Phase::Completed), Some("UserStopped")));
+    assert_eq!(over.message.as_deref(), Some("Task stopped by user via kubeopencode.io/stop annotation"));
+}
+
+#[test]
+fn what_is_no_longer_true_is_cleared_by_the_patch() {
+    let blocked = Blocked { reason: Reason::AgentAtCapacity, message: String::new() };
+    let before = task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
+    let patch = patch(seen(&before), &launched(before.get().unwrap().status.clone(), true)).unwrap();
+    assert_eq!(patch["metadata"]["resourceVersion"], "7");
+    assert_eq!(patch["status"]["queuePosition"], Value::Null);
+    assert_eq!(patch["status"]["podUID"], "a");
+}
+
+#[test]
+fn a_pod_that_gets_on_again_takes_the_problem_back() {
+    let problem = StartProblem { reason: Reason::ImagePullFailed, message: "no such image".into() };
+    let stuck =
+        StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20)).in_progress(Some(&problem), &[]);
+    assert_eq!((stuck.phase, stuck.reason.as_deref()), (Some(Phase::Running), Some("ImagePullFailed")));
+    let well = StatusBuilder::of(seen(&task(Some(stuck))), at(30)).in_progress(None, &[]);
+    assert_eq!(well.reason.as_deref(), Some("PodLaunched"));
+}
+
+#[test]
+fn a_start_is_unknown_until_the_agent_runs_and_its_time_stays() {
+    let is = |status: &TaskStatus| condition(status, TaskCondition::Started).0;
+    let first = launched(None, false);
+    assert_eq!((is(&first).as_str(), first.agent_started.is_none()), ("Unknown", true));
+    let problem = StartProblem { reason: Reason::ImagePullFailed, message: "no such image".into() };
+    let stuck = StatusBuilder::of(seen(&task(Some(first))), at(20)).in_progress(Some(&problem), &[]);
+    let well = StatusBuilder::of(seen(&task(Some(stuck))), at(30)).in_progress(None, &[]);
+    assert_eq!(is(&well), "Unknown");
+    let runs = StatusBuilder::of(seen(&task(Some(well))), at(40)).agent_started(Some(at(39)));
+    let runs = runs.in_progress(None, &[]);
+    assert_eq!((is(&runs).as_str(), &runs.agent_started), ("True", &Some(Time(at(39)))));
+    let over = StatusBuilder::of(seen(&task(Some(runs))), at(50)).agent_started(Some(at(50))).stopped();
+    assert_eq!((is(&over).as_str(), over.agent_started), ("True", Some(Time(at(39)))));
+}
+
+#[test]
+fn at_the_end_every_condition_is_true_to_it() {
+    let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
+    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1));
+    let waiting = StatusBuilder::of(seen(&task(None)), at(0)).waiting("ConfigMap c not found");
+    let refusal = |condition, reason| Refusal { condition, reason, message: "why".into() };
+    let no_context = refusal(TaskCondition::Contexts, Reason::ContextError);
+    let no_agent = refusal(TaskCondition::Accepted, Reason::AgentError);
+    let of = |status: TaskStatus| task(Some(status));
+    let end = |item: &Item<Task>| StatusBuilder::of(seen(item), at(100));
+    let timeout = TaskOutcome::failed(Reason::StartTimeout, "why");
+    for (over, reason, expected) in [
+        (end(&of(queued.clone())).stopped(), "UserStopped", vec![("Accepted", "True"), ("Queued", "False")]),
+        (end(&of(waiting.clone())).stopped(), "UserStopped", vec![("Accepted", "False")]),
+        (
+            end(&of(waiting)).refused(&no_context),
+            "ContextError",
+            vec![("Accepted", "False"), ("Contexts", "False"), ("Ready", "False")],
+        ),
+        (
+            end(&of(queued)).refused(&no_agent),
+            "AgentError",
+            vec![("Accepted", "False"), ("Queued", "False"), ("Ready", "False")],
+        ),
+        (
+            end(&of(launched(None, false))).ended(&timeout),
+            "StartTimeout",
+            vec![("Ready", "True"), ("Started", "False"), ("Succeeded", "False")],
+        ),
+    ] {
+        let find = |type_: &str| over.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        for (type_, is) in expected {
+            assert_eq!(find(type_).status, is, "{type_} at {reason}");
+            assert!(is == "True" || find(type_).reason == reason, "{:?}", find(type_));
+        }
+        assert!(over.conditions.iter().all(|c| c.status != "Unknown"), "{over:?}");
+        let finished = find("Finished");
+        assert_eq!((finished.status.as_str(), finished.reason.as_str()), ("True", reason));
+        assert_eq!((Some(&finished.message), over.reason.as_deref()), (over.message.as_ref(), Some(reason)));
+    }
+}
+
+#[test]
+fn what_was_left_out_is_added_once_to_what_the_condition_says() {
+    let skipped = ["init container \"git-init-0\" left out".to_owned()];
+    let running =
+        StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(20)).in_progress(None, &skipped);
+    let again = StatusBuilder::of(seen(&task(Some(running.clone()))), at(30)).in_progress(None, &skipped);
+    let expected = ("True".into(), "OptionalSkipped".into(), skipped[0].clone());
+    assert_eq!(condition(&running, TaskCondition::Contexts), expected);
+    assert_eq!(condition(&running, TaskCondition::Ready).2, "Pod \"team/fix-pod\" has been launched");
+    assert_eq!(again, running);
+}
