@@ -1,4 +1,5 @@
-//! The servers of server-mode Agents: a Deployment, a Service, a NetworkPolicy and the ConfigMaps with their contexts.
+//! What an Agent says of itself (`Accepted`), and the servers of server-mode Agents: a Deployment, a Service, a NetworkPolicy
+//! and the ConfigMaps with their contexts.
 //!
 //! What they are is decided by `plan::build_server`; here they are made, kept as planned, and removed when `serverConfig`
 //! goes. An object of that name that does not belong to the Agent is never touched. The status that they have is
@@ -18,10 +19,10 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
-use kubeopencode_api::condition::Reason;
+use kubeopencode_api::condition::{AgentCondition, Reason, find};
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::AgentKey;
-use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate_server};
+use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate, evaluate_server};
 use kubeopencode_plan::{Refusal, ServerObjects, frontend};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -41,7 +42,7 @@ pub(crate) const SERVER_SELECTOR: &str =
     "app.kubernetes.io/name=kubeopencode-server,app.kubernetes.io/managed-by=kubeopencode";
 /// Servers that are reconciled at the same time.
 const CONCURRENCY: usize = 8;
-/// How often all servers are reconciled without a cause: the content of ConfigMaps is not watched.
+/// How often all Agents are reconciled without a cause: the content of ConfigMaps is not watched.
 const RESYNC: Duration = Duration::from_secs(600);
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -50,7 +51,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Why a server could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 enum ServerError {
-    /// The Agent makes no sense as a server, or something that it names is missing.
+    /// The Agent makes no sense, by itself or as a server, or something that it names is missing.
     #[error("{0}")]
     Refused(Refusal),
     /// A plugin that it needs answers others, or others have the memory.
@@ -64,7 +65,17 @@ enum ServerError {
     Api(#[from] kube::Error),
 }
 
-/// Keeps the servers of Agents.
+impl From<EvaluateError<kube::Error>> for ServerError {
+    fn from(error: EvaluateError<kube::Error>) -> Self {
+        match error {
+            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => Self::Refused(refusal),
+            EvaluateError::Busy(_) | EvaluateError::NoMemory => Self::Busy(error),
+            EvaluateError::Read(error) => Self::Api(error),
+        }
+    }
+}
+
+/// Keeps what Agents say of themselves, and their servers.
 pub(crate) struct Servers {
     /// The API.
     pub(crate) client: Client,
@@ -79,22 +90,26 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Reconciles the servers of the Agents in the queue, and all of them now and then, until it is dropped.
+    /// Reconciles the Agents in the queue and their servers, and all of them now and then, until it is dropped.
     pub(crate) async fn run(&self, queue: UnboundedReceiver<AgentKey>) {
-        run_keyed(queue, RESYNC, CONCURRENCY, || self.agents_with_server(), |key| self.reconcile(key)).await;
+        run_keyed(queue, RESYNC, CONCURRENCY, || self.agents_that(|_| true), |key| self.reconcile(key)).await;
     }
 
     /// Agents that have a server, or had one.
     pub(crate) fn agents_with_server(&self) -> Vec<AgentKey> {
+        self.agents_that(|agent| self.has_or_had_server(agent))
+    }
+
+    fn agents_that(&self, is_so: impl Fn(&Agent) -> bool) -> Vec<AgentKey> {
         let agents = self.caches.agents.state();
         let agents = agents.iter().filter_map(|agent| agent.get().ok());
-        agents.filter(|agent| self.has_or_had_server(agent)).map(AgentKey::of).collect()
+        agents.filter(|agent| is_so(agent)).map(AgentKey::of).collect()
     }
 
     /// One reconciliation; how long until the next, if it failed.
     async fn reconcile(&self, key: AgentKey) -> Option<Duration> {
-        let result = match self.caches.agent(&key).filter(|agent| self.has_or_had_server(agent)) {
-            Some(agent) => self.apply_or_remove(&agent).await,
+        let result = match self.caches.agent(&key) {
+            Some(agent) => self.bring_up_to_date(&agent).await,
             None => Ok(()),
         };
         let Err(error) = result else {
@@ -102,36 +117,70 @@ impl Servers {
             return None;
         };
         let pause = self.failures.next(&key).min(MAX_PAUSE);
-        tracing::warn!(agent = %key, %error, ?pause, "the Agent's server could not be brought up to date, requeued");
+        match error {
+            // the Agent says so itself
+            ServerError::Refused(_) => tracing::debug!(agent = %key, %error, ?pause, "requeued"),
+            _ => {
+                tracing::warn!(agent = %key, %error, ?pause, "the Agent could not be brought up to date, requeued");
+            }
+        }
         Some(pause)
     }
 
     /// Whether it had one is seen by its status, and by the Deployment where that could not be written.
     fn has_or_had_server(&self, agent: &Agent) -> bool {
         agent.spec.server_config.is_some()
-            || agent.status.as_ref().is_some_and(|s| s.server_status.is_some() || !s.conditions.is_empty())
+            || agent.status.as_ref().is_some_and(|s| {
+                s.server_status.is_some() || find(&s.conditions, AgentCondition::ServerReady).is_some()
+            })
             || self.deployment_of(agent).is_some()
     }
 
-    async fn apply_or_remove(&self, agent: &Agent) -> Result<(), ServerError> {
+    async fn bring_up_to_date(&self, agent: &Agent) -> Result<(), ServerError> {
         if agent.metadata.deletion_timestamp.is_some() {
             // garbage collection takes what it owns
             return Ok(());
         }
+        let accepted = self.accept(agent).await?;
         if agent.spec.server_config.is_none() {
-            return self.remove(agent).await;
+            if self.has_or_had_server(agent) {
+                self.remove(agent).await?;
+            }
+            self.write(agent, &ServerState::none().accepted(&accepted)).await?;
+            // what is missing may come without an event
+            return accepted.map_err(ServerError::Refused);
         }
         match self.apply(agent).await {
-            Ok(state) => self.write(agent, &state).await,
+            Ok(state) => self.write(agent, &state.accepted(&accepted)).await,
             Err(error) => {
                 // what is in the way may go, or come, without an event
                 if let Some((reason, message)) = user_facing(&error) {
                     let deployment = self.deployment_of(agent);
                     let state = ServerState::held_up(agent, deployment.as_deref(), reason, message);
-                    self.write(agent, &state).await?;
+                    let accepted = match &error {
+                        ServerError::Refused(refusal) => Err(refusal.clone()),
+                        _ => accepted,
+                    };
+                    self.write(agent, &state.accepted(&accepted)).await?;
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Whether a Task of the Agent could be launched, as far as that is the Agent's matter.
+    async fn accept(&self, agent: &Agent) -> Result<Result<(), Refusal>, ServerError> {
+        let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
+        let settings = self.caches.settings(namespace, namespace);
+        let run = match frontend::kubeopencode::agent_alone(agent, &settings) {
+            Ok(run) => run,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
+        match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await.map_err(ServerError::from) {
+            Ok(_) => Ok(Ok(())),
+            Err(ServerError::Refused(refusal)) => Ok(Err(refusal)),
+            Err(error) => Err(error),
         }
     }
 
@@ -142,14 +191,7 @@ impl Servers {
         let run = frontend::kubeopencode::server(agent, &settings).map_err(ServerError::Refused)?;
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
-        let server = server.map_err(|error| match error {
-            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => {
-                ServerError::Refused(refusal)
-            }
-            EvaluateError::Busy(_) | EvaluateError::NoMemory => ServerError::Busy(error),
-            EvaluateError::Read(error) => ServerError::Api(error),
-        })?;
-        let PlannedServer { objects: server, held: _held } = server;
+        let PlannedServer { objects: server, held: _held } = server?;
         let before = self.deployment(&key);
         if let Some(taken) = self.apply_all(agent, &server).await? {
             return Err(ServerError::NameTaken(taken));
@@ -214,7 +256,7 @@ impl Servers {
         remove::<Deployment>(&self.client, agent, &name).await?;
         remove::<Service>(&self.client, agent, &key.name).await?;
         remove::<NetworkPolicy>(&self.client, agent, &name).await?;
-        self.write(agent, &ServerState::none()).await
+        Ok(())
     }
 
     #[expect(

@@ -9,6 +9,7 @@
     reason = "all of this is tests: a failure is a panic"
 )]
 
+mod agents;
 mod bad_input;
 mod cleanup;
 mod cross_namespace;

@@ -1,4 +1,4 @@
-//! What a server's Agent says of it. Pure.
+//! What an Agent says of itself and its server. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -7,6 +7,7 @@ use kubeopencode_api::agent::{Agent, AgentStatus, ServerStatus};
 use kubeopencode_api::condition::{AgentCondition, ConditionStatus, Conditions, Reason};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
 use kubeopencode_api::names::AgentKey;
+use kubeopencode_plan::Refusal;
 use serde_json::{Value, json};
 
 /// How a server stands.
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 pub(crate) struct ServerState {
     /// Names and address, as soon as the objects are there; `None` while they are not.
     server: Option<ServerStatus>,
-    /// What the conditions say: none for an Agent without a server.
+    /// What the conditions say. Whatever else stands there is taken away.
     conditions: Vec<(AgentCondition, ConditionStatus, Reason, String)>,
 }
 
@@ -22,6 +23,20 @@ impl ServerState {
     /// The Agent has no server (any more).
     pub(crate) fn none() -> Self {
         Self { server: None, conditions: Vec::new() }
+    }
+
+    /// And whether a Task of the Agent could be launched.
+    pub(crate) fn accepted(mut self, accepted: &Result<(), Refusal>) -> Self {
+        let (is, reason, message) = match accepted {
+            Ok(()) => (
+                ConditionStatus::True,
+                Reason::Resolved,
+                "Contexts, command builder and configuration are resolved",
+            ),
+            Err(refusal) => (ConditionStatus::False, refusal.reason, refusal.message.as_str()),
+        };
+        self.conditions.insert(0, (AgentCondition::Accepted, is, reason, message.to_owned()));
+        self
     }
 
     /// Both objects are there, brought to the plan of this digest; the Deployment as the watch shows it, which may still
@@ -102,9 +117,7 @@ impl ServerState {
         now: Timestamp,
     ) -> Option<Value> {
         let mut conditions = status.conditions.clone();
-        if self.conditions.is_empty() {
-            conditions.clear();
-        }
+        conditions.retain(|known| self.conditions.iter().any(|(type_, ..)| type_.as_str() == known.type_));
         let mut builder = Conditions::new(&mut conditions, generation, now);
         for (type_, status, reason, message) in &self.conditions {
             builder.set(*type_, *status, *reason, message);
@@ -268,5 +281,25 @@ mod tests {
         let cleared = ServerState::none().patch(&written, Some(2), now).unwrap();
         assert_eq!(cleared, json!({"serverStatus": null, "conditions": null}));
         assert_eq!(ServerState::none().patch(&AgentStatus::default(), Some(2), now), None);
+    }
+
+    #[test]
+    fn whether_an_agent_is_accepted_outlives_its_server() {
+        let refusal = || Refusal::invalid_config("Agent platform/slack-agent: spec.config: why");
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None).accepted(&Err(refusal()));
+        assert_eq!(
+            said(&state)[0],
+            "Accepted=False InvalidConfig: Agent platform/slack-agent: spec.config: why"
+        );
+        assert_eq!(state.conditions.len(), 3);
+        let now = Timestamp::from_second(0).unwrap();
+        let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
+        let written: AgentStatus = serde_json::from_value(patch).unwrap();
+        let without = ServerState::none().accepted(&Ok(()));
+        let patch = without.patch(&written, Some(2), now).unwrap();
+        let written: AgentStatus = serde_json::from_value(patch).unwrap();
+        let left: Vec<_> = written.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        assert_eq!(left, [("Accepted", "True")]);
+        assert_eq!(without.patch(&written, Some(2), now), None);
     }
 }
