@@ -4,6 +4,7 @@
 pub(crate) mod item;
 mod metadata;
 pub(crate) mod pending_writes;
+pub(crate) mod pod_places;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
 pub(crate) mod task_view;
@@ -48,6 +49,11 @@ impl Caches {
     /// An Agent that can be read.
     pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
         self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?.get().ok().cloned()
+    }
+
+    /// Whether there is such an Agent, also one that cannot be read.
+    pub(crate) fn has_agent(&self, key: &AgentKey) -> bool {
+        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some()
     }
 
     /// Agents with a limit.

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
-use kubeopencode_api::task::timeout_of;
+use kubeopencode_api::literals::LAUNCH_GATE;
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::{TaskStatus, timeout_of};
+use kubeopencode_plan::Refusal;
 
 use super::pod_outcome::{PodState, TaskOutcome, pod_state};
 use super::start_problem::StartProblem;
@@ -30,8 +33,11 @@ pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
 pub(crate) struct Observed<'a> {
     /// The Task.
     pub(crate) task: TaskRef<'a>,
-    /// Its Pods, as the watch shows them.
+    /// What is at the places of its Pods and bears its UID: as the watch shows it, and as the API server does, where that
+    /// was asked.
     pub(crate) pods: &'a [Arc<PodView>],
+    /// The API server was asked for what the watch does not show.
+    pub(crate) asked: bool,
     /// The last state of its recorded Pod, where that ended and is gone.
     pub(crate) last: Option<&'a PodView>,
     /// Settings that matter here.
@@ -58,7 +64,7 @@ pub(crate) enum Step {
     Wait(Option<Timestamp>),
     /// Delete these Pods, then reconcile again.
     Delete(Vec<PodDeletion>),
-    /// The Task is being deleted and its Pods are gone, as far as the watch shows: make sure, then remove the finalizer.
+    /// The Task is being deleted and its Pods are gone: remove the finalizer.
     Release,
     /// The Task is being deleted, but its Pod does not end: say so in an Event and remove the finalizer.
     ForceRelease,
@@ -66,11 +72,10 @@ pub(crate) enum Step {
     ReleaseResources,
     /// Gather, evaluate, plan, admit and launch.
     Launch,
-    /// A Pod of ours runs although nobody recorded it: record it, never make another.
-    Record(Arc<PodView>),
     /// The Pod is recorded and gated: open the gate.
     Open(Arc<PodView>),
-    /// The recorded Pod is not in the cache: ask the API server whether it is really gone.
+    /// The watch does not show a Pod that there may be: ask the API server for it, then decide again. Whoever takes its
+    /// label away hides a Pod from the watch, and ends nothing.
     Verify,
     /// End the recorded Pod's containers and keep it; a Task that is not over yet is stopped first.
     StopKeepPod(Arc<PodView>),
@@ -117,6 +122,8 @@ impl PodDeletion {
 pub(crate) enum End {
     /// As its Pod ended.
     Pod(TaskOutcome),
+    /// Before it had one.
+    NotLaunched(Refusal),
     /// The user stopped it.
     Stopped,
 }
@@ -142,23 +149,39 @@ pub(crate) fn decide(observed: &Observed<'_>) -> Step {
     }
 }
 
-fn deletions_of(pods: &[Arc<PodView>]) -> Vec<PodDeletion> {
-    let living = pods.iter().filter(|pod| !pod.is_deleting());
+/// The Pods that an operator made for the Task: those that our gate holds, and the recorded one. Whoever made or opened
+/// another one, it is not the Task's.
+fn own_pods<'a>(observed: &'a Observed<'_>) -> impl Iterator<Item = &'a Arc<PodView>> {
+    let recorded = observed.task.pod_uid();
+    observed.pods.iter().filter(move |pod| pod.is_gated() || Some(pod.uid()) == recorded)
+}
+
+fn deletions_of(observed: &Observed<'_>) -> Vec<PodDeletion> {
+    let living = own_pods(observed).filter(|pod| !pod.is_deleting());
     living.cloned().map(PodDeletion::of).collect()
+}
+
+/// Whether there may be a Pod that only the API server can tell of: the recorded one where the watch does not show it, or
+/// any that a launch made before it was recorded.
+fn may_be_hidden(observed: &Observed<'_>) -> bool {
+    !observed.asked
+        && match observed.task.pod_uid() {
+            Some(_) => recorded(observed).is_none() && observed.last.is_none(),
+            None => observed.task.has_finalizer(),
+        }
 }
 
 fn deletion(observed: &Observed<'_>) -> Step {
     if !observed.task.has_finalizer() {
         return Step::Wait(None);
     }
-    let deletions = deletions_of(observed.pods);
+    let deletions = deletions_of(observed);
     if !deletions.is_empty() {
         return Step::Delete(deletions);
     }
-    let Some(latest) =
-        observed.pods.iter().filter_map(|pod| pod.metadata.deletion_timestamp.as_ref()).map(|t| t.0).max()
-    else {
-        return Step::Release;
+    let ending = own_pods(observed).filter_map(|pod| pod.metadata.deletion_timestamp.as_ref());
+    let Some(latest) = ending.map(|t| t.0).max() else {
+        return if may_be_hidden(observed) { Step::Verify } else { Step::Release };
     };
     // a Pod's deletionTimestamp has its grace in it already
     let lost = latest + LOST_POD;
@@ -181,11 +204,14 @@ fn terminal(observed: &Observed<'_>) -> Step {
     }
     let must_go =
         |pod: &Arc<PodView>| pod.is_gated() || (Some(pod.uid()) == recorded && !pod.is_over() && !kept);
-    let deletions: Vec<_> = deletions_of(observed.pods).into_iter().filter(|d| must_go(&d.pod)).collect();
+    let deletions: Vec<_> = deletions_of(observed).into_iter().filter(|d| must_go(&d.pod)).collect();
     if deletions.is_empty() { Step::ReleaseResources } else { Step::Delete(deletions) }
 }
 
 fn stop(observed: &Observed<'_>) -> Step {
+    if may_be_hidden(observed) {
+        return Step::Verify;
+    }
     let recorded = observed.task.pod_uid();
     let running =
         observed.pods.iter().find(|pod| Some(pod.uid()) == recorded && !pod.is_gated() && !pod.is_over());
@@ -198,7 +224,7 @@ fn stop(observed: &Observed<'_>) -> Step {
     let over = |deletions: &PodDeletion| deletions.pod.is_over() && !deletions.gated;
     Step::Complete {
         end: End::Stopped,
-        delete: deletions_of(observed.pods).into_iter().filter(|d| !over(d)).collect(),
+        delete: deletions_of(observed).into_iter().filter(|d| !over(d)).collect(),
     }
 }
 
@@ -208,9 +234,12 @@ fn timeout(observed: &Observed<'_>) -> Option<Step> {
     if observed.now < deadline || ended {
         return None;
     }
+    if may_be_hidden(observed) {
+        return Some(Step::Verify);
+    }
     let text = observed.task.timeout.unwrap_or_default();
     let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than spec.timeout ({text})"));
-    Some(Step::Complete { end: End::Pod(end), delete: deletions_of(observed.pods) })
+    Some(Step::Complete { end: End::Pod(end), delete: deletions_of(observed) })
 }
 
 /// When `spec.timeout` ends a launched Task.
@@ -226,16 +255,24 @@ fn recorded<'a>(observed: &'a Observed<'_>) -> Option<&'a PodView> {
 }
 
 fn unlaunched(observed: &Observed<'_>) -> Step {
-    // somebody opened our gate by hand, or lost the record: it runs, so it is the one
-    match observed.pods.iter().find(|pod| !pod.is_gated()) {
-        Some(pod) => Step::Record(Arc::clone(pod)),
-        None => Step::Launch,
-    }
+    let Some(stranger_pod) = observed.pods.iter().find(|pod| !pod.is_gated()) else { return Step::Launch };
+    // it may be ours, and its agent may have run: no second one is started
+    let end = End::NotLaunched(stranger(&ObjectKey::of(stranger_pod.as_ref())));
+    Step::Complete { end, delete: deletions_of(observed) }
+}
+
+/// Why a Task is not launched beside a Pod that has its UID and a name of its Pod, and not our gate.
+pub(crate) fn stranger(pod: &ObjectKey) -> Refusal {
+    let message = format!(
+        "Pod \"{pod}\" has the label of this Task and not the gate {LAUNCH_GATE}: somebody made it, or opened it before \
+         the launch. It is left alone, and no agent is started beside it; delete that Pod and make a new Task"
+    );
+    Refusal { condition: TaskCondition::Ready, reason: Reason::PodCreationError, message }
 }
 
 fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     let strangers: Vec<_> =
-        deletions_of(observed.pods).into_iter().filter(|d| d.gated && d.pod.uid() != pod_uid).collect();
+        deletions_of(observed).into_iter().filter(|d| d.gated && d.pod.uid() != pod_uid).collect();
     if !strangers.is_empty() {
         return Step::Delete(strangers);
     }
@@ -243,6 +280,7 @@ fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     let Some(pod) = observed.pods.iter().find(|pod| pod.uid() == pod_uid) else {
         return match observed.last.map(|pod| pod_state(pod, keep_summary)) {
             Some(PodState::Ended(ending)) => finish(ending),
+            _ if observed.asked => finish(TaskOutcome::failed(Reason::PodLost, gone(observed.task))),
             _ => Step::Verify,
         };
     };
@@ -278,6 +316,14 @@ fn lost(pod: &PodView) -> String {
     )
 }
 
+fn gone(task: TaskRef<'_>) -> String {
+    let part =
+        |part: fn(&TaskStatus) -> Option<&String>| task.status.and_then(part).map_or("", String::as_str);
+    let (namespace, name) =
+        (part(|status| status.pod_namespace.as_ref()), part(|status| status.pod_name.as_ref()));
+    format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known")
+}
+
 /// What of a Pod that goes on matters.
 struct InProgress {
     problem: Option<StartProblem>,
@@ -311,7 +357,7 @@ fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
         let message = format!("the Pod did not start within startTimeoutSeconds of KubeOpenCodeConfig{why}");
         let end = End::Pod(TaskOutcome::failed(Reason::StartTimeout, message));
-        return Step::Complete { end, delete: deletions_of(observed.pods) };
+        return Step::Complete { end, delete: deletions_of(observed) };
     }
     let again = [give_up, deadline(observed.task), lost_at].into_iter().flatten().min();
     if silence.is_some_and(|at| observed.now >= at) {

@@ -20,9 +20,11 @@ use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
 use crate::admission::ledger::QueuedTask;
+use crate::admission::live_pods::live_pods;
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::STALE_TIMEOUT;
+use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::Frontend;
@@ -79,6 +81,9 @@ pub(super) struct TaskState<'a, F: Frontend> {
     pub(super) object: &'a Item<F::Object>,
     pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
+    /// Where its Pods may be.
+    pub(super) places: PodPlaces,
+    /// What is there.
     pub(super) pods: Vec<Arc<PodView>>,
     pub(super) settings: Settings,
     pub(super) now: Timestamp,
@@ -101,9 +106,10 @@ impl Context {
         if self.launches.defer(&key) {
             return Ok(Action::await_change());
         }
-        let Some((state, step)) = self.decide::<F>(object, task) else {
+        let Some(mut state) = self.observe::<F>(object, task) else {
             return Ok(Action::requeue(STALE_TIMEOUT));
         };
+        let step = self.decide(&state, false);
         if matches!(step, Step::Launch) {
             let agent = F::spec_agent(object).unwrap_or_else(|_| AgentKey::new(&*key.namespace, ""));
             self.launches.enqueue(key, agent);
@@ -113,7 +119,18 @@ impl Context {
         if let Some(agent) = recorded_or_spec_agent::<F>(object) {
             self.admission.leave_namespace(&agent.namespace, &state.uid);
         }
-        self.act(&state, step).await
+        if !matches!(step, Step::Verify) {
+            return self.act(&state, step).await;
+        }
+        self.ask(&mut state).await?;
+        let step = self.decide(&state, true);
+        // of what the watch does not show nobody tells when it changes
+        let goes_on = matches!(
+            step,
+            Step::Wait(_) | Step::Report { .. } | Step::AskEvents(..) | Step::Open(_) | Step::StopKeepPod(_)
+        );
+        let action = self.act(&state, step).await?;
+        Ok(if goes_on { Action::requeue(STALE_TIMEOUT) } else { action })
     }
 
     /// Launches a Task whose turn has come, if that is still what it needs; says when it is to be repeated.
@@ -122,46 +139,59 @@ impl Context {
     /// As [`Self::reconcile`].
     pub(crate) async fn launch<F: Frontend>(&self, object: &Item<F::Object>) -> LaunchResult {
         let Some(task) = F::task_ref(object) else { return Ok(None) };
-        match self.decide::<F>(object, task) {
-            Some((state, Step::Launch)) => self.start(&state).await,
-            Some(_) => {
-                self.launches.defer(&task.key());
-                Ok(None)
-            }
-            None => Ok(Some(STALE_TIMEOUT)),
+        let Some(state) = self.observe::<F>(object, task) else { return Ok(Some(STALE_TIMEOUT)) };
+        if matches!(self.decide(&state, false), Step::Launch) {
+            return self.start(&state).await;
         }
+        self.launches.defer(&task.key());
+        Ok(None)
     }
 
-    /// What to do next; `None` while the cache is behind our own writes.
-    fn decide<'a, F: Frontend>(
+    /// What the cache shows of a Task; `None` while it is behind our own writes.
+    fn observe<'a, F: Frontend>(
         &self,
         object: &'a Item<F::Object>,
         task: TaskRef<'a>,
-    ) -> Option<(TaskState<'a, F>, Step)> {
-        let uid = task.uid();
-        let pods = self.caches.pods.of(&uid);
-        if self.is_cache_stale(task, &pods) {
-            return None;
-        }
-        let namespace = task.namespace();
+    ) -> Option<TaskState<'a, F>> {
+        let (uid, namespace) = (task.uid(), task.namespace());
         // a Task that was not launched runs with the Agent that its spec names now
         let agent = match task.pod_uid() {
             Some(_) => task.recorded_agent(),
             None => F::spec_agent(object).ok(),
         };
         let pod_namespace = agent.map(|agent| agent.namespace);
+        let places =
+            pod_namespace.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
+        // its Agent may have been one of its own namespace once
+        let pods = self.caches.pods.at(&places.clone().and_in(namespace));
+        if self.is_cache_stale(task, &pods) {
+            return None;
+        }
         let settings = self.caches.settings(namespace, pod_namespace.as_deref().unwrap_or(namespace));
-        let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
-        let state = TaskState::<F> { object, task, uid, pods, settings, now: Timestamp::now() };
+        Some(TaskState { object, task, uid, places, pods, settings, now: Timestamp::now() })
+    }
+
+    /// What to do next.
+    fn decide<F: Frontend>(&self, state: &TaskState<'_, F>, asked: bool) -> Step {
+        let TaskState { task, uid, pods, settings, now, .. } = state;
+        let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(uid, pod_uid));
         let policy = Policy {
-            stop_policy: state.settings.stop_policy(),
-            start_timeout: state.settings.start_timeout(),
-            result_summary: state.settings.result_summary(),
+            stop_policy: settings.stop_policy(),
+            start_timeout: settings.start_timeout(),
+            result_summary: settings.result_summary(),
         };
-        let observed = Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
-        let step = decide(&observed);
-        tracing::debug!(task = task.name(), namespace, ?step, "decided");
-        Some((state, step))
+        let step = decide(&Observed { task: *task, pods, asked, last: last.as_deref(), policy, now: *now });
+        tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
+        step
+    }
+
+    /// Asks the API server for the Pods that the watch does not show.
+    async fn ask<F: Frontend>(&self, state: &mut TaskState<'_, F>) -> Result<(), ReconcileError> {
+        for live in live_pods(&self.client, &state.places).await? {
+            state.pods.retain(|pod| pod.uid() != live.uid());
+            state.pods.push(Arc::new(live));
+        }
+        Ok(())
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.
@@ -190,9 +220,9 @@ impl Context {
             }
             // it is in the queue of launches
             Step::Launch => Ok(Action::await_change()),
-            Step::Record(pod) => self.record(state, &pod).await,
             Step::Open(pod) => self.open(state, &pod).await,
-            Step::Verify => self.verify(state).await,
+            // it was
+            Step::Verify => Ok(Action::requeue(SOON)),
             Step::StopKeepPod(pod) => self.stop_keep_pod(state, &pod).await,
             Step::Complete { end, delete } => self.complete(state, end, &delete).await,
             Step::Report { problem, skipped, again } => {
