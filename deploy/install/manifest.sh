@@ -52,7 +52,8 @@ check() {
   # the base is whole: kustomize finds all it names, and every kind is there
   local kinds kind
   kinds=$("$tools/kubectl" kustomize "$here" | sed -n 's/^kind: //p' | sort -u)
-  for kind in ClusterRole ClusterRoleBinding CustomResourceDefinition Deployment Namespace Role RoleBinding Service ServiceAccount; do
+  for kind in ClusterRole ClusterRoleBinding CustomResourceDefinition Deployment Namespace Role RoleBinding Service ServiceAccount \
+    ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding; do
     grep -qx "$kind" <<<"$kinds" || die "the kustomize base has no $kind" "see deploy/install/kustomization.yaml"
   done
   diff <("$tools/kubectl" kustomize "$here" | definitions) <("$tools/helm" template kubeopencode "$repo/deploy/chart" | definitions) >&2 ||

@@ -47,8 +47,8 @@ type Seen = Result<Event<Pod>, watcher::Error>;
 impl Kubelet {
     /// Takes care of the Pods of Tasks in one namespace.
     pub fn start(client: &Client, namespace: &str) -> Self {
-        let ours = watcher::Config::default().labels("app=kubeopencode");
-        let pods = watcher::watcher(Api::namespaced(client.clone(), namespace), ours);
+        // whatever becomes of their labels
+        let pods = watcher::watcher(Api::namespaced(client.clone(), namespace), watcher::Config::default());
         let (by_hand, more) = unbounded_channel();
         let more = futures::stream::unfold(more, async |mut more| Some((more.recv().await?, more)));
         let (found, violations) = watch::channel(Vec::new());

@@ -21,6 +21,9 @@ pub const STOP_ANNOTATION: &str = NAMES.stop_annotations[0];
 
 /// Label on a Task: the name of its Agent.
 pub const AGENT_LABEL: &str = "kubeopencode.io/agent";
+/// Annotation on a Task with the Agent of another namespace: that namespace, and how many ConfigMaps are made there, as
+/// in `platform=2`. Written before anything is made.
+pub const MADE_IN_ANNOTATION: &str = "kubeopencode.io/made-in";
 /// Label on Pods and ConfigMaps of Tasks, with the value [`APP`].
 pub const APP_LABEL: &str = "app";
 /// Value of [`APP_LABEL`].
@@ -64,6 +67,8 @@ pub const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-co
 pub const AGENT_CONTAINER: &str = "agent";
 /// Volume of the ConfigMaps that the operator makes for a Pod.
 pub const CONTEXT_FILES_VOLUME: &str = "context-files";
+/// The volumes of ConfigMap directories begin so.
+pub const DIRECTORY_VOLUMES: &str = "dir-mount-";
 /// Where the agent's program, its configuration and the result reader lie in the Pod.
 pub const TOOLS_DIR: &str = "/tools";
 

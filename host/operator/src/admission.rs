@@ -276,7 +276,7 @@ impl Admission {
             let mut all_counted = true;
             if agent.spec.is_limited() && queue.counted.lock().as_ref() != Some(&identity) {
                 changes.started = self.started(key, &agent.spec, now);
-                self.drop_ended(&mut changes.started, &status).await?;
+                self.drop_ended(key, &mut changes.started, &status).await?;
                 all_counted = changes.started.len() <= MAX_ENTRIES;
                 // the rest follows as these leave
                 changes.started.truncate(MAX_ENTRIES);

@@ -4,6 +4,7 @@
 pub(crate) mod item;
 mod metadata;
 pub(crate) mod pending_writes;
+pub(crate) mod pod_places;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
 pub(crate) mod task_view;
@@ -54,6 +55,11 @@ impl Caches {
     pub(crate) fn agent_timeout(&self, key: &AgentKey) -> Option<String> {
         let agent = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
         agent.get().ok()?.spec.timeout.clone()
+    }
+
+    /// Whether there is such an Agent, also one that cannot be read.
+    pub(crate) fn has_agent(&self, key: &AgentKey) -> bool {
+        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some()
     }
 
     /// Agents with a limit.

@@ -28,12 +28,14 @@ mod limits;
 mod memory;
 mod multiple_operators;
 mod outcomes;
+mod pod_policy;
 mod reader;
 mod requests;
 mod scale;
 mod spec_examples;
 mod stop;
 mod waiting;
+mod whose_pod;
 mod wrong_objects;
 
 use std::sync::Arc;

@@ -159,3 +159,26 @@ async fn an_operator_that_is_killed_again_and_again_runs_each_task_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn only_the_operator_says_whose_pod_it_is() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("sleep 600", "{}")).await;
+        ns.apply(task("fix")).await;
+        ns.agent_runs("fix-pod").await;
+        let label = async |key: &str| {
+            let patch = Patch::Merge(json!({"metadata": {"labels": {key: "another"}}}));
+            ns.pods().patch("fix-pod", &PatchParams::default(), &patch).await
+        };
+        label("cost-centre").await.unwrap();
+        for key in ["app", "kubeopencode.io/task-uid"] {
+            let refused = label(key).await.unwrap_err().to_string();
+            assert!(refused.contains("only the operator of KubeOpenCode"), "{refused}");
+        }
+        // kubelet and scheduler are nobody's business
+        ns.delete_task("fix").await;
+        ns.gone(Kind::Task, "fix").await;
+        ns.gone(Kind::Pod, "fix-pod").await;
+    })
+    .await;
+}

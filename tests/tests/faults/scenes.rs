@@ -96,7 +96,10 @@ impl Scene {
                 }
             }
             Self::FarDeleted => {
-                team.apply(far(platform, "default", run).does("run-on")).await;
+                // a second ConfigMap over there
+                let copied =
+                    "contexts: [{type: ConfigMap, mountPath: copied, configMap: {name: team-conventions}}]";
+                team.apply(far(platform, "default", run).does("run-on").spec(copied)).await;
                 let pod = runs_far(team, platform, run).await;
                 team.delete_task(run).await;
                 team.gone(Kind::Task, run).await;

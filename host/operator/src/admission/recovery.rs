@@ -9,8 +9,9 @@ use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 
 use super::Admission;
 use super::ledger::{Started, counts_for_quota};
-use super::live_pods::PodNames;
+use super::live_pods::live_pods;
 use super::queue::holds_slot;
+use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode, live_task};
 
@@ -75,7 +76,7 @@ impl Admission {
                 task_name: task.name().to_owned(),
                 start_time: task.status?.start_time.clone()?,
             };
-            let pods = self.caches.pods.of(&task.uid());
+            let pods = self.caches.pods.of(&PodPlaces::of(task));
             let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.agent_is_over());
             (runs || counts_for_quota(spec, &entry, now)).then_some(Started { entry, runs })
         });
@@ -87,6 +88,7 @@ impl Admission {
     /// The cache may be behind: who has no slot is asked for before one is given back to it. Mostly there is nobody.
     pub(super) async fn drop_ended(
         &self,
+        agent: &AgentKey,
         started: &mut [Started],
         status: &AgentStatus,
     ) -> Result<(), kube::Error> {
@@ -96,11 +98,12 @@ impl Admission {
         for started in started.iter_mut().filter(without_slot) {
             let TaskStart { task_uid, task_namespace, task_name, .. } = &started.entry;
             let key = TaskKey::new(Group::KubeOpenCode, task_namespace, task_name);
-            let live = live_task(&self.client, &key, &TaskUid(task_uid.clone())).await?;
+            let uid = TaskUid(task_uid.clone());
+            let live = live_task(&self.client, &key, &uid).await?;
             let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
-            let pods = self.caches.pods.of(&TaskUid(task_uid.clone()));
-            started.runs = phase.is_some_and(|phase| !phase.is_terminal())
-                || pods.iter().any(|pod| !pod.agent_is_over());
+            let pods = self.caches.pods.of(&PodPlaces::new(key, uid).and_in(&agent.namespace));
+            started.runs =
+                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.agent_is_over());
         }
         Ok(())
     }
@@ -118,20 +121,27 @@ impl Admission {
         let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
         let cached = self.caches.task(&key, |item| {
             let task = KubeOpenCode::task_ref(item).filter(|task| task.uid() == uid)?;
-            Some((task.is_terminal(), task.pod_uid().is_some()))
+            Some((task.is_terminal(), task.pod_uid().is_some(), PodPlaces::of(task)))
         });
-        let over = match cached.flatten() {
-            Some((false, _)) => return Ok(Slot::Held),
-            Some((true, true)) => Slot::Released,
-            Some((true, false)) => Slot::Withdrawn,
-            None if never_launched.contains(&uid.0) => Slot::Withdrawn,
-            None if live_task(&self.client, &key, &uid).await?.is_none() => Slot::Released,
-            None => return Ok(Slot::Held),
+        let (over, places) = match cached.flatten() {
+            Some((false, ..)) => return Ok(Slot::Held),
+            Some((true, true, places)) => (Slot::Released, places),
+            Some((true, false, places)) => (Slot::Withdrawn, places),
+            None => {
+                let over = if never_launched.contains(&uid.0) {
+                    Slot::Withdrawn
+                } else if live_task(&self.client, &key, &uid).await?.is_none() {
+                    Slot::Released
+                } else {
+                    return Ok(Slot::Held);
+                };
+                (over, PodPlaces::new(key, uid))
+            }
         };
-        let pods = self.caches.pods.of(&uid);
+        let places = places.and_in(&agent.namespace);
+        let pods = self.caches.pods.of(&places);
         let all_are_over = if pods.is_empty() {
-            let names = PodNames::none().launched_in(&agent.namespace, &key, &uid);
-            names.get(&self.client, &uid).await?.iter().all(PodView::agent_is_over)
+            live_pods(&self.client, &places).await?.iter().all(PodView::agent_is_over)
         } else {
             pods.iter().all(|pod| pod.agent_is_over())
         };

@@ -1,11 +1,12 @@
 //! What the shared stages see of a Task of either group: they know no spec.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::DynamicResourceScope;
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::VERSION;
+use kubeopencode_api::literals::{MADE_IN_ANNOTATION, VERSION};
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde::{Deserialize, Serialize};
@@ -91,9 +92,41 @@ impl<'a> TaskRef<'a> {
             .find(|(_, value)| *value != "true")
     }
 
+    /// In which other namespace something was made for it.
+    pub(crate) fn made_in(&self) -> Option<MadeIn> {
+        MadeIn::parse(self.metadata.annotations.as_ref()?.get(MADE_IN_ANNOTATION)?)
+    }
+
     /// The Agent that its status names.
     pub(crate) fn recorded_agent(&self) -> Option<AgentKey> {
         self.status?.recorded_agent()
+    }
+}
+
+/// Most ConfigMaps that are believed: more directories than that do not fit into one Pod's environment.
+const MAX_CONFIG_MAPS: usize = 2000;
+
+/// The namespace of a foreign Agent where a Task's Pod is made, and how many ConfigMaps with it. The Task says so before
+/// they are there: no owner reference reaches them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MadeIn {
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// ConfigMaps that were made there, at most.
+    pub(crate) config_maps: usize,
+}
+
+impl MadeIn {
+    fn parse(text: &str) -> Option<Self> {
+        let (namespace, count) = text.split_once('=')?;
+        let config_maps = count.parse::<usize>().ok()?.min(MAX_CONFIG_MAPS);
+        Some(Self { namespace: namespace.to_owned(), config_maps })
+    }
+}
+
+impl fmt::Display for MadeIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.namespace, self.config_maps)
     }
 }
 
@@ -134,5 +167,31 @@ impl kube::Resource for TaskView {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+impl TaskView {
+    /// As a frontend would show it.
+    pub(crate) fn task_ref(&self, group: Group) -> TaskRef<'_> {
+        TaskRef { group, metadata: &self.metadata, status: self.status.as_ref(), stop: false, timeout: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_something_was_made_is_read_as_it_is_written() {
+        let made_in = MadeIn { namespace: "platform".into(), config_maps: 3 };
+        assert_eq!(made_in.to_string(), "platform=3");
+        assert_eq!(MadeIn::parse("platform=3"), Some(made_in));
+        let many = MadeIn { namespace: "platform".into(), config_maps: MAX_CONFIG_MAPS };
+        assert_eq!(MadeIn::parse("platform=18446744073709551615"), Some(many), "users may write it");
+        assert_eq!(
+            ["", "platform", "platform=", "platform=-1", "platform=x"].map(MadeIn::parse),
+            [const { None }; 5]
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kube::runtime::watcher::Event;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
@@ -10,6 +11,7 @@ use kubeopencode_api::task::Task;
 use super::Queues;
 use crate::cache::Caches;
 use crate::cache::item::Item;
+use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode};
 use crate::runtime::api_error::words;
@@ -43,14 +45,33 @@ pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
         let was_launched = KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some());
         context.admission.task_is_gone(&agent, &uid, was_launched);
     }
-    if !context.caches.pods.of(&uid).is_empty() {
-        let context = Arc::clone(context);
-        tokio::spawn(async move {
-            if let Err(error) = orphans::delete_of(&context, &uid, &key).await {
-                tracing::warn!(task = %key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
-            }
-        });
+    let Some(places) = places_of(item).filter(|places| !context.caches.pods.of(places).is_empty()) else {
+        return;
+    };
+    let context = Arc::clone(context);
+    tokio::spawn(async move {
+        if let Err(error) = orphans::delete_of(&context, &places).await {
+            tracing::warn!(task = %key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+        }
+    });
+}
+
+/// Where the Pods of a Task may be, by all that the cache knows of it.
+fn places_of(item: &Item<Task>) -> Option<PodPlaces> {
+    let task = KubeOpenCode::task_ref(item)?;
+    let places = PodPlaces::of(task).and_in(task.namespace());
+    let agent = KubeOpenCode::spec_agent(item).ok().filter(|_| task.pod_uid().is_none());
+    Some(agent.into_iter().fold(places, |places, agent| places.and_in(&agent.namespace)))
+}
+
+/// Whether a Task may still ask how this Pod ended, which is gone. While not all Tasks were listed, any may.
+pub(super) fn may_ask_for(caches: &Caches, pod: &PodView) -> bool {
+    if caches.tasks.wait_until_ready().now_or_never().is_none() {
+        return true;
     }
+    let Some(key) = pod.task_key() else { return false };
+    let is_its_tasks = caches.task(&key, |item| places_of(item).is_some_and(|places| places.fit(pod)));
+    is_its_tasks == Some(true)
 }
 
 /// The Pod that this event, which the cache has not taken in yet, shows as over or gone for the first time.
@@ -60,8 +81,7 @@ pub(super) fn ended_pod<'a>(caches: &Caches, event: &'a Event<PodView>) -> Optio
         Event::Delete(pod) => pod,
         _ => return None,
     };
-    let known = caches.pods.of(&pod.task_uid()?);
-    known.iter().any(|known| known.uid() == pod.uid() && !known.is_over()).then_some(pod)
+    caches.pods.knows_live(pod).then_some(pod)
 }
 
 /// A Pod is over or gone: whoever waits for room in its namespace may try, and where its Task is gone, nobody else tells

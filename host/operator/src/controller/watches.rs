@@ -89,9 +89,8 @@ pub(super) async fn pods(
             context.writer.pods.forget(pod.uid());
         }
         let ended = changes::ended_pod(&context.caches, &event);
-        match context.caches.pods.apply(&event) {
-            Touched::Nobody => {}
-            Touched::Task(key) => drop(queues.tasks.send(key)),
+        match context.caches.pods.apply(&event, |pod| changes::may_ask_for(&context.caches, pod)) {
+            Touched::Tasks(keys) => keys.into_iter().for_each(|key| drop(queues.tasks.send(key))),
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 context.admission.pods_were_listed();

@@ -8,23 +8,24 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::literals::TASK_UID_LABEL;
-use kubeopencode_api::names::{Naming, ObjectKey, TaskNames};
+use kubeopencode_api::literals::{PLAN_ANNOTATION, TASK_UID_LABEL};
 use kubeopencode_api::task::TaskStatus;
 use serde_json::json;
 
 use super::decide::{End, PodDeletion, STOP_DEADLINE_SECONDS};
-use super::delete::{Removal, remove_config_map_of, remove_pod};
+use super::delete::{Removal, remove_config_maps, remove_pod};
 use super::launch::open_gate;
-use super::pod_outcome::{PodState, TaskOutcome, agent_started, pod_state};
+use super::pod_outcome::TaskOutcome;
 use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
-use super::status::{LaunchRecord, StatusBuilder};
-use crate::admission::live_pods::PodNames;
-use crate::cache::pending_writes::STALE_TIMEOUT;
+use super::status::StatusBuilder;
 use crate::cache::pod_view::PodView;
-use crate::cache::task_view::TaskRef;
+use crate::cache::task_view::{MadeIn, TaskRef};
 use crate::frontend::Frontend;
 use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found, is_too_large};
+
+/// ConfigMaps that are looked for where the Task does not say how many there are, since a version made them that wrote
+/// no annotation, or somebody took it off: 64 directories, and 4 MiB in ConfigMaps of 900 KB that are half full at worst.
+const MOST_CONFIG_MAPS: usize = 80;
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
@@ -67,6 +68,7 @@ impl Context {
         let builder = StatusBuilder::of(state.task, state.now).agent_started(started);
         let status = match end {
             End::Pod(outcome) => builder.ended(&outcome),
+            End::NotLaunched(refusal) => builder.refused(&refusal),
             End::Stopped => builder.stopped(),
         };
         self.conclude(state, &status).await
@@ -98,14 +100,7 @@ impl Context {
     }
 
     pub(super) async fn release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
-        // a terminal Task was written after its Pod was seen, and nothing launches it again: the cache knows enough
-        let live = if state.task.is_terminal() { Vec::new() } else { self.live_pods(state).await? };
-        if !live.is_empty() {
-            let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
-            self.delete(&deletions).await?;
-            return Ok(Action::requeue(SOON));
-        }
-        if !self.remove_embedded(state).await? {
+        if !self.remove_far_config_maps(state).await? {
             return Ok(Action::requeue(SOON));
         }
         self.release_resources(state);
@@ -115,50 +110,30 @@ impl Context {
     pub(super) async fn force_release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
         let note = "its Pod could not be ended: the node may be lost; delete the Pod by hand when it is back";
         self.writer.warn(state.task, "Failed", note.to_owned());
-        self.release_resources(state);
-        self.drop_finalizer(state.task).await
+        self.release(state).await
     }
 
-    /// Deletes the ConfigMaps that were made in another namespace for this Task: no garbage collection reaches there.
-    /// Says whether all are gone.
-    async fn remove_embedded<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<bool, ReconcileError> {
-        let namespace = state.task.namespace();
-        let Some(agent) =
-            recorded_or_spec_agent::<F>(state.object).filter(|agent| agent.namespace != namespace)
-        else {
-            return Ok(true);
-        };
-        // between namespaces every name has the UID in it
-        let key = state.task.key();
-        let names = TaskNames::new(&key, &state.uid, &agent.namespace, Naming::Plain);
-        for index in 0.. {
-            let name = names.context(index);
-            match remove_config_map_of(&self.client, &state.uid, &agent.namespace, &name).await? {
-                Some(Removal::Changed) => return Ok(false),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        Ok(true)
-    }
-
-    /// The Pods that were made for the Task: a launch makes one where its Agent is, and what the cache shows may be
-    /// elsewhere, since the Agent can be another one by now.
-    pub(super) async fn live_pods<F: Frontend>(
+    /// Deletes the ConfigMaps that were made in other namespaces for this Task: no garbage collection reaches there. Says
+    /// whether all are gone.
+    async fn remove_far_config_maps<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-    ) -> Result<Vec<PodView>, ReconcileError> {
+    ) -> Result<bool, ReconcileError> {
         let (task, key) = (state.task, state.task.key());
-        let recorded = task.status.and_then(|status| {
-            Some(ObjectKey::new(status.pod_namespace.as_deref()?, status.pod_name.as_deref()?))
-        });
-        let cached = state.pods.iter().map(|pod| ObjectKey::of(pod.as_ref()));
-        let mut names = PodNames::none().and(recorded).and(cached);
-        let of_spec = F::spec_agent(state.object).ok().filter(|_| task.pod_uid().is_none());
-        for agent in task.recorded_agent().into_iter().chain(of_spec) {
-            names = names.launched_in(&agent.namespace, &key, &state.uid);
+        let far = |namespace: &String| *namespace != key.namespace;
+        let said = task.made_in().filter(|made_in| far(&made_in.namespace));
+        let used = match &said {
+            Some(_) => task.status.and_then(|status| status.pod_namespace.clone()),
+            None => recorded_or_spec_agent::<F>(state.object).map(|agent| agent.namespace),
+        };
+        let is_said = |namespace: &String| said.as_ref().is_some_and(|said| said.namespace == *namespace);
+        let unsaid = used.filter(|namespace| far(namespace) && !is_said(namespace));
+        let unsaid = unsaid.map(|namespace| MadeIn { namespace, config_maps: MOST_CONFIG_MAPS });
+        let mut all_gone = true;
+        for made_in in said.iter().chain(&unsaid) {
+            all_gone &= remove_config_maps(&self.client, &key, &state.uid, made_in).await?;
         }
-        Ok(names.get(&self.client, &state.uid).await?)
+        Ok(all_gone)
     }
 
     async fn drop_finalizer(&self, task: TaskRef<'_>) -> ReconcileResult {
@@ -173,29 +148,6 @@ impl Context {
         }
     }
 
-    pub(super) async fn verify<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
-        let Some(status) = state.task.status else { return Ok(Action::await_change()) };
-        let (name, uid) =
-            (status.pod_name.as_deref().unwrap_or_default(), status.pod_uid.as_deref().unwrap_or_default());
-        let namespace = status.pod_namespace.as_deref().unwrap_or_default();
-        let live = Api::<PodView>::namespaced(self.client.clone(), namespace).get_opt(name).await?;
-        if let Some(pod) = live.filter(|pod| pod.uid() == uid) {
-            // our watch does not show it (yet): somebody took its label, or it is very young
-            return match pod_state(&pod, state.settings.result_summary()) {
-                PodState::InProgress { .. } => Ok(Action::requeue(STALE_TIMEOUT)),
-                PodState::Ended(outcome) => {
-                    let started = agent_started(&pod, state.now);
-                    self.complete(state, End::Pod(outcome), started, &[]).await
-                }
-            };
-        }
-        let message = format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known");
-        let outcome = TaskOutcome::failed(Reason::PodLost, message);
-        // it may have run
-        let builder = StatusBuilder::of(state.task, state.now).agent_started(Some(state.now));
-        self.conclude(state, &builder.ended(&outcome)).await
-    }
-
     /// Opens the gate of the recorded Pod, unless one of its ConfigMaps has gone: then it could never run.
     pub(super) async fn open<F: Frontend>(
         &self,
@@ -204,10 +156,13 @@ impl Context {
     ) -> ReconcileResult {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        for name in pod.context_config_maps() {
+        for name in pod.own_config_maps() {
             let there = api.get_metadata_opt(name).await?;
-            let ours = there.is_some_and(|map| map.labels().get(TASK_UID_LABEL) == Some(&state.uid.0));
-            if !ours {
+            let is_of_this_plan = there.is_some_and(|map| {
+                map.labels().get(TASK_UID_LABEL) == Some(&state.uid.0)
+                    && map.annotations().get(PLAN_ANNOTATION).map(String::as_str) == pod.plan()
+            });
+            if !is_of_this_plan {
                 let message = format!("ConfigMap \"{namespace}/{name}\" of the Pod is gone; make a new Task");
                 let end = End::Pod(TaskOutcome::failed(Reason::ConfigMapCreationError, message));
                 let deletion = PodDeletion { pod: Arc::clone(pod), gated: true };
@@ -221,27 +176,6 @@ impl Context {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// A Pod of ours runs although nobody recorded it.
-    pub(super) async fn record<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        pod: &PodView,
-    ) -> ReconcileResult {
-        let Some(agent) = pod.pod_agent() else { return Ok(Action::await_change()) };
-        let limited = self.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited());
-        let launch = LaunchRecord {
-            pod: &ObjectKey::of(pod),
-            pod_uid: pod.uid(),
-            agent: &agent,
-            limited,
-            plugins: Vec::new(),
-            notices: &[],
-        };
-        let status = StatusBuilder::of(state.task, state.now).launched(&launch);
-        self.write(state.task, &status).await?;
-        Ok(Action::requeue(SOON))
     }
 
     /// The kubelet ends the containers of a Pod that is over its `activeDeadlineSeconds`, and keeps it with its logs.

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
-use kubeopencode_api::task::timeout_of;
+use kubeopencode_api::literals::LAUNCH_GATE;
+use kubeopencode_api::names::ObjectKey;
+use kubeopencode_api::task::{TaskStatus, timeout_of};
+use kubeopencode_plan::Refusal;
 
 use super::pod_outcome::{PodState, TaskOutcome, agent_started, may_start, pod_state};
 use super::start_problem::StartProblem;
@@ -31,8 +34,11 @@ pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
 pub(crate) struct Observed<'a> {
     /// The Task.
     pub(crate) task: TaskRef<'a>,
-    /// Its Pods, as the watch shows them.
+    /// What is at the places of its Pods and bears its UID: as the watch shows it, and as the API server does, where that
+    /// was asked.
     pub(crate) pods: &'a [Arc<PodView>],
+    /// The API server was asked for what the watch does not show.
+    pub(crate) asked: bool,
     /// The last state of its recorded Pod, where that ended and is gone.
     pub(crate) last: Option<&'a PodView>,
     /// How long it may run.
@@ -78,7 +84,7 @@ pub(crate) enum Step {
     Wait(Option<Timestamp>),
     /// Delete these Pods, then reconcile again.
     Delete(Vec<PodDeletion>),
-    /// The Task is being deleted and its Pods are gone, as far as the watch shows: make sure, then remove the finalizer.
+    /// The Task is being deleted and its Pods are gone: remove the finalizer.
     Release,
     /// The Task is being deleted, but its Pod does not end: say so in an Event and remove the finalizer.
     ForceRelease,
@@ -86,11 +92,10 @@ pub(crate) enum Step {
     ReleaseResources,
     /// Gather, evaluate, plan, admit and launch.
     Launch,
-    /// A Pod of ours runs although nobody recorded it: record it, never make another.
-    Record(Arc<PodView>),
     /// The Pod is recorded and gated: open the gate.
     Open(Arc<PodView>),
-    /// The recorded Pod is not in the cache: ask the API server whether it is really gone.
+    /// The watch does not show a Pod that there may be: ask the API server for it, then decide again. Whoever takes its
+    /// label away hides a Pod from the watch, and ends nothing.
     Verify,
     /// The Task is over and its recorded Pod is not: end the Pod's containers and keep it for the agent's log.
     HaltPod(Arc<PodView>),
@@ -141,6 +146,8 @@ impl PodDeletion {
 pub(crate) enum End {
     /// As its Pod ended.
     Pod(TaskOutcome),
+    /// Before it had one.
+    NotLaunched(Refusal),
     /// The user stopped it.
     Stopped,
 }
@@ -166,23 +173,39 @@ pub(crate) fn decide(observed: &Observed<'_>) -> Step {
     }
 }
 
-fn deletions_of(pods: &[Arc<PodView>]) -> Vec<PodDeletion> {
-    let living = pods.iter().filter(|pod| !pod.is_deleting());
+/// The Pods that an operator made for the Task: those that our gate holds, and the recorded one. Whoever made or opened
+/// another one, it is not the Task's.
+fn own_pods<'a>(observed: &'a Observed<'_>) -> impl Iterator<Item = &'a Arc<PodView>> {
+    let recorded = observed.task.pod_uid();
+    observed.pods.iter().filter(move |pod| pod.is_gated() || Some(pod.uid()) == recorded)
+}
+
+fn deletions_of(observed: &Observed<'_>) -> Vec<PodDeletion> {
+    let living = own_pods(observed).filter(|pod| !pod.is_deleting());
     living.cloned().map(PodDeletion::of).collect()
+}
+
+/// Whether there may be a Pod that only the API server can tell of: the recorded one where the watch does not show it, or
+/// any that a launch made before it was recorded.
+fn may_be_hidden(observed: &Observed<'_>) -> bool {
+    !observed.asked
+        && match observed.task.pod_uid() {
+            Some(_) => recorded(observed).is_none() && observed.last.is_none(),
+            None => observed.task.has_finalizer(),
+        }
 }
 
 fn deletion(observed: &Observed<'_>) -> Step {
     if !observed.task.has_finalizer() {
         return Step::Wait(None);
     }
-    let deletions = deletions_of(observed.pods);
+    let deletions = deletions_of(observed);
     if !deletions.is_empty() {
         return Step::Delete(deletions);
     }
-    let Some(latest) =
-        observed.pods.iter().filter_map(|pod| pod.metadata.deletion_timestamp.as_ref()).map(|t| t.0).max()
-    else {
-        return Step::Release;
+    let ending = own_pods(observed).filter_map(|pod| pod.metadata.deletion_timestamp.as_ref());
+    let Some(latest) = ending.map(|t| t.0).max() else {
+        return if may_be_hidden(observed) { Step::Verify } else { Step::Release };
     };
     // a Pod's deletionTimestamp has its grace in it already
     let lost = latest + LOST_POD;
@@ -205,7 +228,7 @@ fn terminal(observed: &Observed<'_>) -> Step {
     let must_go = |pod: &Arc<PodView>| {
         pod.is_gated() || (Some(pod.uid()) == recorded && !pod.is_over() && !has_log_to_keep(pod, policy))
     };
-    let deletions: Vec<_> = deletions_of(observed.pods).into_iter().filter(|d| must_go(&d.pod)).collect();
+    let deletions: Vec<_> = deletions_of(observed).into_iter().filter(|d| must_go(&d.pod)).collect();
     if deletions.is_empty() { Step::ReleaseResources } else { Step::Delete(deletions) }
 }
 
@@ -236,15 +259,20 @@ fn deletions_before(observed: &Observed<'_>, policy: StopPolicy) -> Vec<PodDelet
         let is_recorded = Some(d.pod.uid()) == recorded;
         !d.gated && (d.pod.agent_is_over() || (is_recorded && has_log_to_keep(&d.pod, policy)))
     };
-    deletions_of(observed.pods).into_iter().filter(|d| !stays(d)).collect()
+    deletions_of(observed).into_iter().filter(|d| !stays(d)).collect()
 }
 
 fn stop(observed: &Observed<'_>) -> Step {
+    if may_be_hidden(observed) {
+        return Step::Verify;
+    }
     end_now(observed, End::Stopped, observed.policy.stop_policy)
 }
 
 /// Ends a Task before its Pod has ended.
 fn end_now(observed: &Observed<'_>, end: End, policy: StopPolicy) -> Step {
+    // of a Pod that the watch does not show nobody would see that it has to be halted
+    let policy = if observed.asked { StopPolicy::DeletePod } else { policy };
     let pod = recorded(observed);
     let started = pod
         .and_then(|pod| agent_started(pod, observed.now).or_else(|| may_start(pod).then_some(observed.now)));
@@ -259,6 +287,9 @@ fn timeout(observed: &Observed<'_>) -> Option<Step> {
     };
     if observed.now < deadline || recorded(observed).or(observed.last).is_some_and(ended) {
         return None;
+    }
+    if may_be_hidden(observed) {
+        return Some(Step::Verify);
     }
     let end = TaskOutcome::failed(Reason::Timeout, format!("the Task ran longer than {}", timeout.words));
     Some(end_now(observed, End::Pod(end), observed.policy.timeout_policy))
@@ -277,16 +308,24 @@ fn recorded<'a>(observed: &'a Observed<'_>) -> Option<&'a PodView> {
 }
 
 fn unlaunched(observed: &Observed<'_>) -> Step {
-    // somebody opened our gate by hand, or lost the record: it runs, so it is the one
-    match observed.pods.iter().find(|pod| !pod.is_gated()) {
-        Some(pod) => Step::Record(Arc::clone(pod)),
-        None => Step::Launch,
-    }
+    let Some(stranger_pod) = observed.pods.iter().find(|pod| !pod.is_gated()) else { return Step::Launch };
+    // it may be ours, and its agent may have run: no second one is started
+    let end = End::NotLaunched(stranger(&ObjectKey::of(stranger_pod.as_ref())));
+    Step::Complete { end, started: None, delete: deletions_of(observed) }
+}
+
+/// Why a Task is not launched beside a Pod that has its UID and a name of its Pod, and not our gate.
+pub(crate) fn stranger(pod: &ObjectKey) -> Refusal {
+    let message = format!(
+        "Pod \"{pod}\" has the label of this Task and not the gate {LAUNCH_GATE}: somebody made it, or opened it before \
+         the launch. It is left alone, and no agent is started beside it; delete that Pod and make a new Task"
+    );
+    Refusal { condition: TaskCondition::Ready, reason: Reason::PodCreationError, message }
 }
 
 fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     let strangers: Vec<_> =
-        deletions_of(observed.pods).into_iter().filter(|d| d.gated && d.pod.uid() != pod_uid).collect();
+        deletions_of(observed).into_iter().filter(|d| d.gated && d.pod.uid() != pod_uid).collect();
     if !strangers.is_empty() {
         return Step::Delete(strangers);
     }
@@ -294,6 +333,11 @@ fn launched(observed: &Observed<'_>, pod_uid: &str) -> Step {
     let Some(pod) = observed.pods.iter().find(|pod| pod.uid() == pod_uid) else {
         return match observed.last.map(|pod| pod_state(pod, keep_summary)) {
             Some(PodState::Ended(ending)) => finish(observed, observed.last, ending),
+            _ if observed.asked => {
+                // it may have run
+                let end = End::Pod(TaskOutcome::failed(Reason::PodLost, gone(observed.task)));
+                Step::Complete { end, started: Some(observed.now), delete: Vec::new() }
+            }
             _ => Step::Verify,
         };
     };
@@ -329,6 +373,14 @@ fn lost(pod: &PodView) -> String {
     format!(
         "the Pod is being deleted and does not end: node \"{node}\" may be lost, the agent may still run there"
     )
+}
+
+fn gone(task: TaskRef<'_>) -> String {
+    let part =
+        |part: fn(&TaskStatus) -> Option<&String>| task.status.and_then(part).map_or("", String::as_str);
+    let (namespace, name) =
+        (part(|status| status.pod_namespace.as_ref()), part(|status| status.pod_name.as_ref()));
+    format!("Pod \"{namespace}/{name}\" is gone and how it ended is not known")
 }
 
 /// What of a Pod that goes on matters.

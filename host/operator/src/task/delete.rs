@@ -1,15 +1,20 @@
 //! Deleting Pods and ConfigMaps of Tasks, never more than what was seen: every delete carries the UID.
 
+use futures::stream::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::literals::TASK_UID_LABEL;
-use kubeopencode_api::names::TaskUid;
+use kubeopencode_api::names::{Naming, TaskKey, TaskNames, TaskUid};
 
 use super::decide::PodDeletion;
 use crate::cache::pod_view::PodView;
+use crate::cache::task_view::MadeIn;
 use crate::runtime::api_error::{is_conflict, is_not_found};
+
+/// ConfigMaps of one Task that are asked for at the same time.
+const AT_ONCE: usize = 8;
 
 /// What became of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,26 @@ pub(crate) async fn remove_pod(client: &Client, deletion: &PodDeletion) -> Resul
         Err(error) if is_conflict(&error) => Ok(Removal::Changed),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes the ConfigMaps that were made for a Task in another namespace, where no garbage collection reaches: every name
+/// that one of them can have, whichever are there. Says whether all are gone.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn remove_config_maps(
+    client: &Client,
+    key: &TaskKey,
+    uid: &TaskUid,
+    made_in: &MadeIn,
+) -> Result<bool, kube::Error> {
+    // between namespaces every name has the UID in it
+    let names = TaskNames::new(key, uid, &made_in.namespace, Naming::Plain);
+    let remove =
+        |name: String| async move { remove_config_map_of(client, uid, &made_in.namespace, &name).await };
+    let removals = futures::stream::iter((0..made_in.config_maps).map(|i| remove(names.context(i))));
+    let removed: Vec<_> = removals.buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(!removed.contains(&Some(Removal::Changed)))
 }
 
 /// Deletes the ConfigMap of this name if it was made for this Task; `None`: it was not, or there is none.

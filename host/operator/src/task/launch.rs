@@ -13,7 +13,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, PartialObjectMeta, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kubeopencode_api::literals::{AGENT_LABEL, LAUNCH_GATE, PLAN_ANNOTATION, TASK_UID_LABEL};
+use kubeopencode_api::literals::{
+    AGENT_LABEL, LAUNCH_GATE, MADE_IN_ANNOTATION, PLAN_ANNOTATION, TASK_UID_LABEL,
+};
 use kubeopencode_api::names::{AgentKey, Naming, ObjectKey, TaskNames, TaskUid, label_value};
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_evaluate::Planned;
@@ -27,11 +29,13 @@ use crate::runtime::api_error::{
 };
 
 use super::decide::PodDeletion;
-use super::delete::{Removal, remove_config_map, remove_pod};
+use super::delete::{Removal, remove_config_map, remove_config_maps, remove_pod};
 use super::status::{LaunchRecord, StatusBuilder};
 use super::writer::Writer;
+use crate::admission::live_pods::live_pods;
+use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
-use crate::cache::task_view::TaskRef;
+use crate::cache::task_view::{MadeIn, TaskRef};
 
 /// Why a launch stopped half-way. What it made is found again by the next try.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub(crate) enum LaunchError {
     /// A Pod of an older Task of this name still ends.
     #[error("waiting for Pod \"{0}\" of an older Task of this name to end")]
     PreviousPod(ObjectKey),
+    /// A Pod that has the Task's UID and a name of its Pod, and not our gate.
+    #[error("Pod \"{0}\" has the name and the label of the Task's Pod and not our gate")]
+    Stranger(ObjectKey),
     /// The API server did not create an object.
     #[error("{kind} \"{name}\" was not created: {reason:?}")]
     NotCreated {
@@ -91,6 +98,7 @@ impl Launcher<'_> {
     pub(crate) async fn launch(&self, planned: Planned) -> Result<(), LaunchError> {
         let Planned { plan, plugins, held: _held } = planned;
         let _launching = self.writer.launching();
+        self.leave_earlier_namespace().await?;
         if !self.has_alternative() && self.try_plan(&plan, &plugins).await? {
             return Ok(());
         }
@@ -113,18 +121,45 @@ impl Launcher<'_> {
     /// An earlier try had to take the name with the UID.
     fn has_alternative(&self) -> bool {
         let task = self.task.key();
-        let names = |naming| TaskNames::new(&task, self.uid, &self.agent.namespace, naming);
-        let alternative = names(Naming::WithUid).pod();
-        alternative != names(Naming::Plain).pod() && self.pods.iter().any(|pod| pod.name_any() == alternative)
+        let pod = |naming| {
+            let name = TaskNames::new(&task, self.uid, &self.agent.namespace, naming).pod();
+            ObjectKey::new(&*self.agent.namespace, name)
+        };
+        let alternative = pod(Naming::WithUid);
+        alternative != pod(Naming::Plain)
+            && self.pods.iter().any(|pod| ObjectKey::of(pod.as_ref()) == alternative)
+    }
+
+    /// What an earlier try made where another Agent is goes, before the Task says that it is elsewhere: nobody would look
+    /// there any more.
+    async fn leave_earlier_namespace(&self) -> Result<(), LaunchError> {
+        let Some(made_in) = self.task.made_in().filter(|made_in| made_in.namespace != self.agent.namespace)
+        else {
+            return Ok(());
+        };
+        let places = PodPlaces::new(self.task.key(), self.uid.clone()).and_in(&made_in.namespace);
+        for pod in live_pods(self.client, &places).await? {
+            if !pod.is_gated() {
+                return Err(LaunchError::Stranger(ObjectKey::of(&pod)));
+            }
+            self.remove_gated(pod).await?;
+        }
+        let all_gone = remove_config_maps(self.client, &places.key, self.uid, &made_in).await?;
+        if all_gone { Ok(()) } else { Err(LaunchError::Again) }
+    }
+
+    /// Deletes a Pod that our gate holds; whoever finds it changed decides anew.
+    async fn remove_gated(&self, pod: impl Into<Arc<PodView>>) -> Result<(), LaunchError> {
+        match remove_pod(self.client, &PodDeletion { pod: pod.into(), gated: true }).await? {
+            Removal::Gone => Ok(()),
+            Removal::Going | Removal::Changed => Err(LaunchError::Again),
+        }
     }
 
     /// Gated Pods of other plans, and of this plan under its other name, are deleted.
     async fn clear_other_plans(&self, plan: &ExecutionPlan) -> Result<(), LaunchError> {
         for pod in self.pods.iter().filter(|pod| !is_planned(pod, plan)) {
-            match remove_pod(self.client, &PodDeletion { pod: Arc::clone(pod), gated: true }).await? {
-                Removal::Gone => {}
-                Removal::Going | Removal::Changed => return Err(LaunchError::Again),
-            }
+            self.remove_gated(Arc::clone(pod)).await?;
         }
         Ok(())
     }
@@ -134,50 +169,57 @@ impl Launcher<'_> {
         let same_namespace = self.task.namespace() == self.agent.namespace;
         let (task, maps, pod) = if same_namespace {
             // garbage collection covers a crash in the middle
-            futures::join!(self.claim(), self.make_config_maps(plan), self.make_pod(plan))
+            futures::join!(self.claim(plan), self.make_config_maps(plan), self.make_pod(plan))
         } else {
-            let task = self.claim().await?;
+            let task = self.claim(plan).await?;
             let (maps, pod) = futures::join!(self.make_config_maps(plan), self.make_pod(plan));
             (Ok(task), maps, pod)
         };
         match (maps?, pod?) {
             (Made::There(()), Made::There(pod)) => Ok(Some((task?, pod))),
             (Made::Taken, Made::There(pod)) => {
-                let deletion = PodDeletion { pod: Arc::new(pod), gated: true };
-                match remove_pod(self.client, &deletion).await? {
-                    Removal::Gone => Ok(None),
-                    Removal::Going | Removal::Changed => Err(LaunchError::Again),
-                }
+                self.remove_gated(pod).await?;
+                Ok(None)
             }
             (_, Made::Taken) => Ok(None),
         }
     }
 
-    /// Puts finalizer and label on the Task.
-    async fn claim(&self) -> Result<ObjectMeta, LaunchError> {
+    /// Puts finalizer and label on the Task, and between namespaces where its objects will be.
+    async fn claim(&self, plan: &ExecutionPlan) -> Result<ObjectMeta, LaunchError> {
         let (task, label) = (self.task, label_value(&self.agent.name));
+        let before = task.made_in();
+        let made_in = (task.namespace() != self.agent.namespace).then(|| {
+            let before = before.iter().filter(|before| before.namespace == self.agent.namespace);
+            let most = before.map(|before| before.config_maps).chain([plan.config_maps.len()]).max();
+            MadeIn { namespace: self.agent.namespace.clone(), config_maps: most.unwrap_or_default() }
+        });
         let labels = task.metadata.labels.as_ref();
-        if task.has_finalizer() && labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label) {
+        let is_labelled = labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label);
+        if task.has_finalizer() && is_labelled && made_in == before {
             return Ok(task.metadata.clone());
         }
         let mut finalizers = task.finalizers().to_vec();
         if !task.has_finalizer() {
             finalizers.push(task.group.names().finalizer.to_owned());
         }
-        let patch = json!({"metadata": {
+        let mut patch = json!({"metadata": {
             "resourceVersion": task.metadata.resource_version, "finalizers": finalizers, "labels": {AGENT_LABEL: label},
         }});
+        if made_in != before {
+            let made_in = made_in.map(|made_in| made_in.to_string());
+            patch["metadata"]["annotations"] = json!({MADE_IN_ANNOTATION: made_in});
+        }
         self.writer.patch_metadata(task, &patch).await.map_err(conflict_is_again)
     }
 
     async fn make_config_maps(&self, plan: &ExecutionPlan) -> Result<Made<()>, LaunchError> {
-        let made =
-            try_join_all(plan.config_maps.iter().map(|map| self.make_config_map(map, &plan.digest))).await?;
+        let made = try_join_all(plan.config_maps.iter().map(|map| self.make_config_map(map))).await?;
         let taken = made.iter().any(|made| matches!(made, Made::Taken));
         Ok(if taken { Made::Taken } else { Made::There(()) })
     }
 
-    async fn make_config_map(&self, map: &ConfigMap, digest: &str) -> Result<Made<()>, LaunchError> {
+    async fn make_config_map(&self, map: &ConfigMap) -> Result<Made<()>, LaunchError> {
         let (api, name) =
             (Api::<ConfigMap>::namespaced(self.client.clone(), &self.agent.namespace), map.name_any());
         // nobody needs to hear again what it holds
@@ -187,13 +229,11 @@ impl Launcher<'_> {
         if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
             return Err(LaunchError::NotCreated { kind: CONFIG_MAP, name, reason });
         }
-        let Some(there) = api.get_metadata_opt(&name).await? else { return Err(unanswered(error)) };
+        let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
         if there.labels().get(TASK_UID_LABEL) != Some(&self.uid.0) {
             return Ok(Made::Taken);
         }
-        if there.annotations().get(PLAN_ANNOTATION).map(String::as_str) == Some(digest)
-            && !is_deleting(&there)
-        {
+        if is_as_planned(&there, map) {
             return Ok(Made::There(()));
         }
         remove_config_map(self.client, &there.metadata).await?;
@@ -231,14 +271,17 @@ impl Launcher<'_> {
             }
             return Ok(Made::Taken);
         }
-        if !there.is_gated() || there.is_deleting() {
-            // launched by somebody whom our cache does not show yet
+        if !there.is_gated() {
+            // should another operator have launched it, the Task has changed, and nothing more is written
+            return Err(LaunchError::Stranger(ObjectKey::of(&there)));
+        }
+        if there.is_deleting() {
             return Err(LaunchError::Again);
         }
         if there.plan() == Some(digest) {
             return Ok(Made::There(there));
         }
-        remove_pod(self.client, &PodDeletion { pod: Arc::new(there), gated: true }).await?;
+        self.remove_gated(there).await?;
         Err(LaunchError::Again)
     }
 
@@ -315,11 +358,19 @@ const CONFIG_MAP: &str = "ConfigMap";
 /// Whether a gated Pod is the one of this plan. One of the same plan under its other name is not: it was made room for,
 /// although the cache may still show it.
 fn is_planned(pod: &PodView, plan: &ExecutionPlan) -> bool {
-    pod.plan() == Some(&plan.digest) && pod.metadata.name == plan.pod.metadata.name && !pod.is_deleting()
+    let (there, planned) = (&pod.metadata, &plan.pod.metadata);
+    let is_there = there.name == planned.name && there.namespace == planned.namespace;
+    is_there && pod.plan() == Some(&plan.digest) && !pod.is_deleting()
 }
 
-fn is_deleting(map: &PartialObjectMeta<ConfigMap>) -> bool {
-    map.metadata.deletion_timestamp.is_some()
+/// Whether a ConfigMap holds what is planned, and will: labels and annotations prove nothing.
+fn is_as_planned(there: &ConfigMap, planned: &ConfigMap) -> bool {
+    let plan = |map: &ConfigMap| map.annotations().get(PLAN_ANNOTATION).cloned();
+    there.data == planned.data
+        && there.binary_data == planned.binary_data
+        && there.immutable == planned.immutable
+        && plan(there) == plan(planned)
+        && there.metadata.deletion_timestamp.is_none()
 }
 
 /// The cache is behind: what it will show decides anew.

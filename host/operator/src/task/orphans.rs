@@ -1,18 +1,25 @@
 //! Pods whose Task is gone: found at the start, every ten minutes, and when a Task vanishes without its finalizer.
+//!
+//! Of a Task that is gone only its Pods tell, and anybody may write what a Pod says. So nothing is deleted that an
+//! operator would not have made, and nothing that somebody has copied.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
 use kube::runtime::reflector::Store;
-use kubeopencode_api::names::{TaskKey, TaskUid};
+use kube::{Client, ResourceExt};
+use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
 
 use super::decide::PodDeletion;
 use super::delete::{remove_config_map_of, remove_pod};
 use super::reconcile::Context;
 use crate::cache::item::Item;
+use crate::cache::pod_places::{PodPlaces, claimed};
+use crate::cache::pod_view::PodView;
 use crate::frontend::{Frontend, KubeOpenCode, live_task};
 use crate::runtime::api_error::words;
 
@@ -30,9 +37,10 @@ pub(crate) async fn run(context: Arc<Context>, tasks: Store<Item<Task>>) {
             _ = rounds.tick() => {
                 let known: HashSet<_> = tasks.state().iter().filter_map(|task| task.uid()).collect();
                 context.caches.pods.forget_all_but(|uid| known.contains(&uid.0));
-                for (uid, key) in context.caches.pods.tasks() {
-                    if let Err(error) = delete_of(&context, &uid, &key).await {
-                        tracing::warn!(task = %key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
+                for pod in context.caches.pods.all() {
+                    let Some(places) = claimed(&pod).filter(|places| !known.contains(&places.uid.0)) else { continue };
+                    if let Err(error) = delete_orphan(&context, &pod, &places).await {
+                        tracing::warn!(task = %places.key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
                     }
                 }
             }
@@ -41,24 +49,43 @@ pub(crate) async fn run(context: Arc<Context>, tasks: Store<Item<Task>>) {
     }
 }
 
+/// Deletes a Pod whose Task the cache does not show, if an operator made it where it is.
+async fn delete_orphan(context: &Context, pod: &PodView, places: &PodPlaces) -> Result<(), kube::Error> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let was_made_here = if namespace == places.key.namespace {
+        has_owner(&context.client, pod, &places.uid).await?
+    } else {
+        // a Pod without an owner can be copied as it is, and runs where its Agent is
+        pod.pod_agent().is_some_and(|agent: AgentKey| context.caches.has_agent(&agent))
+    };
+    if was_made_here { delete_of(context, places).await } else { Ok(()) }
+}
+
+/// Whether the Task owns the Pod, so that Kubernetes would collect it, too. No copy in another namespace has that for
+/// long.
+async fn has_owner(client: &Client, pod: &PodView, task: &TaskUid) -> Result<bool, kube::Error> {
+    let api = Api::<Pod>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let there =
+        api.get_metadata_opt(&pod.name_any()).await?.filter(|there| there.metadata.uid == pod.metadata.uid);
+    Ok(there.is_some_and(|there| there.owner_references().iter().any(|owner| owner.uid == task.0)))
+}
+
 /// Deletes the Pods of a Task if the API server knows no such Task.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub(crate) async fn delete_of(context: &Context, uid: &TaskUid, key: &TaskKey) -> Result<(), kube::Error> {
+pub(crate) async fn delete_of(context: &Context, places: &PodPlaces) -> Result<(), kube::Error> {
+    let PodPlaces { key, uid, .. } = places;
     let known = context.caches.task(key, |task| TaskUid::of(task) == *uid);
-    if known == Some(true) {
+    if known == Some(true) || live_task(&context.client, key, uid).await?.is_some() {
         return Ok(());
     }
-    if live_task(&context.client, key, uid).await?.is_some() {
-        return Ok(());
-    }
-    for pod in context.caches.pods.of(uid) {
+    for pod in context.caches.pods.of(places) {
         tracing::info!(pod = %pod.name_any(), namespace = pod.namespace(), task = %key, "deleting a Pod whose Task is gone");
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         // in the Task's own namespace garbage collection takes them
         if namespace != key.namespace {
-            for name in pod.context_config_maps() {
+            for name in pod.own_config_maps() {
                 remove_config_map_of(&context.client, uid, namespace, name).await?;
             }
         }

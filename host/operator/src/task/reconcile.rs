@@ -20,9 +20,11 @@ use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
 use crate::admission::ledger::QueuedTask;
+use crate::admission::live_pods::live_pods;
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::STALE_TIMEOUT;
+use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::Frontend;
@@ -79,6 +81,9 @@ pub(super) struct TaskState<'a, F: Frontend> {
     pub(super) object: &'a Item<F::Object>,
     pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
+    /// Where its Pods may be.
+    pub(super) places: PodPlaces,
+    /// What is there.
     pub(super) pods: Vec<Arc<PodView>>,
     pub(super) settings: Settings,
     pub(super) now: Timestamp,
@@ -101,9 +106,10 @@ impl Context {
         if self.launches.defer(&key) {
             return Ok(Action::await_change());
         }
-        let Some((state, step)) = self.decide::<F>(object, task) else {
+        let Some(mut state) = self.observe::<F>(object, task) else {
             return Ok(Action::requeue(STALE_TIMEOUT));
         };
+        let step = self.decide(&state, false);
         if matches!(step, Step::Launch) {
             let agent = F::spec_agent(object).unwrap_or_else(|_| AgentKey::new(&*key.namespace, ""));
             self.launches.enqueue(key, agent);
@@ -113,7 +119,18 @@ impl Context {
         if let Some(agent) = recorded_or_spec_agent::<F>(object) {
             self.admission.leave_namespace(&agent.namespace, &state.uid);
         }
-        self.act(&state, step).await
+        if !matches!(step, Step::Verify) {
+            return self.act(&state, step).await;
+        }
+        self.ask(&mut state).await?;
+        let step = self.decide(&state, true);
+        // of what the watch does not show nobody tells when it changes
+        let goes_on = matches!(
+            step,
+            Step::Wait(_) | Step::Report { .. } | Step::AskEvents(..) | Step::Open(_) | Step::HaltPod(_)
+        );
+        let action = self.act(&state, step).await?;
+        Ok(if goes_on { Action::requeue(STALE_TIMEOUT) } else { action })
     }
 
     /// Launches a Task whose turn has come, if that is still what it needs; says when it is to be repeated.
@@ -122,49 +139,58 @@ impl Context {
     /// As [`Self::reconcile`].
     pub(crate) async fn launch<F: Frontend>(&self, object: &Item<F::Object>) -> LaunchResult {
         let Some(task) = F::task_ref(object) else { return Ok(None) };
-        match self.decide::<F>(object, task) {
-            Some((state, Step::Launch)) => self.start(&state).await,
-            Some(_) => {
-                self.launches.defer(&task.key());
-                Ok(None)
-            }
-            None => Ok(Some(STALE_TIMEOUT)),
+        let Some(state) = self.observe::<F>(object, task) else { return Ok(Some(STALE_TIMEOUT)) };
+        if matches!(self.decide(&state, false), Step::Launch) {
+            return self.start(&state).await;
         }
+        self.launches.defer(&task.key());
+        Ok(None)
     }
 
-    /// What to do next; `None` while the cache is behind our own writes.
-    fn decide<'a, F: Frontend>(
+    /// What the cache shows of a Task; `None` while it is behind our own writes.
+    fn observe<'a, F: Frontend>(
         &self,
         object: &'a Item<F::Object>,
         task: TaskRef<'a>,
-    ) -> Option<(TaskState<'a, F>, Step)> {
-        let uid = task.uid();
-        let pods = self.caches.pods.of(&uid);
+    ) -> Option<TaskState<'a, F>> {
+        let (uid, namespace) = (task.uid(), task.namespace());
+        let agent = agent_of::<F>(object, task);
+        let pod_namespace = agent.as_ref().map(|agent| &*agent.namespace);
+        let places =
+            pod_namespace.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
+        // its Agent may have been one of its own namespace once
+        let pods = self.caches.pods.at(&places.clone().and_in(namespace));
         if self.is_cache_stale(task, &pods) {
             return None;
         }
-        let namespace = task.namespace();
-        // a Task that was not launched runs with the Agent that its spec names now
-        let agent = match task.pod_uid() {
-            Some(_) => task.recorded_agent(),
-            None => F::spec_agent(object).ok(),
-        };
-        let pod_namespace = agent.as_ref().map_or(namespace, |agent| &agent.namespace);
-        let settings = self.caches.settings(namespace, pod_namespace);
-        let timeout = self.timeout(task, agent.as_ref(), &settings);
-        let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(&uid, pod_uid));
-        let state = TaskState::<F> { object, task, uid, pods, settings, now: Timestamp::now() };
+        let settings = self.caches.settings(namespace, pod_namespace.as_deref().unwrap_or(namespace));
+        Some(TaskState { object, task, uid, places, pods, settings, now: Timestamp::now() })
+    }
+
+    /// What to do next.
+    fn decide<F: Frontend>(&self, state: &TaskState<'_, F>, asked: bool) -> Step {
+        let TaskState { task, uid, pods, settings, now, .. } = state;
+        let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(uid, pod_uid));
         let policy = Policy {
-            stop_policy: state.settings.stop_policy(),
-            timeout_policy: state.settings.timeout_policy(),
-            start_timeout: state.settings.start_timeout(),
-            result_summary: state.settings.result_summary(),
+            stop_policy: settings.stop_policy(),
+            timeout_policy: settings.timeout_policy(),
+            start_timeout: settings.start_timeout(),
+            result_summary: settings.result_summary(),
         };
-        let (pods, last) = (&state.pods, last.as_deref());
-        let observed = Observed { task, pods, last, timeout, policy, now: state.now };
-        let step = decide(&observed);
-        tracing::debug!(task = task.name(), namespace, ?step, "decided");
-        Some((state, step))
+        let timeout = self.timeout(*task, agent_of::<F>(state.object, *task).as_ref(), settings);
+        let (last, task, now) = (last.as_deref(), *task, *now);
+        let step = decide(&Observed { task, pods, asked, last, timeout, policy, now });
+        tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
+        step
+    }
+
+    /// Asks the API server for the Pods that the watch does not show.
+    async fn ask<F: Frontend>(&self, state: &mut TaskState<'_, F>) -> Result<(), ReconcileError> {
+        for live in live_pods(&self.client, &state.places).await? {
+            state.pods.retain(|pod| pod.uid() != live.uid());
+            state.pods.push(Arc::new(live));
+        }
+        Ok(())
     }
 
     /// The Task's own timeout, else its Agent's, else that of the settings, as they are now.
@@ -208,9 +234,9 @@ impl Context {
             }
             // it is in the queue of launches
             Step::Launch => Ok(Action::await_change()),
-            Step::Record(pod) => self.record(state, &pod).await,
             Step::Open(pod) => self.open(state, &pod).await,
-            Step::Verify => self.verify(state).await,
+            // it was
+            Step::Verify => Ok(Action::requeue(SOON)),
             Step::HaltPod(pod) => self.halt_pod(state, &pod).await,
             Step::Complete { end, started, delete } => self.complete(state, end, started, &delete).await,
             Step::Report { started, problem, skipped, again } => {
@@ -251,6 +277,14 @@ pub(crate) fn waits_for(task: TaskRef<'_>) -> Option<Reason> {
 /// The Agent that its status names, or before that the one that its spec names.
 pub(crate) fn recorded_or_spec_agent<F: Frontend>(object: &Item<F::Object>) -> Option<AgentKey> {
     F::task_ref(object)?.recorded_agent().or_else(|| F::spec_agent(object).ok())
+}
+
+/// The Agent that it runs with; before the launch the one that its spec names now.
+fn agent_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option<AgentKey> {
+    match task.pod_uid() {
+        Some(_) => task.recorded_agent(),
+        None => F::spec_agent(object).ok(),
+    }
 }
 
 fn requeue_at(now: Timestamp, at: Option<Timestamp>) -> Action {

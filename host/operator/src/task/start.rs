@@ -12,12 +12,13 @@ use kubeopencode_evaluate::{EvaluateError, evaluate};
 use kubeopencode_plan::Refusal;
 use serde_json::json;
 
-use super::decide::PodDeletion;
+use super::decide::{PodDeletion, stranger};
 use super::launch::{LaunchError, Launcher};
 use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, waits_for};
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
+use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_conflict, is_invalid, is_not_found};
@@ -213,6 +214,7 @@ impl Context {
         let (kind, name, reason) = match error {
             LaunchError::Api(error) => return Err(error.into()),
             LaunchError::Again => return Ok(Some(SOON)),
+            LaunchError::Stranger(pod) => return self.refuse(state, &stranger(&pod)).await,
             LaunchError::PreviousPod(pod) => {
                 let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
                 let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
@@ -329,12 +331,12 @@ impl Context {
 
     /// The Task can never run: whatever of it is gated is deleted, and slot and start go back, before its end is written.
     async fn refuse<F: Frontend>(&self, state: &TaskState<'_, F>, refusal: &Refusal) -> LaunchResult {
-        let live = self.live_pods(state).await?;
-        if let Some(pod) = live.iter().find(|pod| !pod.is_gated()) {
-            self.record(state, pod).await?;
-            return Ok(Some(SOON));
-        }
-        let deletions: Vec<_> = live.into_iter().map(PodDeletion::of).collect();
+        let mut pods = live_pods(&self.client, &state.places).await?;
+        let cached = state.pods.iter().filter(|pod| pods.iter().all(|live| live.uid() != pod.uid()));
+        let cached: Vec<_> = cached.map(|pod| pod.as_ref().clone()).collect();
+        pods.extend(cached);
+        let deletions: Vec<_> =
+            pods.into_iter().map(PodDeletion::of).filter(|deletion| deletion.gated).collect();
         if !self.delete(&deletions).await? {
             return Ok(Some(SOON));
         }

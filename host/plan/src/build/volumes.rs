@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMapProjection, ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource,
     SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
 };
-use kubeopencode_api::literals::TOOLS_DIR;
+use kubeopencode_api::literals::{DIRECTORY_VOLUMES, TOOLS_DIR};
 
 use super::ContextNames;
 use super::config_map_packing::Data;
@@ -106,7 +106,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
 
 /// Volume of the `i`-th directory.
 pub(super) fn dir_volume(i: usize) -> String {
-    format!("dir-mount-{i}")
+    format!("{DIRECTORY_VOLUMES}{i}")
 }
 
 fn credential_volume(i: usize) -> String {

@@ -13,6 +13,7 @@ struct TaskState {
     task: Value,
     pods: Vec<Value>,
     last: Option<Value>,
+    asked: bool,
     stop_policy: StopPolicy,
     timeout_policy: StopPolicy,
 }
@@ -23,6 +24,7 @@ impl Default for TaskState {
             task: task(json!({}), json!({})),
             pods: vec![],
             last: None,
+            asked: false,
             stop_policy: StopPolicy::DeletePod,
             timeout_policy: StopPolicy::KeepPod,
         }
@@ -92,6 +94,7 @@ fn run(case: &TaskState) -> Step {
     decide(&Observed {
         task,
         pods: &pods,
+        asked: case.asked,
         last: last.as_ref(),
         timeout: task.timeout.and_then(|text| Timeout::new(text, "spec.timeout")),
         policy,
@@ -110,7 +113,9 @@ fn word(step: &Step) -> String {
         Step::Complete { end: End::Pod(ending), delete, .. } => {
             format!("Complete {} {}", ending.reason, uids(delete))
         }
-        Step::Record(pod) => format!("Record {}", pod.uid()),
+        Step::Complete { end: End::NotLaunched(refusal), started: None, delete } => {
+            format!("Complete {:?} {} {}", refusal.condition, refusal.reason, uids(delete))
+        }
         Step::Open(pod) => format!("Open {}", pod.uid()),
         Step::HaltPod(pod) => format!("HaltPod {}", pod.uid()),
         Step::Report { started: Some(at), .. } => format!("Report started {}", at.as_second() - NOW),
@@ -135,12 +140,40 @@ fn a_new_task_is_launched_and_its_gated_pods_are_left_to_the_launch() {
 }
 
 #[test]
-fn an_unrecorded_pod_without_our_gate_is_recorded_and_never_joined_by_a_second() {
+fn a_pod_that_somebody_made_or_opened_is_never_adopted_nor_joined_by_a_second() {
     let case = TaskState {
         pods: vec![pod("a", true, "Pending"), pod("b", false, "Running")],
         ..TaskState::default()
     };
-    assert_eq!(word(&run(&case)), "Record b");
+    assert_eq!(word(&run(&case)), "Complete Ready PodCreationError a");
+    let Step::Complete { end: End::NotLaunched(refusal), .. } = run(&case) else {
+        panic!("it is not launched")
+    };
+    assert!(
+        refusal.message.starts_with("Pod \"/fix-pod\" has the label of this Task and not the gate"),
+        "{refusal}"
+    );
+    let ended = TaskState { pods: vec![pod("b", false, "Succeeded")], ..TaskState::default() };
+    assert_eq!(word(&run(&ended)), "Complete Ready PodCreationError ", "its agent may have run");
+}
+
+#[test]
+fn a_pod_that_is_not_the_tasks_is_neither_deleted_nor_waited_for() {
+    let mut ending = pod("b", false, "Running");
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW + 1_000_000));
+    let deleted = json!({"deletionTimestamp": time(NOW), "finalizers": ["kubeopencode.io/task-cleanup"]});
+    for stranger in [pod("b", false, "Running"), ending] {
+        let case = TaskState {
+            task: task(deleted.clone(), json!({})),
+            pods: vec![stranger.clone()],
+            asked: true,
+            ..TaskState::default()
+        };
+        assert_eq!(word(&run(&case)), "Release");
+        let stopped = json!({"annotations": {"kubeopencode.io/stop": "true"}});
+        let case = TaskState { task: task(stopped, json!({})), pods: vec![stranger], ..TaskState::default() };
+        assert_eq!(word(&run(&case)), "Complete Stopped ");
+    }
 }
 
 #[test]
@@ -159,6 +192,8 @@ fn the_recorded_pod_loses_its_gate_and_every_other_gated_one_goes_first() {
 fn a_pod_that_is_not_in_the_cache_is_asked_for_unless_its_last_state_is_known() {
     let case = TaskState { task: task(json!({}), running()), ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Verify");
+    assert_eq!(word(&run(&TaskState { asked: true, ..case })), "Complete PodLost ");
+    let case = TaskState { task: task(json!({}), running()), ..TaskState::default() };
     let case = TaskState { last: Some(pod("a", false, "Succeeded")), ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ");
 }
@@ -461,10 +496,47 @@ fn a_deleted_task_goes_after_its_pods_and_does_not_wait_for_ever() {
     let case = TaskState { pods: vec![ending], ..case };
     assert_eq!(word(&run(&case)), "ForceRelease");
     let case = TaskState { pods: vec![], ..case };
+    assert_eq!(word(&run(&case)), "Verify");
+    let case = TaskState { asked: true, ..case };
     assert_eq!(word(&run(&case)), "Release");
     let case = TaskState {
         task: task(json!({"deletionTimestamp": time(NOW), "finalizers": ["other/one"]}), json!({})),
         ..case
     };
     assert_eq!(word(&run(&case)), "Wait -", "the finalizers of others are theirs");
+}
+
+#[test]
+fn what_the_cache_does_not_show_is_asked_for_before_any_end() {
+    let finalizer = || json!({"finalizers": ["kubeopencode.io/task-cleanup"]});
+    let with = |mut metadata: Value, field: &str, value: Value| {
+        metadata[field] = value;
+        metadata
+    };
+    let stopped = with(finalizer(), "annotations", json!({"kubeopencode.io/stop": "true"}));
+    let deleted = with(finalizer(), "deletionTimestamp", json!(time(NOW)));
+    let mut late = running();
+    late["startTime"] = json!(time(NOW - 3601));
+    for (metadata, status, shown, hidden, none) in [
+        (stopped.clone(), running(), "Complete Stopped a", "Complete Stopped a", "Complete Stopped "),
+        (stopped, json!({}), "Verify", "Complete Stopped ", "Complete Stopped "),
+        (deleted.clone(), running(), "Delete a", "Delete a", "Release"),
+        (deleted, json!({}), "Verify", "Release", "Release"),
+        (finalizer(), late, "Complete Timeout a", "Complete Timeout a", "Complete Timeout "),
+    ] {
+        let case = |pods, asked| TaskState {
+            task: task(metadata.clone(), status.clone()),
+            pods,
+            asked,
+            ..TaskState::default()
+        };
+        let pod = || vec![pod("a", false, "Running")];
+        assert_eq!(word(&run(&case(pod(), false))), shown, "{metadata} {status}");
+        assert_eq!(word(&run(&case(vec![], false))), "Verify", "{metadata} {status}");
+        assert_eq!(word(&run(&case(pod(), true))), hidden, "{metadata} {status}");
+        assert_eq!(word(&run(&case(vec![], true))), none, "{metadata} {status}");
+    }
+    // nothing was made yet
+    let new = task(json!({"annotations": {"kubeopencode.io/stop": "true"}}), json!({}));
+    assert_eq!(word(&run(&TaskState { task: new, ..TaskState::default() })), "Complete Stopped ");
 }
