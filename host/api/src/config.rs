@@ -1,5 +1,6 @@
 //! KubeOpenCodeConfig: settings of the system, for the cluster or for a namespace.
 
+use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,38 @@ pub struct KubeOpenCodeConfigSpec {
     /// Whether the contexts of Tasks may name Secrets. Default `Allow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_secret_refs: Option<TaskSecretRefs>,
+    /// What holds where an Agent does not say it. Taken from the namespace where the Pod runs, then from the operator's,
+    /// field by field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Defaults>,
+}
+
+/// What holds where an Agent does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Defaults {
+    /// Image of the init container that copies the agent's program to `/tools`. Default
+    /// `quay.io/kubeopencode/kubeopencode-agent-opencode:latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub agent_image: Option<String>,
+    /// Image that the agent runs in. Default `quay.io/kubeopencode/kubeopencode-agent-devbox:latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub executor_image: Option<String>,
+    /// Image of a Task's Pod that attaches to the server of a server-mode Agent. Default
+    /// `quay.io/kubeopencode/kubeopencode-agent-attach:latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub attach_image: Option<String>,
+    /// When these images, and those that an Agent names, are pulled. Default: `Always` for the tag `latest` and without a
+    /// tag, else `IfNotPresent`, which is the rule of Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// Secrets for pulling images, in the namespace where the Pod runs, for Agents that name none; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
 }
 
 /// Image of the init containers.
@@ -60,7 +93,8 @@ pub struct SystemImage {
     pub image_pull_policy: Option<PullPolicy>,
 }
 
-/// When an image is pulled. Default `IfNotPresent`.
+/// When an image is pulled. Default for the system image `IfNotPresent`; for others `Always` where the tag is `latest` or
+/// missing, else `IfNotPresent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
     /// Before every start.

@@ -3,7 +3,9 @@
 //! May touch: the specs of the three configs that may apply. Must not touch: where they are read.
 
 use jiff::SignedDuration;
-use kubeopencode_api::config::{Cleanup, KubeOpenCodeConfigSpec, PullPolicy, StopPolicy, TaskSecretRefs};
+use kubeopencode_api::config::{
+    Cleanup, Defaults, KubeOpenCodeConfigSpec, PullPolicy, StopPolicy, TaskSecretRefs,
+};
 use kubeopencode_api::literals::DEFAULT_SYSTEM_IMAGE;
 
 const DEFAULT_GRACE_SECONDS: i32 = 5;
@@ -20,11 +22,12 @@ pub struct Settings {
     stop_policy: StopPolicy,
     result_summary: bool,
     task_secret_refs: TaskSecretRefs,
+    defaults: Defaults,
 }
 
 impl Settings {
-    /// The system image from the namespace where the Pod runs, else from the operator's; everything else from the
-    /// Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
+    /// The system image and the defaults of Agents from the namespace where the Pod runs, else from the operator's;
+    /// everything else from the Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
     /// might deny: no Secrets for the contexts of Tasks, and no finished Task is deleted.
     pub fn resolve(task_ns: Layer<'_>, pod_ns: Layer<'_>, operator_ns: Layer<'_>) -> Self {
         let pod = Layers([pod_ns, operator_ns]);
@@ -53,6 +56,7 @@ impl Settings {
             } else {
                 task.first(|spec| spec.task_secret_refs).unwrap_or_default()
             },
+            defaults: defaults(&pod),
         }
     }
 
@@ -94,6 +98,25 @@ impl Settings {
     /// Whether the contexts of Tasks may name Secrets.
     pub fn task_secret_refs(&self) -> TaskSecretRefs {
         self.task_secret_refs
+    }
+
+    /// What holds where an Agent does not say it.
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+}
+
+fn defaults(layers: &Layers<'_>) -> Defaults {
+    let image = |field: fn(&Defaults) -> &Option<String>| {
+        layers.first(|spec| field(spec.defaults.as_ref()?).clone().filter(|image| !image.is_empty()))
+    };
+    let secrets = |of: &Defaults| Some(of.image_pull_secrets.clone()).filter(|secrets| !secrets.is_empty());
+    Defaults {
+        agent_image: image(|of| &of.agent_image),
+        executor_image: image(|of| &of.executor_image),
+        attach_image: image(|of| &of.attach_image),
+        image_pull_policy: layers.first(|spec| spec.defaults.as_ref()?.image_pull_policy),
+        image_pull_secrets: layers.first(|spec| secrets(spec.defaults.as_ref()?)).unwrap_or_default(),
     }
 }
 
@@ -150,6 +173,25 @@ mod tests {
         assert!(settings.result_summary());
         assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Allow);
         assert_eq!(settings.cleanup(), &Cleanup::default());
+        assert_eq!(settings.defaults(), &Defaults::default());
+    }
+
+    #[test]
+    fn defaults_of_agents_come_from_where_the_pod_runs() {
+        let task = config(r#"{"defaults": {"agentImage": "task/ignored", "attachImage": "task/ignored"}}"#);
+        let pod = config(
+            r#"{"defaults": {"executorImage": "pod/executor", "imagePullSecrets": [{"name": "pods"}], "agentImage": ""}}"#,
+        );
+        let operator = config(
+            r#"{"defaults": {"agentImage": "op/agent", "executorImage": "op/executor", "imagePullPolicy": "Never",
+                "imagePullSecrets": [{"name": "operators"}]}}"#,
+        );
+        let settings = Settings::resolve(Layer::Read(&task), Layer::Read(&pod), Layer::Read(&operator));
+        let expected = config(
+            r#"{"defaults": {"agentImage": "op/agent", "executorImage": "pod/executor", "imagePullPolicy": "Never",
+                "imagePullSecrets": [{"name": "pods"}]}}"#,
+        );
+        assert_eq!(Some(settings.defaults()), expected.defaults.as_ref());
     }
 
     #[test]
