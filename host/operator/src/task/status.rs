@@ -14,6 +14,9 @@ use crate::admission::ledger::{Blocked, worth_reporting};
 use crate::cache::task_view::TaskRef;
 use crate::runtime::event_recorder::{EventType, Note};
 
+/// Message of the condition `Contexts` where there is nothing to tell.
+const CONTEXTS_RESOLVED: &str = "Contexts are resolved";
+
 /// A status in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusBuilder {
@@ -85,12 +88,13 @@ impl StatusBuilder {
         let agent = launch.agent;
         self.agent(agent);
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
-        let (reason, message) = match launch.notices {
-            [] => (Reason::Resolved, "Contexts are resolved".to_owned()),
-            [(first, _), ..] => {
-                let all: Vec<_> = launch.notices.iter().map(|(_, message)| message.as_str()).collect();
-                (*first, all.join("; "))
-            }
+        // a warning is no reason of its own; what was left out or ignored is
+        let reason =
+            launch.notices.iter().map(|(reason, _)| *reason).find(|reason| *reason != Reason::Resolved);
+        let reason = reason.unwrap_or(Reason::Resolved);
+        let message = match launch.notices {
+            [] => CONTEXTS_RESOLVED.to_owned(),
+            all => all.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; "),
         };
         self.set(TaskCondition::Contexts, ConditionStatus::True, reason, &message);
         let was_queued = find(&self.status.conditions, TaskCondition::Queued).is_some();
@@ -142,8 +146,8 @@ impl StatusBuilder {
             return;
         }
         let said = find(&self.status.conditions, TaskCondition::Contexts)
-            .filter(|c| c.reason != Reason::Resolved.to_string())
-            .map(|c| c.message.clone());
+            .map(|c| c.message.clone())
+            .filter(|message| message != CONTEXTS_RESOLVED);
         let message = said.into_iter().chain(news.into_iter().cloned()).collect::<Vec<_>>().join("; ");
         self.set(TaskCondition::Contexts, ConditionStatus::True, Reason::OptionalSkipped, &message);
     }
@@ -305,9 +309,13 @@ mod tests {
     }
 
     fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
+        launched_with(status, limited, &[])
+    }
+
+    fn launched_with(status: Option<TaskStatus>, limited: bool, notices: &[(Reason, String)]) -> TaskStatus {
         let pod = ObjectKey::new("team", "fix-pod");
         let launch =
-            LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
+            LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices };
         StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
     }
 
@@ -420,5 +428,25 @@ mod tests {
         assert_eq!(condition(&running, TaskCondition::Contexts), expected);
         assert_eq!(condition(&running, TaskCondition::Started).2, "Pod \"team/fix-pod\" has been launched");
         assert_eq!(again, running);
+    }
+    #[test]
+    fn every_notice_stays_and_a_warning_hides_no_reason() {
+        let warning = (Reason::Resolved, "the repository is read without TLS".to_owned());
+        let notices = [warning.clone(), (Reason::OptionalSkipped, "spec.contexts[1]: gone".to_owned())];
+        let both = launched_with(None, false, &notices);
+        let words = "the repository is read without TLS; spec.contexts[1]: gone";
+        assert_eq!(
+            condition(&both, TaskCondition::Contexts),
+            ("True".into(), "OptionalSkipped".into(), words.into())
+        );
+        // what an init container leaves out later is added
+        let later = ["init container \"git-init-0\" left out".to_owned()];
+        let warned = launched_with(None, false, &[warning]);
+        let added = StatusBuilder::of(seen(&task(Some(warned))), at(20)).in_progress(None, &later);
+        let words = "the repository is read without TLS; init container \"git-init-0\" left out";
+        assert_eq!(
+            condition(&added, TaskCondition::Contexts),
+            ("True".into(), "OptionalSkipped".into(), words.into())
+        );
     }
 }
