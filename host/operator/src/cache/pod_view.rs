@@ -103,7 +103,10 @@ impl PodView {
         for status in
             self.status.container_statuses.iter_mut().chain(&mut self.status.init_container_statuses)
         {
-            status.image = String::new();
+            // what a container waits for may be its image, which is compared with the Agent's
+            if status.state.as_ref().is_none_or(|state| state.waiting.is_none()) {
+                status.image = String::new();
+            }
             status.image_id = String::new();
             status.volume_mounts = None;
             status.resources = None;

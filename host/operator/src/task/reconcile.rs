@@ -16,6 +16,7 @@ use super::decide::{Observed, Policy, Step, decide};
 use super::launch_queue::LaunchQueue;
 use super::pod_events::PodEvents;
 use super::start::LaunchResult;
+use super::start_problem::missing_image;
 use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
@@ -157,11 +158,21 @@ impl Context {
             stop_policy: state.settings.stop_policy(),
             start_timeout: state.settings.start_timeout(),
             result_summary: state.settings.result_summary(),
+            is_image_outdated: self.is_image_outdated(&state),
         };
         let observed = Observed { task, pods: &state.pods, last: last.as_deref(), policy, now: state.now };
         let step = decide(&observed);
         tracing::debug!(task = task.name(), namespace, ?step, "decided");
         Some((state, step))
+    }
+
+    /// Whether the Agent was changed since the Pod was made, which waits for an image that nobody wants any more.
+    fn is_image_outdated<F: Frontend>(&self, state: &TaskState<'_, F>) -> bool {
+        let recorded = state.pods.iter().find(|pod| Some(pod.uid()) == state.task.pod_uid());
+        let Some(missing) = recorded.and_then(|pod| missing_image(pod)) else { return false };
+        let Some(agent) = state.task.recorded_agent() else { return false };
+        let images = F::agent_images(&self.caches, &agent, &state.settings);
+        images.is_some_and(|images| images.iter().all(|image| image != missing))
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.

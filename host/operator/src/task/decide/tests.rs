@@ -13,6 +13,7 @@ struct TaskState {
     pods: Vec<Value>,
     last: Option<Value>,
     stop_policy: StopPolicy,
+    is_image_outdated: bool,
 }
 
 impl Default for TaskState {
@@ -22,6 +23,7 @@ impl Default for TaskState {
             pods: vec![],
             last: None,
             stop_policy: StopPolicy::DeletePod,
+            is_image_outdated: false,
         }
     }
 }
@@ -61,6 +63,7 @@ fn run(case: &TaskState) -> Step {
         stop_policy: case.stop_policy,
         start_timeout: Some(SignedDuration::from_secs(600)),
         result_summary: true,
+        is_image_outdated: case.is_image_outdated,
     };
     decide(&Observed {
         task: KubeOpenCode::task_ref(&task).unwrap(),
@@ -235,6 +238,48 @@ fn what_never_starts_and_what_runs_too_long_ends() {
     assert_eq!(word(&run(&case)), "Complete Timeout a");
     let case = TaskState { pods: vec![pod("a", false, "Succeeded")], ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ", "it ended in time, only the operator was late");
+}
+
+#[test]
+fn an_image_that_nothing_brings_holds_its_slot_for_a_minute() {
+    let mut waits = pod("a", false, "Pending");
+    let waiting = |word: &str, words: &str| {
+        json!([{"name": "agent", "state": {"waiting": {"reason": word, "message": words}},
+            "image": "", "imageID": "", "ready": false, "restartCount": 0}])
+    };
+    waits["status"]["containerStatuses"] = waiting("ErrImagePull", "r.example/typo:1: not found");
+    let mut status = running();
+    let case = TaskState {
+        task: task(json!({}), status.clone()),
+        pods: vec![waits.clone()],
+        ..TaskState::default()
+    };
+    let words = "ImagePullFailed";
+    assert!(word(&run(&case)).contains(words), "it is told first: {}", word(&run(&case)));
+    let mut told = |seconds: i64, message: &str| {
+        status["conditions"] = json!([{"type": "Started", "status": "False", "reason": "ImagePullFailed",
+            "message": message, "lastTransitionTime": time(NOW - seconds)}]);
+        task(json!({}), status.clone())
+    };
+    let unknown = "container \"agent\": ErrImagePull: r.example/typo:1: not found";
+    let case = TaskState { task: told(10, unknown), pods: vec![waits.clone()], ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "Wait 50");
+    // between two tries kubelet says only that it waits
+    waits["status"]["containerStatuses"] = waiting("ImagePullBackOff", "Back-off pulling image");
+    let case = TaskState { task: told(61, unknown), pods: vec![waits.clone()], ..TaskState::default() };
+    let step = run(&case);
+    assert_eq!(word(&step), "Complete StartTimeout a");
+    let Step::Complete { end: End::Pod(end), .. } = step else { panic!() };
+    assert!(
+        end.message.starts_with("the Pod did not start within a minute, and never will: "),
+        "{}",
+        end.message
+    );
+    let away = "container \"agent\": ErrImagePull: dial tcp: connection refused";
+    let case = TaskState { task: told(61, away), pods: vec![waits], ..TaskState::default() };
+    assert!(word(&run(&case)).starts_with("Wait "), "a registry comes back");
+    let case = TaskState { is_image_outdated: true, ..case };
+    assert_eq!(word(&run(&case)), "Complete StartTimeout a", "its Agent was corrected");
 }
 
 #[test]
