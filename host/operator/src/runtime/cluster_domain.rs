@@ -3,9 +3,9 @@
 /// The domain by a Pod's `/etc/resolv.conf`: of the search domains `<namespace>.svc.<domain>`, `svc.<domain>` and `<domain>`
 /// the second one names it without doubt. `None` outside of a Pod, and in one with a `dnsPolicy` of its own.
 pub fn cluster_domain(resolv_conf: &str) -> Option<String> {
-    let searches = resolv_conf.lines().filter_map(|line| line.trim_start().strip_prefix("search"));
+    let mut searches = resolv_conf.lines().rev().filter_map(|line| line.trim_start().strip_prefix("search"));
     // the last of several lines counts
-    let search = searches.filter(|rest| rest.starts_with(char::is_whitespace)).last()?;
+    let search = searches.find(|rest| rest.starts_with(char::is_whitespace))?;
     let domain = search.split_whitespace().find_map(|domain| domain.strip_prefix("svc."))?;
     let domain = domain.trim_end_matches('.');
     (!domain.is_empty()).then(|| domain.to_owned())
