@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 me=manifest
 
 # Only what the chart itself says, so no words of helm. The KubeOpenCodeConfig is left out: kubectl cannot apply an
-# object in one go with its definition, and the operator's own defaults are the same.
+# object in one go with its definition, and the operator's own defaults are the same, but for spec.defaults.
 render() {
   cat <<'YAML'
 # Written by manifest.sh from deploy/chart, never edited.

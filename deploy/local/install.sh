@@ -100,7 +100,9 @@ install_chart() {
   image=$(reference system)
   # a digest of digits alone is still text
   values=(--set "controller.image.repository=${image%:*}" --set-string "controller.image.tag=${image##*:}"
-    --set "kubeopencodeConfig.systemImage.image=$image" --set crds.keep=false)
+    --set "kubeopencodeConfig.systemImage.image=$image" --set crds.keep=false
+    # the nodes have the images under the tag that is pulled by default
+    --set kubeopencodeConfig.defaults.imagePullPolicy=IfNotPresent)
   helm upgrade --install "$release" "$repo/deploy/chart" --namespace "$system_namespace" --create-namespace \
     "${values[@]}" --wait --timeout 3m >"$log" 2>&1 && return
   kubectl --namespace "$system_namespace" get pods,events >>"$log" 2>&1 || true

@@ -64,6 +64,7 @@ impl Operator {
             health_address: setup.is_probed.then_some(probes),
             metrics_address: setup.is_probed.then_some(metrics),
             catalog,
+            cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };
         let log_of_run = log.clone();
         let thread = std::thread::spawn(move || {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements, SecurityContext,
-    Toleration, Volume, VolumeMount,
+    Affinity, EnvVar, HostAlias, LocalObjectReference, PodDNSConfig, PodSecurityContext,
+    ResourceRequirements, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::config::PullPolicy;
 use crate::context::ContextItem;
 use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORKSPACE_DIR};
 
@@ -60,6 +61,9 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub attach_image: Option<String>,
+    /// When the images of the agent, its program and the plugins are pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
     /// Working directory of the agent. Default `/workspace`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -212,26 +216,54 @@ pub struct AgentPodSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 63}, "maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
+    /// Further annotations, at most 64 of at most 32768 characters. `kubectl.kubernetes.io/default-container` and
+    /// `kubeopencode.io/*` are ignored, with the condition reason `LabelsIgnored`. Pods of Tasks have
+    /// `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` and `karpenter.sh/do-not-disrupt: "true"` unless another
+    /// value stands here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 32768}, "maxProperties" = 64))]
+    pub annotations: BTreeMap<String, String>,
     /// Where the Pod may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// How Pods spread over the cluster, as in a Pod; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// Name of the scheduler. Default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub scheduler_name: Option<String>,
+    /// Name of the PriorityClass. Default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Seconds that the containers have to end, 1 to 86400. Default: 30, which is Kubernetes' own, and 10 of a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub termination_grace_period_seconds: Option<i64>,
     /// Name of the RuntimeClass, for example `gvisor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub runtime_class_name: Option<String>,
-    /// Resources of the agent's container, and of the server's.
+    /// Resources of every container, init containers too. These run one after the other, before the agent, so the Pod as a
+    /// whole asks for no more than one of them. Default: `defaults.resources` of KubeOpenCodeConfig.
     #[serde(default, deserialize_with = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Security context of every container; replaces the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
-    /// Security context of the Pod; replaces the default.
+    /// Security context of the Pod; replaces the default, which is `defaults.podSecurityContext` of KubeOpenCodeConfig, else
+    /// `fsGroup: 65532`, and nothing where `securityContext.runAsUser` is 0: root needs no group, and with one ssh refuses
+    /// its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security_context: Option<PodSecurityContext>,
-    /// Secrets for pulling images.
+    /// Secrets for pulling images. Default: `defaults.imagePullSecrets` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// Further environment variables of the agent's container; they win over those that KubeOpenCode sets.
+    /// Further environment variables of the agent's container; they win over those that KubeOpenCode sets. Init containers
+    /// get `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` and `ALL_PROXY` of them, in either spelling, and those that name
+    /// certificate authorities (`SSL_CERT_FILE`, `GIT_SSL_CAINFO`, …) where one of `volumeMounts` holds the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Further volumes.
@@ -240,6 +272,13 @@ pub struct AgentPodSpec {
     /// Further volume mounts of the agent's container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// Further lines of the containers' `/etc/hosts`, as in a Pod; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub host_aliases: Vec<HostAlias>,
+    /// Name servers, search domains and options beside those of the cluster, as in a Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_config: Option<PodDNSConfig>,
 }
 
 /// Where a Pod may run.
@@ -359,7 +398,9 @@ pub struct ServerStatus {
 }
 
 /// Reads resources as the API server takes them: `cpu: 2` is as good as `cpu: "2"`.
-fn resources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ResourceRequirements>, D::Error> {
+pub(crate) fn resources<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ResourceRequirements>, D::Error> {
     let Some(mut value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
     for part in ["limits", "requests"] {
         let Some(quantities) = value.get_mut(part).and_then(Value::as_object_mut) else { continue };

@@ -1,6 +1,6 @@
 //! KubeOpenCodeConfig: settings of the system, for the cluster or for a namespace.
 
-use k8s_openapi::api::core::v1::LocalObjectReference;
+use k8s_openapi::api::core::v1::{LocalObjectReference, PodSecurityContext, ResourceRequirements};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,52 @@ pub struct KubeOpenCodeConfigSpec {
     /// field by field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// The proxies behind which the cluster is, for every container of a Pod. Taken from the namespace where the Pod runs,
+    /// then from the operator's, field by field; an empty text is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Certificate authorities that every container of a Pod trusts, in the place of those of its image: the bundle holds
+    /// the public ones too where they are needed. Taken from the namespace where the Pod runs, then from the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
+}
+
+/// The proxies behind which the cluster is. A container gets them as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper
+/// and lower case, unless the Agent sets the variable itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Proxy {
+    /// Proxy of http addresses, for example `http://proxy.example.com:3128`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub http: Option<String>,
+    /// Proxy of https addresses; mostly the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub https: Option<String>,
+    /// Hosts, domains (`.example.com`) and networks that are reached directly, separated by commas. Those of the cluster
+    /// itself are added: `localhost`, `127.0.0.1`, `::1`, `.svc`, the cluster's domain and its API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub no: Option<String>,
+}
+
+/// Certificate authorities in PEM form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// The key of a ConfigMap that holds them. It has to be in every namespace where Pods of agents run.
+    pub config_map: CaBundleKey,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CaBundleKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
 }
 
 /// What holds where an Agent does not say it.
@@ -95,6 +141,13 @@ pub struct Defaults {
         extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "idleTimeout must be at least 1s"}])
     )]
     pub idle_timeout: Option<String>,
+    /// Resources of every container, for Agents that set none. Taken as a whole from one place.
+    #[serde(default, deserialize_with = "crate::agent::resources", skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Security context of the Pod, for Agents that set none. Without it `fsGroup: 65532`; `{}` where the namespace's policy
+    /// gives out groups, as OpenShift's does. Taken as a whole from one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security_context: Option<PodSecurityContext>,
 }
 
 /// Image of the init containers.

@@ -96,15 +96,18 @@ const BATCH_RULES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The parts of `podSpec` whose schema is that of a core type.
+/// The parts of `podSpec` and of `defaults` whose schema is that of a core type.
 const PASSED_THROUGH: &[&str] = &[
     "affinity",
+    "dnsConfig",
     "env",
+    "hostAliases",
     "imagePullSecrets",
     "podSecurityContext",
     "resources",
     "securityContext",
     "tolerations",
+    "topologySpreadConstraints",
     "volumeMounts",
     "volumes",
 ];

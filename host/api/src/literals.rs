@@ -51,6 +51,8 @@ pub const DEFAULT_WORKSPACE_DIR: &str = "/workspace";
 pub const DEFAULT_COMMAND_BUILDER: &str = "opencode";
 /// `Agent.spec.serverConfig.port` when it is not set.
 pub const DEFAULT_SERVER_PORT: u16 = 4096;
+/// Domain of a cluster whose `resolv.conf` names none.
+pub const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// Image that brings the agent's program (init container).
 pub const DEFAULT_AGENT_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-opencode:latest";

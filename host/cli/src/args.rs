@@ -45,6 +45,9 @@ pub(crate) struct Controller {
     /// Namespace of the operator
     #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
+    /// Domain of the cluster's Services; by default the one that /etc/resolv.conf names, else cluster.local
+    #[arg(long, value_parser = domain)]
+    pub(crate) cluster_domain: Option<String>,
     /// Identity of this operator in the lease
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
@@ -65,6 +68,9 @@ pub(crate) struct Render {
     /// Namespace of the operator, whose KubeOpenCodeConfig holds for all
     #[arg(long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) operator_namespace: String,
+    /// Domain of the cluster's Services
+    #[arg(long, default_value = kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN, value_parser = domain)]
+    pub(crate) cluster_domain: String,
 }
 
 /// Where to listen; `None`: nowhere.
@@ -81,6 +87,13 @@ fn address(text: &str) -> Result<Address, String> {
     full.parse().map(|address| Address(Some(address))).map_err(wrong)
 }
 
+fn domain(text: &str) -> Result<String, String> {
+    if kubeopencode_plan::is_object_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("\"{text}\" is no domain; write it in lower case and without a dot at its end"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +107,14 @@ mod tests {
             address("8080").unwrap_err(),
             "\"8080\" is no address; write :PORT, IP:PORT, or 0 to turn it off"
         );
+    }
+
+    #[test]
+    fn a_domain_goes_into_addresses_as_it_is() {
+        assert_eq!(domain("k8s.example.com").unwrap(), "k8s.example.com");
+        for wrong in ["", "K8s.example", "cluster.local.", "a/b", ".local"] {
+            assert!(domain(wrong).unwrap_err().contains("is no domain"), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Config;
+use kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN;
 use kubeopencode_evaluate::Catalog;
-use kubeopencode_operator::{Options, client, run};
+use kubeopencode_operator::{Options, client, cluster_domain, run};
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -66,14 +67,21 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>) -> Result<(), CliError>
         metrics_address: flags.metrics_bind_address.0,
         leader_elect: flags.leader_elect,
         catalog,
+        cluster_domain: flags.cluster_domain.unwrap_or_else(domain_of_this_pod),
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = options.namespace,
         identity = options.identity,
+        cluster_domain = options.cluster_domain,
         "starting"
     );
     run(client, options, shutdown).await.map_err(CliError::from)
+}
+
+fn domain_of_this_pod() -> String {
+    let told = std::fs::read_to_string("/etc/resolv.conf").ok();
+    told.and_then(|text| cluster_domain(&text)).unwrap_or_else(|| DEFAULT_CLUSTER_DOMAIN.to_owned())
 }
 
 /// The compile worker is this very program.

@@ -41,6 +41,7 @@ pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
         snapshot: catalog.snapshot(),
         objects: &objects,
         operator_namespace: &flags.operator_namespace,
+        cluster_domain: &flags.cluster_domain,
     };
     let rendered = crate::runtime()?.block_on(offline.render())?;
     for warning in &rendered.warnings {

@@ -48,16 +48,18 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         let mut contexts = Vec::with_capacity(run.items().len());
         for item in run.items() {
             let before = self.held;
-            let context = match self.item(run, item).await {
-                // more than a Task may have is no fault of this item alone
-                Err(error) if item.optional && self.held <= MAX_TOTAL => {
-                    Evaluated::skipped(item, error.into_refusal()?.message)
+            let evaluated = self.item(run, item).await.and_then(|context| {
+                self.held = before;
+                self.hold(run, context.bytes()).map(|()| context)
+            });
+            contexts.push(match evaluated {
+                Err(error) if item.optional => {
+                    let refusal = error.into_refusal()?;
+                    self.held = before;
+                    Evaluated::skipped(item, &refusal)
                 }
                 evaluated => evaluated?,
-            };
-            self.held = before;
-            self.hold(run, context.bytes())?;
-            contexts.push(context);
+            });
         }
         Ok(contexts)
     }

@@ -38,6 +38,8 @@ pub(crate) struct Caches {
     pub(crate) pods: Pods,
     /// Namespace whose settings hold for everybody.
     pub(crate) operator_namespace: String,
+    /// Domain of the cluster's Services.
+    pub(crate) cluster_domain: String,
 }
 
 impl Caches {
@@ -85,7 +87,7 @@ impl Caches {
                 Some(Ok(config)) => Layer::Read(&config.spec),
                 Some(Err(_)) => Layer::Unreadable,
             });
-        Settings::resolve(task, pod, operator)
+        Settings::resolve(task, pod, operator).in_cluster_of(&self.cluster_domain)
     }
 
     fn config(&self, namespace: &str) -> Option<Arc<Item<KubeOpenCodeConfig>>> {

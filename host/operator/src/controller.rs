@@ -80,6 +80,7 @@ pub(crate) async fn run(
         deployments: deployments_reader,
         pods: Pods::default(),
         operator_namespace: options.namespace.clone(),
+        cluster_domain: options.cluster_domain.clone(),
     });
     let (task_queue, queued_tasks) = unbounded_channel();
     let (agent_queue, queued_agents) = unbounded_channel();

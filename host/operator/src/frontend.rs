@@ -36,6 +36,9 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     /// What of it cannot be read, or cannot be the name of an Agent.
     fn spec_agent(task: &Item<Self::Object>) -> Result<AgentKey, Refusal>;
 
+    /// What the container `agent` of a Pod of this Agent may run now; `None`: the Agent is not there.
+    fn agent_images(caches: &Caches, agent: &AgentKey, settings: &Settings) -> Option<[String; 2]>;
+
     /// Reads and checks all that the Task's Pod is planned from.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod runtime;
 mod server;
 mod task;
 
+pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
 use runtime::{http, lease};
@@ -43,6 +44,8 @@ pub struct Options {
     pub leader_elect: bool,
     /// The plugins.
     pub catalog: Arc<Catalog>,
+    /// Domain of the cluster's Services: see [`cluster_domain`].
+    pub cluster_domain: String,
 }
 
 /// Why the operator stopped.

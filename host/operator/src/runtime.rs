@@ -4,6 +4,7 @@
 
 pub(crate) mod api_error;
 pub(crate) mod backoff;
+pub(crate) mod cluster_domain;
 pub(crate) mod config_maps;
 pub(crate) mod event_recorder;
 pub(crate) mod health;

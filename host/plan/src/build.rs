@@ -13,6 +13,8 @@ mod env;
 mod init;
 pub(crate) mod layout;
 mod mounts;
+mod network;
+pub(crate) mod optional;
 pub(crate) mod path_conflicts;
 mod reader;
 mod server;
@@ -41,7 +43,12 @@ use crate::run::{Subject, TaskPart};
 use crate::{Command, Refusal, Run};
 use config_map_packing::Data;
 use layout::Layout;
+use optional::leave_out;
 pub use server::{ServerObjects, build_server};
+
+/// An agent runs at most once: one that is moved to another node, so that a node can be saved, is work that is lost.
+const STAYS: [(&str, &str); 2] =
+    [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")];
 
 /// Names of the plan's ConfigMaps, by their numbers.
 type ContextNames<'a> = &'a dyn Fn(usize) -> String;
@@ -86,7 +93,14 @@ pub fn build(run: &Run, contexts: &[Evaluated], command: &Command) -> Result<Exe
     let Subject::Task(task) = &run.subject else {
         return Err(Refusal::invalid_config(format!("{} is no Task", run.described())));
     };
-    let layout = Layout::new(run, contexts, command)?;
+    let fewer;
+    let (layout, contexts) = match Layout::new(run, contexts, command) {
+        Ok(layout) => (layout, contexts),
+        Err(obstacle) => {
+            fewer = leave_out(run, contexts, command, obstacle)?;
+            (Layout::new(run, &fewer, command).map_err(|obstacle| obstacle.refusal)?, fewer.as_slice())
+        }
+    };
     let names = |naming| TaskNames::new(&task.key, &task.uid, run.pod_namespace(), naming);
     let (plain, uid_names) = (names(Naming::Plain), names(Naming::WithUid));
     let mut pod = self::pod(&layout, task, &plain);
@@ -120,7 +134,9 @@ fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {
     let mut labels = run.agent.pod.labels.clone();
     labels.extend(labels_of(run, task));
     labels.extend(run.is_cross_namespace().then(|| namespace_label(run, task)));
-    let mut annotations = BTreeMap::from([
+    let mut annotations = BTreeMap::from(STAYS.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    annotations.extend(run.agent.pod.annotations.clone());
+    annotations.extend([
         (TASK_NAME_ANNOTATION.to_owned(), task.key.name.clone()),
         // what `kubectl logs` and `kubectl exec` take without being told
         (DEFAULT_CONTAINER_ANNOTATION.to_owned(), AGENT_CONTAINER.to_owned()),
@@ -151,6 +167,12 @@ fn pod_spec(layout: &Layout<'_>, names: ContextNames<'_>, worker: Container) -> 
         service_account_name: Some(run.agent.service_account.clone()),
         security_context: Some(given.pod_security_context()),
         runtime_class_name: given.runtime_class_name,
+        priority_class_name: given.priority_class_name,
+        scheduler_name: given.scheduler_name,
+        topology_spread_constraints: some(given.topology_spread_constraints),
+        termination_grace_period_seconds: given.termination_grace_period_seconds,
+        host_aliases: some(given.host_aliases),
+        dns_config: given.dns_config,
         image_pull_secrets: some(given.image_pull_secrets),
         node_selector: (!given.node_selector.is_empty()).then_some(given.node_selector),
         tolerations: some(given.tolerations),
@@ -268,12 +290,13 @@ fn sorted<T>(objects: &[T]) -> Vec<Sorted<'_, T>> {
 fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {
     let skipped = run.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
     let evaluated = contexts.iter().flat_map(|context| context.notices.clone());
-    let ignored = &run.agent.pod.ignored_labels;
-    let labels = (!ignored.is_empty()).then(|| {
+    let pod = &run.agent.pod;
+    let ignored = [("labels", &pod.ignored_labels), ("annotations", &pod.ignored_annotations)];
+    let ignored = ignored.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(field, keys)| {
         let message = format!(
-            "spec.podSpec.labels of {}: {} ignored, these keys are KubeOpenCode's own",
+            "spec.podSpec.{field} of {}: {} ignored, these keys are KubeOpenCode's own",
             run.agent.described,
-            ignored.join(", ")
+            keys.join(", ")
         );
         (Reason::LabelsIgnored, message)
     });
@@ -281,7 +304,7 @@ fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason,
         .warnings
         .iter()
         .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", run.agent.builder)));
-    skipped.chain(evaluated).chain(labels).chain(warnings).collect()
+    skipped.chain(evaluated).chain(ignored).chain(warnings).collect()
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

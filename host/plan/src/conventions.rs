@@ -6,9 +6,9 @@
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::AGENT_NAME_ANNOTATION;
 
-use crate::Refusal;
 use crate::build::context_text::{self, TextFile};
 use crate::build::layout::Secrets;
+use crate::build::optional::Obstacle;
 use crate::build::path_conflicts::{self, PathUse};
 use crate::evaluated::Evaluated;
 use crate::run::Run;
@@ -31,7 +31,7 @@ pub(crate) struct Conventions {
     pub(crate) context_text: ContextText,
     /// Decides about things that go to one path, or below one another. A group whose higher layers win leaves out the
     /// lower ones' items in its frontend.
-    pub(crate) conflicts: fn(&[PathUse]) -> Result<(), Refusal>,
+    pub(crate) conflicts: fn(&[PathUse]) -> Result<(), Obstacle>,
     /// What no context, credential or workspace may cover or lie in: the parts of the Pod that are not theirs.
     pub(crate) reserved_paths: &'static [&'static str],
 }
@@ -72,5 +72,14 @@ const TASKS: Conventions = Conventions {
     prompt_file: "task.md",
     context_text: ContextText { file: Some(".kubeopencode/context.md"), files: context_text::tagged_file },
     conflicts: path_conflicts::refuse,
-    reserved_paths: &["/tools", "/git", "/proc", "/sys", "/dev", "/var/run/secrets", "/run/secrets"],
+    reserved_paths: &[
+        "/tools",
+        "/git",
+        "/etc/kubeopencode",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/var/run/secrets",
+        "/run/secrets",
+    ],
 };

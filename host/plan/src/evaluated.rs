@@ -91,8 +91,7 @@ pub(crate) struct Download {
     pub(crate) mode: Option<u32>,
 }
 
-/// A ConfigMap that must be read and given back with [`Evaluated::embed`], because the Pod runs in another namespace
-/// and cannot mount it by name.
+/// A ConfigMap that must be read and given back with [`Evaluated::embed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embed {
     /// Name of the ConfigMap, in the item's namespace.
@@ -119,20 +118,24 @@ impl Evaluated {
     }
 
     /// An optional item that is left out, and why.
-    pub fn skipped(item: &Item, why: impl Into<String>) -> Self {
+    pub fn skipped(item: &Item, why: &Refusal) -> Self {
         let mut this = Self::empty(item);
-        this.notices.push((Reason::OptionalSkipped, why.into()));
+        let (name, message) = (item.to_string(), &why.message);
+        // what concerns several items does not begin with this one
+        let told = if message.starts_with(&name) { message.clone() } else { format!("{name}: {message}") };
+        this.notices.push((Reason::OptionalSkipped, told));
         this
     }
 
-    /// The ConfigMaps that must be read, in the item's namespace, before a Pod can be built.
+    /// The ConfigMaps that must be read, in the item's namespace, before a Pod can be built: those that it cannot mount, and
+    /// those that a server copies at its start, whose change has to be one of its plan, or it would never see it.
     pub fn embeds(&self, run: &Run) -> Vec<Embed> {
-        if self.item.namespace == run.pod_namespace() {
-            return Vec::new();
-        }
+        let elsewhere = self.item.namespace != run.pod_namespace();
+        let is_copied =
+            |directory: &Directory| run.is_server() && directory.path.is_within(&run.agent.workspace);
         self.directories
             .iter()
-            .filter(|directory| directory.embedded.is_none())
+            .filter(|directory| directory.embedded.is_none() && (elsewhere || is_copied(directory)))
             .map(|directory| Embed { name: directory.config_map.clone(), optional: directory.optional })
             .collect()
     }

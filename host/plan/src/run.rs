@@ -7,7 +7,7 @@ pub(crate) mod credential;
 pub(crate) mod pod_options;
 mod requests;
 
-use kubeopencode_api::config::{PullPolicy, TaskSecretRefs};
+use kubeopencode_api::config::{CaBundle, Proxy, PullPolicy, TaskSecretRefs};
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::SecretKey;
@@ -86,13 +86,20 @@ pub(crate) struct AgentPart {
     pub(crate) config: Option<String>,
     /// Brings the agent's program; `None`: the builder's choice, else the default.
     pub(crate) tools_image: Option<String>,
+    /// That default.
+    pub(crate) default_tools_image: String,
     /// What the agent's program runs in.
     pub(crate) image: String,
+    /// Of all images but the system's; `None`: as Kubernetes does it.
+    pub(crate) image_pull_policy: Option<PullPolicy>,
     pub(crate) system_image: String,
     pub(crate) system_image_pull_policy: PullPolicy,
     pub(crate) service_account: String,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) pod: PodOptions,
+    pub(crate) proxy: Proxy,
+    pub(crate) ca_bundle: Option<CaBundle>,
+    pub(crate) cluster_domain: String,
     pub(crate) result_summary: bool,
     /// Seconds without output after which the agent is ended.
     pub(crate) idle_seconds: Option<u32>,
@@ -132,6 +139,11 @@ impl Run {
     /// Name of the plugin that builds the command.
     pub fn command_builder(&self) -> &str {
         &self.agent.builder
+    }
+
+    /// Whether the Pod is the server of its Agent.
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self.subject, Subject::Server(_))
     }
 
     /// The server that the Pod is, or deals with.

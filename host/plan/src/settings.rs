@@ -4,9 +4,9 @@
 
 use jiff::SignedDuration;
 use kubeopencode_api::config::{
-    Cleanup, Defaults, KubeOpenCodeConfigSpec, PullPolicy, StopPolicy, TaskSecretRefs,
+    CaBundle, Cleanup, Defaults, KubeOpenCodeConfigSpec, Proxy, PullPolicy, StopPolicy, TaskSecretRefs,
 };
-use kubeopencode_api::literals::DEFAULT_SYSTEM_IMAGE;
+use kubeopencode_api::literals::{DEFAULT_CLUSTER_DOMAIN, DEFAULT_SYSTEM_IMAGE};
 
 const DEFAULT_GRACE_SECONDS: i32 = 5;
 const DEFAULT_START_TIMEOUT_SECONDS: i32 = 3600;
@@ -23,11 +23,14 @@ pub struct Settings {
     result_summary: bool,
     task_secret_refs: TaskSecretRefs,
     defaults: Defaults,
+    proxy: Proxy,
+    ca_bundle: Option<CaBundle>,
+    cluster_domain: String,
 }
 
 impl Settings {
-    /// The system image and the defaults of Agents from the namespace where the Pod runs, else from the operator's;
-    /// everything else from the Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
+    /// What the Pod's containers are from the namespace where it runs, else from the operator's: system image, defaults of
+    /// Agents, proxies, authorities; everything else from the Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
     /// might deny: no Secrets for the contexts of Tasks, and no finished Task is deleted.
     pub fn resolve(task_ns: Layer<'_>, pod_ns: Layer<'_>, operator_ns: Layer<'_>) -> Self {
         let pod = Layers([pod_ns, operator_ns]);
@@ -57,7 +60,15 @@ impl Settings {
                 task.first(|spec| spec.task_secret_refs).unwrap_or_default()
             },
             defaults: defaults(&pod),
+            proxy: proxy(&pod),
+            ca_bundle: pod.first(|spec| spec.ca_bundle.clone()),
+            cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
         }
+    }
+
+    /// The same in a cluster of this domain.
+    pub fn in_cluster_of(self, domain: &str) -> Self {
+        Self { cluster_domain: domain.to_owned(), ..self }
     }
 
     /// Image of the init containers.
@@ -109,6 +120,30 @@ impl Settings {
     pub fn defaults(&self) -> &Defaults {
         &self.defaults
     }
+
+    /// The proxies of every container; no text in it is empty.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The authorities that every container trusts.
+    pub fn ca_bundle(&self) -> Option<&CaBundle> {
+        self.ca_bundle.as_ref()
+    }
+
+    /// The domain in which the cluster's Services are.
+    pub fn cluster_domain(&self) -> &str {
+        &self.cluster_domain
+    }
+}
+
+/// A namespace may take the operator's proxy away, by an empty text.
+fn proxy(layers: &Layers<'_>) -> Proxy {
+    let one = |field: fn(&Proxy) -> &Option<String>| {
+        let text = layers.first(|spec| field(spec.proxy.as_ref()?).clone());
+        text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    Proxy { http: one(|of| &of.http), https: one(|of| &of.https), no: one(|of| &of.no) }
 }
 
 fn defaults(layers: &Layers<'_>) -> Defaults {
@@ -124,6 +159,8 @@ fn defaults(layers: &Layers<'_>) -> Defaults {
         image_pull_secrets: layers.first(|spec| secrets(spec.defaults.as_ref()?)).unwrap_or_default(),
         timeout: layers.first(|spec| spec.defaults.as_ref()?.timeout.clone()),
         idle_timeout: layers.first(|spec| spec.defaults.as_ref()?.idle_timeout.clone()),
+        resources: layers.first(|spec| spec.defaults.as_ref()?.resources.clone()),
+        pod_security_context: layers.first(|spec| spec.defaults.as_ref()?.pod_security_context.clone()),
     }
 }
 
@@ -201,6 +238,15 @@ mod tests {
                 "imagePullSecrets": [{"name": "pods"}], "timeout": "1h", "idleTimeout": "30m"}}"#,
         );
         assert_eq!(Some(settings.defaults()), expected.defaults.as_ref());
+    }
+
+    #[test]
+    fn a_namespace_may_take_the_proxy_away() {
+        let pod = config(r#"{"proxy": {"http": "", "no": " .example.com "}}"#);
+        let operator = config(r#"{"proxy": {"http": "http://p:1", "https": "http://p:2", "no": "x"}}"#);
+        let settings = Settings::resolve(Layer::Absent, Layer::Read(&pod), Layer::Read(&operator));
+        let expected = r#"{"https": "http://p:2", "no": ".example.com"}"#;
+        assert_eq!(settings.proxy(), &serde_json::from_str::<Proxy>(expected).unwrap());
     }
 
     #[test]

@@ -307,7 +307,14 @@ fn opencode_serves() {
         extensions: vec![],
     };
     let plan = command_builder("opencode").serve(&request).unwrap();
-    assert_eq!(plan.command.command, ["sh", "-c", "/tools/opencode serve --port 4096 --hostname 0.0.0.0"]);
+    assert_eq!(
+        plan.command.command,
+        [
+            "sh",
+            "-c",
+            "/tools/opencode serve --port 4096 --hostname `test -e /proc/net/if_inet6 && echo :: || echo 0.0.0.0`"
+        ]
+    );
     assert_eq!(plan.health_path.as_deref(), Some("/session/status"));
 }
 

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use shell::quoted;
 
+/// Every address of the Pod: `::` takes connections of both families, where the kernel knows IPv6 at all.
+const EVERYWHERE: &str = "`test -e /proc/net/if_inet6 && echo :: || echo 0.0.0.0`";
+
 /// The plugin.
 pub struct OpenCode;
 
@@ -49,7 +52,7 @@ impl CommandBuilder for OpenCode {
 impl Server for OpenCode {
     fn serve(request: &ServeRequest) -> Result<ServerPlan, PluginError> {
         let program = Program { tools_dir: &request.tools_dir };
-        let command = format!("{} serve --port {} --hostname 0.0.0.0", program.path(), request.port);
+        let command = format!("{} serve --port {} --hostname {EVERYWHERE}", program.path(), request.port);
         let env = environment(
             &request.workspace_dir,
             request.context_path.as_deref(),

@@ -18,6 +18,7 @@ async fn main() {
         metrics_address: None,
         leader_elect: false,
         catalog: plugin_host(worker.to_str().unwrap()).await,
+        cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
     };
     let client = Cluster::control_plane().await.operator_client(&namespaces, &Setup::default());
     run(client, options, CancellationToken::new()).await.unwrap();

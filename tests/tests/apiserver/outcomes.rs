@@ -3,7 +3,7 @@
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::injection::{INJECTED, Injected, inject, stop_injecting};
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{config, status, task, words};
+use kubeopencode_tests::objects::{agent, config, status, task, words};
 use kubeopencode_tests::record::{Kind, Revision};
 
 use crate::scenario;
@@ -150,6 +150,30 @@ async fn the_last_words_stay_out_of_the_status_where_they_are_not_wanted() {
         let task = ns.phase("fix", Phase::Completed).await;
         assert_eq!(status(&task).result.as_ref().and_then(|result| result.summary.as_deref()), None);
         assert!(status(&task).usage.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_only_another_agent_mends_is_told_at_once_and_names_the_field() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(
+            "{apiVersion: v1, kind: ResourceQuota, metadata: {name: limits}, spec: {hard: {limits.cpu: 10, requests.memory: 10Gi}}}",
+        )
+        .await;
+        ns.quota_is_in_force("limits").await;
+        ns.apply(agent("sized").spec("podSpec: {resources: {limits: {cpu: 1}, requests: {memory: 1Mi}}}")).await;
+        let _operator = ns.operator();
+        ns.apply(task("bare")).await;
+        let bare = ns.phase("bare", Phase::Failed).await;
+        let (_, reason, message) = words(&bare, "Ready");
+        assert_eq!(reason, "PodCreationError");
+        // of each container: the agent's alone is not enough
+        assert!(message.contains("must specify limits.cpu for: agent,context-init"), "{message}");
+        assert!(message.contains("spec.podSpec.resources of the Agent, or in spec.defaults.resources"), "{message}");
+        ns.apply(task("fits").agent("sized")).await;
+        ns.phase("fits", Phase::Completed).await;
     })
     .await;
 }

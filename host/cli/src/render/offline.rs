@@ -29,6 +29,7 @@ pub(super) struct Offline<'a> {
     pub(super) snapshot: Snapshot,
     pub(super) objects: &'a Objects,
     pub(super) operator_namespace: &'a str,
+    pub(super) cluster_domain: &'a str,
 }
 
 impl ConfigMapReader for Objects {
@@ -97,7 +98,7 @@ impl Offline<'_> {
     fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
         let [task, pod, operator] = [task_namespace, pod_namespace, self.operator_namespace]
             .map(|namespace| self.objects.config(namespace).into());
-        Settings::resolve(task, pod, operator)
+        Settings::resolve(task, pod, operator).in_cluster_of(self.cluster_domain)
     }
 }
 

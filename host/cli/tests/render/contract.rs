@@ -3,7 +3,8 @@
 //! | contract, section and row | fixture |
 //! |---|---|
 //! | 4 Pod: restartPolicy, ServiceAccount, one container, workingDir, security defaults, fsGroup, owner | `quickstart` |
-//! | 4 podSpec: labels, scheduling, runtimeClassName, resources, env, volumes, pull Secrets | `pod_options` |
+//! | 4 podSpec: labels, annotations, scheduling, runtimeClassName, resources, env, volumes, pull Secrets, the rest | `pod_options` |
+//! | 4 proxy, caBundle, defaults; those of an Agent's own; imagePullPolicy | `network` |
 //! | 4 podSecurityContext given at all | `restricted` |
 //! | 4 `opencode-init`: both images; agentImage alone; neither | `pod_options`, `own_command`, `quickstart` |
 //! | 4 `git-init-<i>`: https, http with a warning, ssh; ref, depth, path, submodules, Secret, optional | `git_and_url` |
@@ -46,6 +47,7 @@ fixtures![
     environment,
     files_and_directories,
     git_and_url,
+    network,
     optional_contexts,
     own_command,
     pod_options,

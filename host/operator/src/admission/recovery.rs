@@ -102,8 +102,8 @@ impl Admission {
             let live = live_task(&self.client, &key, &uid).await?;
             let phase = live.map(|live| live.status.and_then(|status| status.phase).unwrap_or_default());
             let pods = self.caches.pods.of(&PodPlaces::new(key, uid).and_in(&agent.namespace));
-            started.runs =
-                phase.is_some_and(|phase| !phase.is_terminal()) || pods.iter().any(|pod| !pod.agent_is_over());
+            started.runs = phase.is_some_and(|phase| !phase.is_terminal())
+                || pods.iter().any(|pod| !pod.agent_is_over());
         }
         Ok(())
     }

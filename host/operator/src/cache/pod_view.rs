@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
-    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, DIRECTORY_VOLUMES, LAUNCH_GATE, PLAN_ANNOTATION, TASK_LABEL,
-    TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
+    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, DIRECTORY_VOLUMES, LAUNCH_GATE,
+    PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
 };
 use kubeopencode_api::names::{AgentKey, Naming, TaskKey, TaskNames, TaskUid};
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,10 @@ impl PodView {
         for status in
             self.status.container_statuses.iter_mut().chain(&mut self.status.init_container_statuses)
         {
-            status.image = String::new();
+            // what a container waits for may be its image, which is compared with the Agent's
+            if status.state.as_ref().is_none_or(|state| state.waiting.is_none()) {
+                status.image = String::new();
+            }
             status.image_id = String::new();
             status.volume_mounts = None;
             status.resources = None;

@@ -49,6 +49,10 @@ impl Frontend for KubeOpenCode {
         spec_agent(readable(task)?)
     }
 
+    fn agent_images(caches: &Caches, agent: &AgentKey, settings: &Settings) -> Option<[String; 2]> {
+        caches.agent(agent).map(|agent| plan::agent_images(&agent, settings))
+    }
+
     fn resolve(task: &Item<Task>, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved> {
         let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;

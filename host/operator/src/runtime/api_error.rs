@@ -35,6 +35,7 @@ pub(crate) fn classify_create_error(error: &Error) -> CreateError {
     match status.code {
         409 if is_terminating(status) => CreateError::Terminating(message),
         409 => CreateError::Exists,
+        _ if let Some(remedy) = remedy(status) => CreateError::Invalid(format!("{message}; {remedy}")),
         422 => CreateError::Invalid(message),
         _ if is_too_large(error) => CreateError::Invalid(message),
         403 if message.contains("exceeded quota") => CreateError::NoRoom(message),
@@ -43,6 +44,24 @@ pub(crate) fn classify_create_error(error: &Error) -> CreateError {
         404 => CreateError::Terminating(message),
         400 | 403 => CreateError::Refused(message),
         _ => CreateError::Unknown,
+    }
+}
+
+/// What mends a refusal of a Pod that asking again does not: a policy of the namespace wants of every Pod what this one does
+/// not have.
+fn remedy(status: &Status) -> Option<&'static str> {
+    let says = |words: &str| status.message.contains(words);
+    match status.code {
+        // of a ResourceQuota, where a container says nothing of a resource that it limits
+        403 if says("failed quota") && says("must specify") => Some(
+            "set them in spec.podSpec.resources of the Agent, or in spec.defaults.resources of KubeOpenCodeConfig, for every \
+             container",
+        ),
+        403 | 422 if says("fsGroup") => Some(
+            "the namespace gives out groups: set spec.podSpec.podSecurityContext of the Agent, or \
+             spec.defaults.podSecurityContext of KubeOpenCodeConfig, to {}",
+        ),
+        _ => None,
     }
 }
 
@@ -160,6 +179,26 @@ mod tests {
                 "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found",
                 CreateError::NoServiceAccount(
                     "pods \"p\" is forbidden: error looking up service account team/agent: serviceaccount \"agent\" not found".into(),
+                ),
+            ),
+            (
+                403,
+                "pods \"p\" is forbidden: failed quota: limits: must specify limits.cpu for: agent",
+                CreateError::Invalid(
+                    "pods \"p\" is forbidden: failed quota: limits: must specify limits.cpu for: agent; set them in \
+                     spec.podSpec.resources of the Agent, or in spec.defaults.resources of KubeOpenCodeConfig, for every \
+                     container"
+                        .into(),
+                ),
+            ),
+            (
+                403,
+                "unable to validate against any security context constraint: .spec.securityContext.fsGroup: Invalid value",
+                CreateError::Invalid(
+                    "unable to validate against any security context constraint: .spec.securityContext.fsGroup: Invalid \
+                     value; the namespace gives out groups: set spec.podSpec.podSecurityContext of the Agent, or \
+                     spec.defaults.podSecurityContext of KubeOpenCodeConfig, to {}"
+                        .into(),
                 ),
             ),
             (403, "cannot create resource", CreateError::Refused("cannot create resource".into())),

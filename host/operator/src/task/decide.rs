@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
 use kubeopencode_api::literals::LAUNCH_GATE;
@@ -15,7 +16,7 @@ use kubeopencode_api::task::{TaskStatus, timeout_of};
 use kubeopencode_plan::Refusal;
 
 use super::pod_outcome::{PodState, TaskOutcome, agent_started, may_start, pod_state};
-use super::start_problem::StartProblem;
+use super::start_problem::{StartProblem, is_final};
 use super::status::unreported;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
@@ -25,6 +26,9 @@ pub(crate) const LOST_POD: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long no container of a Pod that has a node may start until its Events are listed.
 pub(crate) const SILENCE: SignedDuration = SignedDuration::from_secs(20);
+
+/// How long a problem that only another Pod mends may be told until the Task fails: an image may be pushed this moment.
+pub(crate) const FINAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// `activeDeadlineSeconds` of a Pod that is ended and kept: the smallest that the API server takes.
 pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
@@ -75,6 +79,8 @@ pub(crate) struct Policy {
     pub(crate) start_timeout: Option<SignedDuration>,
     /// Whether the agent's last words may enter the status.
     pub(crate) result_summary: bool,
+    /// Whether the recorded Pod waits for an image that its Agent no longer names.
+    pub(crate) is_image_outdated: bool,
 }
 
 /// What to do next.
@@ -413,19 +419,23 @@ fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
         _ => None,
     };
     let said = find(conditions, TaskCondition::Started).filter(|c| c.status == "False");
-    if let Some(limit) =
-        observed.policy.start_timeout.filter(|_| give_up.is_some_and(|at| observed.now >= at))
-    {
+    let outdated = observed.policy.is_image_outdated;
+    let no_hope = problem.as_ref().filter(|_| !started).and_then(|problem| no_hope(problem, said, outdated));
+    let limit = observed.policy.start_timeout.map(|limit| limit.as_secs()).unwrap_or_default();
+    let (at, limit) = match no_hope {
+        Some(no_hope) if give_up.is_none_or(|at| no_hope < at) => {
+            (Some(no_hope), "a minute, and never will".to_owned())
+        }
+        _ => (give_up, format!("{limit} s, the startTimeoutSeconds of KubeOpenCodeConfig")),
+    };
+    if at.is_some_and(|at| observed.now >= at) {
         let why = problem.as_ref().map(|t| t.message.as_str()).or(said.map(|c| c.message.as_str()));
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        let limit = limit.as_secs();
-        let message = format!(
-            "the Pod did not start within {limit} s, the startTimeoutSeconds of KubeOpenCodeConfig{why}"
-        );
+        let message = format!("the Pod did not start within {limit}{why}");
         let end = End::Pod(TaskOutcome::failed(Reason::StartTimeout, message));
         return end_now(observed, end, StopPolicy::DeletePod);
     }
-    let again = [give_up, deadline(observed), lost_at].into_iter().flatten().min();
+    let again = [at, deadline(observed), lost_at].into_iter().flatten().min();
     if silence.is_some_and(|at| observed.now >= at) {
         return Step::AskEvents(Arc::clone(pod), again);
     }
@@ -436,6 +446,14 @@ fn going(observed: &Observed<'_>, pod: &Arc<PodView>, of: InProgress) -> Step {
         && unreported(conditions, &skipped).is_empty()
         && started.is_none();
     if all_said { Step::Wait(again) } else { Step::Report { started, problem, skipped, again } }
+}
+
+/// When a Pod is given up whose problem only another Pod mends, once the Task has told it.
+fn no_hope(problem: &StartProblem, said: Option<&Condition>, is_outdated: bool) -> Option<Timestamp> {
+    let said = said.filter(|said| said.reason == problem.reason.as_str())?;
+    // a pull that waits for its next try says less than one that has just failed
+    let is_final = [&problem.message, &said.message].into_iter().any(|words| is_final(&said.reason, words));
+    if is_final || is_outdated { said.last_transition_time.0.checked_add(FINAL).ok() } else { None }
 }
 
 #[cfg(test)]

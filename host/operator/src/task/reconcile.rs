@@ -16,6 +16,7 @@ use super::decide::{Observed, Policy, Step, Timeout, decide};
 use super::launch_queue::LaunchQueue;
 use super::pod_events::PodEvents;
 use super::start::LaunchResult;
+use super::start_problem::missing_image;
 use super::status::StatusBuilder;
 use super::writer::Writer;
 use crate::admission::Admission;
@@ -176,6 +177,7 @@ impl Context {
             timeout_policy: settings.timeout_policy(),
             start_timeout: settings.start_timeout(),
             result_summary: settings.result_summary(),
+            is_image_outdated: self.is_image_outdated(state),
         };
         let timeout = self.timeout(*task, agent_of::<F>(state.object, *task).as_ref(), settings);
         let (last, task, now) = (last.as_deref(), *task, *now);
@@ -206,6 +208,15 @@ impl Context {
                 "spec.defaults.timeout of KubeOpenCodeConfig",
             ),
         }
+    }
+
+    /// Whether the Agent was changed since the Pod was made, which waits for an image that nobody wants any more.
+    fn is_image_outdated<F: Frontend>(&self, state: &TaskState<'_, F>) -> bool {
+        let recorded = state.pods.iter().find(|pod| Some(pod.uid()) == state.task.pod_uid());
+        let Some(missing) = recorded.and_then(|pod| missing_image(pod)) else { return false };
+        let Some(agent) = state.task.recorded_agent() else { return false };
+        let images = F::agent_images(&self.caches, &agent, &state.settings);
+        images.is_some_and(|images| images.iter().all(|image| image != missing))
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.

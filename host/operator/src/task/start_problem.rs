@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event};
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::cut;
 
 use super::pod_outcome::{MAX_EXCERPT, condition};
@@ -14,6 +15,28 @@ pub(crate) struct StartProblem {
     pub(crate) reason: Reason,
     /// Its message.
     pub(crate) message: String,
+}
+
+/// What kubelet says of an image that no pull brings, and a registry of one that it does not have.
+const NO_IMAGE: [&str; 6] = [
+    ": InvalidImageName: ",
+    ": ErrImageNeverPull: ",
+    ": not found",
+    "manifest unknown",
+    "name unknown",
+    "does not exist",
+];
+
+/// Whether nothing but another Pod mends a problem, told with this reason and message.
+pub(crate) fn is_final(reason: &str, message: &str) -> bool {
+    reason == Reason::ImagePullFailed.as_str() && NO_IMAGE.iter().any(|no| message.contains(no))
+}
+
+/// The image that the agent's container waits for in vain.
+pub(crate) fn missing_image(pod: &PodView) -> Option<&str> {
+    let agent = pod.status.container_statuses.iter().find(|status| status.name == AGENT_CONTAINER)?;
+    waiting_problem(agent).filter(|problem| problem.reason == Reason::ImagePullFailed)?;
+    Some(agent.image.as_str()).filter(|image| !image.is_empty())
 }
 
 /// What its conditions and containers say.
@@ -110,6 +133,41 @@ mod tests {
         let running =
             json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
         assert_eq!(of_pod(&pod(running)), None);
+    }
+
+    #[test]
+    fn the_image_that_the_agent_waits_for_is_known() {
+        let with = |word: &str| {
+            let mut agent = status("agent", json!({"waiting": {"reason": word}}));
+            agent["image"] = json!("r.example/typo:1");
+            let mut pod = pod(json!({"phase": "Pending", "containerStatuses": [agent]}));
+            pod.slim();
+            pod
+        };
+        assert_eq!(missing_image(&with("ImagePullBackOff")), Some("r.example/typo:1"));
+        assert_eq!(missing_image(&with("PodInitializing")), None);
+    }
+
+    #[test]
+    fn what_no_pull_mends_is_final() {
+        for (word, words, is_final) in [
+            (
+                "InvalidImageName",
+                "Failed to apply default image tag: couldn't parse image name \"Team/Box\"",
+                true,
+            ),
+            ("ErrImageNeverPull", "image is not present with pull policy of Never", true),
+            ("ErrImagePull", "failed to resolve reference \"r.example/a:1\": r.example/a:1: not found", true),
+            ("ImagePullBackOff", "Back-off pulling image: ErrImagePull: manifest unknown", true),
+            ("ErrImagePull", "dial tcp: lookup r.example: no such host", false),
+            ("ErrImagePull", "401 Unauthorized", false),
+            ("CreateContainerConfigError", "secret \"x\": not found", false),
+        ] {
+            let waiting = json!({"waiting": {"reason": word, "message": words}});
+            let pod = pod(json!({"phase": "Pending", "containerStatuses": [status("agent", waiting)]}));
+            let StartProblem { reason, message } = of_pod(&pod).unwrap();
+            assert_eq!(self::is_final(reason.as_str(), &message), is_final, "{message}");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::admission::ledger::{Blocked, worth_reporting};
 use crate::cache::task_view::TaskRef;
 use crate::runtime::event_recorder::{EventType, Note};
 
+/// Message of the condition `Contexts` where there is nothing to tell.
+const CONTEXTS_RESOLVED: &str = "Contexts are resolved";
+
 /// A status in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusBuilder {
@@ -85,12 +88,13 @@ impl StatusBuilder {
         let agent = launch.agent;
         self.agent(agent);
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
-        let (reason, message) = match launch.notices {
-            [] => (Reason::Resolved, "Contexts are resolved".to_owned()),
-            [(first, _), ..] => {
-                let all: Vec<_> = launch.notices.iter().map(|(_, message)| message.as_str()).collect();
-                (*first, all.join("; "))
-            }
+        // a warning is no reason of its own; what was left out or ignored is
+        let reason =
+            launch.notices.iter().map(|(reason, _)| *reason).find(|reason| *reason != Reason::Resolved);
+        let reason = reason.unwrap_or(Reason::Resolved);
+        let message = match launch.notices {
+            [] => CONTEXTS_RESOLVED.to_owned(),
+            all => all.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; "),
         };
         self.set(TaskCondition::Contexts, ConditionStatus::True, reason, &message);
         let was_queued = find(&self.status.conditions, TaskCondition::Queued).is_some();
@@ -157,8 +161,8 @@ impl StatusBuilder {
             return;
         }
         let said = find(&self.status.conditions, TaskCondition::Contexts)
-            .filter(|c| c.reason != Reason::Resolved.to_string())
-            .map(|c| c.message.clone());
+            .map(|c| c.message.clone())
+            .filter(|message| message != CONTEXTS_RESOLVED);
         let message = said.into_iter().chain(news.into_iter().cloned()).collect::<Vec<_>>().join("; ");
         self.set(TaskCondition::Contexts, ConditionStatus::True, Reason::OptionalSkipped, &message);
     }

@@ -10,10 +10,8 @@ use super::layout::Layout;
 use super::reader;
 use super::some;
 use super::volumes::agent_mounts;
+use crate::run::Run;
 use crate::run::credential::CredentialEnv;
-
-/// Images of agents are pulled like the system's own by default, whatever their tag.
-pub(super) const PULL_POLICY: &str = "IfNotPresent";
 
 /// The worker; the Agent's server is one too, under another name.
 pub(super) fn container(layout: &Layout<'_>) -> Container {
@@ -37,7 +35,7 @@ pub(super) fn container(layout: &Layout<'_>) -> Container {
     Container {
         name: AGENT_CONTAINER.to_owned(),
         image: Some(run.agent.image.clone()),
-        image_pull_policy: Some(PULL_POLICY.to_owned()),
+        image_pull_policy: pull_policy(run),
         command,
         args,
         working_dir: run.working_dir(),
@@ -48,4 +46,9 @@ pub(super) fn container(layout: &Layout<'_>) -> Container {
         volume_mounts: Some(agent_mounts(layout)),
         ..Container::default()
     }
+}
+
+/// Of every image but the system's. Left out, the API server decides by the tag: `Always` for `latest` and for none.
+pub(super) fn pull_policy(run: &Run) -> Option<String> {
+    run.agent.image_pull_policy.map(|policy| policy.as_str().to_owned())
 }

@@ -10,6 +10,8 @@ use kubeopencode_api::literals::SERVER_PASSWORD;
 use kubeopencode_api::plugin::{self, EnvSource};
 
 use super::layout::git_config_path;
+use super::network;
+use super::optional::Obstacle;
 use super::shared_mounts::clones;
 use crate::evaluated::Evaluated;
 use crate::run::credential::CredentialEnv;
@@ -21,60 +23,72 @@ pub(super) fn agent_env(
     run: &Run,
     contexts: &[Evaluated],
     command: &Command,
-) -> Result<Vec<EnvVar>, Refusal> {
+) -> Result<Vec<EnvVar>, Obstacle> {
     let mut env = Environment::default();
+    let config = |twice: SetTwice| Refusal::invalid_config(twice.message);
     for variable in base_env(run) {
-        env.add(variable, "KubeOpenCode").map_err(Refusal::invalid_config)?;
+        env.add(variable, "KubeOpenCode", None).map_err(config)?;
     }
     let builder = format!("command builder \"{}\"", run.agent.builder);
     for variable in &command.env {
-        env.add(env_var(variable), &builder).map_err(|e| Refusal::builder(&run.agent.builder, e))?;
+        env.add(env_var(variable), &builder, None)
+            .map_err(|twice| Refusal::builder(&run.agent.builder, twice.message))?;
     }
     for credential in &run.agent.credentials {
         if let Some(CredentialEnv::Key { name, key }) = &credential.env {
             let variable = secret_var(name, &credential.secret, key, false);
-            env.add(variable, &credential.described).map_err(Refusal::invalid_config)?;
+            env.add(variable, &credential.described, None).map_err(config)?;
         }
     }
     if let Some(variable) = run.server().and_then(server_password) {
-        env.add(variable, &format!("spec.serverConfig of {}", run.agent.described))
-            .map_err(Refusal::invalid_config)?;
+        env.add(variable, &format!("spec.serverConfig of {}", run.agent.described), None).map_err(config)?;
     }
     if clones(contexts).next().is_some() {
-        env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode")
-            .map_err(Refusal::invalid_config)?;
+        env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode", None).map_err(config)?;
     }
     let last = &run.agent.pod.env;
-    for context in contexts {
+    for (i, context) in contexts.iter().enumerate() {
+        let refuse = |SetTwice { message, other }: SetTwice| Obstacle {
+            refusal: context.item.plan_refused(message),
+            contexts: other.into_iter().chain([i]).collect(),
+        };
         for variable in &context.env {
             if last.iter().any(|own| own.name == variable.name) {
-                let problem = format!("environment variable {} is set by the Agent already", variable.name);
-                return Err(context.item.plan_refused(problem));
+                let message = format!("environment variable {} is set by the Agent already", variable.name);
+                return Err(refuse(SetTwice { message, other: None }));
             }
             let by = context.item.to_string();
-            env.add(env_var(variable), &by).map_err(|e| context.item.plan_refused(e))?;
+            env.add(env_var(variable), &by, Some(i)).map_err(refuse)?;
         }
     }
     let mut env = env.variables;
     env.retain(|variable| last.iter().all(|own| own.name != variable.name));
     env.extend(last.iter().cloned());
-    Ok(env)
+    Ok(network::with_defaults(run, env))
 }
 
 /// Variables and who set them.
 #[derive(Default)]
 struct Environment {
     variables: Vec<EnvVar>,
-    by: HashMap<String, String>,
+    by: HashMap<String, (String, Option<usize>)>,
+}
+
+/// A variable that somebody has set already.
+struct SetTwice {
+    message: String,
+    /// Place of the context that has.
+    other: Option<usize>,
 }
 
 impl Environment {
-    fn add(&mut self, variable: EnvVar, by: &str) -> Result<(), String> {
-        if let Some(other) = self.by.insert(variable.name.clone(), by.to_owned()) {
-            return Err(format!(
-                "environment variable {} is set by both {other} and {by}: change one of them",
+    fn add(&mut self, variable: EnvVar, by: &str, context: Option<usize>) -> Result<(), SetTwice> {
+        if let Some((before, other)) = self.by.insert(variable.name.clone(), (by.to_owned(), context)) {
+            let message = format!(
+                "environment variable {} is set by both {before} and {by}: change one of them",
                 variable.name
-            ));
+            );
+            return Err(SetTwice { message, other });
         }
         self.variables.push(variable);
         Ok(())

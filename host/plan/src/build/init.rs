@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
-use kubeopencode_api::literals::{DEFAULT_AGENT_IMAGE, SERVER_PASSWORD, SERVER_USERNAME, TOOLS_DIR};
+use kubeopencode_api::literals::{SERVER_PASSWORD, SERVER_USERNAME, TOOLS_DIR};
 use kubeopencode_api::plugin::RunInit;
 
-use super::agent::PULL_POLICY;
+use super::agent::pull_policy;
 use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
+use super::network;
 use super::reader;
 use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
@@ -40,19 +41,23 @@ pub(super) fn containers(layout: &Layout<'_>) -> Vec<Container> {
     let inits = inits.map(|(i, init)| plugin_init(layout, i, init));
     let files = layout.needs_context_init().then(|| context_init(layout));
     let waits = layout.run.waits_for().map(|server| server_wait(layout, server));
-    tools.into_iter().chain(clones).chain(downloads).chain(inits).chain(files).chain(waits).collect()
+    let all = tools.into_iter().chain(clones).chain(downloads).chain(inits).chain(files).chain(waits);
+    all.map(|container| network::reach_as_agent(layout.run, container)).collect()
 }
 
 /// Brings the agent's program; the image knows how.
 fn opencode_init(layout: &Layout<'_>, image: &ToolsImage) -> Container {
     let image = match image {
-        ToolsImage::Agents => layout.run.agent.tools_image.as_deref().unwrap_or(DEFAULT_AGENT_IMAGE),
+        ToolsImage::Agents => {
+            let agent = &layout.run.agent;
+            agent.tools_image.as_deref().unwrap_or(&agent.default_tools_image)
+        }
         ToolsImage::Builders(image) => image,
     };
     Container {
         name: "opencode-init".to_owned(),
         image: Some(image.to_owned()),
-        image_pull_policy: Some(PULL_POLICY.to_owned()),
+        image_pull_policy: pull_policy(layout.run),
         env: Some(vec![var("TOOLS_DIR", TOOLS_DIR)]),
         volume_mounts: Some(vec![mount(TOOLS, TOOLS_DIR)]),
         ..base(layout)
@@ -140,7 +145,7 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
     Container {
         name: format!("plugin-init-{i}"),
         image: Some(init.image.clone()),
-        image_pull_policy: Some(PULL_POLICY.to_owned()),
+        image_pull_policy: pull_policy(layout.run),
         command: some(init.command.clone()),
         args: some(init.args.clone()),
         env: Some(env),
@@ -205,9 +210,11 @@ fn system(
     }
 }
 
-/// What all of them have. A failed one tells its exit code and last lines without anybody reading logs.
+/// What all of them have. A failed one tells its exit code and last lines without anybody reading logs. They have the agent's
+/// resources: they run one by one and before it, so the Pod needs no more for that, and a ResourceQuota wants them on each.
 fn base(layout: &Layout<'_>) -> Container {
     Container {
+        resources: layout.run.agent.pod.resources.clone(),
         security_context: Some(layout.run.agent.pod.security_context()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()

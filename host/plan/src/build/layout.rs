@@ -15,6 +15,7 @@ use kubeopencode_api::plugin::{Entry, SecretKey};
 
 use super::config_map_packing::{Data, Packed, pack};
 use super::env::agent_env;
+use super::optional::{Obstacle, that_bring};
 use super::path_conflicts;
 use super::reader;
 use super::shared_mounts::{SharedMounts, clones, downloads};
@@ -100,7 +101,7 @@ impl<'a> Layout<'a> {
         run: &'a Run,
         contexts: &'a [Evaluated],
         command: &'a Command,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Obstacle> {
         let shared = SharedMounts::new(run, contexts);
         let (files, secrets) = files::files(run, contexts, command)?;
         check_number(run, contexts, &files)?;
@@ -115,7 +116,11 @@ impl<'a> Layout<'a> {
         let embedded: usize =
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
         if written + embedded > MAX_TOTAL {
-            return Err(run.too_much(written + embedded));
+            let brings = |context: &Evaluated| context.bytes() > 0;
+            return Err(Obstacle {
+                refusal: run.too_much(written + embedded),
+                contexts: that_bring(contexts, brings),
+            });
         }
         let (file_mappings, dir_mappings) = (file_mappings(&files), dir_mappings(&directories));
         if file_mappings.len() + dir_mappings.len() > MAX_MAPPINGS {
@@ -187,7 +192,7 @@ impl PlacedFile {
     }
 }
 
-fn check_number(run: &Run, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Refusal> {
+fn check_number(run: &Run, contexts: &[Evaluated], files: &[File<'_>]) -> Result<(), Obstacle> {
     let directories = contexts.iter().flat_map(|context| &context.directories);
     let paths = files.iter().map(|file| &file.path).chain(directories.map(|directory| &directory.path));
     // a key is hardly longer than its path, and JSON doubles a path at most
@@ -197,13 +202,17 @@ fn check_number(run: &Run, contexts: &[Evaluated], files: &[File<'_>]) -> Result
     Err(too_many(run, contexts, files.len()))
 }
 
-fn too_many(run: &Run, contexts: &[Evaluated], files: usize) -> Refusal {
+fn too_many(run: &Run, contexts: &[Evaluated], files: usize) -> Obstacle {
     let directories: usize = contexts.iter().map(|context| context.directories.len()).sum();
-    Refusal::context(format!(
+    let refusal = Refusal::context(format!(
         "{} has {} files, too many for one Pod: put them into ConfigMaps, an archive or a repository",
         run.described(),
         files + directories
-    ))
+    ));
+    let brings = |context: &Evaluated| {
+        !context.files.is_empty() || !context.directories.is_empty() || !context.secret_files.is_empty()
+    };
+    Obstacle { refusal, contexts: that_bring(contexts, brings) }
 }
 
 /// Whether `context-init` can write there so that the agent sees it.
@@ -220,9 +229,9 @@ fn directories<'a>(
     contexts: &'a [Evaluated],
     shared: &SharedMounts,
     maps: &mut Vec<Data>,
-) -> Result<Vec<PlacedDirectory<'a>>, Refusal> {
+) -> Result<Vec<PlacedDirectory<'a>>, Obstacle> {
     let mut placed = Vec::new();
-    for context in contexts {
+    for (i, context) in contexts.iter().enumerate() {
         for directory in &context.directories {
             let source = match &directory.embedded {
                 Some(entries) if entries.is_empty() => DirectorySource::Empty,
@@ -240,7 +249,7 @@ fn directories<'a>(
                         context.item.namespace,
                         run.pod_namespace()
                     );
-                    return Err(context.item.refused(problem));
+                    return Err(Obstacle { refusal: context.item.refused(problem), contexts: vec![i] });
                 }
             };
             placed.push(PlacedDirectory {

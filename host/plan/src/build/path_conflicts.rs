@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::layout::{File, is_written};
+use super::optional::Obstacle;
 use super::shared_mounts::SharedMounts;
 use crate::evaluated::Evaluated;
 use crate::paths::AbsPath;
@@ -36,18 +37,21 @@ pub(crate) struct PathUse {
     written: bool,
     /// the Agent's own configuration, no context
     config: bool,
+    /// place of the context that uses it
+    context: Option<usize>,
 }
 
 /// Refuses two uses of one path, and uses below what cannot hold them.
-pub(crate) fn refuse(uses: &[PathUse]) -> Result<(), Refusal> {
+pub(crate) fn refuse(uses: &[PathUse]) -> Result<(), Obstacle> {
     let mut at: HashMap<&str, &PathUse> = HashMap::with_capacity(uses.len());
     for path_use in uses {
         // the API server itself refuses the Agent's own mounts
         if !path_use.written && path_use.kind != PathKind::UserMount && !path_use.path.is_mountable() {
-            return Err(Refusal::context(format!(
+            let refusal = Refusal::context(format!(
                 "{}: path {} holds \":\", which no mount path may: choose another",
                 path_use.by, path_use.path
-            )));
+            ));
+            return Err(Obstacle { refusal, contexts: path_use.context.into_iter().collect() });
         }
         if let Some(other) = at.insert(path_use.path.as_str(), path_use) {
             return Err(conflict(&path_use.path, other, path_use));
@@ -68,7 +72,7 @@ pub(crate) fn refuse(uses: &[PathUse]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn conflict(path: &AbsPath, one: &PathUse, other: &PathUse) -> Refusal {
+fn conflict(path: &AbsPath, one: &PathUse, other: &PathUse) -> Obstacle {
     let below = match path == &other.path {
         true => String::new(),
         false => format!(" (as {})", other.path),
@@ -77,10 +81,11 @@ fn conflict(path: &AbsPath, one: &PathUse, other: &PathUse) -> Refusal {
         "mount path conflict: \"{path}\" is used by both {} and {}{below}: change one of them",
         one.by, other.by
     );
-    match one.config && other.config {
+    let refusal = match one.config && other.config {
         true => Refusal::invalid_config(message),
         false => Refusal::context(message),
-    }
+    };
+    Obstacle { refusal, contexts: [one.context, other.context].into_iter().flatten().collect() }
 }
 
 /// Every use of a path.
@@ -96,26 +101,35 @@ pub(super) fn all(
         by,
         written: true,
         config: true,
+        context: None,
     };
     let mut uses = Vec::new();
     for file in files {
         let written = is_written(&file.path, shared);
         let (path, by) = (file.path.clone(), file.by.clone());
-        uses.push(PathUse { path, kind: PathKind::File, by, written, config: file.config });
+        let context = file.context;
+        uses.push(PathUse { path, kind: PathKind::File, by, written, config: file.config, context });
     }
-    for context in contexts {
-        uses.extend(context_uses(context, shared));
+    for (i, context) in contexts.iter().enumerate() {
+        uses.extend(context_uses(i, context, shared));
     }
     for credential in &run.agent.credentials {
         if let Some(mount) = &credential.mount {
             let kind = if mount.key.is_some() { PathKind::File } else { PathKind::ReadOnly };
             let (path, by) = (mount.path.clone(), credential.described.clone());
-            uses.push(PathUse { path, kind, by, written: false, config: true });
+            uses.push(PathUse { path, kind, by, written: false, config: true, context: None });
         }
     }
     for (path, by) in &run.agent.pod.mount_paths {
         let (path, by) = (path.clone(), by.clone());
-        uses.push(PathUse { path, kind: PathKind::UserMount, by, written: false, config: true });
+        uses.push(PathUse {
+            path,
+            kind: PathKind::UserMount,
+            by,
+            written: false,
+            config: true,
+            context: None,
+        });
     }
     // a directory of a context may be the workspace; nothing else may
     let is_workspace =
@@ -130,7 +144,7 @@ pub(super) fn all(
 }
 
 /// What a context uses beyond its files.
-fn context_uses(context: &Evaluated, shared: &SharedMounts) -> Vec<PathUse> {
+fn context_uses(place: usize, context: &Evaluated, shared: &SharedMounts) -> Vec<PathUse> {
     let by = context.item.to_string();
     let path_use = |path: &AbsPath, kind, written| PathUse {
         path: path.clone(),
@@ -138,6 +152,7 @@ fn context_uses(context: &Evaluated, shared: &SharedMounts) -> Vec<PathUse> {
         by: by.clone(),
         written,
         config: false,
+        context: Some(place),
     };
     let mut uses = Vec::new();
     for directory in &context.directories {
@@ -177,6 +192,7 @@ mod tests {
             by: format!("the user of {path}"),
             written: matches!(kind, PathKind::File),
             config: false,
+            context: None,
         }
     }
 
@@ -184,7 +200,7 @@ mod tests {
     fn equal_paths_are_a_conflict() {
         let uses = [path_use("/w/a", PathKind::File), path_use("/w/a", PathKind::Writable)];
         assert_eq!(
-            refuse(&uses).unwrap_err().message,
+            refuse(&uses).unwrap_err().refusal.message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a: change one of them"
         );
     }
@@ -211,7 +227,7 @@ mod tests {
     fn the_message_names_both_and_the_inner_path() {
         let uses = [path_use("/w/a", PathKind::File), path_use("/w/a/b", PathKind::File)];
         assert_eq!(
-            refuse(&uses).unwrap_err().message,
+            refuse(&uses).unwrap_err().refusal.message,
             "mount path conflict: \"/w/a\" is used by both the user of /w/a and the user of /w/a/b (as /w/a/b): \
              change one of them"
         );

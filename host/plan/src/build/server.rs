@@ -18,6 +18,7 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL};
 
 use super::layout::Layout;
+use super::optional::leave_out;
 use super::{Sorted, agent, annotate, config_map, digest, notices, owner, pod_spec, sorted};
 use crate::Refusal;
 use crate::evaluated::Evaluated;
@@ -50,7 +51,7 @@ pub struct ServerObjects {
     pub network_policy: NetworkPolicy,
     /// What its Pods mount, immutable; another content has another name, so that a change rolls the Deployment.
     pub config_maps: Vec<ConfigMap>,
-    /// `http://<agent>.<namespace>.svc.cluster.local:<port>`
+    /// `http://<agent>.<namespace>.svc.<cluster domain>:<port>`
     pub url: String,
     /// `sha256:` and the digest of all of them; they and the Pod template carry it as an annotation.
     pub digest: String,
@@ -70,7 +71,17 @@ pub fn build_server(
     let Subject::Server(own) = &run.subject else {
         return Err(Refusal::invalid_config(format!("{} is no server", run.described())));
     };
-    let layout = Layout::new(run, contexts, &server.command)?;
+    let fewer;
+    let (layout, contexts) = match Layout::new(run, contexts, &server.command) {
+        Ok(layout) => (layout, contexts),
+        Err(obstacle) => {
+            fewer = leave_out(run, contexts, &server.command, obstacle)?;
+            (
+                Layout::new(run, &fewer, &server.command).map_err(|obstacle| obstacle.refusal)?,
+                fewer.as_slice(),
+            )
+        }
+    };
     let agent = run.agent.key.name.as_str();
     let content_digest = digest(&layout.config_maps())?;
     let hash = content_digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
@@ -80,8 +91,10 @@ pub fn build_server(
     };
     let port = i32::from(own.port);
     let worker = worker(&layout, port, server.health_path.as_deref().filter(|_| own.password.is_none()));
-    let spec =
-        PodSpec { termination_grace_period_seconds: Some(GRACE), ..pod_spec(&layout, &name_of_map, worker) };
+    let spec = PodSpec {
+        termination_grace_period_seconds: run.agent.pod.termination_grace_period_seconds.or(Some(GRACE)),
+        ..pod_spec(&layout, &name_of_map, worker)
+    };
     let maps = layout.into_config_maps().into_iter().enumerate();
     let mut config_maps: Vec<_> =
         maps.map(|(i, data)| config_map(data, metadata(run, name_of_map(i)))).collect();
@@ -174,8 +187,11 @@ fn one_after_the_other() -> DeploymentStrategy {
 }
 
 fn deployment(run: &Run, spec: PodSpec) -> Deployment {
-    let mut labels = run.agent.pod.labels.clone();
+    let pod = &run.agent.pod;
+    let mut labels = pod.labels.clone();
     labels.extend(labels_of(run));
+    // nobody loses work for good by a server that moves, so nothing keeps its node from being drained but the Agent's word
+    let annotations = (!pod.annotations.is_empty()).then(|| pod.annotations.clone());
     Deployment {
         metadata: metadata(run, format!("{}-server", run.agent.key.name)),
         spec: Some(DeploymentSpec {
@@ -183,7 +199,7 @@ fn deployment(run: &Run, spec: PodSpec) -> Deployment {
             strategy: Some(one_after_the_other()),
             selector: LabelSelector { match_labels: Some(selector(run)), ..LabelSelector::default() },
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),
                 spec: Some(spec),
             },
             ..DeploymentSpec::default()

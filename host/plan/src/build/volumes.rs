@@ -12,6 +12,7 @@ use super::ContextNames;
 use super::config_map_packing::Data;
 use super::layout::{Delivery, DirectorySource, Layout, joined_at};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, part, read_only};
+use super::network;
 use super::shared_mounts::{clones, downloads, git_volume, url_volume};
 use crate::evaluated::SecretTarget;
 
@@ -64,6 +65,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
         let optional = part.optional.then_some(true);
         volumes.push(secret(secret_volume(i), &part.name, Some(&part.key), None, optional));
     }
+    volumes.extend(network::volume(layout.run));
     volumes.extend(layout.run.agent.pod.volumes.iter().cloned());
     volumes
 }
@@ -100,6 +102,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
     for (i, file) in mounted_secrets(layout).enumerate() {
         mounts.push(part(&file.secret.key, read_only(secret_file(i), file.path.as_str())));
     }
+    mounts.extend(network::mount(layout.run));
     mounts.extend(layout.run.agent.pod.volume_mounts.iter().cloned());
     mounts
 }

@@ -59,7 +59,7 @@ pub fn task(task: &Task, agent: &Agent, settings: &Settings) -> Result<Run, Refu
     };
     let attaches = matches!(server, ServerUse::AttachesTo(_));
     let mut run = Run {
-        agent: AgentPart { image: Images::new(&agent.spec).of_task(attaches), ..part },
+        agent: AgentPart { image: Images::new(&agent.spec, settings.defaults()).of_task(attaches), ..part },
         prompt: task.spec.description.clone().filter(|text| !text.trim().is_empty()),
         conventions: if attaches { &KUBEOPENCODE_ATTACHED } else { &KUBEOPENCODE },
         items: Vec::new(),
@@ -82,6 +82,12 @@ pub fn agent_alone(agent: &Agent, settings: &Settings) -> Result<Run, Refusal> {
     any.metadata.namespace.clone_from(&agent.metadata.namespace);
     any.metadata.uid = Some("any".to_owned());
     task(&any, agent, settings)
+}
+
+/// What the container `agent` of the Agent's Tasks runs: the agent itself, or a client of the Agent's server.
+pub fn agent_images(agent: &Agent, settings: &Settings) -> [String; 2] {
+    let images = Images::new(&agent.spec, settings.defaults());
+    [false, true].map(|attaches| images.clone().of_task(attaches))
 }
 
 /// Reads and checks what the users wrote for an Agent's server.
@@ -117,8 +123,9 @@ fn read_agent(
 ) -> Result<(AgentPart, Option<Server>), Refusal> {
     let described = format!("Agent {key}");
     let workspace = workspace(agent.spec.workspace_dir(), &described, &KUBEOPENCODE)?;
-    let images = Images::new(&agent.spec);
-    let server = server::read(agent.spec.server_config.as_ref(), &key)?;
+    let defaults = settings.defaults();
+    let images = Images::new(&agent.spec, defaults);
+    let server = server::read(agent.spec.server_config.as_ref(), &key, settings.cluster_domain())?;
     durations::check(agent.spec.timeout.as_deref(), "timeout", &described)?;
     let part = AgentPart {
         uid: agent.metadata.uid.clone().unwrap_or_default(),
@@ -127,11 +134,16 @@ fn read_agent(
         config: agent_config::read(agent.spec.config.as_ref(), &described)?,
         image: images.executor,
         tools_image: images.agent,
+        default_tools_image: images.default_agent,
+        image_pull_policy: agent.spec.image_pull_policy.or(defaults.image_pull_policy),
         system_image: settings.system_image().to_owned(),
         system_image_pull_policy: settings.system_image_pull_policy(),
         service_account: agent.spec.service_account_name.clone(),
         credentials: credentials::read(&agent.spec.credentials, &workspace, &described, &KUBEOPENCODE)?,
-        pod: pod_options::read(agent.spec.pod_spec.as_ref(), &described)?,
+        pod: pod_options::read(agent.spec.pod_spec.as_ref(), defaults, &described)?,
+        proxy: settings.proxy().clone(),
+        ca_bundle: settings.ca_bundle().cloned(),
+        cluster_domain: settings.cluster_domain().to_owned(),
         result_summary: settings.result_summary(),
         idle_seconds: durations::idle_seconds(agent.spec.idle_timeout.as_deref(), settings, &described)?,
         task_secret_refs: settings.task_secret_refs(),

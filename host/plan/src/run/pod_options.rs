@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements,
-    SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+    Affinity, Capabilities, EnvVar, HostAlias, LocalObjectReference, PodDNSConfig, PodSecurityContext,
+    ResourceRequirements, SeccompProfile, SecurityContext, Toleration, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 
 use crate::paths::AbsPath;
@@ -27,11 +28,20 @@ pub(crate) struct PodOptions {
     pub(crate) labels: BTreeMap<String, String>,
     /// keys of labels that users must not set
     pub(crate) ignored_labels: Vec<String>,
+    /// without the keys that are ignored
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// keys of annotations that users must not set
+    pub(crate) ignored_annotations: Vec<String>,
     pub(crate) node_selector: BTreeMap<String, String>,
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) affinity: Option<Affinity>,
+    pub(crate) topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    pub(crate) scheduler_name: Option<String>,
+    pub(crate) priority_class_name: Option<String>,
+    /// seconds that the containers have to end
+    pub(crate) termination_grace_period_seconds: Option<i64>,
     pub(crate) runtime_class_name: Option<String>,
-    /// of the agent's container
+    /// of every container
     pub(crate) resources: Option<ResourceRequirements>,
     /// of every container, in place of the default
     pub(crate) security_context: Option<SecurityContext>,
@@ -43,6 +53,8 @@ pub(crate) struct PodOptions {
     pub(crate) volume_mounts: Vec<VolumeMount>,
     /// where `volume_mounts` mount, with the field that says so
     pub(crate) mount_paths: Vec<(AbsPath, String)>,
+    pub(crate) host_aliases: Vec<HostAlias>,
+    pub(crate) dns_config: Option<PodDNSConfig>,
 }
 
 impl PodOptions {
@@ -62,20 +74,30 @@ impl PodOptions {
         })
     }
 
-    /// Security context of the Pod.
+    /// Security context of the Pod. Where all containers run as root, no group has to open the volumes to them, and the one
+    /// that kubelet would give to a Secret's files makes ssh refuse its keys (it takes none of its own that others may read).
     pub(crate) fn pod_security_context(&self) -> PodSecurityContext {
-        self.pod_security_context.clone().unwrap_or_else(|| PodSecurityContext {
+        if let Some(given) = &self.pod_security_context {
+            return given.clone();
+        }
+        if self.container_user() == Some(0) {
+            return PodSecurityContext::default();
+        }
+        PodSecurityContext {
             fs_group: Some(FS_GROUP),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             ..PodSecurityContext::default()
-        })
+        }
+    }
+
+    fn container_user(&self) -> Option<i64> {
+        self.security_context.as_ref()?.run_as_user
     }
 
     /// Mode of a credential's files that do not set one: readable by the agent's user, whoever that is.
     pub(crate) fn credential_mode(&self) -> u32 {
         let pod = self.pod_security_context();
-        let container = self.security_context.as_ref().and_then(|context| context.run_as_user);
-        let is_root = container.or(pod.run_as_user) == Some(0);
+        let is_root = self.container_user().or(pod.run_as_user) == Some(0);
         if pod.fs_group.is_some() || is_root { PRIVATE } else { READABLE }
     }
 }

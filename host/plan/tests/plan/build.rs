@@ -68,7 +68,7 @@ impl Given {
         let mut contexts = Vec::new();
         for item in run.items() {
             contexts.push(match self.evaluate(&run, item) {
-                Err(refusal) if item.optional => Evaluated::skipped(item, refusal.message),
+                Err(refusal) if item.optional => Evaluated::skipped(item, &refusal),
                 evaluated => evaluated?,
             });
         }

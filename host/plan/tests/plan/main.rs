@@ -5,5 +5,6 @@
 
 mod build;
 mod guests;
+mod optional;
 mod stable;
 mod stages;

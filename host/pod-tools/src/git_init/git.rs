@@ -31,7 +31,11 @@ const PERMANENT: [(&str, &str); 12] = [
         "ssh needs a user in /etc/passwd: run the Pod as a user that the system image has",
     ),
     ("not allowed", "submodules and redirects must have https, http or ssh addresses, as the repository"),
-    ("certificate", "the image must trust the server's authority (git's http.sslCAInfo)"),
+    (
+        "certificate",
+        "the server's authority is not trusted: add it to the bundle of spec.caBundle of KubeOpenCodeConfig, or name one in \
+         GIT_SSL_CAINFO of the Agent's podSpec.env",
+    ),
     ("Remote branch", "the repository has no branch or tag of this name"),
     ("couldn't find remote ref", "the repository has no such reference"),
     ("not found", "no such repository, or it is private: then secretRef is needed"),

@@ -211,10 +211,16 @@ fn broken(settings: &Settings, error: &reqwest::Error) -> Failure {
     }
     let reason = web::reason(error);
     if reason.contains("certificate") {
-        let remedy =
-            "the image must trust the server's authority (SSL_CERT_FILE), or set insecureSkipTLSVerify";
+        let remedy = "add the server's authority to the bundle of spec.caBundle of KubeOpenCodeConfig, name one in \
+                      SSL_CERT_FILE of the Agent's podSpec.env, or set insecureSkipTLSVerify";
         return Failure::permanent(format!("{reason}; {remedy}"));
     }
+    let reason = match &settings.proxy {
+        Some(proxy) if error.is_connect() => {
+            format!("{reason}; the way leads through the proxy {proxy}, but to hosts of NO_PROXY")
+        }
+        _ => reason,
+    };
     Failure { reason, is_transient: true }
 }
 

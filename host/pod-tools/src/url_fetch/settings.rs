@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::Error;
 use crate::environment::Environment;
+use crate::redact::shown;
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 
@@ -32,6 +33,8 @@ pub(super) struct Settings {
     /// The target is the one file of a volume. An optional download that fails leaves it empty: kubelet mounts this
     /// path, and would make a directory of nothing.
     pub(super) placeholder: bool,
+    /// Where its requests go through, without credentials; the HTTP client finds that out by itself.
+    pub(super) proxy: Option<String>,
 }
 
 pub(super) enum Credentials {
@@ -57,8 +60,10 @@ impl Settings {
             // a request has one, and the Secret was named for it
             headers.remove(AUTHORIZATION);
         }
+        let source = source(&environment.required("URL_SOURCE")?)?;
         Ok(Settings {
-            source: source(&environment.required("URL_SOURCE")?)?,
+            proxy: proxy(environment, source.scheme())?,
+            source,
             target: target(&environment.required("URL_TARGET")?)?,
             headers,
             credentials,
@@ -76,6 +81,19 @@ impl Settings {
         let what = format!("{} {:?} {} {:?}", self.source, self.sha256, self.unpack, self.file_mode);
         hex(&Sha256::digest(what))
     }
+}
+
+fn proxy(environment: &Environment, scheme: &str) -> Result<Option<String>, Error> {
+    let names = match scheme {
+        "https" => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        _ => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    };
+    for name in names {
+        if let Some(text) = environment.text(name)? {
+            return Ok(Some(Url::parse(&text).map_or_else(|_| format!("of {name}"), |url| shown(&url))));
+        }
+    }
+    Ok(None)
 }
 
 fn source(text: &str) -> Result<Url, Error> {

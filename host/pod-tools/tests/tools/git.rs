@@ -278,7 +278,21 @@ fn a_missing_or_wrong_secret_is_said_at_once_and_never_shown() {
 fn a_certificate_of_an_unknown_authority_is_refused() {
     let server = server();
     let message = Pod::new().with(&[("GIT_REPO", &server.web.url("/a.git"))]).fails("git-init");
-    assert!(message.contains("the image must trust the server's authority"), "{message}");
+    assert!(message.contains("authority is not trusted: add it to the bundle of spec.caBundle"), "{message}");
+    let authority = server.web.authority().to_str().unwrap();
+    let pod = Pod::new().with(&[("GIT_REPO", &server.web.url("/a.git")), ("GIT_SSL_CAINFO", authority)]);
+    pod.succeeds("git-init");
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    for (repository, name) in
+        [("https://git.example/a.git", "https_proxy"), ("http://git.example/a.git", "http_proxy")]
+    {
+        let pod = Pod::new().with(&[("GIT_REPO", repository), (name, "http://proxy.corp.invalid:3128")]);
+        let message = pod.fails("git-init");
+        assert!(message.contains("Could not resolve proxy: proxy.corp.invalid"), "{message}");
+    }
 }
 
 #[test]

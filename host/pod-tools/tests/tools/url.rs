@@ -67,6 +67,31 @@ fn sends_headers_and_credentials() {
 }
 
 #[test]
+fn goes_through_a_proxy_and_names_one_that_is_not_there() {
+    let proxy = Web::http(|_| Response::ok("through the proxy"));
+    // any authority: one has to be there
+    let trusted = Web::https(|_| Response::ok(""));
+    let pod = Pod::new();
+    let target = pod.path("workspace/file").display().to_string();
+    let pod = pod.with(&[
+        ("URL_SOURCE", "http://nowhere.invalid/file"),
+        ("URL_TARGET", &target),
+        ("HTTP_PROXY", &proxy.url("")),
+        ("SSL_CERT_FILE", trusted.authority().to_str().unwrap()),
+    ]);
+    pod.succeeds("url-fetch");
+    assert_eq!(pod.read("workspace/file"), "through the proxy");
+    assert_eq!(proxy.seen()[0].path, "http://nowhere.invalid/file");
+    let pod = pod.with(&[
+        ("URL_SOURCE", "https://nowhere.invalid/file"),
+        ("https_proxy", "http://u:s3cret@proxy.corp.invalid:3128"),
+    ]);
+    let message = pod.fails("url-fetch");
+    assert!(message.contains("the way leads through the proxy http://proxy.corp.invalid:3128"), "{message}");
+    assert!(!message.contains("s3cret"), "{message}");
+}
+
+#[test]
 fn follows_a_redirect_with_credentials_on_the_same_host_only() {
     let elsewhere = Web::http(|_| Response::ok("from elsewhere"));
     let target = elsewhere.url("/landing");

@@ -16,6 +16,7 @@ struct TaskState {
     asked: bool,
     stop_policy: StopPolicy,
     timeout_policy: StopPolicy,
+    is_image_outdated: bool,
 }
 
 impl Default for TaskState {
@@ -27,6 +28,7 @@ impl Default for TaskState {
             asked: false,
             stop_policy: StopPolicy::DeletePod,
             timeout_policy: StopPolicy::KeepPod,
+            is_image_outdated: false,
         }
     }
 }
@@ -89,6 +91,7 @@ fn run(case: &TaskState) -> Step {
         timeout_policy: case.timeout_policy,
         start_timeout: Some(SignedDuration::from_secs(600)),
         result_summary: true,
+        is_image_outdated: case.is_image_outdated,
     };
     let task = KubeOpenCode::task_ref(&task).unwrap();
     decide(&Observed {
@@ -367,6 +370,48 @@ fn whoever_may_have_started_is_not_taken_for_safe_to_run_again() {
     let case = TaskState { task: task(json!({}), running()), pods: vec![lost], ..TaskState::default() };
     let Step::Complete { started, .. } = run(&case) else { panic!("it is over") };
     assert_eq!(started.map(Timestamp::as_second), Some(NOW), "nobody knows");
+}
+
+#[test]
+fn an_image_that_nothing_brings_holds_its_slot_for_a_minute() {
+    let mut waits = pod("a", false, "Pending");
+    let waiting = |word: &str, words: &str| {
+        json!([{"name": "agent", "state": {"waiting": {"reason": word, "message": words}},
+            "image": "", "imageID": "", "ready": false, "restartCount": 0}])
+    };
+    waits["status"]["containerStatuses"] = waiting("ErrImagePull", "r.example/typo:1: not found");
+    let mut status = running();
+    let case = TaskState {
+        task: task(json!({}), status.clone()),
+        pods: vec![waits.clone()],
+        ..TaskState::default()
+    };
+    let words = "ImagePullFailed";
+    assert!(word(&run(&case)).contains(words), "it is told first: {}", word(&run(&case)));
+    let mut told = |seconds: i64, message: &str| {
+        status["conditions"] = json!([{"type": "Started", "status": "False", "reason": "ImagePullFailed",
+            "message": message, "lastTransitionTime": time(NOW - seconds)}]);
+        task(json!({}), status.clone())
+    };
+    let unknown = "container \"agent\": ErrImagePull: r.example/typo:1: not found";
+    let case = TaskState { task: told(10, unknown), pods: vec![waits.clone()], ..TaskState::default() };
+    assert_eq!(word(&run(&case)), "Wait 50");
+    // between two tries kubelet says only that it waits
+    waits["status"]["containerStatuses"] = waiting("ImagePullBackOff", "Back-off pulling image");
+    let case = TaskState { task: told(61, unknown), pods: vec![waits.clone()], ..TaskState::default() };
+    let step = run(&case);
+    assert_eq!(word(&step), "Complete StartTimeout a");
+    let Step::Complete { end: End::Pod(end), .. } = step else { panic!() };
+    assert!(
+        end.message.starts_with("the Pod did not start within a minute, and never will: "),
+        "{}",
+        end.message
+    );
+    let away = "container \"agent\": ErrImagePull: dial tcp: connection refused";
+    let case = TaskState { task: told(61, away), pods: vec![waits], ..TaskState::default() };
+    assert!(word(&run(&case)).starts_with("Wait "), "a registry comes back");
+    let case = TaskState { is_image_outdated: true, ..case };
+    assert_eq!(word(&run(&case)), "Complete StartTimeout a", "its Agent was corrected");
 }
 
 #[test]

@@ -25,9 +25,12 @@ fn agent() -> AgentKey {
 }
 
 fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
+    launched_with(status, limited, &[])
+}
+
+fn launched_with(status: Option<TaskStatus>, limited: bool, notices: &[(Reason, String)]) -> TaskStatus {
     let pod = ObjectKey::new("team", "fix-pod");
-    let launch =
-        LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices: &[] };
+    let launch = LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices };
     StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
 }
 
@@ -192,4 +195,25 @@ fn what_was_left_out_is_added_once_to_what_the_condition_says() {
     assert_eq!(condition(&running, TaskCondition::Contexts), expected);
     assert_eq!(condition(&running, TaskCondition::Ready).2, "Pod \"team/fix-pod\" has been launched");
     assert_eq!(again, running);
+}
+
+#[test]
+fn every_notice_stays_and_a_warning_hides_no_reason() {
+    let warning = (Reason::Resolved, "the repository is read without TLS".to_owned());
+    let notices = [warning.clone(), (Reason::OptionalSkipped, "spec.contexts[1]: gone".to_owned())];
+    let both = launched_with(None, false, &notices);
+    let words = "the repository is read without TLS; spec.contexts[1]: gone";
+    assert_eq!(
+        condition(&both, TaskCondition::Contexts),
+        ("True".into(), "OptionalSkipped".into(), words.into())
+    );
+    // what an init container leaves out later is added
+    let later = ["init container \"git-init-0\" left out".to_owned()];
+    let warned = launched_with(None, false, &[warning]);
+    let added = StatusBuilder::of(seen(&task(Some(warned))), at(20)).in_progress(None, &later);
+    let words = "the repository is read without TLS; init container \"git-init-0\" left out";
+    assert_eq!(
+        condition(&added, TaskCondition::Contexts),
+        ("True".into(), "OptionalSkipped".into(), words.into())
+    );
 }

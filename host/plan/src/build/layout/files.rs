@@ -32,6 +32,8 @@ pub(in crate::build) struct File<'a> {
     pub(in crate::build) config: bool,
     /// left out where it cannot be written
     pub(in crate::build) optional: bool,
+    /// place of the context that brings it
+    pub(in crate::build) context: Option<usize>,
 }
 
 /// The path of Git's own configuration.
@@ -56,9 +58,10 @@ pub(super) fn files<'a>(
             by,
             config: false,
             optional: false,
+            context: None,
         })
         .collect();
-    for context in contexts {
+    for (i, context) in contexts.iter().enumerate() {
         let by = context.item.to_string();
         let file = |path: &AbsPath, content, mode| File {
             path: path.clone(),
@@ -67,6 +70,7 @@ pub(super) fn files<'a>(
             by: by.clone(),
             config: false,
             optional: context.item.optional,
+            context: Some(i),
         };
         let bytes = |file: &'a TargetFile| Content::Bytes(Cow::Borrowed(file.content.as_slice()));
         files.extend(context.files.iter().map(|own| file(&own.path, bytes(own), own.mode)));
@@ -97,6 +101,7 @@ fn tools<'a>(
         by,
         config: true,
         optional: false,
+        context: None,
     };
     if let Some(text) = &run.agent.config {
         let by = format!("spec.config of {}", run.agent.described);
@@ -118,6 +123,7 @@ fn tools<'a>(
         by: format!("command builder \"{builder}\""),
         config: true,
         optional: false,
+        context: None,
     }));
     Ok(())
 }

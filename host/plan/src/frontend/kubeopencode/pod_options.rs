@@ -1,11 +1,13 @@
 //! `Agent.spec.podSpec`: what is passed on to the Pod, once it is known not to collide with what the Pod has.
 //!
-//! May touch: the Agent's podSpec. Must not touch: the meaning of core types, which the API server checks.
+//! May touch: the Agent's podSpec and the settings' defaults of it. Must not touch: the meaning of core types, which the API server checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kubeopencode_api::agent::AgentPodSpec;
-use kubeopencode_api::literals::{APP_LABEL, GROUP};
+use kubeopencode_api::config::Defaults;
+use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::{APP_LABEL, DEFAULT_CONTAINER_ANNOTATION};
 
 use crate::Refusal;
 use crate::object_name::{is_env_name, is_label_key, is_label_value};
@@ -13,13 +15,18 @@ use crate::paths::AbsPath;
 use crate::run::pod_options::PodOptions;
 
 /// Names of the volumes that the plan makes, by their beginning where they are numbered.
-const OWN_VOLUMES: [&str; 3] = ["tools", "workspace", "context-files"];
+const OWN_VOLUMES: [&str; 4] = ["tools", "workspace", "context-files", "ca-bundle"];
 const OWN_NUMBERED: [&str; 6] =
     ["credential-", "dir-mount-", "git-context-", "url-content-", "secret-file-", "secret-"];
 
-/// Checks what the Agent adds to a Pod.
-pub(super) fn read(spec: Option<&AgentPodSpec>, holder: &str) -> Result<PodOptions, Refusal> {
-    let Some(spec) = spec else { return Ok(PodOptions::default()) };
+/// Checks what the Agent adds to a Pod, and takes what it does not say from the settings.
+pub(super) fn read(
+    spec: Option<&AgentPodSpec>,
+    defaults: &Defaults,
+    holder: &str,
+) -> Result<PodOptions, Refusal> {
+    let none = AgentPodSpec::default();
+    let spec = spec.unwrap_or(&none);
     let refuse = |field: String, problem: String| {
         Refusal::invalid_config(format!("spec.podSpec.{field} of {holder}: {problem}"))
     };
@@ -61,26 +68,58 @@ pub(super) fn read(spec: Option<&AgentPodSpec>, holder: &str) -> Result<PodOptio
             return Err(refuse("labels".to_owned(), problem));
         }
     }
-    let ours = |key: &str| key == APP_LABEL || key.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
-    let (ignored, labels): (BTreeMap<_, _>, _) =
-        spec.labels.clone().into_iter().partition(|(key, _)| ours(key));
+    for key in spec.annotations.keys() {
+        if !is_label_key(key) {
+            let problem = format!(
+                "\"{key}\" is no key: use at most 63 letters, digits, -, _ and ., after a domain and /"
+            );
+            return Err(refuse("annotations".to_owned(), problem));
+        }
+    }
+    let (ignored_labels, labels) = without_own(&spec.labels, APP_LABEL);
+    let (ignored_annotations, annotations) = without_own(&spec.annotations, DEFAULT_CONTAINER_ANNOTATION);
+    let pull_secrets = match spec.image_pull_secrets.as_slice() {
+        [] => &defaults.image_pull_secrets,
+        _ => &spec.image_pull_secrets,
+    };
     let scheduling = spec.scheduling.clone().unwrap_or_default();
     Ok(PodOptions {
         labels,
-        ignored_labels: ignored.into_keys().collect(),
+        ignored_labels,
+        annotations,
+        ignored_annotations,
         node_selector: scheduling.node_selector,
         tolerations: scheduling.tolerations,
         affinity: scheduling.affinity,
+        topology_spread_constraints: spec.topology_spread_constraints.clone(),
+        scheduler_name: spec.scheduler_name.clone(),
+        priority_class_name: spec.priority_class_name.clone(),
+        termination_grace_period_seconds: spec.termination_grace_period_seconds,
         runtime_class_name: spec.runtime_class_name.clone(),
-        resources: spec.resources.clone(),
+        resources: spec.resources.clone().or_else(|| defaults.resources.clone()),
         security_context: spec.security_context.clone(),
-        pod_security_context: spec.pod_security_context.clone(),
-        image_pull_secrets: spec.image_pull_secrets.clone(),
+        pod_security_context: spec
+            .pod_security_context
+            .clone()
+            .or_else(|| defaults.pod_security_context.clone()),
+        image_pull_secrets: pull_secrets.clone(),
         env: spec.env.clone(),
         volumes: spec.volumes.clone(),
         volume_mounts: spec.volume_mounts.clone(),
         mount_paths,
+        host_aliases: spec.host_aliases.clone(),
+        dns_config: spec.dns_config.clone(),
     })
+}
+
+/// The keys that are KubeOpenCode's own, and the rest.
+fn without_own(given: &BTreeMap<String, String>, own: &str) -> (Vec<String>, BTreeMap<String, String>) {
+    let ours = |key: &str| {
+        let prefix = key.split_once('/').map(|(prefix, _)| prefix);
+        key == own || Group::ALL.iter().any(|group| prefix == Some(group.names().group))
+    };
+    let (ignored, rest): (BTreeMap<_, _>, _) = given.clone().into_iter().partition(|(key, _)| ours(key));
+    (ignored.into_keys().collect(), rest)
 }
 
 fn is_own(name: &str) -> bool {
@@ -97,7 +136,7 @@ mod tests {
 
     fn options(spec: Value) -> Result<PodOptions, String> {
         let spec: AgentPodSpec = serde_json::from_value(spec).unwrap();
-        read(Some(&spec), "Agent team/a").map_err(|refusal| refusal.message)
+        read(Some(&spec), &Defaults::default(), "Agent team/a").map_err(|refusal| refusal.message)
     }
 
     #[test]
@@ -107,6 +146,50 @@ mod tests {
         .unwrap();
         assert_eq!(options.ignored_labels, ["app", "kubeopencode.io/task"]);
         assert_eq!(options.labels.keys().collect::<Vec<_>>(), ["kubeopencode.io.example/a", "team"]);
+    }
+
+    #[test]
+    fn reserved_annotations_are_left_out_and_named() {
+        let options = options(json!({"annotations": {"kubectl.kubernetes.io/default-container": "x",
+            "kubeopencode.io/plan": "y", "kubetask.io/plan": "y", "linkerd.io/inject": "disabled"}}))
+        .unwrap();
+        assert_eq!(
+            options.ignored_annotations,
+            ["kubectl.kubernetes.io/default-container", "kubeopencode.io/plan", "kubetask.io/plan"]
+        );
+        assert_eq!(options.annotations.keys().collect::<Vec<_>>(), ["linkerd.io/inject"]);
+    }
+
+    #[test]
+    fn what_an_agent_does_not_say_is_the_settings() {
+        let defaults: Defaults = serde_json::from_value(json!({"imagePullSecrets": [{"name": "d"}],
+            "resources": {"requests": {"cpu": 1}}, "podSecurityContext": {}}))
+        .unwrap();
+        let taken = read(None, &defaults, "Agent team/a").unwrap();
+        assert_eq!(taken.image_pull_secrets, defaults.image_pull_secrets);
+        assert_eq!(taken.resources, defaults.resources);
+        assert_eq!(taken.pod_security_context().fs_group, None);
+        assert_eq!(taken.credential_mode(), 0o444, "any user reads it");
+        let spec: AgentPodSpec = serde_json::from_value(json!({"imagePullSecrets": [{"name": "a"}],
+            "resources": {}, "podSecurityContext": {"fsGroup": 5}}))
+        .unwrap();
+        let own = read(Some(&spec), &defaults, "Agent team/a").unwrap();
+        assert_eq!(own.image_pull_secrets, spec.image_pull_secrets);
+        assert_eq!(own.resources, spec.resources);
+        assert_eq!(own.pod_security_context().fs_group, Some(5));
+    }
+
+    #[test]
+    fn root_gets_no_group_so_that_ssh_takes_its_keys() {
+        for (spec, group) in [
+            (json!({"securityContext": {"runAsUser": 0}}), None),
+            (json!({"securityContext": {"runAsUser": 1000}}), Some(65532)),
+            (json!({}), Some(65532)),
+            (json!({"securityContext": {"runAsUser": 0}, "podSecurityContext": {"fsGroup": 7}}), Some(7)),
+        ] {
+            let options = options(spec.clone()).unwrap();
+            assert_eq!(options.pod_security_context().fs_group, group, "{spec}");
+        }
     }
 
     #[test]
@@ -158,6 +241,11 @@ mod tests {
                 json!({"labels": {"team": "a b"}}),
                 "spec.podSpec.labels of Agent team/a: \"team: a b\" is no label",
             ),
+            (
+                json!({"annotations": {"a b": "c"}}),
+                "spec.podSpec.annotations of Agent team/a: \"a b\" is no key",
+            ),
+            (json!({"volumes": [{"name": "ca-bundle", "emptyDir": {}}]}), "\"ca-bundle\" is taken"),
         ] {
             let message = options(spec).unwrap_err();
             assert!(message.contains(words), "{message}");

@@ -11,7 +11,11 @@ use crate::item::Item;
 use crate::object_name::is_service_name;
 use crate::run::Server;
 
-pub(super) fn read(config: Option<&ServerConfig>, agent: &AgentKey) -> Result<Option<Server>, Refusal> {
+pub(super) fn read(
+    config: Option<&ServerConfig>,
+    agent: &AgentKey,
+    cluster_domain: &str,
+) -> Result<Option<Server>, Refusal> {
     let Some(config) = config else { return Ok(None) };
     let AgentKey { namespace, name } = agent;
     if !is_service_name(name) {
@@ -21,7 +25,7 @@ pub(super) fn read(config: Option<&ServerConfig>, agent: &AgentKey) -> Result<Op
         )));
     }
     let port = config.port();
-    let url = format!("http://{name}.{namespace}.svc.cluster.local:{port}");
+    let url = format!("http://{name}.{namespace}.svc.{cluster_domain}:{port}");
     let password = config.password_secret_ref.clone();
     let password = password.map(|PasswordRef { name, key }| SecretKey { name, key, optional: false });
     Ok(Some(Server { port, url, password }))
