@@ -4,6 +4,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::network::TaskNetwork;
+
 /// Settings of the system. The one named `default` in a Task's namespace is read first, then the one in the
 /// operator's, field by field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -42,9 +44,14 @@ pub struct KubeOpenCodeConfigSpec {
     /// Keep the agent's last message in `status.result.summary`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_summary: Option<bool>,
-    /// Whether the contexts of Tasks may name Secrets. Default `Allow`.
+    /// Whether the contexts of Tasks may name Secrets. Default `Allow`. `Deny` of the Task's namespace or of the operator's
+    /// holds, whatever the other says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_secret_refs: Option<TaskSecretRefs>,
+    /// Where Git and URL contexts of Tasks may be fetched from. Default: everywhere but loopback and link-local addresses. A
+    /// namespace's own config can only allow less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_network: Option<TaskNetwork>,
 }
 
 /// Image of the init containers.

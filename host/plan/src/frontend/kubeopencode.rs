@@ -10,6 +10,7 @@ mod images;
 mod item;
 mod pod_options;
 mod server;
+mod task_mount_paths;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubeopencode_api::agent::Agent;
@@ -120,6 +121,12 @@ fn read_agent(
         pod: pod_options::read(agent.spec.pod_spec.as_ref(), &described)?,
         result_summary: settings.result_summary(),
         task_secret_refs: settings.task_secret_refs(),
+        network: settings.network().clone(),
+        task_mount_paths: task_mount_paths::read(
+            agent.spec.task_mount_paths.as_deref(),
+            &workspace,
+            &described,
+        )?,
         key,
         described,
         workspace,

@@ -5,5 +5,7 @@
 
 mod build;
 mod guests;
+mod places;
 mod stable;
 mod stages;
+mod word;

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::Error;
 use crate::environment::Environment;
+use crate::network::Network;
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 
@@ -32,6 +33,8 @@ pub(super) struct Settings {
     /// The target is the one file of a volume. An optional download that fails leaves it empty: kubelet mounts this
     /// path, and would make a directory of nothing.
     pub(super) placeholder: bool,
+    /// Where it may be fetched from, redirects included.
+    pub(super) network: Network,
 }
 
 pub(super) enum Credentials {
@@ -41,7 +44,7 @@ pub(super) enum Credentials {
 
 impl Settings {
     pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
-        let file_mode = environment.text("URL_FILE_MODE")?.map(|text| mode(&text)).transpose()?;
+        let file_mode = environment.mode("URL_FILE_MODE")?;
         let sha256 = environment.text("URL_SHA256")?.map(|digest| digest.to_ascii_lowercase());
         if let Some(digest) = &sha256
             && (digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -68,6 +71,7 @@ impl Settings {
             unpack: environment.flag("URL_UNPACK")?,
             file_mode,
             placeholder: environment.flag("URL_PLACEHOLDER")?,
+            network: Network::of(environment, "URL_NETWORK")?,
         })
     }
 
@@ -86,15 +90,6 @@ fn source(text: &str) -> Result<Url, Error> {
 /// Whether the scheme is one that is fetched.
 pub(super) fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http")
-}
-
-/// A decimal number, as in JSON.
-fn mode(text: &str) -> Result<u32, Error> {
-    let mode = text.parse().ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| Error::Env {
-        name: "URL_FILE_MODE",
-        reason: format!("{text:?} is not within 0 and 511"),
-    })
 }
 
 fn target(text: &str) -> Result<PathBuf, Error> {
