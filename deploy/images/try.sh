@@ -76,13 +76,15 @@ expect() {
   local file=$1 text=$2 tool=$3
   shift 3
   rm -rf "$work/volumes/system"/{git,workspace}/{repo,file,.repo.partial}
-  in_container system 12345 PATH=/usr/bin:/bin GIT_ROOT=/git GIT_LINK=repo URL_TARGET=/workspace/file "$@" \
+  in_container system 12345 PATH=/usr/bin:/bin GIT_ROOT=/git GIT_LINK=repo URL_TARGET=/workspace/file "${open[@]}" "$@" \
     -- /kubeopencode "$tool" >"$work/tool.log" 2>&1 || die_with_log "$work/tool.log" "$tool failed with $1"
   [ "$(cat "$work/volumes/system/$file")" = "$text" ] || die "$tool with $1 did not leave '$text' in $file"
   local more=("${@:2}")
   say "ok: $tool $1 ${more[*]%%=*}"
 }
 
+# this network has loopback addresses alone, which are closed by themselves
+open=(GIT_NETWORK='{"open":["127.0.0.0/8"]}' URL_NETWORK='{"open":["127.0.0.0/8"]}')
 trust=(SSL_CERT_FILE=/workspace/authority GIT_SSL_CAINFO=/workspace/authority)
 cp "$seed/tls/tls.crt" "$work/volumes/system/workspace/authority"
 login=(GIT_USERNAME=ada GIT_PASSWORD=pw)
@@ -103,11 +105,14 @@ expect workspace/file/docs/guide.md guide url-fetch "URL_SOURCE=$http/repo.zip" 
 
 # refused NAME=VALUE...: without the secret nothing comes
 refused() {
-  ! in_container system 12345 PATH=/usr/bin:/bin GIT_ROOT=/git GIT_LINK=other URL_TARGET=/workspace/other "${trust[@]}" "$@" \
+  ! in_container system 12345 PATH=/usr/bin:/bin GIT_ROOT=/git GIT_LINK=other URL_TARGET=/workspace/other "${open[@]}" "${trust[@]}" "$@" \
     >"$work/tool.log" 2>&1 || die "this should be refused: $*"
 }
 refused "URL_SOURCE=$https/token/page.txt" -- /kubeopencode url-fetch
 refused "URL_SOURCE=$https/token/page.txt" URL_AUTH_TOKEN=other -- /kubeopencode url-fetch
 refused "URL_SOURCE=$https/private/page.txt" -- /kubeopencode url-fetch
 refused "GIT_REPO=$https/git/private.git" -- /kubeopencode git-init
-say "ok: nothing private without its secret"
+refused "GIT_REPO=$http/git/repo.git" GIT_NETWORK= -- /kubeopencode git-init
+refused "GIT_REPO=$ssh/repo.git" "GIT_SSH_KEY=$(cat "$work/key")" GIT_NETWORK= -- /kubeopencode git-init
+refused "URL_SOURCE=$http/page.txt" URL_NETWORK= -- /kubeopencode url-fetch
+say "ok: nothing private without its secret, nothing closed without a rule that opens it"

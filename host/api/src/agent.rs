@@ -106,6 +106,12 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("items" = {"type": "string", "maxLength": 253}))]
     pub allowed_namespaces: Vec<String>,
+    /// Where contexts of Tasks may be mounted, as patterns (`*`, `?`, `[..]`): a place and all below it; a relative one lies
+    /// under `workspaceDir`. Unset: Tasks of other namespaces in the workspace only, those of the Agent's own wherever no
+    /// program and no setting of the image lies. `[]`: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("items" = {"type": "string", "minLength": 1, "maxLength": 1024}))]
+    pub task_mount_paths: Option<Vec<String>>,
     /// Maximum number of Tasks that run at the same time, 0 to 1000; 0 or unset: unlimited, and with a quota 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]

@@ -5,6 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::network::TaskNetwork;
+
 /// Settings of the system. The one named `default` in a Task's namespace is read first, then the one in the
 /// operator's, field by field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -44,7 +46,8 @@ pub struct KubeOpenCodeConfigSpec {
     /// Keep the agent's last message in `status.result.summary`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_summary: Option<bool>,
-    /// Whether the contexts of Tasks may name Secrets. Default `Allow`.
+    /// Whether the contexts of Tasks may name Secrets. Default `Allow`. `Deny` of the Task's namespace or of the operator's
+    /// holds, whatever the other says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_secret_refs: Option<TaskSecretRefs>,
     /// What holds where an Agent does not say it. Taken from the namespace where the Pod runs, then from the operator's,
@@ -59,6 +62,10 @@ pub struct KubeOpenCodeConfigSpec {
     /// the public ones too where they are needed. Taken from the namespace where the Pod runs, then from the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
+    /// Where Git and URL contexts of Tasks may be fetched from. Default: everywhere but loopback and link-local addresses. A
+    /// namespace's own config can only allow less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_network: Option<TaskNetwork>,
 }
 
 /// The proxies behind which the cluster is. A container gets them as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper

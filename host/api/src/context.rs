@@ -41,8 +41,9 @@ pub struct ContextItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub mount_path: Option<String>,
-    /// Permission bits of the files, 0 to 0777 (YAML: `0755` is octal). Default: writable for every user in the workspace
-    /// (0666), 0644 elsewhere.
+    /// Permission bits of the files, 0 to 0777 (YAML: `0755` is octal). What the owner may read and run, the agent's user may
+    /// too, whoever that is: 0600 is 0640 in a Pod with an `fsGroup`. Default 0644; clones and unpacked archives are writable
+    /// for every user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub file_mode: Option<i32>,

@@ -34,6 +34,8 @@ pub(crate) struct Conventions {
     pub(crate) conflicts: fn(&[PathUse]) -> Result<(), Obstacle>,
     /// What no context, credential or workspace may cover or lie in: the parts of the Pod that are not theirs.
     pub(crate) reserved_paths: &'static [&'static str],
+    /// What only the Agent's own contexts may replace: the programs of the image and what they are told.
+    pub(crate) image_paths: &'static [&'static str],
 }
 
 /// The volume that the agent works in.
@@ -82,4 +84,51 @@ const TASKS: Conventions = Conventions {
         "/var/run/secrets",
         "/run/secrets",
     ],
+    image_paths: &IMAGE_PATHS,
 };
+
+/// Programs and libraries; what the loader, the shell, name resolution, TLS, ssh and git read by themselves; OpenCode's own
+/// directory, whose settings win over all others. `/etc/alternatives` is where Debian's `/usr/bin` leads to.
+const IMAGE_PATHS: [&str; 41] = [
+    "/bin",
+    "/sbin",
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix",
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/environment",
+    "/etc/gai.conf",
+    "/etc/gitconfig",
+    "/etc/group",
+    "/etc/gshadow",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld-musl-aarch64.path",
+    "/etc/ld-musl-x86_64.path",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/nsswitch.conf",
+    "/etc/opencode",
+    "/etc/pam.d",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/resolv.conf",
+    "/etc/shadow",
+    "/etc/ssh",
+    "/etc/ssl",
+    "/etc/ssl1.1",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/zsh",
+];

@@ -3,6 +3,7 @@
 //! May touch: these types. Must not touch: where in the Pod a thing ends up, which `build` decides.
 
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::network::NetworkRules;
 use kubeopencode_api::plugin::{Entry, EnvVar, RunInit, SecretKey};
 
 use crate::item::Item;
@@ -75,6 +76,9 @@ pub(crate) struct GitClone {
     pub(crate) submodules: bool,
     pub(crate) credentials: Option<String>,
     pub(crate) path: AbsPath,
+    /// of the files in the work tree; `None`: as the repository has them, writable for every user
+    pub(crate) mode: Option<u32>,
+    pub(crate) network: NetworkRules,
 }
 
 /// A download.
@@ -89,6 +93,7 @@ pub(crate) struct Download {
     pub(crate) credentials: Option<String>,
     pub(crate) path: AbsPath,
     pub(crate) mode: Option<u32>,
+    pub(crate) network: NetworkRules,
 }
 
 /// A ConfigMap that must be read and given back with [`Evaluated::embed`].

@@ -14,7 +14,6 @@ mod build;
 mod conventions;
 mod evaluated;
 pub mod frontend;
-mod globs;
 mod granted;
 mod item;
 mod object_name;

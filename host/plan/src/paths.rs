@@ -56,6 +56,11 @@ impl AbsPath {
         self.lies_within(&dir.0)
     }
 
+    /// The name below this directory that it is, or lies in.
+    pub(crate) fn first_below(&self, dir: &AbsPath) -> Option<&str> {
+        self.0.strip_prefix(&dir.0)?.strip_prefix('/')?.split('/').next()
+    }
+
     /// The directories that it lies in, the nearest first, without `/`.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.0.rmatch_indices('/').map(|(at, _)| &self.0[..at]).filter(|dir| !dir.is_empty())

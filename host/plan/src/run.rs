@@ -16,6 +16,7 @@ use crate::conventions::Conventions;
 use crate::item::Item;
 use crate::paths::AbsPath;
 use crate::refusal::Refusal;
+use crate::settings::Network;
 use credential::Credential;
 use pod_options::PodOptions;
 
@@ -104,6 +105,9 @@ pub(crate) struct AgentPart {
     /// Seconds without output after which the agent is ended.
     pub(crate) idle_seconds: Option<u32>,
     pub(crate) task_secret_refs: TaskSecretRefs,
+    pub(crate) network: Network,
+    /// Where contexts of Tasks may be mounted; `None`: it was not said.
+    pub(crate) task_mount_paths: Option<Vec<AbsPath>>,
 }
 
 impl Run {

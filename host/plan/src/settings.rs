@@ -7,6 +7,7 @@ use kubeopencode_api::config::{
     CaBundle, Cleanup, Defaults, KubeOpenCodeConfigSpec, Proxy, PullPolicy, StopPolicy, TaskSecretRefs,
 };
 use kubeopencode_api::literals::{DEFAULT_CLUSTER_DOMAIN, DEFAULT_SYSTEM_IMAGE};
+use kubeopencode_api::network::{AllowDeny, NetworkRules};
 
 const DEFAULT_GRACE_SECONDS: i32 = 5;
 const DEFAULT_START_TIMEOUT_SECONDS: i32 = 3600;
@@ -26,12 +27,15 @@ pub struct Settings {
     proxy: Proxy,
     ca_bundle: Option<CaBundle>,
     cluster_domain: String,
+    network: Network,
 }
 
 impl Settings {
     /// What the Pod's containers are from the namespace where it runs, else from the operator's: system image, defaults of
-    /// Agents, proxies, authorities; everything else from the Task's namespace, else from the operator's; each field for itself. A config that cannot be read denies what it
-    /// might deny: no Secrets for the contexts of Tasks, and no finished Task is deleted.
+    /// Agents, proxies, authorities; everything else from the Task's namespace, else from the operator's; each field for
+    /// itself. What one of them denies to the contexts of Tasks, Secrets and networks, no other allows. A config that cannot
+    /// be read denies what it might deny: no Secrets and no downloads for the contexts of Tasks, and no finished Task is
+    /// deleted.
     pub fn resolve(task_ns: Layer<'_>, pod_ns: Layer<'_>, operator_ns: Layer<'_>) -> Self {
         let pod = Layers([pod_ns, operator_ns]);
         let task = Layers([task_ns, operator_ns]);
@@ -54,15 +58,16 @@ impl Settings {
             start_timeout: (start_timeout > 0).then(|| seconds(start_timeout)),
             stop_policy: task.first(|spec| spec.stop_policy),
             result_summary: task.first(|spec| spec.result_summary).unwrap_or(true),
-            task_secret_refs: if task.has_unreadable() {
+            task_secret_refs: if task.denies(|spec| spec.task_secret_refs == Some(TaskSecretRefs::Deny)) {
                 TaskSecretRefs::Deny
             } else {
-                task.first(|spec| spec.task_secret_refs).unwrap_or_default()
+                TaskSecretRefs::Allow
             },
             defaults: defaults(&pod),
             proxy: proxy(&pod),
             ca_bundle: pod.first(|spec| spec.ca_bundle.clone()),
             cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
+            network: Network::resolve([task_ns, pod_ns, operator_ns], operator_ns),
         }
     }
 
@@ -135,6 +140,45 @@ impl Settings {
     pub fn cluster_domain(&self) -> &str {
         &self.cluster_domain
     }
+
+    /// Where contexts may be fetched from.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+}
+
+/// Where contexts may be fetched from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Contexts of Agents.
+    pub(crate) of_agents: NetworkRules,
+    /// Contexts of Tasks, or why there are no rules for them.
+    pub(crate) of_tasks: Result<NetworkRules, String>,
+}
+
+impl Network {
+    /// Each of these configs must allow it. The operator's alone opens what is closed by itself.
+    fn resolve(layers: [Layer<'_>; 3], operator: Layer<'_>) -> Self {
+        let read = |layer: Layer<'_>| match layer {
+            Layer::Absent => Ok(None),
+            Layer::Unreadable => Err("a KubeOpenCodeConfig cannot be read".to_owned()),
+            Layer::Read(spec) => spec.task_network.as_ref().map(AllowDeny::try_from).transpose(),
+        };
+        let open =
+            read(operator).ok().flatten().map(|rules| NetworkRules::opened_by(&rules)).unwrap_or_default();
+        let rules: Result<Vec<_>, _> = layers.into_iter().map(read).collect();
+        let of_tasks = rules.map(|rules| {
+            // one config is often two of them
+            let mut all_of: Vec<AllowDeny> = Vec::new();
+            for rules in rules.into_iter().flatten().filter(|rules| rules != &AllowDeny::default()) {
+                if !all_of.contains(&rules) {
+                    all_of.push(rules);
+                }
+            }
+            NetworkRules { open: open.clone(), all_of }
+        });
+        Self { of_agents: NetworkRules { open, all_of: Vec::new() }, of_tasks }
+    }
 }
 
 /// A namespace may take the operator's proxy away, by an empty text.
@@ -190,6 +234,15 @@ impl Layers<'_> {
         self.0.iter().find_map(|layer| match layer {
             Layer::Read(spec) => field(spec),
             Layer::Absent | Layer::Unreadable => None,
+        })
+    }
+
+    /// Whether one of them denies it, or might.
+    fn denies(&self, denied: impl Fn(&KubeOpenCodeConfigSpec) -> bool) -> bool {
+        self.0.iter().any(|layer| match layer {
+            Layer::Read(spec) => denied(spec),
+            Layer::Unreadable => true,
+            Layer::Absent => false,
         })
     }
 
@@ -285,6 +338,9 @@ mod tests {
             assert_eq!(settings.task_secret_refs(), TaskSecretRefs::Deny);
             assert_eq!(settings.cleanup(), &Cleanup::default(), "nothing is deleted");
             assert_eq!(settings.stop_policy(), StopPolicy::KeepPod, "what is known holds");
+            let refused = settings.network().of_tasks.as_ref().unwrap_err();
+            assert_eq!(refused, "a KubeOpenCodeConfig cannot be read");
+            assert!(settings.network().of_agents.is_default());
         }
     }
 
@@ -296,5 +352,47 @@ mod tests {
             let settings = Settings::resolve(Layer::Read(&spec), Layer::Absent, Layer::Absent);
             assert_eq!((settings.stop_policy(), settings.timeout_policy()), (policy, policy));
         }
+    }
+
+    #[test]
+    fn a_namespace_denies_more_and_allows_no_more() {
+        let deny = config(r#"{"taskSecretRefs": "Deny"}"#);
+        let allow = config(r#"{"taskSecretRefs": "Allow"}"#);
+        for (task, operator, denied) in [
+            (Layer::Read(&allow), Layer::Read(&deny), true),
+            (Layer::Read(&deny), Layer::Read(&allow), true),
+            (Layer::Absent, Layer::Read(&deny), true),
+            (Layer::Read(&allow), Layer::Absent, false),
+        ] {
+            let settings = Settings::resolve(task, Layer::Absent, operator);
+            assert_eq!(settings.task_secret_refs() == TaskSecretRefs::Deny, denied, "{task:?} {operator:?}");
+        }
+
+        let operator = config(r#"{"taskNetwork": {"allow": ["*.example.com", "169.254.20.10"]}}"#);
+        let team = config(r#"{"taskNetwork": {"allow": ["*", "169.254.169.254", "127.0.0.0/8"]}}"#);
+        let platform = config(r#"{"taskNetwork": {"deny": ["secret.example.com"]}}"#);
+        let settings = Settings::resolve(Layer::Read(&team), Layer::Read(&platform), Layer::Read(&operator));
+        let tasks = settings.network().of_tasks.as_ref().unwrap();
+        for (host, address, fits) in [
+            ("git.example.com", "140.82.121.3", true),
+            ("secret.example.com", "140.82.121.3", false),
+            ("github.com", "140.82.121.3", false),
+            ("169.254.20.10", "169.254.20.10", true),
+            ("169.254.169.254", "169.254.169.254", false),
+            ("localhost", "127.0.0.1", false),
+        ] {
+            assert_eq!(tasks.check_address(host, address.parse().unwrap()).is_ok(), fits, "{host}");
+        }
+        let agents = &settings.network().of_agents;
+        assert!(agents.check_host("github.com").is_ok() && agents.check_host("169.254.20.10").is_ok());
+        assert!(agents.check_host("169.254.169.254").is_err());
+    }
+
+    #[test]
+    fn an_entry_that_is_neither_host_nor_network_denies_all() {
+        let team = config(r#"{"taskNetwork": {"deny": ["10.0.0.0/33"]}}"#);
+        let settings = Settings::resolve(Layer::Read(&team), Layer::Absent, Layer::Absent);
+        let refused = settings.network().of_tasks.as_ref().unwrap_err();
+        assert!(refused.starts_with("\"10.0.0.0/33\" is neither a host"), "{refused}");
     }
 }

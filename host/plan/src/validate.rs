@@ -8,6 +8,8 @@ mod command;
 mod env;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod network;
+mod places;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -19,13 +21,13 @@ use kubeopencode_api::plugin::{
 };
 
 use crate::evaluated::{Directory, Download, Evaluated, GitClone, Piece, SecretTarget, TargetFile};
-use crate::globs::matches;
 use crate::item::Item;
 use crate::object_name::is_object_name;
 use crate::paths::AbsPath;
 use crate::{Granted, Refusal, Run};
 pub(crate) use command::ToolsImage;
 pub use command::{Command, ServerCommand, validate_command, validate_server};
+use kubeopencode_api::globs::matches;
 
 /// Code of the remark that a plugin makes when it leaves an optional thing out.
 const SKIPPED: &str = "OptionalSkipped";
@@ -46,6 +48,9 @@ pub fn validate(run: &Run, item: &Item, granted: &Granted, plan: Plan) -> Result
         return Err(unknown(item, &extension.kind));
     }
     check_number(item, &plan.actions)?;
+    if let Some(path) = item.mount_path() {
+        places::check(run, item, path)?;
+    }
     let mut validator = Validator { run, item, granted, out: Evaluated::empty(item), taken: BTreeSet::new() };
     for action in plan.actions {
         validator.action(action)?;
@@ -116,7 +121,7 @@ impl Validator<'_> {
 
     fn file(&mut self, path: AbsPath, content: Vec<u8>, mode: Option<u32>) -> Result<(), Refusal> {
         self.take(&path)?;
-        self.out.files.push(TargetFile { path, content, mode: masked(mode) });
+        self.out.files.push(TargetFile { path, content, mode: self.mode(mode) });
         Ok(())
     }
 
@@ -126,7 +131,7 @@ impl Validator<'_> {
             return Err(self.refuse(format!("\"{}\" cannot be the name of a ConfigMap", mount.name)));
         }
         self.take(&path)?;
-        let mode = masked(mount.mode);
+        let mode = self.mode(mount.mode);
         let directory =
             Directory { path, mode, config_map: mount.name, optional: mount.optional, embedded: None };
         self.out.directories.push(directory);
@@ -137,7 +142,7 @@ impl Validator<'_> {
         let secret = self.secret(file.secret)?;
         let path = self.path(&file.path)?;
         self.take(&path)?;
-        self.out.secret_files.push(SecretTarget { secret, path, mode: masked(file.mode) });
+        self.out.secret_files.push(SecretTarget { secret, path, mode: self.mode(file.mode) });
         Ok(())
     }
 
@@ -152,6 +157,7 @@ impl Validator<'_> {
     fn git(&mut self, git: GitFetch) -> Result<(), Refusal> {
         self.need(Capability::Git, "fetch-git")?;
         let address = address::repository(&git.repository).map_err(|e| self.refuse(e))?;
+        let network = self.network(&address.host)?;
         address::reference(&git.r#ref).map_err(|e| self.refuse(e))?;
         let sub_path = address::sub_path(&git.sub_path).map_err(|e| self.refuse(e))?;
         if let Some(secret) = &git.credentials {
@@ -169,6 +175,9 @@ impl Validator<'_> {
             submodules: git.submodules,
             credentials: git.credentials,
             path,
+            // the interface has no word for it: what the item says holds for the clone
+            mode: self.mode(self.item.file_mode),
+            network,
         });
         Ok(())
     }
@@ -176,6 +185,7 @@ impl Validator<'_> {
     fn url(&mut self, url: UrlFetch) -> Result<(), Refusal> {
         self.need(Capability::Url, "fetch-url")?;
         let host = address::url(&url.url).map_err(|e| self.refuse(e))?;
+        let network = self.network(&host)?;
         address::headers(&url.headers).map_err(|e| self.refuse(e))?;
         if let Some(digest) = url.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
             return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
@@ -194,7 +204,8 @@ impl Validator<'_> {
             timeout_seconds: url.timeout_seconds,
             credentials: url.credentials,
             path,
-            mode: masked(url.mode),
+            mode: self.mode(url.mode),
+            network,
         });
         Ok(())
     }
@@ -226,7 +237,12 @@ impl Validator<'_> {
                 "path \"{written}\" lies neither in the workspace {workspace} nor under the item's mountPath"
             )));
         }
+        places::check(self.run, self.item, &path)?;
         Ok(path)
+    }
+
+    fn mode(&self, stated: Option<u32>) -> Option<u32> {
+        stated.map(|mode| self.run.agent.pod.for_the_agent(mode & 0o777))
     }
 
     fn take(&mut self, path: &AbsPath) -> Result<(), Refusal> {
@@ -282,10 +298,6 @@ fn notice(item: &Item, remark: Diagnostic) -> Option<(Reason, String)> {
         (_, Severity::Info) => return None,
     };
     Some((reason, format!("{item}: {}", remark.message)))
-}
-
-fn masked(mode: Option<u32>) -> Option<u32> {
-    mode.map(|mode| mode & 0o777)
 }
 
 fn is_sha256(digest: &str) -> bool {

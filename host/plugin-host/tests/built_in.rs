@@ -273,7 +273,11 @@ fn opencode_runs_with_config_context_and_a_reader_that_the_pod_understands() {
         [
             EnvVar::value("OPENCODE_CONFIG", "/tools/opencode.json"),
             EnvVar::value("OPENCODE_PERMISSION", r#"{"*":"allow"}"#),
-            EnvVar::value("OPENCODE_CONFIG_CONTENT", r#"{"instructions":[".kubeopencode/context.md"]}"#),
+            EnvVar::value("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+            EnvVar::value(
+                "OPENCODE_CONFIG_CONTENT",
+                r#"{"instructions":["/workspace/.kubeopencode/context.md","/workspace/AGENTS.md"]}"#
+            ),
         ]
     );
     assert_eq!(plan.tools, Tools::InitContainer(None));

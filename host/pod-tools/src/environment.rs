@@ -55,6 +55,13 @@ impl Environment {
         }
     }
 
+    /// Permission bits as a decimal number, as in JSON.
+    pub(crate) fn mode(&self, name: &'static str) -> Result<Option<u32>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let mode = text.parse().ok().filter(|mode| *mode <= 0o777);
+        mode.map(Some).ok_or_else(|| Error::Env { name, reason: format!("{text:?} is not within 0 and 511") })
+    }
+
     /// A value from a Secret, without the newline at its end that most files have. Errors never show it.
     pub(crate) fn secret(&self, name: &'static str) -> Result<Option<String>, Error> {
         let text = self.text(name)?.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());

@@ -12,6 +12,7 @@ mod clone;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod git;
+mod guard;
 mod repository;
 mod settings;
 mod tree;

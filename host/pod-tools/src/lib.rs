@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod exit;
 pub mod git_init;
+mod network;
 mod redact;
 mod rooted_dir;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod rooted_dir;
 mod seeds;
 mod server;
 pub mod server_wait;
+mod ssh_dial;
 mod termination;
 pub mod url_fetch;
 mod web;
@@ -36,6 +38,7 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         "context-init" => Some(context_init::main()),
         "git-init" => Some(git_init::main()),
         "server-wait" => Some(server_wait::main()),
+        ssh_dial::NAME => Some(ssh_dial::main(args)),
         "url-fetch" => Some(url_fetch::main()),
         _ => None,
     }

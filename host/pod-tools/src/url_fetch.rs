@@ -21,9 +21,8 @@ use crate::rooted_dir::RootedDir;
 use crate::{Error, redact};
 use settings::Settings;
 
-/// Whatever uid the executor runs as, it edits what lies in its workspace.
-const FILE_MODE: u32 = 0o666;
-const PROGRAM_MODE: u32 = 0o777;
+/// Of a single file, as everywhere.
+const FILE_MODE: u32 = 0o644;
 
 /// Runs `url-fetch` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {

@@ -99,12 +99,20 @@ fn environment(
         // nobody is there to answer a question
         env.push(EnvVar::value("OPENCODE_PERMISSION", json!({"*": "allow"}).to_string()));
     }
-    if let Some(path) = context_path {
-        let within = path.strip_prefix(workspace_dir).and_then(|rest| rest.strip_prefix('/'));
-        let content = json!({"instructions": [within.unwrap_or(path)]});
-        env.push(EnvVar::value("OPENCODE_CONFIG_CONTENT", content.to_string()));
-    }
+    // what lies in the workspace comes from a Task or a repository: its settings and plugins would win over the Agent's
+    env.push(EnvVar::value("OPENCODE_DISABLE_PROJECT_CONFIG", "1"));
+    env.push(EnvVar::value("OPENCODE_CONFIG_CONTENT", instructions(workspace_dir, context_path).to_string()));
     Ok(env)
+}
+
+/// The texts that the model is given besides the prompt: the contexts, and the project's own, which are no settings.
+///
+/// Absolute: without the project's configuration OpenCode 1.18 looks for relative ones in its own configuration
+/// directory, and says nothing when they are not there. One that is missing is left out.
+fn instructions(workspace_dir: &str, context_path: Option<&str>) -> Value {
+    let projects = format!("{}/AGENTS.md", workspace_dir.trim_end_matches('/'));
+    let texts: Vec<&str> = context_path.into_iter().chain([projects.as_str()]).collect();
+    json!({"instructions": texts})
 }
 
 fn sets_permission(config: Option<&str>) -> Result<bool, PluginError> {

@@ -24,7 +24,14 @@ fn a_task_runs_with_its_prompt_on_stdin_and_a_reader_around_it() {
     );
     assert!(plan.args.is_empty() && plan.files.is_empty());
     assert_eq!(plan.tools, Tools::InitContainer(None));
-    assert_eq!(env(&plan.env), [("OPENCODE_PERMISSION", r#"{"*":"allow"}"#)]);
+    assert_eq!(
+        env(&plan.env),
+        [
+            ("OPENCODE_PERMISSION", r#"{"*":"allow"}"#),
+            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+            ("OPENCODE_CONFIG_CONTENT", r#"{"instructions":["/workspace/AGENTS.md"]}"#),
+        ]
+    );
     let reader: Value = serde_json::from_str(&plan.result_reader.unwrap()).unwrap();
     assert_eq!(reader["args"], json!(["--format", "json", "--print-logs", "--log-level", "ERROR"]));
     assert_eq!(reader.get("session"), None, "only a client has one");
@@ -42,7 +49,11 @@ fn config_and_context_become_environment() {
         [
             ("OPENCODE_CONFIG", "/tools/opencode.json"),
             ("OPENCODE_PERMISSION", r#"{"*":"allow"}"#),
-            ("OPENCODE_CONFIG_CONTENT", r#"{"instructions":[".kubeopencode/context.md"]}"#),
+            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+            (
+                "OPENCODE_CONFIG_CONTENT",
+                r#"{"instructions":["/workspace/.kubeopencode/context.md","/workspace/AGENTS.md"]}"#
+            ),
         ]
     );
 }
@@ -53,7 +64,8 @@ fn a_config_that_sets_permission_keeps_it() {
     request.config = Some(r#"{"permission":{"bash":"deny"}}"#.into());
     request.config_path = Some("/tools/opencode.json".into());
     let plan = OpenCode::build(&request).unwrap();
-    assert_eq!(env(&plan.env), [("OPENCODE_CONFIG", "/tools/opencode.json")]);
+    let names: Vec<_> = env(&plan.env).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["OPENCODE_CONFIG", "OPENCODE_DISABLE_PROJECT_CONFIG", "OPENCODE_CONFIG_CONTENT"]);
 }
 
 #[test]
@@ -94,4 +106,9 @@ fn a_server_listens_where_it_is_told() {
     );
     assert_eq!(plan.health_path.as_deref(), Some("/session/status"));
     assert_eq!(plan.command.result_reader, None);
+    assert!(
+        env(&plan.command.env).contains(&("OPENCODE_DISABLE_PROJECT_CONFIG", "1")),
+        "{:?}",
+        plan.command.env
+    );
 }

@@ -11,7 +11,7 @@ const AUTH: &str =
 const TOKEN: &str = "{apiVersion: v1, kind: Secret, metadata: {name: token}, stringData: {token: t0ken}}";
 
 /// The server of the tests' repositories and files.
-fn sources() -> String {
+pub(crate) fn sources() -> String {
     format!("http://sources.{}.svc.cluster.local", model_namespace())
 }
 
@@ -62,9 +62,29 @@ async fn files_have_their_paths_and_modes_also_outside_the_workspace() {
              {type: File, mountPath: secret, file: {name: f, source: {secretKeyRef: {name: s, key: k}}}}",
         )
         .await;
-        assert_eq!(said, "text 666\n755\n644\nruns\nfirstsecondfirst inline hidden");
+        assert_eq!(said, "text 644\n755\n644\nruns\nfirstsecondfirst inline hidden");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_file_mode_lets_the_agent_read_wherever_the_file_is() {
+    let contexts = "{type: Text, mountPath: inside, fileMode: 384, text: 'in '}, \
+                    {type: Text, mountPath: /opt/outside, fileMode: 384, text: 'out '}, \
+                    {type: Git, mountPath: repo, fileMode: 384, git: {repository: SOURCES/git/repo.git}}, \
+                    {type: URL, mountPath: page, fileMode: 384, url: {source: SOURCES/checklist.md}}";
+    let script = "cat inside /opt/outside; cat repo/README.md page >/dev/null && stat -L -c %a inside /opt/outside repo/README.md page; \
+                  cd repo && git status --porcelain";
+    for (pod_security, mode) in [("", "640"), ("podSpec: {podSecurityContext: {}}", "644")] {
+        on_the_whole_cluster(async |ns| {
+            ns.apply(shell_agent(script, pod_security)).await;
+            let contexts = contexts.replace("SOURCES", &sources());
+            ns.apply(task("look").spec(&format!("contexts: [{contexts}]"))).await;
+            let task = ns.phase("look", Phase::Completed).await;
+            assert_eq!(log(ns, &task).await, format!("in out {mode}\n{mode}\n{mode}\n{mode}\n"));
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

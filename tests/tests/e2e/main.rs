@@ -18,3 +18,4 @@ mod operator;
 mod server;
 mod support;
 mod trouble;
+mod word;

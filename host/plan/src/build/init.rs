@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 use kubeopencode_api::literals::{SERVER_PASSWORD, SERVER_USERNAME, TOOLS_DIR};
+use kubeopencode_api::network::NetworkRules;
 use kubeopencode_api::plugin::RunInit;
 
 use super::agent::pull_policy;
@@ -16,8 +17,9 @@ use super::network;
 use super::reader;
 use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
-use super::volumes::{URL_FILE, dir_volume, secret_volume};
+use super::volumes::{URL_FILE, agent_mounts, dir_volume, secret_volume};
 use crate::evaluated::{Download, Evaluated, GitClone};
+use crate::paths::AbsPath;
 use crate::run::Server;
 use crate::validate::ToolsImage;
 
@@ -80,6 +82,15 @@ fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone
         // kubelet would make an empty directory of a path that is not there
         env.push(var("GIT_PATH", &clone.sub_path));
     }
+    if let Some(mode) = clone.mode {
+        env.push(var("GIT_FILE_MODE", &mode.to_string()));
+    }
+    env.extend(network("GIT_NETWORK", &clone.network));
+    let within = mounts_within(layout, &clone.path);
+    if !within.is_empty() {
+        // texts can always be written
+        env.push(var("GIT_MOUNTS", &serde_json::to_string(&within).unwrap_or_default()));
+    }
     if let Some(secret) = &clone.credentials {
         for (name, key) in [
             ("GIT_USERNAME", "username"),
@@ -118,6 +129,7 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
     if let Some(mode) = download.mode {
         env.push(var("URL_FILE_MODE", &mode.to_string()));
     }
+    env.extend(network("URL_NETWORK", &download.network));
     if !within && !download.unpack && context.item.optional {
         // kubelet would make a directory of a mounted file that is not there
         env.push(flag("URL_PLACEHOLDER", true));
@@ -219,6 +231,22 @@ fn base(layout: &Layout<'_>) -> Container {
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
     }
+}
+
+/// The agent's mounts below this directory, relative to it. A container runtime follows links on its way to a mount: one of
+/// the repository would lead it out, over the image's own files.
+fn mounts_within(layout: &Layout<'_>, dir: &AbsPath) -> Vec<String> {
+    let below = |mount: VolumeMount| {
+        let below = mount.mount_path.strip_prefix(dir.as_str())?.strip_prefix('/')?;
+        Some(below.trim_end_matches('/').to_owned()).filter(|below| !below.is_empty())
+    };
+    agent_mounts(layout).into_iter().filter_map(below).collect()
+}
+
+/// Where it may be fetched from, where anything was said about it.
+fn network(name: &str, rules: &NetworkRules) -> Option<EnvVar> {
+    // texts can always be written
+    (!rules.is_default()).then(|| var(name, &serde_json::to_string(rules).unwrap_or_default()))
 }
 
 fn flag(name: &str, value: bool) -> EnvVar {

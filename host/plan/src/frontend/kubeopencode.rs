@@ -11,6 +11,7 @@ mod images;
 mod item;
 mod pod_options;
 mod server;
+mod task_mount_paths;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubeopencode_api::agent::Agent;
@@ -147,6 +148,12 @@ fn read_agent(
         result_summary: settings.result_summary(),
         idle_seconds: durations::idle_seconds(agent.spec.idle_timeout.as_deref(), settings, &described)?,
         task_secret_refs: settings.task_secret_refs(),
+        network: settings.network().clone(),
+        task_mount_paths: task_mount_paths::read(
+            agent.spec.task_mount_paths.as_deref(),
+            &workspace,
+            &described,
+        )?,
         key,
         described,
         workspace,

@@ -94,10 +94,43 @@ impl PodOptions {
         self.security_context.as_ref()?.run_as_user
     }
 
+    /// The stated mode of a context's file, so that the agent's user can do with it what its owner can but write, whoever
+    /// owns it: kubelet and the init containers' user do. As kubelet does, the Pod's group is given that; where there is none,
+    /// everybody, since nobody else is in the container.
+    pub(crate) fn for_the_agent(&self, stated: u32) -> u32 {
+        let group = (stated & 0o500) >> 3;
+        let everybody = if self.pod_security_context().fs_group.is_none() { group >> 3 } else { 0 };
+        stated | group | everybody
+    }
+
     /// Mode of a credential's files that do not set one: readable by the agent's user, whoever that is.
     pub(crate) fn credential_mode(&self) -> u32 {
         let pod = self.pod_security_context();
         let is_root = self.container_user().or(pod.run_as_user) == Some(0);
         if pod.fs_group.is_some() || is_root { PRIVATE } else { READABLE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stated_mode_lets_the_agents_user_read() {
+        let with_group = PodOptions::default();
+        let without =
+            PodOptions { pod_security_context: Some(PodSecurityContext::default()), ..PodOptions::default() };
+        for (stated, group, everybody) in [
+            (0o600, 0o640, 0o644),
+            (0o400, 0o440, 0o444),
+            (0o700, 0o750, 0o755),
+            (0o644, 0o644, 0o644),
+            (0o755, 0o755, 0o755),
+            (0o200, 0o200, 0o200),
+            (0, 0, 0),
+        ] {
+            assert_eq!(with_group.for_the_agent(stated), group, "{stated:o}");
+            assert_eq!(without.for_the_agent(stated), everybody, "{stated:o}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, ServerPlan, Sever
 use kubeopencode_api::report::ResultReader;
 
 use crate::evaluated::TargetFile;
-use crate::globs::matches;
 use crate::paths::AbsPath;
 use crate::{Granted, Refusal, Run};
+use kubeopencode_api::globs::matches;
 
 /// How the agent is run, checked. Only [`validate_command`] and [`validate_server`] make one.
 #[derive(Clone, Debug)]
@@ -76,7 +76,11 @@ pub fn validate_command(run: &Run, granted: &Granted, plan: CommandPlan) -> Resu
     }
     let files = plan.files.into_iter().map(|file| {
         let path = path(run, &file.path)?;
-        Ok(TargetFile { path, content: file.content, mode: file.mode.map(|mode| mode & 0o777) })
+        Ok(TargetFile {
+            path,
+            content: file.content,
+            mode: file.mode.map(|mode| run.agent.pod.for_the_agent(mode & 0o777)),
+        })
     });
     let reader = plan.result_reader.as_deref().filter(|_| run.agent.argv.is_empty());
     let reader = reader.map(|text| result_reader(run, text)).transpose().map_err(refuse)?;

@@ -6,12 +6,12 @@ use kubeopencode_api::plugin::{EnvSource, EnvVar};
 
 use super::Validator;
 use crate::Refusal;
-use crate::globs::matches;
 use crate::object_name::is_env_name;
+use kubeopencode_api::globs::matches;
 
 /// Never a plugin's, whatever is granted: they decide which programs run, or are the host's own.
 const RESERVED: [&str; 7] = ["PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "NODE_OPTIONS", "WORKSPACE_DIR"];
-const RESERVED_PREFIXES: [&str; 5] = ["LD_", "GIT_", "KUBERNETES_", "OPENCODE_", "TASK_"];
+const RESERVED_PREFIXES: [&str; 7] = ["LD_", "GIT_", "KUBERNETES_", "OPENCODE_", "SSL_", "TASK_", "XDG_"];
 const RESERVED_SUFFIX: &str = "_PROXY";
 
 impl Validator<'_> {
@@ -20,7 +20,7 @@ impl Validator<'_> {
         if !is_env_name(name) {
             return Err(self.refuse(format!("\"{name}\" cannot be the name of an environment variable")));
         }
-        if is_reserved(name) {
+        if decides_on_programs(name) {
             return Err(self.refuse(format!("environment variable {name} is reserved")));
         }
         if !self.granted.env.iter().any(|glob| matches(glob, name) == Ok(true)) {
@@ -42,7 +42,8 @@ impl Validator<'_> {
     }
 }
 
-fn is_reserved(name: &str) -> bool {
+/// Whether the variable decides which programs run, or what they are told.
+pub(super) fn decides_on_programs(name: &str) -> bool {
     // programs read the proxy variables in either case
     let name = name.to_ascii_uppercase();
     RESERVED.contains(&name.as_str())
@@ -52,16 +53,25 @@ fn is_reserved(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_reserved;
+    use super::decides_on_programs;
 
     #[test]
-    fn what_decides_which_program_runs_is_reserved() {
-        for name in ["PATH", "LD_PRELOAD", "https_proxy", "NO_PROXY", "GIT_SSH_COMMAND", "TASK_NAME", "Home"]
-        {
-            assert!(is_reserved(name), "{name}");
+    fn what_decides_which_program_runs_decides_on_programs() {
+        for name in [
+            "PATH",
+            "LD_PRELOAD",
+            "https_proxy",
+            "NO_PROXY",
+            "GIT_SSH_COMMAND",
+            "TASK_NAME",
+            "Home",
+            "XDG_DATA_HOME",
+            "SSL_CERT_FILE",
+        ] {
+            assert!(decides_on_programs(name), "{name}");
         }
         for name in ["JIRA_URL", "TASKS", "PROXY", "GITHUB_TOKEN"] {
-            assert!(!is_reserved(name), "{name}");
+            assert!(!decides_on_programs(name), "{name}");
         }
     }
 }

@@ -8,8 +8,8 @@ use kubeopencode_api::plugin::{Capability, Origin, SecretKey};
 
 use super::Validator;
 use crate::Refusal;
-use crate::globs::matches;
 use crate::object_name::{is_key, is_object_name};
+use kubeopencode_api::globs::matches;
 
 impl Validator<'_> {
     /// A key that becomes a file or a variable: it has no host that it would go to, so the item itself must name it.

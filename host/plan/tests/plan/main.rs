@@ -6,5 +6,7 @@
 mod build;
 mod guests;
 mod optional;
+mod places;
 mod stable;
 mod stages;
+mod word;

@@ -18,14 +18,14 @@ type PlanFor = fn(&Item) -> Plan;
 
 const TASK: &str = include_str!("fixtures/task.yaml");
 
-fn given(contexts: Value) -> Given {
+pub(crate) fn given(contexts: Value) -> Given {
     let mut given = Given::yaml(TASK);
     given.agent.spec.contexts.clear();
     given.task.spec.contexts = serde_json::from_value(contexts).unwrap();
     given
 }
 
-fn container<'a>(plan: &'a ExecutionPlan, name: &str) -> &'a Container {
+pub(crate) fn container<'a>(plan: &'a ExecutionPlan, name: &str) -> &'a Container {
     let spec = plan.pod.spec.as_ref().unwrap();
     let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
     all.find(|container| container.name == name).unwrap()
@@ -267,7 +267,7 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
     let image = container(&plan, "opencode-init").image.as_deref();
     assert_eq!(image, Some("registry.example/claude:1"), "the Agent names none");
     let mappings = env(container(&plan, "context-init"), "FILE_MAPPINGS");
-    assert!(mappings.contains(r#""targetPath":"/tools/claude.json","fileMode":384"#), "{mappings}");
+    assert!(mappings.contains(r#""targetPath":"/tools/claude.json","fileMode":416"#), "{mappings}");
 
     given.builder = |request| {
         let mut command = guests::opencode(request);

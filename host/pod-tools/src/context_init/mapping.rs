@@ -13,10 +13,8 @@ use super::join::{Group, Part};
 use crate::Error;
 use crate::environment::Environment;
 
-/// The executor runs as whatever uid its image says and edits what lies in its workspace and its clones.
-const FILE_MODE: u32 = 0o666;
-/// Of the tools, programs and configuration, it only reads.
-const TOOLS_FILE_MODE: u32 = 0o644;
+/// As everywhere: kubelet's default for what is mounted.
+const FILE_MODE: u32 = 0o644;
 const PROGRAM_MODE: u32 = 0o755;
 
 /// The program that the agent's container runs as, beside the agent's own in the tools directory.
@@ -165,15 +163,15 @@ impl Settings {
         }
         let from_top = target.strip_prefix("/").unwrap_or(&target);
         let tools = self.tools_dir.as_deref().unwrap_or(Path::new(TOOLS_DIR));
-        let (place, path, default) = match target.strip_prefix(&self.workspace_dir) {
-            Ok(below) => (Place::Workspace, below, FILE_MODE),
-            Err(_) if target.starts_with(tools) => (Place::Tools, from_top, TOOLS_FILE_MODE),
-            Err(_) => (Place::Elsewhere, from_top, FILE_MODE),
+        let (place, path) = match target.strip_prefix(&self.workspace_dir) {
+            Ok(below) => (Place::Workspace, below),
+            Err(_) if target.starts_with(tools) => (Place::Tools, from_top),
+            Err(_) => (Place::Elsewhere, from_top),
         };
         if path.as_os_str().is_empty() && !matches!(content, Content::Directory(_)) {
             return refuse(format!("{} is a directory, no place for a file", target.display()));
         }
-        let (path, mode) = (path.to_owned(), mode.unwrap_or(default));
+        let (path, mode) = (path.to_owned(), mode.unwrap_or(FILE_MODE));
         Ok(Operation { entry, content, place, path, mode, optional: false })
     }
 }
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_file_is_writable_for_any_uid() {
+    fn a_workspace_file_is_0644() {
         let task = json!([{"key": "workspace-task.md", "targetPath": "/workspace//./task.md"}]);
         let expected = Operation {
             entry: "key workspace-task.md -> /workspace//./task.md".into(),
@@ -225,17 +223,17 @@ mod tests {
             },
             place: Place::Workspace,
             path: "task.md".into(),
-            mode: 0o666,
+            mode: 0o644,
             optional: false,
         };
         assert_eq!(only(&settings(task, json!([]))), expected);
     }
 
     #[test]
-    fn tools_are_0644_and_a_file_mode_holds_everywhere() {
+    fn the_default_and_a_file_mode_hold_everywhere() {
         for (target, mode, place, expected) in [
             ("/tools/opencode.json", None, Place::Tools, 0o644),
-            ("/workspace-two/a", None, Place::Elsewhere, 0o666),
+            ("/workspace-two/a", None, Place::Elsewhere, 0o644),
             ("/workspace/run.sh", Some(0o755), Place::Workspace, 0o755),
             ("/etc/app/key", Some(0), Place::Elsewhere, 0),
         ] {

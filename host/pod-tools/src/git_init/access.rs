@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::guard::Guard;
 use super::settings::Settings;
-use crate::Error;
 use crate::error::io_reason;
+use crate::{Error, ssh_dial};
 
 const SSH_CONNECT_SECONDS: u32 = 30;
 /// A silent connection ends after this many times 15 seconds.
@@ -26,7 +27,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn prepare(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn prepare(settings: &Settings, guard: Option<&Guard>) -> Result<Self, Error> {
         let dir = private_dir()?;
         let mut config = vec![
             ("http.lowSpeedLimit".to_owned(), STUCK.0.to_string()),
@@ -34,6 +35,7 @@ impl Access {
             ("advice.detachedHead".to_owned(), "false".to_owned()),
             ("init.defaultBranch".to_owned(), "main".to_owned()),
         ];
+        config.extend(guard.map(|guard| ("http.proxy".to_owned(), guard.proxy())));
         let mut environment = vec![
             ("LC_ALL".to_owned(), "C".to_owned()),
             ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
@@ -77,9 +79,14 @@ fn ssh_command(settings: &Settings, dir: &Path) -> Result<String, Error> {
         }
         None => "accept-new",
     };
+    let dial = std::env::current_exe()
+        .map_err(|e| Error::Failed(format!("cannot find myself: {}", io_reason(&e))))?;
+    // for the shell of ssh, which puts `exec` in front
+    let dial = format!("ProxyCommand={} {} %h %p", quoted(&dial), ssh_dial::NAME);
     let mut command = format!(
-        "ssh -o BatchMode=yes -o ConnectTimeout={SSH_CONNECT_SECONDS} -o ServerAliveInterval=15 \
+        "ssh -o {} -o BatchMode=yes -o ConnectTimeout={SSH_CONNECT_SECONDS} -o ServerAliveInterval=15 \
          -o ServerAliveCountMax={SSH_ALIVE_TIMES} -o StrictHostKeyChecking={strict} -o UserKnownHostsFile={}",
+        quoted(Path::new(&dial)),
         quoted(&known_hosts)
     );
     if let Some(key) = &settings.ssh_key {

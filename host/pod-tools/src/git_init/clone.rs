@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::git::{Failure, Git};
+use super::guard::Guard;
 use super::settings::{Revision, Settings};
 use super::tree;
 use crate::Error;
 use crate::error::io_reason;
+use crate::network::{Unreached, is_proxied};
 use crate::redact::Redactor;
 
 /// A server may be restarting or busy; with the pauses between the tries, three reach over three seconds.
@@ -35,7 +37,18 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
         if let Some(sub_path) = &settings.sub_path {
             check_sub_path(&draft, sub_path).map_err(failed)?;
         }
-        tree::open_to_all(&draft).map_err(|e| Error::write(&draft, io_reason(&e)))?;
+        let seen = draft.join(settings.sub_path.as_deref().unwrap_or(Path::new("")));
+        if let Some((mount, link)) =
+            settings.mounts.iter().find_map(|mount| Some((mount, tree::link_on_the_way(&seen, mount)?)))
+        {
+            let (mount, link) = (mount.display(), link.display());
+            return Err(failed(format!(
+                "{mount} is mounted in it, and {link} is a symbolic link of the repository: choose another mountPath"
+            )));
+        }
+        tree::open_to_all(&draft)
+            .and_then(|()| settings.file_mode.map_or(Ok(()), |mode| tree::set_mode(&draft, mode)))
+            .map_err(|e| Error::write(&draft, io_reason(&e)))?;
         put(&draft, &target).map_err(|e| Error::write(&target, io_reason(&e)))
     });
     if done.is_err() {
@@ -90,10 +103,12 @@ fn put(draft: &Path, target: &Path) -> io::Result<()> {
 }
 
 fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
-    let access = Access::prepare(settings).map_err(|e| e.to_string())?;
+    let guard = guard(settings)?;
+    let access = Access::prepare(settings, guard.as_ref()).map_err(|e| e.to_string())?;
     let secrets = settings.login.iter().map(|login| login.password.as_str());
     let redactor = Redactor::new(secrets);
-    let clone = Clone { settings, draft, git: Git { access: &access, redactor: &redactor } };
+    let clone =
+        Clone { settings, draft, git: Git { access: &access, redactor: &redactor, guard: guard.as_ref() } };
     let mut pause = Duration::from_secs(1);
     for left in (0..TRIES).rev() {
         clear(draft).map_err(|e| format!("cannot empty {}: {}", draft.display(), io_reason(&e)))?;
@@ -106,6 +121,18 @@ fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
         pause *= 2;
     }
     Err("no try was made".into())
+}
+
+/// What git connects through; none where a proxy does that, as a variable says.
+fn guard(settings: &Settings) -> Result<Option<Guard>, String> {
+    let repository = &settings.repository;
+    settings.network.check_host(&repository.name).map_err(Unreached::into_reason)?;
+    let scheme = if repository.plain_http { "http" } else { "https" };
+    if is_proxied(&format!("{scheme}://{}", repository.name)) {
+        return Ok(None);
+    }
+    let started = Guard::start(settings.network.clone());
+    started.map(Some).map_err(|e| format!("cannot listen on the loopback interface: {}", io_reason(&e)))
 }
 
 fn clear(draft: &Path) -> io::Result<()> {
@@ -134,6 +161,10 @@ impl Clone<'_> {
             Revision::Name(name) => self.by_name(name)?,
             Revision::Reference(reference) => self.by_reference(reference)?,
             Revision::Commit(commit) => self.by_commit(commit)?,
+        }
+        if self.settings.file_mode.is_some() {
+            // a mode that was asked for is no change of the agent's
+            self.git(&["config", "core.fileMode", "false"])?;
         }
         if self.settings.submodules {
             let depth = self.depth();

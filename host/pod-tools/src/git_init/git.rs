@@ -4,8 +4,12 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use kubeopencode_api::network::REFUSED;
+
 use super::access::Access;
+use super::guard::Guard;
 use crate::error::io_reason;
+use crate::network::Unreached;
 use crate::redact::Redactor;
 
 /// A hostile server may talk for ever.
@@ -45,6 +49,7 @@ const PERMANENT: [(&str, &str); 12] = [
 pub(super) struct Git<'a> {
     pub(super) access: &'a Access,
     pub(super) redactor: &'a Redactor,
+    pub(super) guard: Option<&'a Guard>,
 }
 
 /// Why a step failed.
@@ -59,12 +64,23 @@ pub(super) struct Failure {
 impl Git<'_> {
     /// Runs to the end; gives what it printed.
     pub(super) fn run(&self, dir: &Path, args: &[&str]) -> Result<String, Failure> {
-        self.spawn(dir, args).map_err(|said| Failure::of(self.redactor.clean(&said)))
+        let done = self.spawn(dir, args);
+        let problem = self.guard.and_then(Guard::take_problem);
+        done.map_err(|said| match problem {
+            Some(Unreached::Refused(why)) => Failure::permanent(why),
+            Some(Unreached::Failed(why)) => Failure::of(format!("fatal: {why}")),
+            None => Failure::of(self.redactor.clean(&said)),
+        })
     }
 
     fn spawn(&self, dir: &Path, args: &[&str]) -> Result<String, String> {
         let no_git = |e: io::Error| format!("cannot run git: {}", io_reason(&e));
-        let mut child = Command::new("git")
+        let mut git = Command::new("git");
+        if self.guard.is_some() {
+            // they would lead past it
+            git.env_remove("no_proxy").env_remove("NO_PROXY");
+        }
+        let mut child = git
             .args(args)
             .current_dir(dir)
             .envs(self.access.environment.iter().map(|(name, value)| (name, value)))
@@ -88,7 +104,11 @@ impl Git<'_> {
 
 impl Failure {
     pub(super) fn of(said: String) -> Self {
-        Failure { said, permanent: None }
+        // what was looked at under ssh
+        let refused =
+            said.lines().find_map(|line| line.strip_prefix("ssh: ")).filter(|why| why.contains(REFUSED));
+        let permanent = refused.map(str::to_owned);
+        Failure { said, permanent }
     }
 
     pub(super) fn permanent(reason: impl Into<String>) -> Self {

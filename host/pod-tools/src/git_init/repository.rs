@@ -13,6 +13,8 @@ pub(super) struct Repository {
     pub(super) address: String,
     /// `https://host:port` for credentials over http(s); none for ssh.
     pub(super) host: Option<String>,
+    /// The host's name or address alone.
+    pub(super) name: String,
     /// User and password that stood in the address.
     pub(super) userinfo: Option<(String, String)>,
     pub(super) plain_http: bool,
@@ -40,13 +42,20 @@ impl Repository {
                         && !path.is_empty()
                         && !text[..text.len() - path.len()].contains('/') =>
                 {
-                    Ok(Repository { address: text.to_owned(), host: None, userinfo: None, plain_http: false })
+                    Ok(Repository {
+                        address: text.to_owned(),
+                        host: None,
+                        name: host.to_owned(),
+                        userinfo: None,
+                        plain_http: false,
+                    })
                 }
                 _ => refuse(FORMS),
             };
         }
         let Ok(mut url) = Url::parse(text) else { return refuse(FORMS) };
         let Some(host) = url.host_str().filter(|host| !host.starts_with('-')) else { return refuse(FORMS) };
+        let name = host.to_owned();
         let host = match url.port() {
             Some(port) => format!("{}://{host}:{port}", url.scheme()),
             None => format!("{}://{host}", url.scheme()),
@@ -68,6 +77,7 @@ impl Repository {
             plain_http: url.scheme() == "http",
             address: url.into(),
             host: over_http.then_some(host),
+            name,
             userinfo,
         })
     }

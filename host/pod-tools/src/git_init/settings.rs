@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::repository::Repository;
 use crate::Error;
 use crate::environment::Environment;
+use crate::network::Network;
 
 /// Everything one clone needs.
 pub(super) struct Settings {
@@ -22,6 +23,12 @@ pub(super) struct Settings {
     pub(super) login: Option<Login>,
     pub(super) ssh_key: Option<String>,
     pub(super) known_hosts: Option<String>,
+    /// Of the files in the work tree; none: as the repository has them, writable for every user.
+    pub(super) file_mode: Option<u32>,
+    /// What is mounted in the agent's container below the directory that is seen there.
+    pub(super) mounts: Vec<PathBuf>,
+    /// Where it may be fetched from, submodules and redirects included.
+    pub(super) network: Network,
 }
 
 /// For http(s).
@@ -74,6 +81,9 @@ impl Settings {
             login,
             ssh_key: environment.secret("GIT_SSH_KEY")?,
             known_hosts: environment.secret("GIT_SSH_KNOWN_HOSTS")?,
+            file_mode: environment.mode("GIT_FILE_MODE")?,
+            mounts: mounts(environment.json("GIT_MOUNTS")?)?,
+            network: Network::of(environment, "GIT_NETWORK")?,
         })
     }
 }
@@ -106,6 +116,10 @@ impl Revision {
             Revision::Name(name) | Revision::Reference(name) | Revision::Commit(name) => name,
         }
     }
+}
+
+fn mounts(below: Vec<String>) -> Result<Vec<PathBuf>, Error> {
+    below.iter().map(|path| inside("GIT_MOUNTS", path)).collect()
 }
 
 /// A relative path that stays where it starts.

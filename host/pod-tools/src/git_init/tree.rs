@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const READ_WRITE: u32 = 0o666;
 const ENTER_OR_RUN: u32 = 0o111;
@@ -29,6 +29,31 @@ pub(super) fn open_to_all(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives this mode to every file of the work tree. What is git's own stays open: the agent works with it.
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        for entry in path.read_dir()? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() && entry.file_name() != ".git" {
+                left.push(entry.path());
+            } else if kind.is_file() && entry.file_name() != ".git" {
+                fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first symbolic link on the way from a directory to a path below it, the path itself included.
+pub(super) fn link_on_the_way(dir: &Path, below: &Path) -> Option<PathBuf> {
+    let mut prefixes: Vec<_> = below.ancestors().filter(|prefix| !prefix.as_os_str().is_empty()).collect();
+    prefixes.reverse();
+    let link = prefixes.into_iter().find(|prefix| dir.join(prefix).is_symlink())?;
+    Some(link.to_owned())
 }
 
 #[cfg(test)]

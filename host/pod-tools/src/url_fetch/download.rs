@@ -16,6 +16,7 @@ use url::Url;
 use super::settings::{Credentials, Settings, is_web};
 use crate::Error;
 use crate::error::io_reason;
+use crate::network::{Unreached, is_proxied};
 use crate::redact::shown;
 use crate::web;
 
@@ -38,18 +39,22 @@ impl Failure {
     }
 }
 
+impl From<Unreached> for Failure {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Refused(reason) => Failure { reason, is_transient: false },
+            Unreached::Failed(reason) => Failure { reason, is_transient: true },
+        }
+    }
+}
+
 /// Downloads into an empty file.
 pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
     let failed =
         |reason: String| Error::Failed(format!("cannot fetch {}: {reason}", shown(&settings.source)));
-    let client = web::client(settings.timeout)
-        .redirect(Policy::none())
-        .tls_danger_accept_invalid_certs(settings.insecure)
-        .build()
-        .map_err(|e| failed(broken(settings, &e).reason))?;
     let mut pause = Duration::from_secs(1);
     for left in (0..TRIES).rev() {
-        match attempt(settings, &client, file) {
+        match attempt(settings, file) {
             Ok(()) => return Ok(()),
             Err(failure) if left == 0 || !failure.is_transient => return Err(failed(failure.reason)),
             Err(failure) => eprintln!("url-fetch: {}; trying again in {pause:?}", failed(failure.reason)),
@@ -60,10 +65,10 @@ pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
     Err(failed("no try was made".into()))
 }
 
-fn attempt(settings: &Settings, client: &Client, file: &mut File) -> Result<(), Failure> {
+fn attempt(settings: &Settings, file: &mut File) -> Result<(), Failure> {
     let deadline = Instant::now() + settings.timeout;
     let mut hop = Hop { url: settings.source.clone(), own: true };
-    let done = follow(settings, client, deadline, &mut hop)
+    let done = follow(settings, deadline, &mut hop)
         .and_then(|response| accept(settings, response, file, deadline, &hop));
     done.map_err(|failure| match hop.own {
         true => failure,
@@ -104,15 +109,11 @@ fn accept(
 }
 
 /// The first answer that is no redirect.
-fn follow(
-    settings: &Settings,
-    client: &Client,
-    deadline: Instant,
-    hop: &mut Hop,
-) -> Result<Response, Failure> {
+fn follow(settings: &Settings, deadline: Instant, hop: &mut Hop) -> Result<Response, Failure> {
     for _ in 0..=MAX_REDIRECTS {
-        let mut request =
-            client.get(hop.url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let client = client(settings, &hop.url, left())?;
+        let mut request = client.get(hop.url.clone()).timeout(left());
         if hop.own {
             request = request.headers(settings.headers.clone());
             request = match &settings.credentials {
@@ -129,6 +130,23 @@ fn follow(
         hop.url = next;
     }
     Err(Failure::permanent(format!("it redirects more than {MAX_REDIRECTS} times")))
+}
+
+/// A client for this address, which reaches what the rules allow and nothing else.
+fn client(settings: &Settings, url: &Url, patience: Duration) -> Result<Client, Failure> {
+    let builder = web::client(settings.timeout)
+        .redirect(Policy::none())
+        .tls_danger_accept_invalid_certs(settings.insecure);
+    let host = url.host_str().unwrap_or_default();
+    let builder = if is_proxied(url.as_str()) {
+        settings.network.check_host(host)?;
+        builder
+    } else {
+        let addresses = settings.network.addresses(host, 0, patience)?;
+        // what was looked at, and no second answer
+        builder.no_proxy().resolve_to_addrs(host, &addresses)
+    };
+    builder.build().map_err(|e| broken(settings, &e))
 }
 
 fn redirect(from: &Url, response: &Response) -> Result<Option<Url>, Failure> {

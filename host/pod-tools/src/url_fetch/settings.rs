@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::Error;
 use crate::environment::Environment;
+use crate::network::Network;
 use crate::redact::shown;
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
@@ -35,6 +36,8 @@ pub(super) struct Settings {
     pub(super) placeholder: bool,
     /// Where its requests go through, without credentials; the HTTP client finds that out by itself.
     pub(super) proxy: Option<String>,
+    /// Where it may be fetched from, redirects included.
+    pub(super) network: Network,
 }
 
 pub(super) enum Credentials {
@@ -44,7 +47,7 @@ pub(super) enum Credentials {
 
 impl Settings {
     pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
-        let file_mode = environment.text("URL_FILE_MODE")?.map(|text| mode(&text)).transpose()?;
+        let file_mode = environment.mode("URL_FILE_MODE")?;
         let sha256 = environment.text("URL_SHA256")?.map(|digest| digest.to_ascii_lowercase());
         if let Some(digest) = &sha256
             && (digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -73,6 +76,7 @@ impl Settings {
             unpack: environment.flag("URL_UNPACK")?,
             file_mode,
             placeholder: environment.flag("URL_PLACEHOLDER")?,
+            network: Network::of(environment, "URL_NETWORK")?,
         })
     }
 
@@ -104,15 +108,6 @@ fn source(text: &str) -> Result<Url, Error> {
 /// Whether the scheme is one that is fetched.
 pub(super) fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http")
-}
-
-/// A decimal number, as in JSON.
-fn mode(text: &str) -> Result<u32, Error> {
-    let mode = text.parse().ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| Error::Env {
-        name: "URL_FILE_MODE",
-        reason: format!("{text:?} is not within 0 and 511"),
-    })
 }
 
 fn target(text: &str) -> Result<PathBuf, Error> {

@@ -111,13 +111,13 @@ fn writes_the_prompt_the_context_and_files_anywhere_in_the_workspace() {
     assert_eq!(pod.content("workspace/task.md"), "Fix it\n");
     assert_eq!(pod.content("workspace/.kubeopencode/context.md"), "<context>");
     for (path, expected) in [
-        ("workspace/task.md", 0o666),
+        ("workspace/task.md", 0o644),
         ("workspace/.kubeopencode", 0o777),
-        ("workspace/.kubeopencode/context.md", 0o666),
+        ("workspace/.kubeopencode/context.md", 0o644),
         ("workspace/a/b", 0o777),
         ("workspace/a/b/run.sh", 0o755),
         ("outside/clone", 0o777),
-        ("outside/clone/app.sh", 0o666),
+        ("outside/clone/app.sh", 0o644),
         ("tools/etc", 0o755),
         ("tools/etc/config", 0o644),
     ] {

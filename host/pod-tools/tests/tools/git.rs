@@ -1,5 +1,7 @@
 //! `git-init` over http(s).
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,18 +15,18 @@ const LOGIN: [(&str, &str); 2] = [("GIT_USERNAME", "ada"), ("GIT_PASSWORD", "s3c
 const AUTHORIZATION: &str = "Basic YWRhOnMzY3JldC9wYXNz";
 
 /// A server with the sample repository `a`, open to all.
-struct Server {
-    repositories: Arc<Repositories>,
+pub(crate) struct Server {
+    pub(crate) repositories: Arc<Repositories>,
     commits: Vec<String>,
-    web: Web,
+    pub(crate) web: Web,
 }
 
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     serving(|request, answer| answer(request))
 }
 
 /// The same, with somebody in between.
-fn serving(
+pub(crate) fn serving(
     between: impl Fn(&Request, &dyn Fn(&Request) -> Response) -> Response + Send + Sync + 'static,
 ) -> Server {
     let repositories = Arc::new(Repositories::new());
@@ -44,7 +46,7 @@ fn private() -> Server {
 }
 
 impl Server {
-    fn pod(&self, environment: &[(&str, &str)]) -> Pod {
+    pub(crate) fn pod(&self, environment: &[(&str, &str)]) -> Pod {
         Pod::new()
             .trusting(self.web.authority())
             .with(&[("GIT_REPO", &self.web.url("/a.git"))])
@@ -82,6 +84,45 @@ fn clones_the_default_branch_open_to_any_user() {
     }
     assert_eq!(git(&pod.path("git/repo"), &["status", "--porcelain"]), "", "modes make no difference to git");
     assert_eq!(pod.list("git"), ["repo"]);
+}
+
+#[test]
+fn a_link_leads_no_mount_out_of_the_clone() {
+    let server = server();
+    let work = server.repositories.create("links");
+    symlink("/usr/local", work.join("door")).unwrap();
+    fs::create_dir(work.join("real")).unwrap();
+    fs::write(work.join("real/file"), "").unwrap();
+    git(&work, &["add", "--all"]);
+    git(&work, &["commit", "--quiet", "-m", "links"]);
+    server.repositories.publish("links");
+    let address = server.web.url("/links.git");
+    let pod = |mounts: &str| server.pod(&[("GIT_REPO", &address), ("GIT_MOUNTS", mounts)]);
+    for mounts in [r#"["real/x", "door/bin"]"#, r#"["door"]"#] {
+        let message = pod(mounts).fails("git-init");
+        assert!(
+            message.contains("is mounted in it, and door is a symbolic link of the repository"),
+            "{message}"
+        );
+    }
+    pod(r#"["real/x", "new/door"]"#).succeeds("git-init");
+}
+
+#[test]
+fn a_file_mode_holds_for_the_files_and_is_no_change_to_git() {
+    let server = server();
+    let pod = server.pod(&[("GIT_FILE_MODE", "416")]);
+    pod.succeeds("git-init");
+    for (path, mode) in [
+        ("git/repo/docs", 0o777),
+        ("git/repo/README.md", 0o640),
+        ("git/repo/docs/guide.md", 0o640),
+        ("git/repo/run.sh", 0o640),
+        ("git/repo/.git/HEAD", 0o666),
+    ] {
+        assert_eq!(pod.mode(path), mode, "{path}");
+    }
+    assert_eq!(git(&pod.path("git/repo"), &["status", "--porcelain"]), "");
 }
 
 #[test]
@@ -389,7 +430,7 @@ fn submodules_come_along_when_asked_for() {
 }
 
 /// A repository whose submodule lies at `url`.
-fn with_submodule_at(repositories: &Repositories, url: &str) {
+pub(crate) fn with_submodule_at(repositories: &Repositories, url: &str) {
     let work = repositories.create("trap");
     let nested = repositories.path().join("a.git");
     git(&work, &["submodule", "--quiet", "add", nested.to_str().unwrap(), "lib"]);

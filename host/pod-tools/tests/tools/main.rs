@@ -15,6 +15,7 @@ mod container;
 mod context_init;
 mod git;
 mod git_server;
+mod network;
 mod program;
 mod server;
 mod session;

@@ -11,7 +11,7 @@ use crate::git_server::{Repositories, git};
 use crate::program::program;
 use crate::tool::Pod;
 
-struct Sshd {
+pub(crate) struct Sshd {
     process: Child,
     dir: TempDir,
     port: u16,
@@ -19,7 +19,7 @@ struct Sshd {
 }
 
 impl Sshd {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // sshd's own demand, when root runs it
         fs::create_dir_all("/run/sshd").ok();
         let dir = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ impl Sshd {
         sshd
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.dir.path().join(name)).unwrap()
     }
 
@@ -61,7 +61,7 @@ impl Sshd {
         format!("[127.0.0.1]:{} {}", self.port, self.read(&format!("{key}.pub")))
     }
 
-    fn pod(&self, environment: &[(&str, &str)]) -> Pod {
+    pub(crate) fn pod(&self, environment: &[(&str, &str)]) -> Pod {
         let user = String::from_utf8(program("id").arg("-un").output().unwrap().stdout).unwrap();
         let path: PathBuf = self.repositories.path().join("a.git");
         let address = format!("ssh://{}@127.0.0.1:{}{}", user.trim(), self.port, path.display());

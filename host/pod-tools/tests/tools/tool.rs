@@ -42,6 +42,10 @@ impl Pod {
             pod.set(name, path.to_str().unwrap());
         }
         pod.set("GIT_LINK", "repo");
+        // where the tests' servers are
+        for name in ["GIT_NETWORK", "URL_NETWORK"] {
+            pod.set(name, r#"{"open": ["127.0.0.0/8", "::1"]}"#);
+        }
         pod
     }
 

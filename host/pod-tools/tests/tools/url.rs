@@ -40,10 +40,10 @@ fn leaks(requests: &[Request]) -> usize {
 }
 
 #[test]
-fn writes_the_file_open_to_any_user_or_as_file_mode_says() {
+fn writes_the_file_with_0644_or_as_file_mode_says() {
     let (_web, pod) = content();
     assert_eq!(pod.succeeds("url-fetch"), "");
-    assert_eq!((pod.read("workspace/file").as_str(), pod.mode("workspace/file")), ("content", 0o666));
+    assert_eq!((pod.read("workspace/file").as_str(), pod.mode("workspace/file")), ("content", 0o644));
     let pod = pod.with(&[("URL_FILE_MODE", "256")]);
     pod.succeeds("url-fetch");
     assert_eq!(pod.mode("workspace/file"), 0o400);

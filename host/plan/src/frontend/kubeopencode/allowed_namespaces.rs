@@ -5,7 +5,7 @@
 use kubeopencode_api::names::AgentKey;
 
 use crate::Refusal;
-use crate::globs::matches;
+use kubeopencode_api::globs::matches;
 
 /// Refuses a Task of a namespace that the Agent does not allow. The Agent's own is always allowed.
 pub(super) fn check(allowed: &[String], agent: &AgentKey, task_namespace: &str) -> Result<(), Refusal> {

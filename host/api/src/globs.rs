@@ -8,7 +8,7 @@ use globset::GlobBuilder;
 ///
 /// # Errors
 /// What is wrong with the pattern.
-pub(crate) fn matches(pattern: &str, text: &str) -> Result<bool, String> {
+pub fn matches(pattern: &str, text: &str) -> Result<bool, String> {
     let plain = pattern.replace('{', "[{]").replace('}', "[}]");
     let glob = GlobBuilder::new(&plain).build().map_err(|e| e.kind().to_string())?;
     Ok(glob.compile_matcher().is_match(text))
