@@ -379,6 +379,11 @@ fn a_submodule_cannot_run_a_command_or_read_the_pods_files() {
         );
         assert!(!Path::new("/tmp/never").exists());
     }
+
+    let pod = Pod::new().with(&[("GIT_REPO", &web.url("/a.git")), ("GIT_REF", "v9")]);
+    let ended = pod.run("git-init");
+    assert!(ended.stderr.starts_with("git-init: warning: "), "{}", ended.stderr);
+    assert!(ended.message.starts_with("git-init: cannot clone http://localhost:"), "{}", ended.message);
 }
 
 #[test]
