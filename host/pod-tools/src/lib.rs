@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod exit;
 pub mod git_init;
+mod names;
 mod redact;
 mod rooted_dir;
 #[cfg(test)]

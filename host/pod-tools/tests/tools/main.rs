@@ -18,6 +18,7 @@ mod git_server;
 mod program;
 mod server;
 mod session;
+mod name_server;
 mod ssh;
 mod tool;
 mod url;
