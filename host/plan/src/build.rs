@@ -13,6 +13,7 @@ mod env;
 mod init;
 pub(crate) mod layout;
 mod mounts;
+mod nested_mounts;
 pub(crate) mod path_conflicts;
 mod reader;
 mod server;

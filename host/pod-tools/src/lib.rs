@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod exit;
 pub mod git_init;
+mod mount_parents;
 mod names;
 mod redact;
 mod rooted_dir;

@@ -18,14 +18,14 @@ type PlanFor = fn(&Item) -> Plan;
 
 const TASK: &str = include_str!("fixtures/task.yaml");
 
-fn given(contexts: Value) -> Given {
+pub(crate) fn given(contexts: Value) -> Given {
     let mut given = Given::yaml(TASK);
     given.agent.spec.contexts.clear();
     given.task.spec.contexts = serde_json::from_value(contexts).unwrap();
     given
 }
 
-fn container<'a>(plan: &'a ExecutionPlan, name: &str) -> &'a Container {
+pub(crate) fn container<'a>(plan: &'a ExecutionPlan, name: &str) -> &'a Container {
     let spec = plan.pod.spec.as_ref().unwrap();
     let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
     all.find(|container| container.name == name).unwrap()
