@@ -5,7 +5,7 @@
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
-#   agent-devbox    …-agent-devbox: Debian with git and ssh, where the agent runs
+#   agent-devbox    …-agent-devbox: Debian with git, git-lfs and ssh, where the agent runs
 #   agent-attach    …-agent-attach: a shell and little more, where a Task talks to its Agent's server
 #   model-stub      a stand-in for a model, for the demo and the tests
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
@@ -84,10 +84,10 @@ forget_old() {
 
 # --- system -----------------------------------------------------------------------------------------------------
 
-# The operator needs nothing but itself and the authorities' certificates; git-init needs git and ssh. Both start
+# The operator needs nothing but itself and the authorities' certificates; git-init needs git, git-lfs and ssh. All start
 # programs through sh, and git's submodules are a script that also calls sed, basename and uname: there is no more.
-system_packages=git,openssh-client,ca-certificates,libnss-unknown,dash,sed,coreutils
-system_files=(/usr/bin/git /usr/lib/git-core/git-remote-http /usr/lib/git-core/git-remote-https
+system_packages=git,git-lfs,openssh-client,ca-certificates,libnss-unknown,dash,sed,coreutils
+system_files=(/usr/bin/git /usr/bin/git-lfs /usr/lib/git-core/git-remote-http /usr/lib/git-core/git-remote-https
   /usr/lib/git-core/git-submodule /usr/lib/git-core/git-sh-setup /usr/lib/git-core/git-sh-i18n
   /usr/bin/ssh /bin/sh /bin/sed /bin/uname /usr/bin/basename)
 
@@ -109,7 +109,7 @@ key_sources() { :; }
 root_sources() {
   tar -xf "$(part_of_debian "$sources_packages" "${sources_files[@]}")" -C "$1"
   local name
-  for name in sh cat cp mkdir rm; do ln -s busybox "$1/bin/$name"; done
+  for name in sh cat cp cut mkdir rm sha256sum wc; do ln -s busybox "$1/bin/$name"; done
   cp -r "$here/sources" "$1/sources"
   users "$1" "git:x:$user:$user::/data:/bin/sh"
   mkdir "$1/seed"
@@ -174,7 +174,7 @@ npm_pack() { (cd "$1" && npm pack "$opencode_package@$opencode_version"); }
 
 # --- agent-devbox -----------------------------------------------------------------------------------------------
 
-devbox_packages=git,openssh-client,ca-certificates,libnss-unknown
+devbox_packages=git,git-lfs,openssh-client,ca-certificates,libnss-unknown
 
 key_agent_devbox() { :; }
 root_agent_devbox() {

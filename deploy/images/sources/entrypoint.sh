@@ -8,6 +8,8 @@
 #   /seed/tls       tls.crt, tls.key: https, if there
 #   /seed/ssh       authorized_keys, ssh_host_ed25519_key: ssh, if there
 #
+# The repository `large` is always there: its one file is in Git LFS, whose server is lfs-batch.sh.
+#
 # The same files make the same commit. Everything written goes to /data. Any uid may run it; only the image's own one
 # is the user `git`, whom ssh lets in.
 set -eu
@@ -28,6 +30,11 @@ copy() {
 # repository NAME
 repository() {
   copy "/seed/$1" "work/$1"
+  publish "$1"
+}
+
+# publish NAME: what lies in work/NAME
+publish() {
   git -C "work/$1" init --quiet --initial-branch=main
   git -C "work/$1" add --all
   git -C "work/$1" commit --quiet --allow-empty --message "What is mounted at /seed/$1"
@@ -39,6 +46,15 @@ repository() {
 repository repo
 repository private
 copy /seed/www www
+
+mkdir -p work/large
+echo "This file is too large for a repository." >www/large.bin
+echo "$(sha256sum <www/large.bin | cut -d' ' -f1) $(wc -c <www/large.bin)" >large
+read -r oid size <large
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %s\n' "$oid" "$size" >work/large/large.bin
+echo '*.bin filter=lfs diff=lfs merge=lfs -text' >work/large/.gitattributes
+publish large
+
 git -C repositories/repo.git archive --output=/data/www/repo.tar.gz v1
 git -C repositories/repo.git archive --output=/data/www/repo.zip v1
 

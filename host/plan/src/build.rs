@@ -13,6 +13,7 @@ mod env;
 mod init;
 pub(crate) mod layout;
 mod mounts;
+mod nested_mounts;
 mod network;
 pub(crate) mod optional;
 pub(crate) mod path_conflicts;

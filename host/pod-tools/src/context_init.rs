@@ -14,17 +14,20 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::Error;
 use crate::environment::Environment;
-use crate::exit;
 use crate::rooted_dir::RootedDir;
+use crate::{Error, exit, mount_parents};
 use mapping::{Content, Operation, Place, Settings};
 
 const TOOL: &str = "context-init";
 
 /// Runs `context-init` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {
-    exit::of(TOOL, Ok(false), || run(&Settings::of(&Environment::of_process())?))
+    let environment = Environment::of_process();
+    exit::of(TOOL, Ok(false), || {
+        mount_parents::make(&environment)?;
+        run(&Settings::of(&environment)?)
+    })
 }
 
 fn run(settings: &Settings) -> Result<(), Error> {

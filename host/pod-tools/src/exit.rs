@@ -8,9 +8,9 @@ use signal_hook::consts::SIGTERM;
 
 use crate::{Error, termination};
 
-/// Runs the tool. A failure ends as one line on stderr, which kubelet shows as the container's message, and exit
-/// code 1; for an optional item as exit code 0, and the line is left as the container's message explicitly, since
-/// kubelet takes log lines only from containers that failed.
+/// Runs the tool. A failure ends as one line on stderr and exit code 1; for an optional item as exit code 0. Either way
+/// the line alone is the container's message: of a container that leaves none and fails, kubelet shows the log's last
+/// lines, in which what was said earlier (a warning, the tries before) stands in front.
 pub(crate) fn of(
     tool: &str,
     optional: Result<bool, Error>,
@@ -31,7 +31,9 @@ pub(crate) fn of(
             ExitCode::SUCCESS
         }
         (Ok(false), Err(e)) | (Err(e), _) => {
-            eprintln!("{}", line(format!("{tool}: {e}")));
+            let message = line(format!("{tool}: {e}"));
+            leave(tool, &message);
+            eprintln!("{message}");
             ExitCode::FAILURE
         }
     }
@@ -41,7 +43,11 @@ pub(crate) fn of(
 pub(crate) fn tell_skipped(tool: &str, why: &str) {
     let message = line(format!("skipped: {why}"));
     eprintln!("{tool}: {message}");
-    if let Err(e) = termination::leave(&message) {
+    leave(tool, &message);
+}
+
+fn leave(tool: &str, message: &str) {
+    if let Err(e) = termination::leave(message) {
         eprintln!("{tool}: {e}");
     }
 }

@@ -9,6 +9,7 @@
 
 mod access;
 mod clone;
+mod exclude;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod git;
@@ -19,9 +20,10 @@ mod tree;
 
 use std::process::ExitCode;
 
-use crate::Error;
+use rustix::fs::Mode;
+
 use crate::environment::Environment;
-use crate::exit;
+use crate::{Error, exit, mount_parents};
 use settings::Settings;
 
 /// Runs `git-init` with the environment of docs/contract.md, section 4.
@@ -31,6 +33,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(environment: &Environment) -> Result<(), Error> {
+    mount_parents::make(environment)?;
+    // what git writes is open to every user from the start: a later change of its mode would make each file look changed
+    // to git, which then reads them all again
+    rustix::process::umask(Mode::empty());
     let settings = Settings::of(environment)?;
     if settings.repository.plain_http {
         eprintln!(

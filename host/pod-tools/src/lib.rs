@@ -11,6 +11,8 @@ mod environment;
 mod error;
 mod exit;
 pub mod git_init;
+mod mount_parents;
+mod names;
 mod network;
 mod redact;
 mod rooted_dir;

@@ -1,5 +1,7 @@
 //! The server of a server-mode Agent, as the tools in a Task's Pod speak to it.
 
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubeopencode_api::literals::{SERVER_PASSWORD, SERVER_USERNAME};
@@ -9,6 +11,7 @@ use reqwest::redirect::Policy;
 use url::Url;
 
 use crate::environment::Environment;
+use crate::names::Names;
 use crate::{Error, web};
 
 /// OpenCode's own, unless OPENCODE_SERVER_USERNAME says otherwise.
@@ -16,7 +19,10 @@ const DEFAULT_USERNAME: &str = "opencode";
 
 /// A server, and the login it asks for.
 pub(crate) struct Server {
-    client: Client,
+    /// Never dropped: that would wait for the lookups that still run, which nobody needs any more.
+    client: ManuallyDrop<Client>,
+    names: Names,
+    timeout: Duration,
     base: Url,
     login: Option<(String, String)>,
 }
@@ -30,13 +36,17 @@ impl Server {
         let username = environment.text(SERVER_USERNAME)?.unwrap_or_else(|| DEFAULT_USERNAME.into());
         let login = environment.secret(SERVER_PASSWORD)?.map(|password| (username, password));
         // it is in the cluster, and what it is told with its password is for it alone
-        let mut client = web::client(timeout).no_proxy().redirect(Policy::none());
+        let names = Names::default();
+        let mut client =
+            web::client(timeout).no_proxy().redirect(Policy::none()).dns_resolver(Arc::new(names.clone()));
+        // a connection that is kept leads to the Pod that it once led to, whatever the Service says now
+        client = client.pool_max_idle_per_host(0);
         if base.scheme() == "http" {
             // the usual case inside a cluster, which must not fail where an image has no authorities
             client = client.tls_certs_only([]);
         }
-        let client = client.build().map_err(|e| Error::Failed(web::reason(&e)))?;
-        Ok(Self { client, base, login })
+        let client = client.build().map(ManuallyDrop::new).map_err(|e| Error::Failed(web::reason(&e)))?;
+        Ok(Self { client, names, timeout, base, login })
     }
 
     /// Where a path of this server is.
@@ -47,6 +57,16 @@ impl Server {
         let elsewhere = || Error::Failed(format!("{path:?} is no path on {}", self.base));
         let url = self.base.join(path).map_err(|_| elsewhere())?;
         if url.origin() == self.base.origin() { Ok(url) } else { Err(elsewhere()) }
+    }
+
+    /// What went wrong with a request, and in which step where it took too long.
+    pub(crate) fn reason(&self, error: &reqwest::Error) -> String {
+        let seconds = self.timeout.as_secs();
+        match error.is_timeout() {
+            true if self.names.is_busy() => format!("its name is not looked up yet after {seconds} s"),
+            true => format!("no answer within {seconds} s"),
+            false => web::reason(error),
+        }
     }
 
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::environment::Environment;
 use crate::server::Server;
-use crate::{Error, exit, redact, web};
+use crate::{Error, exit, redact};
 
 const HEALTH_PATH: &str = "/session/status";
 const DEFAULT_TIMEOUT_SECONDS: u64 = 600;
@@ -51,6 +51,6 @@ fn ask(server: &Server, url: &Url) -> Result<(), String> {
     match server.request(Method::GET, url.clone()).send() {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
         Ok(response) => Err(format!("it answers {}", response.status())),
-        Err(e) => Err(web::reason(&e)),
+        Err(e) => Err(server.reason(&e)),
     }
 }

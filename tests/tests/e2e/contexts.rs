@@ -1,6 +1,6 @@
 //! Every type of context reaches the agent: from a real git server, a real web server, ConfigMaps and Secrets.
 
-use kubeopencode_api::task::Phase;
+use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{status, words};
 
@@ -117,6 +117,74 @@ async fn a_clone_at_the_root_of_the_workspace_leaves_the_prompt_where_it_is() {
         )
         .await;
         assert_eq!(said, "Task look says hello.README.md\ngreet.sh\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_and_directories_can_be_made_beside_a_clone() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply("{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: hidden}}").await;
+        let said = says(
+            ns,
+            "mkdir services/web services/api/lib/new keys/new && cat services/NOTES.md services/api/lib/deep/notes.md keys/deep/k",
+            "{type: Git, mountPath: services/api, git: {repository: SOURCES/git/repo.git}}, \
+             {type: Git, mountPath: services/api/lib/deep, git: {repository: SOURCES/git/repo.git}}, \
+             {type: Text, mountPath: services/NOTES.md, text: \"beside\\n\"}, \
+             {type: Text, mountPath: services/api/lib/deep/notes.md, text: \"inside\\n\"}, \
+             {type: File, mountPath: keys/deep/k, file: {name: f, source: {secretKeyRef: {name: s, key: k}}}}",
+        )
+        .await;
+        assert_eq!(said, "beside\ninside\nhidden");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_commits_its_own_work_and_nothing_else() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply("{apiVersion: v1, kind: Secret, metadata: {name: g}, stringData: {c: \"[user]\\n\\tname = Build Bot\\n\"}}").await;
+        let script = "git add --all && git status --porcelain && echo new >new && git add --all && \
+                      git commit --quiet --message work && git show --format='%an <%ae>' --name-only";
+        let more = "credentials: [{name: g, secretRef: {name: g, key: c}, mountPath: /tmp/.gitconfig}]";
+        ns.apply(shell_agent(script, more)).await;
+        let contexts = "contexts: [{type: Git, mountPath: ., git: {repository: SOURCES/git/repo.git}}, \
+                        {type: Text, text: a secret of the team}, {type: Text, mountPath: README.md, text: replaced}, \
+                        {type: Git, mountPath: vendor/lib, git: {repository: SOURCES/git/repo.git}}]";
+        ns.apply(task("look").spec(&contexts.replace("SOURCES", &sources()))).await;
+        let task = ns.phase("look", Phase::Completed).await;
+        assert_eq!(log(ns, &task).await, "Build Bot <noreply@kubeopencode.io>\n\nnew\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_git_lfs_is_the_file_itself() {
+    on_the_whole_cluster(async |ns| {
+        let said = says(
+            ns,
+            "cd large && cat large.bin && git status --porcelain",
+            "{type: Git, mountPath: large, git: {repository: SOURCES/git/large.git}}",
+        )
+        .await;
+        assert_eq!(said, "This file is too large for a repository.\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_of_a_clone_or_a_download_that_comes_late_is_waited_for() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(shell_agent("cat private/README.md; cat list.md", "")).await;
+        let contexts = "contexts: [{type: Git, mountPath: private, git: {repository: SOURCES/git/private.git, secretRef: {name: auth}}}, \
+                        {type: URL, mountPath: list.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}]";
+        ns.apply(task("late").spec(&contexts.replace("SOURCES", &sources()))).await;
+        let says_so = |task: &Task| words(task, "Started").2.contains("secret \"auth\" not found");
+        let task = ns.until_task("late", "names the Secret that is not there", says_so).await;
+        assert_eq!(words(&task, "Started").1, "VolumeNotReady");
+        ns.apply(AUTH).await;
+        let task = ns.phase("late", Phase::Completed).await;
+        assert!(log(ns, &task).await.starts_with("Only those with the password read this sentence."));
     })
     .await;
 }

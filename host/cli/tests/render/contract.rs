@@ -15,6 +15,7 @@
 //! | 4 default command; the Agent's own; attach | `quickstart`, `own_command`, `server` |
 //! | 4 env and its order | `environment` |
 //! | 4 volumes; single files and directories outside the workspace; a clone as the workspace | `files_and_directories`, `git_and_url`, `workspace_is_a_clone` |
+//! | 4 directories above mounts, and what a clone's commits leave out | `nested_mounts` |
 //! | 4 credentials: five forms; their modes with and without fsGroup | `credentials`, `restricted` |
 //! | 4 credentials: refused forms | `refusals` |
 //! | 5 `task.md`, `context.md`: order, names, escaping, keys of a ConfigMap, File | `context_file` |
@@ -47,6 +48,7 @@ fixtures![
     environment,
     files_and_directories,
     git_and_url,
+    nested_mounts,
     network,
     optional_contexts,
     own_command,

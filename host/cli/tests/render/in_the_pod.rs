@@ -49,6 +49,51 @@ fn context_init(root: &Path, stdout: &str, secrets: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_clone_can_be_committed_to_in_the_name_that_the_user_gives_or_in_ours() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("home");
+    for dir in ["workspace", "home"] {
+        fs::create_dir(root.path().join(dir)).unwrap();
+    }
+    let objects = format!(
+        "apiVersion: kubeopencode.io/v1alpha1
+kind: Agent
+metadata: {{name: default}}
+spec: {{serviceAccountName: runner, workspaceDir: {}}}
+---
+apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {{name: fix}}
+spec:
+  description: Do it.
+  contexts: [{{type: Git, mountPath: src, git: {{repository: https://git.example/org/repo}}}}]
+",
+        root.path().join("workspace").display()
+    );
+    let said = render(&["-f", "-"], &objects);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    context_init(root.path(), &said.stdout, &[]);
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(args).env("HOME", &home).env("GIT_CONFIG_GLOBAL", root.path().join("tools/.gitconfig"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let value = |key: &str| git(&["config", "--get", key]);
+    assert_eq!(value("safe.directory"), "*");
+    assert_eq!(
+        (value("user.name"), value("user.email")),
+        ("KubeOpenCode".into(), "noreply@kubeopencode.io".into())
+    );
+    // as an agent does it, and as a user who mounts a file
+    git(&["config", "--global", "user.email", "agent@example.com"]);
+    assert_eq!(value("user.email"), "agent@example.com");
+    fs::write(home.join(".gitconfig"), "[user]\n\tname = Build Bot\n[alias]\n\tci = commit\n").unwrap();
+    assert_eq!((value("user.name"), value("alias.ci")), ("Build Bot".into(), "commit".into()));
+}
+
+#[test]
 fn files_secrets_and_parts_come_together() {
     let root = tempfile::tempdir().unwrap();
     let workspace = root.path().join("workspace");

@@ -13,11 +13,12 @@ use super::agent::pull_policy;
 use super::env::{base_env, env_var, secret_var, var};
 use super::layout::{Layout, dir_path, secret_dir};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
+use super::nested_mounts::NestedMounts;
 use super::network;
 use super::reader;
 use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
 use super::some;
-use super::volumes::{URL_FILE, agent_mounts, dir_volume, secret_volume};
+use super::volumes::{URL_FILE, agent_mounts, dir_volume, git_secret, secret_volume, url_secret};
 use crate::evaluated::{Download, Evaluated, GitClone};
 use crate::paths::AbsPath;
 use crate::run::Server;
@@ -26,6 +27,8 @@ use crate::validate::ToolsImage;
 const PROGRAM: &str = "/kubeopencode";
 const GIT_ROOT: &str = "/git";
 const CONFIG_MAP_PATH: &str = "/configmap-files";
+/// Where the Secret of a clone or a download is mounted. Nobody reads it there.
+const SECRET_PATH: &str = "/secret";
 /// Where `url-fetch` puts a file that is mounted elsewhere in the agent's container.
 const URL_ROOT: &str = "/url-content";
 /// Seconds until a server that does not answer fails the Task.
@@ -35,13 +38,16 @@ const SERVER_TIMEOUT: &str = "600";
 pub(super) fn containers(layout: &Layout<'_>) -> Vec<Container> {
     let contexts = layout.contexts;
     let tools = layout.command.tools.as_ref().map(|image| opencode_init(layout, image));
-    let clones =
-        clones(contexts).enumerate().map(|(i, (context, clone))| git_init(layout, i, context, clone));
+    let nested = NestedMounts::new(layout);
+    let clones = clones(contexts)
+        .enumerate()
+        .map(|(i, (context, clone))| git_init(layout, &nested, i, context, clone));
     let downloads = downloads(contexts).enumerate();
     let downloads = downloads.map(|(i, (context, download))| url_fetch(layout, i, context, download));
     let inits = contexts.iter().flat_map(|context| &context.inits).enumerate();
     let inits = inits.map(|(i, init)| plugin_init(layout, i, init));
-    let files = layout.needs_context_init().then(|| context_init(layout));
+    let parents = nested.for_context_init();
+    let files = (layout.needs_context_init() || parents.is_some()).then(|| context_init(layout, parents));
     let waits = layout.run.waits_for().map(|server| server_wait(layout, server));
     let all = tools.into_iter().chain(clones).chain(downloads).chain(inits).chain(files).chain(waits);
     all.map(|container| network::reach_as_agent(layout.run, container)).collect()
@@ -66,7 +72,13 @@ fn opencode_init(layout: &Layout<'_>, image: &ToolsImage) -> Container {
     }
 }
 
-fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone) -> Container {
+fn git_init(
+    layout: &Layout<'_>,
+    nested: &NestedMounts<'_>,
+    i: usize,
+    context: &Evaluated,
+    clone: &GitClone,
+) -> Container {
     let mut env = vec![
         var("GIT_REPO", &clone.repository),
         var("GIT_REF", &clone.reference),
@@ -91,7 +103,19 @@ fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone
         // texts can always be written
         env.push(var("GIT_MOUNTS", &serde_json::to_string(&within).unwrap_or_default()));
     }
+    env.extend(nested.in_clone(i));
+    if let Some(others) = layout.excluded.get(i).filter(|others| !others.is_empty()) {
+        // texts can always be written
+        env.push(var("GIT_EXCLUDE", &serde_json::to_string(others).unwrap_or_default()));
+    }
+    let mut mounts = vec![mount(git_volume(i), GIT_ROOT)];
+    if let Some((variable, volumes)) = nested.for_git_init().filter(|_| i == 0) {
+        env.push(variable);
+        mounts.extend(volumes);
+    }
     if let Some(secret) = &clone.credentials {
+        env.push(var("GIT_SECRET", secret));
+        mounts.extend(required_secret(context, git_secret(i)));
         for (name, key) in [
             ("GIT_USERNAME", "username"),
             ("GIT_PASSWORD", "password"),
@@ -101,7 +125,7 @@ fn git_init(layout: &Layout<'_>, i: usize, context: &Evaluated, clone: &GitClone
             env.push(secret_var(name, secret, key, true));
         }
     }
-    system(layout, format!("git-init-{i}"), "git-init", env, vec![mount(git_volume(i), GIT_ROOT)])
+    system(layout, format!("git-init-{i}"), "git-init", env, mounts)
 }
 
 fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Download) -> Container {
@@ -134,7 +158,13 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
         // kubelet would make a directory of a mounted file that is not there
         env.push(flag("URL_PLACEHOLDER", true));
     }
+    let mut mounts: Vec<VolumeMount> = layout.shared.mounts().collect();
+    if !within {
+        mounts.push(mount(url_volume(i), URL_ROOT));
+    }
     if let Some(secret) = &download.credentials {
+        env.push(var("URL_SECRET", secret));
+        mounts.extend(required_secret(context, url_secret(i)));
         for (name, key) in [
             ("URL_AUTH_TOKEN", "token"),
             ("URL_AUTH_USERNAME", "username"),
@@ -143,11 +173,13 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
             env.push(secret_var(name, secret, key, true));
         }
     }
-    let mut mounts: Vec<VolumeMount> = layout.shared.mounts().collect();
-    if !within {
-        mounts.push(mount(url_volume(i), URL_ROOT));
-    }
     system(layout, format!("url-fetch-{i}"), "url-fetch", env, mounts)
+}
+
+/// Variables from keys that may be missing say nothing of a Secret that is not there: it is mounted too, so that kubelet
+/// waits for it. What is optional is tried without.
+fn required_secret(context: &Evaluated, volume: String) -> Option<VolumeMount> {
+    (!context.item.optional).then(|| read_only(volume, SECRET_PATH))
 }
 
 fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
@@ -167,7 +199,7 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
     }
 }
 
-fn context_init(layout: &Layout<'_>) -> Container {
+fn context_init(layout: &Layout<'_>, parents: Option<EnvVar>) -> Container {
     let mut env = vec![
         var("WORKSPACE_DIR", layout.run.agent.workspace.as_str()),
         var("CONFIGMAP_PATH", CONFIG_MAP_PATH),
@@ -177,6 +209,7 @@ fn context_init(layout: &Layout<'_>) -> Container {
     if reader::is_needed(layout.run, layout.command) {
         env.push(var("TOOLS_DIR", TOOLS_DIR));
     }
+    env.extend(parents);
     let mut mounts = Vec::new();
     if !layout.file_maps().is_empty() {
         mounts.push(read_only(CONTEXT_FILES, CONFIG_MAP_PATH));

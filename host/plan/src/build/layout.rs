@@ -42,6 +42,8 @@ pub(super) struct Layout<'a> {
     pub(super) shared: SharedMounts,
     pub(super) files: Vec<PlacedFile>,
     pub(super) directories: Vec<PlacedDirectory<'a>>,
+    /// What others put into each clone, by the clone's number: no part of its commits.
+    pub(super) excluded: Vec<Vec<String>>,
     /// the agent's environment
     pub(super) env: Vec<EnvVar>,
     /// what `context-init` reads of Secrets
@@ -105,7 +107,8 @@ impl<'a> Layout<'a> {
         let shared = SharedMounts::new(run, contexts);
         let (files, secrets) = files::files(run, contexts, command)?;
         check_number(run, contexts, &files)?;
-        (run.conventions.conflicts)(&path_conflicts::all(run, contexts, &files, &shared))?;
+        let uses = path_conflicts::all(run, contexts, &files, &shared);
+        (run.conventions.conflicts)(&uses)?;
         let contents: Vec<_> = files.iter().map(|file| (&file.path, file.content.chunks())).collect();
         let written: usize = contents.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len()).sum();
         let Packed { mut maps, keys, .. } = pack(&contents);
@@ -133,6 +136,7 @@ impl<'a> Layout<'a> {
             shared,
             files,
             directories,
+            excluded: clones(contexts).map(|(_, clone)| path_conflicts::inside(clone, &uses)).collect(),
             env: agent_env(run, contexts, command)?,
             secrets: secrets.0,
             file_mappings,

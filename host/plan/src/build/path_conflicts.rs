@@ -2,14 +2,14 @@
 //!
 //! May touch: paths. Must not touch: how a thing gets to its path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::layout::{File, is_written};
 use super::optional::Obstacle;
 use super::shared_mounts::SharedMounts;
-use crate::evaluated::Evaluated;
+use crate::evaluated::{Evaluated, GitClone};
 use crate::paths::AbsPath;
 use crate::{Refusal, Run};
 
@@ -179,6 +179,29 @@ fn context_uses(place: usize, context: &Evaluated, shared: &SharedMounts) -> Vec
         }
     }
     uses
+}
+
+/// What lies in a clone and does not come from its repository, below the clone; directories end with a slash, and stand
+/// for all that is in them. A part of a repository has no commits.
+pub(super) fn inside(clone: &GitClone, uses: &[PathUse]) -> Vec<String> {
+    if !clone.sub_path.is_empty() {
+        return Vec::new();
+    }
+    let is_inside = |path_use: &&PathUse| path_use.path != clone.path && path_use.path.is_within(&clone.path);
+    let inside: Vec<_> = uses.iter().filter(is_inside).collect();
+    let directories: HashSet<_> = inside
+        .iter()
+        .filter(|path_use| path_use.kind != PathKind::File)
+        .map(|path_use| path_use.path.as_str())
+        .collect();
+    let tops =
+        inside.iter().filter(|path_use| !path_use.path.ancestors().any(|dir| directories.contains(dir)));
+    let paths = tops.map(|path_use| {
+        let below = path_use.path.as_str().strip_prefix(clone.path.as_str()).unwrap_or_default();
+        let end = if path_use.kind == PathKind::File { "" } else { "/" };
+        format!("{}{end}", below.trim_start_matches('/'))
+    });
+    paths.collect()
 }
 
 #[cfg(test)]

@@ -58,6 +58,17 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
             volumes.push(empty(url_volume(i)));
         }
     }
+    let of_clones = clones(layout.contexts)
+        .enumerate()
+        .map(|(i, (context, clone))| (git_secret(i), context, &clone.credentials));
+    let of_downloads = downloads(layout.contexts)
+        .enumerate()
+        .map(|(i, (context, download))| (url_secret(i), context, &download.credentials));
+    for (name, context, credentials) in of_clones.chain(of_downloads) {
+        if let Some(credentials) = credentials.as_ref().filter(|_| !context.item.optional) {
+            volumes.push(secret(name, credentials, None, None, None));
+        }
+    }
     for (i, file) in mounted_secrets(layout).enumerate() {
         volumes.push(secret(secret_file(i), &file.secret.name, Some(&file.secret.key), file.mode, None));
     }
@@ -114,6 +125,16 @@ pub(super) fn dir_volume(i: usize) -> String {
 
 fn credential_volume(i: usize) -> String {
     format!("credential-{i}")
+}
+
+/// Volume of the Secret of the `i`-th clone.
+pub(super) fn git_secret(i: usize) -> String {
+    format!("git-secret-{i}")
+}
+
+/// Volume of the Secret of the `i`-th download.
+pub(super) fn url_secret(i: usize) -> String {
+    format!("url-secret-{i}")
 }
 
 fn secret_file(i: usize) -> String {

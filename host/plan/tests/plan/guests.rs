@@ -1,7 +1,7 @@
 //! Stands in for the plugins: what the built-in guests answer, as far as these tests ask them.
 
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Capability, CommandPlan, Entry, EnvVar, GitFetch, Plan, Tools,
+    Action, BuildRequest, Capability, CommandPlan, Entry, EnvVar, GitFetch, Plan, Tools, UrlFetch,
 };
 use kubeopencode_plan::{Granted, Item};
 use serde_json::json;
@@ -17,11 +17,22 @@ pub(crate) fn plan(item: &Item, mount_path: Option<&str>, entries: Option<&[Entr
         "Git" => vec![Action::FetchGit(GitFetch {
             repository: text(&payload["repository"]),
             r#ref: "HEAD".to_owned(),
-            sub_path: String::new(),
+            sub_path: payload["path"].as_str().unwrap_or_default().to_owned(),
             depth: 1,
             submodules: false,
-            credentials: None,
+            credentials: payload["secretRef"]["name"].as_str().map(str::to_owned),
             path: mount_path.unwrap().to_owned(),
+        })],
+        "URL" => vec![Action::FetchUrl(UrlFetch {
+            url: text(&payload["source"]),
+            headers: Vec::new(),
+            sha256: None,
+            insecure_skip_tls_verify: false,
+            unpack: payload["unpack"] == true,
+            timeout_seconds: 30,
+            credentials: payload["secretRef"]["name"].as_str().map(str::to_owned),
+            path: mount_path.unwrap().to_owned(),
+            mode: None,
         })],
         other => panic!("no stand-in for {other}"),
     };
@@ -30,8 +41,12 @@ pub(crate) fn plan(item: &Item, mount_path: Option<&str>, entries: Option<&[Entr
 
 /// What the built-in plugin of the item's type may do.
 pub(crate) fn granted(item: &Item) -> Granted {
-    let git = (item.type_ == "Git").then_some(Capability::Git);
-    Granted { capabilities: git.into_iter().collect(), ..Granted::none() }
+    let capabilities = match item.type_.as_str() {
+        "Git" => vec![Capability::Git, Capability::Secret],
+        "URL" => vec![Capability::Url, Capability::Secret],
+        _ => Vec::new(),
+    };
+    Granted { capabilities, secret_fields: vec!["/secretRef/name".to_owned()], ..Granted::none() }
 }
 
 fn inline_file(entry: &Entry) -> Action {

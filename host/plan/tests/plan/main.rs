@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod build;
+mod clones;
 mod guests;
 mod optional;
 mod places;

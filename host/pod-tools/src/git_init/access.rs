@@ -1,8 +1,8 @@
 //! Prepares what `git` and `ssh` need to get in, outside the clone and off every command line.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -18,6 +18,14 @@ const SSH_ALIVE_TIMES: u32 = 4;
 /// Bytes in a second, below which a transfer counts as stuck, and for how many seconds: a server that packs a big
 /// repository is silent for minutes, but for a byte now and then.
 const STUCK: (u32, u32) = (1, 600);
+
+/// What `git lfs install` writes: large files come as themselves and not as pointers.
+const LFS: [(&str, &str); 4] = [
+    ("filter.lfs.process", "git-lfs filter-process"),
+    ("filter.lfs.smudge", "git-lfs smudge -- %f"),
+    ("filter.lfs.clean", "git-lfs clean -- %f"),
+    ("filter.lfs.required", "true"),
+];
 
 /// The environment for `git`, and the files it refers to, which go with it.
 pub(super) struct Access {
@@ -36,6 +44,7 @@ impl Access {
             ("init.defaultBranch".to_owned(), "main".to_owned()),
         ];
         config.extend(guard.map(|guard| ("http.proxy".to_owned(), guard.proxy())));
+        config.extend(LFS.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let mut environment = vec![
             ("LC_ALL".to_owned(), "C".to_owned()),
             ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
@@ -65,8 +74,12 @@ impl Access {
 
 /// In memory where the container has such a place.
 fn private_dir() -> Result<TempDir, Error> {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
+    let mut private = tempfile::Builder::new();
+    // whatever the umask
+    private.permissions(Permissions::from_mode(0o700));
+    private
+        .tempdir_in("/dev/shm")
+        .or_else(|_| private.tempdir())
         .map_err(|e| Error::write(std::env::temp_dir(), io_reason(&e)))
 }
 
@@ -109,4 +122,15 @@ fn write_private(path: &PathBuf, content: &str) -> Result<(), Error> {
 /// For the shell that git starts ssh with.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lie_where_nobody_else_looks() {
+        let dir = private_dir().unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

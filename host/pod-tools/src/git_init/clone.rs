@@ -4,22 +4,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::access::Access;
+use super::exclude;
 use super::git::{Failure, Git};
 use super::guard::Guard;
 use super::settings::{Revision, Settings};
 use super::tree;
-use crate::Error;
 use crate::error::io_reason;
 use crate::network::{Unreached, is_proxied};
 use crate::redact::Redactor;
+use crate::{Error, mount_parents};
 
 /// A server may be restarting or busy; with the pauses between the tries, three reach over three seconds.
 const TRIES: u32 = 3;
 /// A commit's name may be cut short to this many digits.
-const SHORT_COMMIT: std::ops::RangeInclusive<usize> = 7..=39;
+const SHORT_COMMIT: std::ops::RangeInclusive<usize> = 7..=63;
+
+/// How repositories name their objects.
+const SHA1: &str = "sha1";
+const SHA256: &str = "sha256";
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
 
 /// Clones, unless the clone is there.
 pub(super) fn run(settings: &Settings) -> Result<(), Error> {
@@ -46,6 +53,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
                 "{mount} is mounted in it, and {link} is a symbolic link of the repository: choose another mountPath"
             )));
         }
+        make_directories(settings, &draft)?;
         tree::open_to_all(&draft)
             .and_then(|()| settings.file_mode.map_or(Ok(()), |mode| tree::set_mode(&draft, mode)))
             .map_err(|e| Error::write(&draft, io_reason(&e)))?;
@@ -86,9 +94,15 @@ fn has_link(draft: &Path, sub_path: &Path) -> bool {
 pub(super) fn leave_empty(settings: &Settings) -> Result<(), Error> {
     let target = settings.root.join(&settings.link);
     let dir = target.join(settings.sub_path.as_deref().unwrap_or(Path::new("")));
-    fs::create_dir_all(&dir)
-        .and_then(|()| tree::open_to_all(&target))
-        .map_err(|e| Error::write(dir, io_reason(&e)))
+    fs::create_dir_all(&dir).map_err(|e| Error::write(&dir, io_reason(&e)))?;
+    make_directories(settings, &target)?;
+    tree::open_to_all(&target).map_err(|e| Error::write(dir, io_reason(&e)))
+}
+
+/// In what is mounted of the clone.
+fn make_directories(settings: &Settings, clone: &Path) -> Result<(), Error> {
+    let mounted = clone.join(settings.sub_path.as_deref().unwrap_or(Path::new("")));
+    mount_parents::below("GIT_DIRECTORIES", &mounted, &settings.directories)
 }
 
 fn draft_of(target: &Path) -> PathBuf {
@@ -112,9 +126,11 @@ fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
     let mut pause = Duration::from_secs(1);
     for left in (0..TRIES).rev() {
         clear(draft).map_err(|e| format!("cannot empty {}: {}", draft.display(), io_reason(&e)))?;
-        match clone.attempt() {
+        match clone.attempt().and_then(|()| clone.finish()) {
             Ok(()) => return Ok(()),
-            Err(failure) if left == 0 || !failure.is_transient() => return Err(failure.reason()),
+            Err(failure) if left == 0 || !failure.is_transient() => {
+                return Err(failure.reason_with(settings.unused_secret()));
+            }
             Err(failure) => eprintln!("git-init: {}; trying again in {pause:?}", failure.reason()),
         }
         thread::sleep(pause);
@@ -175,6 +191,27 @@ impl Clone<'_> {
         Ok(())
     }
 
+    fn finish(&self) -> Result<(), Failure> {
+        exclude::hide(&self.git, self.draft, &self.settings.not_ours)?;
+        self.settle_large_files().map_err(|e| Failure::permanent(io_reason(&e)))
+    }
+
+    /// An agent's image may lack git-lfs. Its git then goes by sizes and times, but not for files as young as the index:
+    /// those it reads, and they are no pointers. So the index becomes a second older than they are.
+    fn settle_large_files(&self) -> io::Result<()> {
+        let git = self.draft.join(".git");
+        if !git.join("lfs").join("objects").exists() {
+            return Ok(());
+        }
+        let index = fs::File::options().write(true).open(git.join("index"))?;
+        let second = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let written = second(index.metadata()?.modified()?);
+        while second(SystemTime::now()) <= written {
+            thread::sleep(Duration::from_millis(20));
+        }
+        index.set_modified(SystemTime::now())
+    }
+
     fn git(&self, args: &[&str]) -> Result<(), Failure> {
         self.git.run(self.draft, args).map(drop)
     }
@@ -220,21 +257,40 @@ impl Clone<'_> {
     }
 
     fn by_reference(&self, reference: &str) -> Result<(), Failure> {
-        self.fetch(reference)?;
+        // a tag keeps its name
+        let refspec = match reference.starts_with("refs/tags/") {
+            true => format!("+{reference}:{reference}"),
+            false => reference.to_owned(),
+        };
+        if self.settings.depth == 0 {
+            // with all branches, as any other clone of the full history: it can be compared with its base
+            self.git(&["clone", "--quiet", "--no-checkout", "--", &self.settings.repository.address, "."])?;
+            self.git(&["fetch", "--quiet", "origin", &refspec])?;
+        } else {
+            match self.fetch(&refspec, SHA1) {
+                Err(failure) if failure.said.contains("mismatched algorithms") => {
+                    clear(self.draft).map_err(|e| Failure::of(io_reason(&e)))?;
+                    self.fetch(&refspec, SHA256)?;
+                }
+                fetched => fetched?,
+            }
+        }
         self.git(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])
     }
 
     /// Most servers give out a commit by its name; from others everything is fetched to find it.
     fn by_commit(&self, commit: &str) -> Result<(), Failure> {
-        if self.settings.depth > 0 && self.fetch(commit).is_ok() {
+        let format = if commit.len() == SHA256_DIGITS { SHA256 } else { SHA1 };
+        if self.settings.depth > 0 && self.fetch(commit, format).is_ok() {
             return self.git(&["checkout", "--quiet", "--detach", commit]);
         }
         self.out_of_all(commit)
     }
 
-    fn fetch(&self, what: &str) -> Result<(), Failure> {
+    /// `format`: how the repository names its objects, which only a clone finds out by itself.
+    fn fetch(&self, what: &str, format: &str) -> Result<(), Failure> {
         let depth = self.depth();
-        self.git(&["init", "--quiet"])?;
+        self.git(&["init", "--quiet", &format!("--object-format={format}")])?;
         // a failed fetch of a commit may have left its own
         if self.git(&["remote", "get-url", "origin"]).is_err() {
             self.git(&["remote", "add", "origin", &self.settings.repository.address])?;

@@ -16,19 +16,25 @@ use crate::redact::Redactor;
 const MAX_OUTPUT: u64 = 64 << 10;
 const MAX_REASON: usize = 600;
 
+/// What git says where there are no credentials, and ssh where there is no key or a wrong one.
+const ASKS_FOR_LOGIN: &str = "could not read Username";
+const ASKS_FOR_KEY: &str = "Permission denied (";
+
 /// Failures that another try does not mend, and what to do about them. The first that git's words hold counts.
-const PERMANENT: [(&str, &str); 12] = [
+const PERMANENT: [(&str, &str); 14] = [
     (
-        "could not read Username",
+        "smudge filter lfs failed",
+        "a file of Git LFS cannot be had from the server: push it with git lfs push --all",
+    ),
+    ("git-lfs: not found", "the repository has files of Git LFS, and the system image no git-lfs"),
+    (
+        ASKS_FOR_LOGIN,
         "the server asks for credentials: name a Secret with the keys username and password in secretRef",
     ),
     ("Authentication failed", "the server refuses the Secret's username and password"),
     ("error: 403", "the Secret's user may not read this repository"),
     ("Load key", "the Secret's ssh-privatekey is no private key without a passphrase"),
-    (
-        "Permission denied (",
-        "the server refuses the key: secretRef needs a Secret with the key ssh-privatekey",
-    ),
+    (ASKS_FOR_KEY, "the server refuses the key: secretRef needs a Secret with the key ssh-privatekey"),
     ("Host key verification failed", "the server's key is not among the Secret's ssh-known-hosts"),
     (
         "No user exists for uid",
@@ -124,13 +130,36 @@ impl Failure {
         PERMANENT.iter().find(|(words, _)| self.said.contains(words)).map(|(_, remedy)| *remedy)
     }
 
+    /// The same where a Secret is named that has nothing of use: then it is the Secret that is to be mended.
+    pub(super) fn reason_with(&self, unused_secret: Option<&str>) -> String {
+        let asks = [ASKS_FOR_LOGIN, ASKS_FOR_KEY].iter().any(|words| self.said.contains(words));
+        match unused_secret.filter(|_| asks) {
+            Some(secret) => format!(
+                "Secret \"{secret}\" is not there or has none of the keys username, password and ssh-privatekey ({})",
+                self.said_briefly()
+            ),
+            None => self.reason(),
+        }
+    }
+
     /// One line: git's own reasons, and the remedy where it is known.
     pub(super) fn reason(&self) -> String {
         if let Some(reason) = &self.permanent {
             return reason.clone();
         }
+        let said = self.said_briefly();
+        match self.remedy() {
+            Some(remedy) => format!("{remedy} ({said})"),
+            None if said.is_empty() => "git failed without a word".into(),
+            None => said,
+        }
+    }
+
+    fn said_briefly(&self) -> String {
         let is_reason = |line: &&str| {
-            ["fatal: ", "error: ", "remote: ", "ssh: ", "ERROR: "].iter().any(|p| line.starts_with(p))
+            ["fatal: ", "error: ", "remote: ", "ssh: ", "ERROR: ", "Error downloading object: "]
+                .iter()
+                .any(|p| line.starts_with(p))
         };
         let lines: Vec<&str> = self.said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let mut reasons: Vec<&str> = lines.iter().copied().filter(is_reason).collect();
@@ -138,12 +167,7 @@ impl Failure {
             reasons = lines;
         }
         let said = reasons.join("; ");
-        let said = kubeopencode_api::report::cut(&said, MAX_REASON);
-        match self.remedy() {
-            Some(remedy) => format!("{remedy} ({said})"),
-            None if said.is_empty() => "git failed without a word".into(),
-            None => said.to_owned(),
-        }
+        kubeopencode_api::report::cut(&said, MAX_REASON).to_owned()
     }
 }
 

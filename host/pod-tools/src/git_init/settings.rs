@@ -20,6 +20,12 @@ pub(super) struct Settings {
     pub(super) link: PathBuf,
     /// Must exist in the clone, since kubelet would make an empty directory of what is not there.
     pub(super) sub_path: Option<PathBuf>,
+    /// Directories to be made in what is mounted of the clone: something else is mounted in them.
+    pub(super) directories: Vec<PathBuf>,
+    /// What others put into the clone, files and, with a slash at the end, directories: no part of any commit.
+    pub(super) not_ours: Vec<String>,
+    /// Name of the Secret that holds what follows, for messages.
+    pub(super) secret: Option<String>,
     pub(super) login: Option<Login>,
     pub(super) ssh_key: Option<String>,
     pub(super) known_hosts: Option<String>,
@@ -78,6 +84,9 @@ impl Settings {
             root: environment.path("GIT_ROOT").ok_or(Error::EnvMissing("GIT_ROOT"))?,
             link: inside("GIT_LINK", &environment.required("GIT_LINK")?)?,
             sub_path: environment.text("GIT_PATH")?.map(|path| inside("GIT_PATH", &path)).transpose()?,
+            directories: environment.json("GIT_DIRECTORIES")?,
+            not_ours: environment.json("GIT_EXCLUDE")?,
+            secret: environment.text("GIT_SECRET")?,
             login,
             ssh_key: environment.secret("GIT_SSH_KEY")?,
             known_hosts: environment.secret("GIT_SSH_KNOWN_HOSTS")?,
@@ -85,6 +94,14 @@ impl Settings {
             mounts: mounts(environment.json("GIT_MOUNTS")?)?,
             network: Network::of(environment, "GIT_NETWORK")?,
         })
+    }
+}
+
+impl Settings {
+    /// The Secret that was named and holds nothing of use.
+    pub(super) fn unused_secret(&self) -> Option<&str> {
+        let secret = self.secret.as_deref()?;
+        (self.login.is_none() && self.ssh_key.is_none()).then_some(secret)
     }
 }
 

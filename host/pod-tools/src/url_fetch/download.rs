@@ -206,17 +206,26 @@ fn receive(
 
 fn answered(settings: &Settings, status: StatusCode, hop: &Hop) -> String {
     let given = settings.credentials.is_some();
-    let remedy = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !hop.own => {
-            "; credentials do not follow a redirect to another host"
+    let missing;
+    let remedy = match (status, &settings.secret) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if !hop.own => {
+            "credentials do not follow a redirect to another host"
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if given => "; it refuses the Secret's credentials",
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "; name a Secret with the key token, or username and password, in secretRef"
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if given => {
+            "it refuses the Secret's credentials"
         }
-        _ => "",
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => {
+            "name a Secret with the key token, or username and password, in secretRef"
+        }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(secret)) => {
+            missing = format!(
+                "Secret \"{secret}\" is not there or has none of the keys token, username and password"
+            );
+            &missing
+        }
+        _ => return format!("the server answered {status}"),
     };
-    format!("the server answered {status}{remedy}")
+    format!("the server answered {status}; {remedy}")
 }
 
 fn slow(settings: &Settings) -> String {

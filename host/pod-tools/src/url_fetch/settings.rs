@@ -24,6 +24,8 @@ pub(super) struct Settings {
     /// The Task's own.
     pub(super) headers: HeaderMap,
     pub(super) credentials: Option<Credentials>,
+    /// Name of their Secret, for messages.
+    pub(super) secret: Option<String>,
     /// For one try, from the first byte sent to the last received.
     pub(super) timeout: Duration,
     /// Accepts any certificate.
@@ -70,6 +72,7 @@ impl Settings {
             target: target(&environment.required("URL_TARGET")?)?,
             headers,
             credentials,
+            secret: environment.text("URL_SECRET")?,
             timeout: Duration::from_secs(environment.number("URL_TIMEOUT", DEFAULT_TIMEOUT_SECONDS)?),
             insecure: environment.flag("URL_INSECURE")?,
             sha256,

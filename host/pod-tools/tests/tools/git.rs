@@ -17,7 +17,7 @@ const AUTHORIZATION: &str = "Basic YWRhOnMzY3JldC9wYXNz";
 /// A server with the sample repository `a`, open to all.
 pub(crate) struct Server {
     pub(crate) repositories: Arc<Repositories>,
-    commits: Vec<String>,
+    pub(crate) commits: Vec<String>,
     pub(crate) web: Web,
 }
 
@@ -54,15 +54,15 @@ impl Server {
     }
 }
 
-fn commit_of(pod: &Pod) -> String {
+pub(crate) fn commit_of(pod: &Pod) -> String {
     git(&pod.path("git/repo"), &["rev-parse", "HEAD"]).trim().to_owned()
 }
 
-fn branch_of(pod: &Pod) -> String {
+pub(crate) fn branch_of(pod: &Pod) -> String {
     git(&pod.path("git/repo"), &["rev-parse", "--abbrev-ref", "HEAD"]).trim().to_owned()
 }
 
-fn count_of(pod: &Pod) -> String {
+pub(crate) fn count_of(pod: &Pod) -> String {
     git(&pod.path("git/repo"), &["rev-list", "--count", "--all"]).trim().to_owned()
 }
 
@@ -83,6 +83,7 @@ fn clones_the_default_branch_open_to_any_user() {
         assert_eq!(pod.mode(path), mode, "{path}");
     }
     assert_eq!(git(&pod.path("git/repo"), &["status", "--porcelain"]), "", "modes make no difference to git");
+    assert_eq!(git(&pod.path("git/repo"), &["diff-files"]), "", "it need not read all files again");
     assert_eq!(pod.list("git"), ["repo"]);
 }
 
@@ -146,29 +147,6 @@ fn checks_out_what_the_reference_names() {
             (content, branch),
             "{reference}"
         );
-    }
-}
-
-#[test]
-fn finds_a_commit_on_a_server_that_gives_out_only_branches() {
-    let repositories = Repositories::new();
-    let commits = repositories.sample("a");
-    let root = repositories.path().to_owned();
-    let web = Web::https(move |request| Repositories::answer(&root, request, false));
-    let pod = Pod::new()
-        .trusting(web.authority())
-        .with(&[("GIT_REPO", &web.url("/a.git")), ("GIT_REF", &commits[1])]);
-    pod.succeeds("git-init");
-    assert_eq!(commit_of(&pod), commits[1]);
-}
-
-#[test]
-fn takes_as_much_history_as_asked_for() {
-    let server = server();
-    for (depth, count) in [("1", "1"), ("2", "2"), ("0", "3")] {
-        let pod = server.pod(&[("GIT_DEPTH", depth)]);
-        pod.succeeds("git-init");
-        assert_eq!(count_of(&pod), count, "depth {depth}");
     }
 }
 
@@ -263,18 +241,6 @@ fn a_repository_without_a_commit_or_without_its_default_branch_is_an_error() {
 }
 
 #[test]
-fn a_tag_and_a_branch_of_one_name_are_told_apart_by_their_full_names() {
-    let server = server();
-    let bare = server.repositories.path().join("a.git");
-    git(&bare, &["branch", "v1", "main"]);
-    for (reference, content) in [("v1", "three"), ("refs/heads/v1", "three"), ("refs/tags/v1", "one")] {
-        let pod = server.pod(&[("GIT_REF", reference)]);
-        pod.succeeds("git-init");
-        assert_eq!(pod.read("git/repo/README.md"), content, "{reference}");
-    }
-}
-
-#[test]
 fn a_private_repository_wants_the_secret_which_leaves_no_trace() {
     let server = private();
     let pod = server.pod(&LOGIN);
@@ -313,6 +279,18 @@ fn a_missing_or_wrong_secret_is_said_at_once_and_never_shown() {
     );
     assert!(!ended.stderr.contains("wr0ng"), "{}", ended.stderr);
     assert!(server.web.seen().len() - before <= 4, "no further tries");
+}
+
+#[test]
+fn a_secret_without_a_key_of_use_is_named() {
+    let server = private();
+    let message = server.pod(&[("GIT_SECRET", "deploy")]).fails("git-init");
+    assert!(
+        message.contains(
+            "Secret \"deploy\" is not there or has none of the keys username, password and ssh-privatekey (fatal: could not read Username"
+        ),
+        "{message}"
+    );
 }
 
 #[test]
@@ -486,6 +464,12 @@ fn plain_http_works_with_a_warning() {
     repositories.sample("a");
     let root = repositories.path().to_owned();
     let web = Web::http(move |request| Repositories::answer(&root, request, true));
-    let log = Pod::new().with(&[("GIT_REPO", &web.url("/a.git"))]).succeeds("git-init");
+    let pod = Pod::new().with(&[("GIT_REPO", &web.url("/a.git"))]);
+    let log = pod.succeeds("git-init");
     assert!(log.starts_with("git-init: warning: http://localhost:"), "{log}");
+
+    let pod = Pod::new().with(&[("GIT_REPO", &web.url("/a.git")), ("GIT_REF", "v9")]);
+    let ended = pod.run("git-init");
+    assert!(ended.stderr.starts_with("git-init: warning: "), "{}", ended.stderr);
+    assert!(ended.message.starts_with("git-init: cannot clone http://localhost:"), "{}", ended.message);
 }

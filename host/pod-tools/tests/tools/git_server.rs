@@ -29,7 +29,12 @@ impl Repositories {
     /// branch `feature/x` off the second, a reference `refs/pull/7/head`, a directory `docs` and a script.
     /// Gives the names of the commits on `main`, the oldest first.
     pub(crate) fn sample(&self, name: &str) -> Vec<String> {
-        let work = self.create(name);
+        self.sample_with(name, "sha1")
+    }
+
+    /// The same with another format of its objects' names.
+    pub(crate) fn sample_with(&self, name: &str, format: &str) -> Vec<String> {
+        let work = self.create_with(name, format);
         let mut commits = Vec::new();
         for text in ["one", "two", "three"] {
             fs::write(work.join("README.md"), text).unwrap();
@@ -78,9 +83,13 @@ impl Repositories {
 
     /// An empty repository to commit to; `publish` makes it a bare one.
     pub(crate) fn create(&self, name: &str) -> PathBuf {
+        self.create_with(name, "sha1")
+    }
+
+    fn create_with(&self, name: &str, format: &str) -> PathBuf {
         let work = self.dir.path().join(format!("{name}.work"));
         fs::create_dir(&work).unwrap();
-        git(&work, &["init", "--quiet", "--initial-branch=main"]);
+        git(&work, &["init", "--quiet", "--initial-branch=main", &format!("--object-format={format}")]);
         work
     }
 
@@ -132,6 +141,7 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
         .args(args)
         .current_dir(dir)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
         .output()
         .unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));

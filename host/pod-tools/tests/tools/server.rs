@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::name_server::{Answer, NameServer};
 use crate::tool::Pod;
 use crate::web::{Response, Web};
 
@@ -45,4 +46,49 @@ fn says_what_the_server_said_when_time_is_up() {
     let message =
         pod(&web).with(&[("SERVER_URL", "http://127.0.0.1:1"), ("SERVER_TIMEOUT", "0")]).fails("server-wait");
     assert!(message.contains("within 0 s: Connection refused"), "{message}");
+}
+
+const NAME: &str = "helper.team.svc.cluster.local";
+
+/// A Pod of a cluster whose name server answers so.
+fn pod_with(names: &NameServer, web: &Web, options: &str) -> Pod {
+    let domains = "search team.svc.cluster.local svc.cluster.local cluster.local";
+    let text = format!("nameserver {}\n{domains}\noptions ndots:5 {options}\n", names.address());
+    pod(web).resolving(&text).with(&[("SERVER_URL", &format!("http://{NAME}:{}", web.port()))])
+}
+
+#[test]
+fn a_lookup_that_takes_longer_than_a_request_is_not_begun_anew_with_each_try() {
+    let web = Web::http(|_| Response::ok("{}"));
+    // whoever loses one of two answers makes the resolver wait for each name that it tries
+    let names = NameServer::start(|question| match (question.name == NAME, question.is_for_v4) {
+        (_, false) => Answer::Silence,
+        (true, true) => Answer::Address([127, 0, 0, 1]),
+        (false, true) => Answer::NoSuchName,
+    });
+    let log = pod_with(&names, &web, "timeout:2").succeeds("server-wait");
+    assert!(log.ends_with("/session/status: its name is not looked up yet after 5 s\n"), "{log}");
+    assert!(names.asked().iter().all(|name| name == NAME), "no search domain is tried: {:?}", names.asked());
+}
+
+#[test]
+fn a_server_that_appears_late_is_found() {
+    let web = Web::http(|_| Response::ok("{}"));
+    let asked = AtomicU32::new(0);
+    // first there is no Service, then an answer is lost, then nobody listens there
+    let names = NameServer::start(move |question| match (question.name == NAME, question.is_for_v4) {
+        (false, _) => Answer::NoSuchName,
+        (true, false) if asked.load(Ordering::SeqCst) > 2 => Answer::NoAddress,
+        (true, false) => Answer::NoSuchName,
+        (true, true) => match asked.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Answer::NoSuchName,
+            2 => Answer::Silence,
+            3 => Answer::Address([127, 0, 0, 2]),
+            _ => Answer::Address([127, 0, 0, 1]),
+        },
+    });
+    let log = pod_with(&names, &web, "timeout:1").succeeds("server-wait");
+    for reason in ["failed to lookup address information: Name or service not known", "Connection refused"] {
+        assert!(log.contains(reason), "{log}");
+    }
 }

@@ -13,6 +13,7 @@ use crate::program::program;
 pub(crate) struct Pod {
     dir: TempDir,
     environment: Vec<(String, String)>,
+    resolv_conf: Option<PathBuf>,
 }
 
 /// What is left of a container.
@@ -30,7 +31,7 @@ impl Pod {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::write(dir.path().join("termination-log"), "").unwrap();
-        let mut pod = Pod { dir, environment: Vec::new() };
+        let mut pod = Pod { dir, environment: Vec::new(), resolv_conf: None };
         pod.set("PATH", &std::env::var("PATH").unwrap());
         for (name, file) in [
             ("HOME", "home"),
@@ -70,8 +71,26 @@ impl Pod {
         self
     }
 
+    /// With this text in `/etc/resolv.conf`.
+    pub(crate) fn resolving(mut self, text: &str) -> Self {
+        let path = self.path("resolv.conf");
+        fs::write(&path, text).unwrap();
+        self.resolv_conf = Some(path);
+        self
+    }
+
     fn command(&self, tool: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubeopencode-pod-tools"));
+        let tools = env!("CARGO_BIN_EXE_kubeopencode-pod-tools");
+        let mut command = match &self.resolv_conf {
+            None => Command::new(tools),
+            Some(text) => {
+                // in a mount namespace of its own
+                let mut command = program("unshare");
+                let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script]).arg(text).arg(tools);
+                command
+            }
+        };
         command
             .arg(tool)
             .env_clear()

@@ -111,6 +111,10 @@ impl Web {
         format!("{}://localhost:{}{path}", self.scheme, self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The same server under another name.
     pub(crate) fn other_url(&self, path: &str) -> String {
         format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)

@@ -15,8 +15,19 @@ use crate::evaluated::{Evaluated, TargetFile};
 use crate::paths::AbsPath;
 use crate::{Command, Refusal, Run};
 
-/// Git's own configuration. The clone belongs to the init container's user, and the agent may be another.
-const GIT_CONFIG: &[u8] = b"[safe]\n\tdirectory = *\n";
+/// Git's own configuration, in place of the user's, which it takes in. The clone belongs to the init container's user, and
+/// the agent may be another. Whoever commits has a name; each name that somebody else gives counts more, the image's
+/// too: it is read a second time for that, since git itself reads it first of all.
+const GIT_CONFIG: &[u8] = b"[safe]
+\tdirectory = *
+[user]
+\tname = KubeOpenCode
+\temail = noreply@kubeopencode.io
+[include]
+\tpath = /etc/gitconfig
+\tpath = ~/.config/git/config
+\tpath = ~/.gitconfig
+";
 /// The agent may add to it, whoever it runs as.
 const GIT_CONFIG_MODE: u32 = 0o666;
 const GIT_CONFIG_NAME: &str = ".gitconfig";
