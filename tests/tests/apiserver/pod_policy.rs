@@ -50,7 +50,7 @@ async fn enforce(ns: &TestNamespace) {
     let tried = PostParams { dry_run: true, ..PostParams::default() };
     let in_force = async {
         // no object says so
-        while !is_the_policys(&ns.pods().create(&tried, &labelled()).await) {
+        while !is_of_the_policy(&ns.pods().create(&tried, &labelled()).await) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -109,14 +109,14 @@ fn labelled() -> Pod {
 }
 
 /// Whether the policy refused, and not for want of a right.
-fn is_the_policys<T>(answer: &Result<T, kube::Error>) -> bool {
+fn is_of_the_policy<T>(answer: &Result<T, kube::Error>) -> bool {
     matches!(answer, Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains("ValidatingAdmissionPolicy"))
 }
 
 /// The policy's words.
 #[track_caller]
 fn is_refused<T>(answer: Result<T, kube::Error>, words: &str) {
-    assert!(is_the_policys(&answer), "not refused by the policy: {:?}", answer.err());
+    assert!(is_of_the_policy(&answer), "not refused by the policy: {:?}", answer.err());
     let said = answer.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(said.contains(words), "{said}");
 }

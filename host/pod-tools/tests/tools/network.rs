@@ -51,7 +51,7 @@ fn a_redirect_leads_nowhere_that_the_address_itself_may_not() {
 }
 
 #[test]
-fn what_a_proxy_dials_is_the_proxys_business_and_the_host_is_looked_at_all_the_same() {
+fn what_a_proxy_dials_is_its_own_business_and_the_host_is_looked_at_all_the_same() {
     let proxy = Web::http(|_| Response::ok("by the proxy"));
     let trusted = Web::https(|_| Response::ok("content"));
     let by_proxy = |address: &str| {
