@@ -4,7 +4,7 @@
 //! Behind a proxy that a variable names, the proxy resolves and dials: then the host as it stands in the address is all that
 //! can be looked at.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
@@ -19,6 +19,7 @@ use crate::error::io_reason;
 
 /// For each address of a host.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
+const BUFFER_BYTES: usize = 64 << 10;
 /// For all tries of the resolver; its own are 5 s each.
 const MAX_LOOKUP: Duration = Duration::from_secs(30);
 
@@ -93,6 +94,20 @@ impl Network {
             }
         }
         Err(Unreached::Failed(format!("cannot connect to {host} port {port}: {failed}")))
+    }
+}
+
+/// Carries bytes until one side is done, each as it comes. `io::copy` has the kernel splice where it can, and that holds back
+/// the second packet of a connection until there is a third.
+pub(crate) fn carry(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => to.write_all(&buffer[..read]).and_then(|()| to.flush())?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
     }
 }
 

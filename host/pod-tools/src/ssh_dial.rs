@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use crate::environment::Environment;
-use crate::network::{Network, Unreached};
+use crate::network::{Network, Unreached, carry};
 
 /// Its name among the tools.
 pub(crate) const NAME: &str = "ssh-dial";
@@ -20,7 +20,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     match dial(host, port) {
-        Ok(stream) => carry(stream),
+        Ok(stream) => both_ways(stream),
         // ssh's own prefix: git-init looks for it
         Err(why) => {
             eprintln!("ssh: {why}");
@@ -36,15 +36,15 @@ fn dial(host: &str, port: &str) -> Result<TcpStream, String> {
 }
 
 /// Between ssh and the server, until the server is done.
-fn carry(stream: TcpStream) -> ExitCode {
-    if let Ok(mut up) = stream.try_clone() {
+fn both_ways(stream: TcpStream) -> ExitCode {
+    if let Ok(up) = stream.try_clone() {
         thread::spawn(move || {
-            io::copy(&mut io::stdin().lock(), &mut up).ok();
+            carry(io::stdin().lock(), &up).ok();
             up.shutdown(Shutdown::Write).ok();
         });
     }
-    match io::copy(&mut &stream, &mut io::stdout().lock()) {
-        Ok(_) => ExitCode::SUCCESS,
+    match carry(&stream, io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::network::{Network, Unreached};
+use crate::network::{Network, Unreached, carry};
 
 const VERSION: u8 = 5;
 const NO_LOGIN: u8 = 0;
@@ -89,7 +89,7 @@ impl Shared {
         match self.network.dial(&host, port) {
             Ok(server) => {
                 client.write_all(&reply(GRANTED))?;
-                carry(client, server)
+                both_ways(client, server)
             }
             Err(problem) => {
                 let code = if matches!(problem, Unreached::Refused(_)) { NOT_ALLOWED } else { UNREACHABLE };
@@ -126,13 +126,13 @@ fn reply(code: u8) -> [u8; 10] {
 }
 
 /// Both ways, until both are done.
-fn carry(client: TcpStream, server: TcpStream) -> io::Result<()> {
-    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+fn both_ways(client: TcpStream, server: TcpStream) -> io::Result<()> {
+    let (from, to) = (client.try_clone()?, server.try_clone()?);
     let up = thread::spawn(move || {
-        io::copy(&mut from, &mut to).ok();
+        carry(from, &to).ok();
         to.shutdown(Shutdown::Write).ok();
     });
-    io::copy(&mut &server, &mut &client).ok();
+    carry(&server, &client).ok();
     client.shutdown(Shutdown::Write).ok();
     up.join().ok();
     Ok(())
