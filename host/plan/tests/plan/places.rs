@@ -30,7 +30,6 @@ fn nothing_that_the_agent_runs_through_is_a_tasks() {
         "/etc/ssl/certs/ca.pem",
         "/etc/ld.so.preload",
         "/etc/hosts",
-        "/etc",
         "/tmp/.opencode/opencode.json",
         "/tmp/.config/opencode/opencode.json",
         "/tmp/.local/share/opencode/auth.json",
@@ -48,6 +47,7 @@ fn nothing_that_the_agent_runs_through_is_a_tasks() {
         let refused = mounted("team", json!({"taskMountPaths": ["/*"]}), path).unwrap_err();
         assert!(refused.starts_with(&begin), "{refused}");
     }
+    assert!(mounted("team", json!({}), "/etc").unwrap_err().contains("which is reserved"));
     for path in
         ["/etc/app/app.conf", "/opt/data", "/tmp/data", "/home/agent/.ssh/config", "opencode.json", "/data"]
     {
