@@ -102,7 +102,11 @@ fn a_server_listens_where_it_is_told() {
     let plan = OpenCode::serve(&serve_request()).unwrap();
     assert_eq!(
         plan.command.command,
-        ["sh", "-c", "/tools/opencode serve --port 4096 --hostname `test -e /proc/net/if_inet6 && echo :: || echo 0.0.0.0`"]
+        [
+            "sh",
+            "-c",
+            "/tools/opencode serve --port 4096 --hostname `test -e /proc/net/if_inet6 && echo :: || echo 0.0.0.0`"
+        ]
     );
     assert_eq!(plan.health_path.as_deref(), Some("/session/status"));
     assert_eq!(plan.command.result_reader, None);

@@ -67,13 +67,15 @@ async fn a_native_sidecar_that_ends_badly_takes_no_blame() {
         let errs = ns.phase("errs", Phase::Failed).await;
         let failed = ("False", "AgentReportedError", "the agent reported an error: model not found");
         assert_eq!(words(&errs, "Succeeded"), failed);
-        let history = ns.record.history();
-        let pod = history.get(Kind::Pod, "fails-pod").unwrap();
-        let sidecar = &pod.object["status"]["initContainerStatuses"][0];
-        assert_eq!(
-            (&sidecar["name"], &sidecar["state"]["terminated"]["exitCode"]),
-            (&INJECTED.into(), &3.into())
-        );
+        {
+            let history = ns.record.history();
+            let pod = history.get(Kind::Pod, "fails-pod").unwrap();
+            let sidecar = &pod.object["status"]["initContainerStatuses"][0];
+            assert_eq!(
+                (&sidecar["name"], &sidecar["state"]["terminated"]["exitCode"]),
+                (&INJECTED.into(), &3.into())
+            );
+        }
         stop_injecting(&ns.client, &ns.name).await;
     })
     .await;

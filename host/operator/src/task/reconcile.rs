@@ -164,7 +164,7 @@ impl Context {
         if self.is_cache_stale(task, &pods) {
             return None;
         }
-        let settings = self.caches.settings(namespace, pod_namespace.as_deref().unwrap_or(namespace));
+        let settings = self.caches.settings(namespace, pod_namespace.unwrap_or(namespace));
         Some(TaskState { object, task, uid, places, pods, settings, now: Timestamp::now() })
     }
 
