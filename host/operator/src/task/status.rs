@@ -290,8 +290,9 @@ pub(crate) fn shortened(status: &TaskStatus) -> TaskStatus {
     let cut = |text: &str| text.chars().take(WORDS).collect::<String>();
     let mut short = TaskStatus { plugins: Vec::new(), result: None, usage: None, ..status.clone() };
     short.message = short.message.as_deref().map(cut);
+    // `message` has the words of the one that decided
     for condition in &mut short.conditions {
-        condition.message = cut(&condition.message);
+        condition.message.clear();
     }
     short
 }

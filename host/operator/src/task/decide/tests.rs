@@ -581,6 +581,15 @@ fn what_the_cache_does_not_show_is_asked_for_before_any_end() {
         assert_eq!(word(&run(&case(pod(), true))), hidden, "{metadata} {status}");
         assert_eq!(word(&run(&case(vec![], true))), none, "{metadata} {status}");
     }
+    // of one that is over the garbage collector takes what is left, but in no other namespace
+    for (namespace, step) in [("team", "Release"), ("platform", "Verify")] {
+        let mut over = running();
+        over["phase"] = json!("Completed");
+        over["podNamespace"] = json!(namespace);
+        let deleted = with(finalizer(), "deletionTimestamp", json!(time(NOW)));
+        let case = TaskState { task: task(deleted, over), ..TaskState::default() };
+        assert_eq!(word(&run(&case)), step, "{namespace}");
+    }
     // nothing was made yet
     let new = task(json!({"annotations": {"kubeopencode.io/stop": "true"}}), json!({}));
     assert_eq!(word(&run(&TaskState { task: new, ..TaskState::default() })), "Complete Stopped ");
