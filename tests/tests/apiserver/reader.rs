@@ -145,7 +145,7 @@ async fn a_task_that_leaves_no_room_for_its_status_is_refused_and_can_be_deleted
             |bytes| format!(r#"{{"contexts": [{{"type": "Jira", "config": "{}"}}]}}"#, "x".repeat(bytes));
         // the API server takes them all: beside the first there is room for a short status, beside the second for
         // nothing, and beside the third for all but the launch
-        for (name, bytes) in [("full", 1_571_900), ("brim", 1_572_400), ("nearly", 1_500_000)] {
+        for (name, bytes) in [("full", 1_570_800), ("brim", 1_572_400), ("nearly", 1_500_000)] {
             let metadata = format!(r#""name": "{name}""#);
             create(ns, "tasks", "Task", &metadata, &spec(bytes)).await.unwrap();
         }

@@ -179,7 +179,10 @@ async fn a_secret_of_a_clone_or_a_download_that_comes_late_is_waited_for() {
         let contexts = "contexts: [{type: Git, mountPath: private, git: {repository: SOURCES/git/private.git, secretRef: {name: auth}}}, \
                         {type: URL, mountPath: list.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}]";
         ns.apply(task("late").spec(&contexts.replace("SOURCES", &sources()))).await;
-        let says_so = |task: &Task| words(task, "Started").2.contains("secret \"auth\" not found");
+        let says_so = |task: &Task| {
+            let conditions = task.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|c| c.type_ == "Started" && c.message.contains("secret \"auth\" not found"))
+        };
         let task = ns.until_task("late", "names the Secret that is not there", says_so).await;
         assert_eq!(words(&task, "Started").1, "VolumeNotReady");
         ns.apply(AUTH).await;

@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::wait::await_condition;
@@ -185,7 +186,11 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
         gone::<Service>(ns, "default").await;
         gone::<NetworkPolicy>(ns, "default-server").await;
         let cleared = |agent: &Agent| {
-            agent.status.as_ref().is_none_or(|s| s.server_status.is_none() && s.conditions.is_empty())
+            let of_server = |condition: &Condition| condition.type_.starts_with("Server");
+            agent
+                .status
+                .as_ref()
+                .is_none_or(|s| s.server_status.is_none() && !s.conditions.iter().any(of_server))
         };
         until_agent(ns, "has no server status any more", cleared).await;
     })

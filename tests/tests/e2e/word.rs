@@ -75,14 +75,15 @@ async fn a_clone_with_settings_of_its_own_chooses_no_model_and_its_texts_are_rea
         ns.apply(agent("m")).await;
         let contexts = format!(
             "contexts: [{{type: Git, mountPath: ., git: {{repository: {}/git/repo.git}}}}, \
-             {{type: Text, mountPath: AGENTS.md, text: Words of the project.}}, {{type: Text, text: Words of the Task.}}]",
-            sources()
+             {{type: Text, mountPath: AGENTS.md, text: Words of the project.}}, {{type: Text, text: Words of the Task in {}.}}]",
+            sources(),
+            ns.name
         );
         let prompt = format!("Look around in {}.", ns.name);
         ns.apply(kubeopencode_tests::objects::task("clone").description(&prompt).spec(&contexts)).await;
         ns.phase("clone", Phase::Completed).await;
-        let request = received_with(&ns.client, &format!("{prompt}\n")).await;
-        for words in ["Words of the project.", "Words of the Task."] {
+        let request = received_with(&ns.client, &format!("Words of the Task in {}.", ns.name)).await;
+        for words in ["Words of the project.", &prompt] {
             assert!(request.contains(words), "the model never saw {words:?}: {request}");
         }
     })

@@ -201,11 +201,12 @@ fn may_be_hidden(observed: &Observed<'_>) -> bool {
         }
 }
 
-/// Whether whatever is left of a Task goes with it: it is over, and its Pod is in its own namespace, where the garbage
-/// collector follows the owner reference. So thousands of them go without a read for each.
+/// Whether whatever is left of a Task goes with it: it is over, and nothing was made for it in another namespace. In its own
+/// the garbage collector follows the owner reference. So thousands of them go without a read for each.
 fn is_collected(task: TaskRef<'_>) -> bool {
-    let pod_namespace = task.status.and_then(|status| status.pod_namespace.as_deref());
-    task.is_terminal() && pod_namespace == Some(task.namespace())
+    let recorded = task.status.and_then(|status| status.pod_namespace.clone());
+    let made_in = task.made_in().map(|made_in| made_in.namespace);
+    task.is_terminal() && recorded.iter().chain(&made_in).all(|namespace| namespace == task.namespace())
 }
 
 fn deletion(observed: &Observed<'_>) -> Step {
