@@ -258,8 +258,10 @@ fn matches(shown: &str, line: &str) -> bool {
 pub fn whole(kind: &str, fragment: &str) -> String {
     let account = kind == "Agent" && !fragment.lines().any(|line| line.starts_with("  serviceAccountName:"));
     let account = if account { "  serviceAccountName: kubeopencode-agent\n" } else { "" };
+    // the only name that a config may have
+    let name = if kind == "KubeOpenCodeConfig" { "default" } else { "fragment" };
     format!(
-        "apiVersion: kubeopencode.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: fragment\n{fragment}{account}"
+        "apiVersion: kubeopencode.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n{fragment}{account}"
     )
 }
 

@@ -80,7 +80,8 @@ pub struct Proxy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub https: Option<String>,
-    /// Hosts, domains (`.example.com`) and networks that are reached directly, separated by commas. Those of the cluster
+    /// Hosts, domains (`.example.com`) and networks that are reached directly, separated by commas. YAML takes the word
+    /// for a boolean: write the key in quotes, `"no"`. Those of the cluster
     /// itself are added: `localhost`, `127.0.0.1`, `::1`, `.svc`, the cluster's domain and its API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
