@@ -92,8 +92,11 @@ async fn a_task_runs_once_and_completes() {
             );
         }
 
+        let log = operator.log.clone();
+        // what it did is in its log when it has ended
+        operator.stop().await;
         let pod = format!("{0}/fix agent=\"{0}/default\" pod=\"{0}/fix-pod\"", ns.name);
-        let (launched, ended) = (operator.log.lines("launched"), operator.log.lines("ended"));
+        let (launched, ended) = (log.lines("launched"), log.lines("ended"));
         assert!(launched.len() == 1 && launched[0].contains(&pod), "{launched:?}");
         let end = format!(
             "phase=\"Completed\" reason=\"Completed\" duration=\"{}\"",
@@ -101,7 +104,6 @@ async fn a_task_runs_once_and_completes() {
         );
         assert!(ended.len() == 1 && ended[0].contains(&pod) && ended[0].contains(&end), "{ended:?}");
 
-        operator.stop().await;
         let writes = ns.writes();
         let expected = [
             ("create configmaps 201", 1),

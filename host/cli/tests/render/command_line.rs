@@ -102,7 +102,7 @@ fn what_cannot_be_rendered_ends_with_one_and_words_for_the_user() {
 
 #[test]
 fn all_that_is_wrong_with_all_objects_is_told_at_once() {
-    let wrong = task("{descrption: a, timout: 1s}");
+    let wrong = task("{descrption: a, duration: 1s}");
     let said = render(
         &["-f", "-"],
         &[AGENT.replace("name: default", "generateName: a-"), "---\n".into(), wrong].concat(),
@@ -111,7 +111,7 @@ fn all_that_is_wrong_with_all_objects_is_told_at_once() {
     assert_eq!((said.code, said.stdout.as_str(), lines.len()), (1, "", 3), "{}", said.stderr);
     assert!(lines[0].ends_with("document 1: Agent: metadata.name is missing: add it"), "{}", lines[0]);
     assert!(lines[1].ends_with("Task default/fix: unknown field \"spec.descrption\""), "{}", lines[1]);
-    assert!(lines[2].ends_with("Task default/fix: unknown field \"spec.timout\""), "{}", lines[2]);
+    assert!(lines[2].ends_with("Task default/fix: unknown field \"spec.duration\""), "{}", lines[2]);
 }
 
 #[test]
