@@ -23,7 +23,7 @@ use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::Frontend;
-use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found, is_too_large};
+use crate::runtime::api_error::{is_conflict, is_not_found, is_outdated, is_too_large};
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
@@ -35,7 +35,7 @@ impl Context {
                 self.writer.warn(task, "TooLarge", note.to_owned());
                 Err(error.into())
             }
-            Err(error) if is_conflict(&error) || is_invalid(&error) || is_not_found(&error) => Ok(false),
+            Err(error) if is_outdated(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -209,9 +209,7 @@ impl Context {
         }
         match open_gate(&self.client, &self.writer, pod).await {
             Ok(()) => Ok(Action::await_change()),
-            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
-                Ok(Action::requeue(SOON))
-            }
+            Err(error) if is_outdated(&error) => Ok(Action::requeue(SOON)),
             Err(error) => Err(error.into()),
         }
     }
@@ -252,9 +250,7 @@ impl Context {
             json!({"metadata": {"uid": pod.uid()}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
         match api.patch(&pod.name_any(), &Default::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(Action::await_change()),
-            Err(error) if is_not_found(&error) || is_conflict(&error) || is_invalid(&error) => {
-                Ok(Action::await_change())
-            }
+            Err(error) if is_outdated(&error) => Ok(Action::await_change()),
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 let note = format!("stopPolicy KeepPod: {}; the Pod is deleted instead", status.message);
                 self.writer.warn(state.task, "Stopped", note);

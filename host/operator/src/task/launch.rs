@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::runtime::api_error::{
-    CreateError, classify_create_error, is_conflict, is_invalid, is_not_found, words,
+    CreateError, classify_create_error, is_conflict, is_invalid, is_outdated, words,
 };
 
 use super::decide::PodDeletion;
@@ -156,8 +156,7 @@ impl Launcher<'_> {
     /// Puts finalizer and label on the Task.
     async fn claim(&self) -> Result<ObjectMeta, LaunchError> {
         let (task, label) = (self.task, label_value(&self.agent.name));
-        let labels = task.metadata.labels.as_ref();
-        if task.has_finalizer() && labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label) {
+        if task.has_finalizer() && task.is_labelled(&label) {
             return Ok(task.metadata.clone());
         }
         let mut finalizers = task.finalizers().to_vec();
@@ -280,9 +279,7 @@ impl Launcher<'_> {
     async fn open(&self, pod: &PodView) -> Result<(), LaunchError> {
         match open_gate(self.client, self.writer, pod).await {
             // the recorded Pod is gone: the next reconciliation finds that out and says so
-            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
-                Err(LaunchError::Again)
-            }
+            Err(error) if is_outdated(&error) => Err(LaunchError::Again),
             other => other.map_err(LaunchError::Api),
         }
     }
