@@ -16,7 +16,7 @@ use crate::record::{History, Kind, Revision};
 /// Pod) and I8 (a plugin harms only its own Tasks) cannot be read from a record.
 pub fn violations(history: &History) -> Vec<String> {
     let mut revisions: Vec<_> = history.revisions.clone();
-    revisions.sort_by_key(|revision| revision.version);
+    revisions.sort_by_key(|revision| revision.since);
     let mut found = Vec::new();
     tasks_move_forward(&revisions, &mut found);
     one_launch(&revisions, &mut found);

@@ -58,6 +58,10 @@ pub struct Revision {
     pub kind: Kind,
     /// `metadata.resourceVersion`: one order for all kinds, since one etcd keeps them all.
     pub version: u64,
+    /// From which version of everything on it is known to be so: its own, or that of the list that showed it. A list shows
+    /// what each object has become, and not in which order: a Task that was written after its Pod stands after it by its own
+    /// version, and was there before it all the same.
+    pub since: u64,
     /// Whether this is the last state of a deleted object.
     pub gone: bool,
     /// The object.
@@ -198,8 +202,10 @@ impl Recorder {
             let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource());
             let list = listed(client, &api).await;
             let version = list.metadata.resource_version.clone().unwrap_or_default();
+            let since = version.parse().expect("a list has a version");
             for object in list.items {
-                history.lock().unwrap_or_else(PoisonError::into_inner).add(revision(kind, object, false));
+                let shown = Revision { since, ..revision(kind, object, false) };
+                history.lock().unwrap_or_else(PoisonError::into_inner).add(shown);
             }
             watches.spawn(follow(client.clone(), kind, api, version, Arc::clone(&history), changed.clone()));
         }
@@ -293,7 +299,8 @@ async fn listed(client: &Client, api: &Api<DynamicObject>) -> ObjectList<Recorde
 }
 
 fn revision(kind: Kind, object: Recorded, gone: bool) -> Revision {
-    Revision { kind, version: object.version(), gone, object: object.0 }
+    let version = object.version();
+    Revision { kind, version, since: version, gone, object: object.0 }
 }
 
 /// An object, without those fields of it that are nested too deep for serde_json: some tests make such objects.

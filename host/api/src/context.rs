@@ -4,7 +4,27 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::plugin::BUILT_IN_TYPES;
+
+/// Which field belongs to which type.
+fn type_rules() -> Value {
+    let types = format!("the types are {BUILT_IN_TYPES}, and that of a plugin has config");
+    let payloads =
+        [("Text", "text"), ("ConfigMap", "configMap"), ("Git", "git"), ("URL", "url"), ("File", "file")];
+    let required = payloads.map(|(type_, field)| {
+        json!({
+            "rule": format!("(self.type == '{type_}') == has(self.{field})"),
+            "message": format!("{field} is required for type {type_} and belongs to no other type; {types}"),
+        })
+    });
+    let runtime = json!({
+        "rule": "self.type == 'Runtime' || !has(self.runtime)",
+        "message": format!("runtime belongs to type Runtime alone; {types}"),
+    });
+    required.into_iter().chain([runtime]).collect()
+}
 
 /// One piece of context, or of files, for the agent.
 ///
@@ -12,14 +32,7 @@ use serde_json::Value;
 /// that name, or a plugin, whose payload is `config`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "(self.type == 'Text') == has(self.text)", "message": "text is required for type Text and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-    {"rule": "(self.type == 'ConfigMap') == has(self.configMap)", "message": "configMap is required for type ConfigMap and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-    {"rule": "(self.type == 'Git') == has(self.git)", "message": "git is required for type Git and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-    {"rule": "(self.type == 'URL') == has(self.url)", "message": "url is required for type URL and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-    {"rule": "(self.type == 'File') == has(self.file)", "message": "file is required for type File and belongs to no other type; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-    {"rule": "self.type == 'Runtime' || !has(self.runtime)", "message": "runtime belongs to type Runtime alone; the types are Text, ConfigMap, Git, URL, Runtime and File, and that of a plugin has config"},
-]))]
+#[schemars(extend("x-kubernetes-validations" = type_rules()))]
 pub struct ContextItem {
     /// Type of the context: `Text`, `ConfigMap`, `Git`, `URL`, `Runtime`, `File`, or the name of a plugin.
     #[serde(rename = "type")]

@@ -62,6 +62,9 @@ impl std::fmt::Display for Kind {
     }
 }
 
+/// The context types that come with KubeOpenCode, as messages list them.
+pub const BUILT_IN_TYPES: &str = "Text, ConfigMap, Git, URL, Runtime and File";
+
 /// Longest name of a plugin, in characters.
 pub const MAX_PLUGIN_NAME: usize = 63;
 

@@ -175,11 +175,11 @@ impl Admission {
         {
             let mut waiting = queue.waiting.lock();
             waiting.requeue_at = None;
-            if let Some(known) = self.caches.agent(agent) {
-                self.metrics.agent(agent, known.spec.capacity(), waiting.order.len());
-            }
             if !self.knows_everybody(&waiting) {
-                // the first who then asks has it reconciled
+                // the first who then asks has it reconciled, but for an Agent without limits nobody asks
+                if let Some(known) = self.caches.agent(agent) {
+                    self.metrics.agent(agent, known.spec.capacity(), waiting.order.len());
+                }
                 return Ok(());
             }
         }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use kubeopencode_api::plugin::Origin;
+use kubeopencode_api::plugin::{BUILT_IN_TYPES, Origin};
 use serde_json::Value;
 
 use crate::Refusal;
@@ -91,8 +91,8 @@ impl Item {
     pub fn no_plugin(&self) -> Refusal {
         let type_ = &self.type_;
         Refusal::plugin(format!(
-            "no plugin for context type \"{type_}\": {self} needs it; install the plugin, or take one of the types Text, \
-             ConfigMap, Git, URL, Runtime and File"
+            "no plugin for context type \"{type_}\": {self} needs it; install the plugin, or take one of the types \
+             {BUILT_IN_TYPES}"
         ))
     }
 

@@ -6,11 +6,11 @@ use serde_json::json;
 use super::*;
 
 fn revision(kind: Kind, version: u64, object: Value) -> Revision {
-    Revision { kind, version, gone: false, object }
+    Revision { kind, version, since: version, gone: false, object }
 }
 
 fn gone(revision: &Revision, version: u64) -> Revision {
-    Revision { version, gone: true, ..revision.clone() }
+    Revision { version, since: version, gone: true, ..revision.clone() }
 }
 
 fn task(version: u64, name: &str, status: Value) -> Revision {
@@ -81,6 +81,15 @@ fn broken(revisions: impl IntoIterator<Item = Revision>) -> Vec<String> {
 }
 
 const NONE: [&str; 0] = [];
+
+#[test]
+fn what_a_list_shows_is_known_from_that_list_on() {
+    let shown = |revision: Revision| Revision { since: 9, ..revision };
+    // the Task was written again after its Pod lost the gate: a list shows the last revision of each
+    let (task, pod) = (recorded(7, "fix", "Running"), pod(5, "fix", false));
+    assert_eq!(broken([shown(task.clone()), shown(pod.clone())]), [""; 0]);
+    assert_eq!(broken([task, pod]), ["I1"]);
+}
 
 #[test]
 fn i1_only_the_recorded_pod_runs_and_keeps_running() {

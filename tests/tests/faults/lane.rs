@@ -47,7 +47,13 @@ impl Lane {
         platform.apply(agent("shared").at_once(1)).await;
         let operator = operator_of(&[&team, &platform], &Faults::none());
         platform.apply(task(NEIGHBOUR).agent(NEIGHBOURS_AGENT).does("run-on")).await;
-        platform.agent_runs(&format!("{NEIGHBOUR}-pod")).await;
+        // the last that is written about it
+        platform
+            .until("the neighbour's agent started", |history| {
+                let task = history.get(Kind::Task, NEIGHBOUR)?;
+                (!task.text("/status/agentStarted").is_empty()).then_some(())
+            })
+            .await;
         operator.stop().await;
         lane
     }

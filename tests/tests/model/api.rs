@@ -103,7 +103,7 @@ impl ApiServer {
                 _ => return None,
             };
             let (version, object) = (change.version, change.object.clone());
-            Some(Revision { kind, version, gone: change.what == "DELETED", object })
+            Some(Revision { kind, version, since: version, gone: change.what == "DELETED", object })
         })
     }
 

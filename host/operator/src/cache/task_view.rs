@@ -6,7 +6,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::DynamicResourceScope;
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{MADE_IN_ANNOTATION, VERSION};
+use kubeopencode_api::literals::{AGENT_LABEL, MADE_IN_ANNOTATION, VERSION};
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde::{Deserialize, Serialize};
@@ -84,12 +84,14 @@ impl<'a> TaskRef<'a> {
         self.status.map(|status| status.conditions.as_slice()).unwrap_or_default()
     }
 
+    /// Whether its label says this Agent.
+    pub(crate) fn is_labelled(&self, label: &str) -> bool {
+        self.metadata.labels.as_ref().and_then(|labels| labels.get(AGENT_LABEL)).is_some_and(|is| is == label)
+    }
+
     /// An annotation that is meant to stop it and does not, because its value is not `true`: key and value.
     pub(crate) fn ignored_stop(&self) -> Option<(&'static str, &'a str)> {
-        let annotations = self.metadata.annotations.as_ref()?;
-        let keys = self.group.names().stop_annotations.iter();
-        keys.filter_map(|key| Some((*key, annotations.get(*key)?.as_str())))
-            .find(|(_, value)| *value != "true")
+        stop_annotations(self.group, self.metadata).find(|(_, value)| *value != "true")
     }
 
     /// In which other namespace something was made for it.
@@ -101,6 +103,16 @@ impl<'a> TaskRef<'a> {
     pub(crate) fn recorded_agent(&self) -> Option<AgentKey> {
         self.status?.recorded_agent()
     }
+}
+
+/// The annotations of a Task that are meant to stop it: key and value. The value `true` does.
+pub(crate) fn stop_annotations(
+    group: Group,
+    metadata: &ObjectMeta,
+) -> impl Iterator<Item = (&'static str, &str)> {
+    let annotations = metadata.annotations.as_ref();
+    let keys = group.names().stop_annotations.iter();
+    keys.filter_map(move |key| Some((*key, annotations?.get(*key)?.as_str())))
 }
 
 /// Most ConfigMaps that are believed: more directories than that do not fit into one Pod's environment.

@@ -20,14 +20,12 @@ use crate::task::reconcile::{Context, recorded_or_spec_agent};
 
 /// An annotation that stops nothing came with this change, which the cache has not taken in yet: whoever set it hears of it.
 pub(super) fn tell_of_ignored_stop(context: &Context, item: &Item<Task>) {
-    let ignored = |item: &Item<Task>| {
-        let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
-        task.ignored_stop().map(|(key, value)| (key, value.to_owned()))
+    let Some(task) = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal()) else { return };
+    let Some((key, value)) = task.ignored_stop() else { return };
+    let is_known = |before: &Item<Task>| {
+        KubeOpenCode::task_ref(before).and_then(|task| task.ignored_stop()) == Some((key, value))
     };
-    let Some((key, value)) = ignored(item) else { return };
-    let Some(task) = KubeOpenCode::task_ref(item) else { return };
-    let known = context.caches.task(&task.key(), |before| ignored(before)).flatten();
-    if known.is_none_or(|(_, known)| known != value) {
+    if !context.caches.task(&task.key(), is_known).unwrap_or(false) {
         let note = format!("The annotation {key} is \"{value}\": only \"true\" stops a Task");
         context.writer.warn(task, "StopIgnored", note);
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Frontend, Unresolved};
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::cache::task_view::TaskRef;
+use crate::cache::task_view::{TaskRef, stop_annotations};
 
 /// The first group.
 pub(crate) struct KubeOpenCode;
@@ -22,14 +22,11 @@ impl Frontend for KubeOpenCode {
     type Object = Task;
 
     fn task_ref(task: &Item<Task>) -> Option<TaskRef<'_>> {
-        let annotations = task.meta().annotations.as_ref();
-        let is_true =
-            |key: &&str| annotations.and_then(|all| all.get(*key)).is_some_and(|value| value == "true");
         Some(TaskRef {
             group: Self::GROUP,
             metadata: task.meta(),
             status: task.status().ok()?,
-            stop: Self::GROUP.names().stop_annotations.iter().any(is_true),
+            stop: stop_annotations(Self::GROUP, task.meta()).any(|(_, value)| value == "true"),
             timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
         })
     }

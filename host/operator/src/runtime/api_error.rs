@@ -86,6 +86,11 @@ pub(crate) fn is_invalid(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 422)
 }
 
+/// Whether the object changed or went since the write was decided on: it is decided anew on what is there now.
+pub(crate) fn is_outdated(error: &Error) -> bool {
+    is_conflict(error) || is_invalid(error) || is_not_found(error)
+}
+
 /// Whether the object does not fit into etcd. The API server says so with three codes: 413 for a request over 3 MiB; 500 and
 /// 422 for what etcd, or its client, refuses.
 pub(crate) fn is_too_large(error: &Error) -> bool {
@@ -99,7 +104,7 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
 /// Bytes of an answer's words that a log needs: whoever answered need not be an API server.
 const MAX_WORDS: usize = 300;
 
-/// Why a watch failed, likewise. Words of serde can quote an object.
+/// Why a watch failed, for a log, in such words.
 pub(crate) fn watch_failure(error: &watcher::Error) -> String {
     use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
@@ -110,8 +115,8 @@ pub(crate) fn watch_failure(error: &watcher::Error) -> String {
     }
 }
 
-/// What went wrong, in words for a log or a status: never with what an object says, and without the whole Status that kube
-/// prints behind its message.
+/// What went wrong, in words for a log or a status: never with what an object says, which words of serde can quote, and
+/// without the whole Status that kube prints behind its message.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::Api(status) => of_status(status),

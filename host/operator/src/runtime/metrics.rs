@@ -34,6 +34,12 @@ struct AgentLabels {
     agent: String,
 }
 
+impl From<&AgentKey> for AgentLabels {
+    fn from(agent: &AgentKey) -> Self {
+        Self { namespace: agent.namespace.clone(), agent: agent.name.clone() }
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: String,
@@ -230,7 +236,7 @@ impl Metrics {
 
     /// A Task of this Agent reported what it used.
     pub fn used(&self, agent: &AgentKey, usage: &Usage) {
-        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        let labels = AgentLabels::from(agent);
         // a decimal number without a sign, or it had not been kept
         if let Some(cost) = usage.cost_usd.as_deref().and_then(|cost| cost.parse().ok()) {
             self.cost.get_or_create(&labels).inc_by(cost);
@@ -241,8 +247,8 @@ impl Metrics {
             ("reasoning", usage.reasoning_tokens),
             ("cache_read", usage.cache_read_tokens),
         ] {
-            let AgentLabels { namespace, agent } = labels.clone();
             if let Some(count) = count {
+                let AgentLabels { namespace, agent } = labels.clone();
                 self.tokens.get_or_create(&TokenLabels { namespace, agent, kind }).inc_by(count);
             }
         }
@@ -250,7 +256,7 @@ impl Metrics {
 
     /// An Agent's limit and queue.
     pub fn agent(&self, agent: &AgentKey, capacity: Option<usize>, waiting: usize) {
-        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        let labels = AgentLabels::from(agent);
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.capacity.get_or_create(&labels).set(number(capacity.unwrap_or(0)));
         self.queue_length.get_or_create(&labels).set(number(waiting));
@@ -258,7 +264,7 @@ impl Metrics {
 
     /// The Agent is gone. What its Tasks used stays counted.
     pub fn forget_agent(&self, agent: &AgentKey) {
-        let labels = AgentLabels { namespace: agent.namespace.clone(), agent: agent.name.clone() };
+        let labels = AgentLabels::from(agent);
         self.capacity.remove(&labels);
         self.queue_length.remove(&labels);
     }

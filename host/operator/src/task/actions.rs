@@ -21,7 +21,7 @@ use super::status::StatusBuilder;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{MadeIn, TaskRef};
 use crate::frontend::Frontend;
-use crate::runtime::api_error::{is_conflict, is_invalid, is_not_found, is_too_large};
+use crate::runtime::api_error::{is_conflict, is_not_found, is_outdated, is_too_large};
 
 /// ConfigMaps that are looked for where the Task does not say how many there are, since a version made them that wrote
 /// no annotation, or somebody took it off: 64 directories, and 4 MiB in ConfigMaps of 900 KB that are half full at worst.
@@ -37,7 +37,7 @@ impl Context {
                 self.writer.warn(task, "TooLarge", note.to_owned());
                 Err(error.into())
             }
-            Err(error) if is_conflict(&error) || is_invalid(&error) || is_not_found(&error) => Ok(false),
+            Err(error) if is_outdated(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -171,9 +171,7 @@ impl Context {
         }
         match open_gate(&self.client, &self.writer, pod).await {
             Ok(()) => Ok(Action::await_change()),
-            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
-                Ok(Action::requeue(SOON))
-            }
+            Err(error) if is_outdated(&error) => Ok(Action::requeue(SOON)),
             Err(error) => Err(error.into()),
         }
     }
@@ -190,9 +188,7 @@ impl Context {
             json!({"metadata": {"uid": pod.uid()}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
         match api.patch(&pod.name_any(), &Default::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(Action::await_change()),
-            Err(error) if is_not_found(&error) || is_conflict(&error) || is_invalid(&error) => {
-                Ok(Action::await_change())
-            }
+            Err(error) if is_outdated(&error) => Ok(Action::await_change()),
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 let note = format!(
                     "the Pod cannot be ended and kept for its log: {}; it is deleted instead",

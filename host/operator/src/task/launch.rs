@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::runtime::api_error::{
-    CreateError, classify_create_error, is_conflict, is_invalid, is_not_found, words,
+    CreateError, classify_create_error, is_conflict, is_invalid, is_outdated, words,
 };
 
 use super::decide::PodDeletion;
@@ -194,9 +194,7 @@ impl Launcher<'_> {
             let most = before.map(|before| before.config_maps).chain([plan.config_maps.len()]).max();
             MadeIn { namespace: self.agent.namespace.clone(), config_maps: most.unwrap_or_default() }
         });
-        let labels = task.metadata.labels.as_ref();
-        let is_labelled = labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label);
-        if task.has_finalizer() && is_labelled && made_in == before {
+        if task.has_finalizer() && task.is_labelled(&label) && made_in == before {
             return Ok(task.metadata.clone());
         }
         let mut finalizers = task.finalizers().to_vec();
@@ -323,9 +321,7 @@ impl Launcher<'_> {
     async fn open(&self, pod: &PodView) -> Result<(), LaunchError> {
         match open_gate(self.client, self.writer, pod).await {
             // the recorded Pod is gone: the next reconciliation finds that out and says so
-            Err(error) if is_not_found(&error) || is_invalid(&error) || is_conflict(&error) => {
-                Err(LaunchError::Again)
-            }
+            Err(error) if is_outdated(&error) => Err(LaunchError::Again),
             other => other.map_err(LaunchError::Api),
         }
     }

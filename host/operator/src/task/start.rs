@@ -21,7 +21,7 @@ use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
-use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_conflict, is_invalid, is_not_found};
+use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_outdated};
 use crate::runtime::config_maps::LiveConfigMaps;
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
@@ -177,15 +177,12 @@ impl Context {
         agent: &AgentKey,
     ) -> Result<(), ReconcileError> {
         let label = label_value(&agent.name);
-        let labels = state.task.metadata.labels.as_ref();
-        if labels.and_then(|labels| labels.get(AGENT_LABEL)) == Some(&label) {
+        if state.task.is_labelled(&label) {
             return Ok(());
         }
         let patch = json!({"metadata": {"uid": state.uid.0, "labels": {AGENT_LABEL: label}}});
         match self.writer.patch_metadata(state.task, &patch).await {
-            Err(error) if !is_not_found(&error) && !is_conflict(&error) && !is_invalid(&error) => {
-                Err(error.into())
-            }
+            Err(error) if !is_outdated(&error) => Err(error.into()),
             _ => Ok(()),
         }
     }

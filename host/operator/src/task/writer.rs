@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
-use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::names::{ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -144,10 +144,10 @@ impl Writer {
             }
             _ => {}
         }
-        if let (Some(agent), Some(usage)) = (&new.agent_ref, &new.usage)
+        if let (Some(agent), Some(usage)) = (new.recorded_agent(), &new.usage)
             && phase.is_terminal()
         {
-            self.metrics.used(&AgentKey::new(&agent.namespace, &agent.name), usage);
+            self.metrics.used(&agent, usage);
         }
         if let Some(event) = status::event(new) {
             self.events.record(&reference(task), event);
@@ -157,9 +157,9 @@ impl Writer {
 
 /// A line for each launch and each end.
 fn log(task: TaskRef<'_>, new: &TaskStatus, phase: Phase) {
-    let agent = new.agent_ref.as_ref().map(|agent| format!("{}/{}", agent.namespace, agent.name));
-    let pod = new.pod_name.as_deref().zip(new.pod_namespace.as_deref());
-    let pod = pod.map(|(name, namespace)| format!("{namespace}/{name}"));
+    let agent = new.recorded_agent().map(|agent| agent.to_string());
+    let pod = new.pod_namespace.as_deref().zip(new.pod_name.as_deref());
+    let pod = pod.map(|(namespace, name)| ObjectKey::new(namespace, name).to_string());
     if phase == Phase::Running {
         tracing::info!(task = %task.key(), agent, pod, "launched");
     } else if phase.is_terminal() {
