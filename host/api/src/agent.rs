@@ -36,6 +36,7 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Accepted')].status"
     ),
+    printcolumn(name = "Running", type_ = "integer", json_path = ".status.running"),
     printcolumn(name = "Limit", type_ = "integer", json_path = ".spec.maxConcurrentTasks"),
     printcolumn(
         name = "Server",
@@ -43,7 +44,12 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
         json_path = ".status.conditions[?(@.type=='ServerReady')].status"
     ),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.executorImage", priority = 1),
-    printcolumn(name = "ServiceAccount", type_ = "string", json_path = ".spec.serviceAccountName"),
+    printcolumn(
+        name = "ServiceAccount",
+        type_ = "string",
+        json_path = ".spec.serviceAccountName",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -122,21 +128,13 @@ pub struct AgentSpec {
     /// `timeout` of Tasks that set none: maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s.
     /// A change holds for Tasks that run, too. Default: `defaults.timeout` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = crate::task::DURATION),
-        length(min = 2, max = 21),
-        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
-    )]
+    #[schemars(schema_with = "crate::crd::duration")]
     pub timeout: Option<String>,
     /// Duration without any output of the agent, for example `15m`, at least 1s, after which it is ended and its Task fails
     /// (`IdleTimeout`). An agent prints nothing while a tool of it works: choose it longer than that takes. It holds for Tasks
     /// that start later. Default: `defaults.idleTimeout` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = crate::task::DURATION),
-        length(min = 2, max = 21),
-        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "idleTimeout must be at least 1s"}])
-    )]
+    #[schemars(schema_with = "crate::crd::duration")]
     pub idle_timeout: Option<String>,
     /// No Task of this Agent starts while this is true: they are Queued with the reason `AgentSuspended`. What runs goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -354,6 +352,9 @@ pub struct AgentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub admitted: Vec<TaskStart>,
+    /// Number of `admitted`, for people: absent while the Agent never had a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<i64>,
     /// Starts within the quota's window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]

@@ -95,6 +95,8 @@ string_enum! {
         MountOverridden,
         /// reserved keys in podSpec.labels were ignored
         LabelsIgnored,
+        /// the Agent does not say with which model it works
+        ModelNotSet,
         /// waits for an object that may still come
         WaitingForDependency,
         /// the Agent runs as many Tasks as it may

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{LocalObjectReference, PodSecurityContext, Resou
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::network::TaskNetwork;
 
@@ -135,20 +136,17 @@ pub struct Defaults {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// `timeout` of Tasks that set none and whose Agent sets none, for example `2h`; at least 1s. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = crate::task::DURATION),
-        length(min = 2, max = 21),
-        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
-    )]
+    #[schemars(schema_with = "crate::crd::duration")]
     pub timeout: Option<String>,
     /// `idleTimeout` of Agents that set none, for example `30m`; at least 1s. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = crate::task::DURATION),
-        length(min = 2, max = 21),
-        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "idleTimeout must be at least 1s"}])
-    )]
+    #[schemars(schema_with = "crate::crd::duration")]
     pub idle_timeout: Option<String>,
+    /// Configuration of the agent's program, which an Agent's `config` is merged over: objects field by field, a null takes
+    /// a field away, everything else replaces what stands here. Taken as a whole from one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::any_object")]
+    pub config: Option<Value>,
     /// Resources of every container, for Agents that set none. Taken as a whole from one place.
     #[serde(default, deserialize_with = "crate::agent::resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,

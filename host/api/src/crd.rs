@@ -21,8 +21,30 @@ pub(crate) fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// `agentRef`: a name, or an object `{name, namespace}`; arrays and numbers are refused. A structural schema cannot say
-/// "string or object", so the limits of both stand beside each other, and each applies to its own kind of value.
+/// An object of any fields.
+pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// The rule of [`duration`], in CEL; [`timeout_of`](crate::task::timeout_of) is the same in Rust.
+pub const DURATION_RULE: &str = "self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self != '' && duration(self) >= duration('1s')";
+
+/// A duration of hours, minutes and seconds, in this order; at least 1s. A `pattern` would be told to the user as it stands,
+/// and beside it that CEL could not convert the text to a message of protobuf: one rule has words for all that can be wrong.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 21,
+        "x-kubernetes-validations": [{
+            "rule": DURATION_RULE,
+            "message": "must be a duration of at least 1s in hours, minutes and seconds, for example 90s or 2h30m",
+        }],
+    })
+}
+
+/// `agentRef`: a name, or an object `{name, namespace}`. A structural schema cannot say "string or object", so the limits of
+/// both stand beside each other, and each applies to its own kind of value. The operator refuses what is neither: the only
+/// words that the API server has for a list are those on its number of items.
 pub(crate) fn agent_ref(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-preserve-unknown-fields": true,
@@ -35,8 +57,6 @@ pub(crate) fn agent_ref(_: &mut SchemaGenerator) -> Schema {
                 "description": "Namespace of the Agent. Default: the Task's.",
             },
         },
-        "minItems": 1, "maxItems": 0,
-        "minimum": 1, "maximum": 0,
     })
 }
 

@@ -40,6 +40,8 @@ pub const TASK_NAME_ANNOTATION: &str = "kubeopencode.io/task-name";
 pub const AGENT_NAME_ANNOTATION: &str = "kubeopencode.io/agent-name";
 /// Annotation on Pods and ConfigMaps: digest of the plan that they were made from.
 pub const PLAN_ANNOTATION: &str = "kubeopencode.io/plan";
+/// Annotation on the Deployment of a server: digest of the spec of its Pods, as it was planned.
+pub const POD_SPEC_ANNOTATION: &str = "kubeopencode.io/pod-spec";
 
 /// Name of the Agent of a Task without `agentRef`, and of the KubeOpenCodeConfig that is read.
 pub const DEFAULT_NAME: &str = "default";

@@ -54,22 +54,23 @@ pub struct TaskSpec {
     /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Default: `timeout` of the Agent.
     /// Then the Task fails, and its Pod is ended and kept with its logs, or deleted: `stopPolicy` of KubeOpenCodeConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = DURATION),
-        length(min = 2, max = 21),
-        extend("x-kubernetes-validations" = [{"rule": "duration(self) >= duration('1s')", "message": "timeout must be at least 1s"}])
-    )]
+    #[schemars(schema_with = "crate::crd::duration")]
     pub timeout: Option<String>,
 }
 
-/// How a duration is written: hours, minutes and seconds, in this order.
-pub(crate) const DURATION: &str = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$";
-
-/// `spec.timeout` as a duration. `None` where it is no duration, which the API server refuses.
+/// A duration as the API has it: hours, minutes and seconds, in this order, at least 1s. `None` where it is none, which
+/// the API server refuses.
 pub fn timeout_of(text: &str) -> Option<SignedDuration> {
-    let timeout: kube::core::Duration = text.parse().ok()?;
-    let timeout = SignedDuration::try_from(std::time::Duration::from(timeout)).ok()?;
-    timeout.is_positive().then_some(timeout)
+    let (mut rest, mut seconds) = (text, 0);
+    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+        let Some((number, after)) = rest.split_once(unit) else { continue };
+        if number.len() > 6 || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        seconds += number.parse::<i64>().ok()? * length;
+        rest = after;
+    }
+    (rest.is_empty() && seconds > 0).then(|| SignedDuration::from_secs(seconds))
 }
 
 impl Task {
@@ -268,6 +269,14 @@ mod tests {
             ("0s", None),
             ("5", None),
             ("1d", None),
+            ("", None),
+            ("5 minutes", None),
+            ("1.5h", None),
+            ("500ms", None),
+            ("30m2h", None),
+            ("h", None),
+            ("1000000s", None),
+            ("999999h999999m999999s", Some(3_660_996_339)),
         ] {
             assert_eq!(timeout_of(text).map(|d| d.as_secs()), seconds, "{text}");
         }

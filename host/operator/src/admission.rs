@@ -296,7 +296,10 @@ impl Admission {
             let current = if update.changed {
                 let patch = json!({
                     "metadata": {"resourceVersion": agent.resource_version()},
-                    "status": {"admitted": update.admitted, "taskStartHistory": update.history},
+                    "status": {
+                        "admitted": update.admitted, "running": update.admitted.len(),
+                        "taskStartHistory": update.history,
+                    },
                 });
                 match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                     Ok(written) => written.into_object()?,

@@ -35,7 +35,7 @@ use crate::runtime::config_maps::LiveConfigMaps;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use objects::{Applied, apply, is_owned_by, remove};
-use status::ServerState;
+use status::{Accepted, ServerState};
 
 /// Labels of the Deployments of all servers.
 pub(crate) const SERVER_SELECTOR: &str =
@@ -148,7 +148,7 @@ impl Servers {
             }
             self.write(agent, &ServerState::none().accepted(&accepted)).await?;
             // what is missing may come without an event
-            return accepted.map_err(ServerError::Refused);
+            return accepted.map(drop).map_err(ServerError::Refused);
         }
         match self.apply(agent).await {
             Ok(state) => self.write(agent, &state.accepted(&accepted)).await,
@@ -169,7 +169,7 @@ impl Servers {
     }
 
     /// Whether a Task of the Agent could be launched, as far as that is the Agent's matter.
-    async fn accept(&self, agent: &Agent) -> Result<Result<(), Refusal>, ServerError> {
+    async fn accept(&self, agent: &Agent) -> Result<Accepted, ServerError> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let settings = self.caches.settings(namespace, namespace);
         let run = match frontend::kubeopencode::agent_alone(agent, &settings) {
@@ -178,7 +178,7 @@ impl Servers {
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await.map_err(ServerError::from) {
-            Ok(_) => Ok(Ok(())),
+            Ok(planned) => Ok(Ok(planned.plan.agent_notice)),
             Err(ServerError::Refused(refusal)) => Ok(Err(refusal)),
             Err(error) => Err(error),
         }
@@ -191,13 +191,15 @@ impl Servers {
         let run = frontend::kubeopencode::server(agent, &settings).map_err(ServerError::Refused)?;
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
-        let PlannedServer { objects: server, held: _held } = server?;
+        let PlannedServer { objects: mut server, held: _held } = server?;
         let before = self.deployment(&key);
+        let waiting = self.deployment_of(agent).is_some_and(|there| server.keep_pod_metadata(&there));
         if let Some(taken) = self.apply_all(agent, &server).await? {
             return Err(ServerError::NameTaken(taken));
         }
         self.drop_old_config_maps(agent, before.as_deref(), &server).await?;
-        Ok(ServerState::of(&key, server.url, &server.digest, self.deployment(&key).as_deref()))
+        let deployment = self.deployment(&key);
+        Ok(ServerState::of(&key, server.url, &server.digest, deployment.as_deref(), waiting))
     }
 
     /// The Deployment that belongs to this Agent.

@@ -65,6 +65,8 @@ pub struct ExecutionPlan {
     pub digest: String,
     /// What the user should know although all went well: messages of the Contexts condition.
     pub notices: Vec<(Reason, String)>,
+    /// What the Agent says of itself although it is accepted.
+    pub agent_notice: Option<(Reason, String)>,
     /// the same under the names with the Task's UID
     with_uid: Renamed,
 }
@@ -127,7 +129,8 @@ pub fn build(run: &Run, contexts: &[Evaluated], command: &Command) -> Result<Exe
         pod: with_uid,
         config_maps: (0..config_maps.len()).map(|i| uid_names.context(i)).collect(),
     };
-    Ok(ExecutionPlan { pod, config_maps, digest, notices: notices(run, contexts, command), with_uid })
+    let (notices, agent_notice) = (notices(run, contexts, command), command.agent_notice.clone());
+    Ok(ExecutionPlan { pod, config_maps, digest, notices, agent_notice, with_uid })
 }
 
 fn pod(layout: &Layout<'_>, task: &TaskPart, names: &TaskNames<'_>) -> Pod {

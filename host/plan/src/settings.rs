@@ -203,6 +203,7 @@ fn defaults(layers: &Layers<'_>) -> Defaults {
         image_pull_secrets: layers.first(|spec| secrets(spec.defaults.as_ref()?)).unwrap_or_default(),
         timeout: layers.first(|spec| spec.defaults.as_ref()?.timeout.clone()),
         idle_timeout: layers.first(|spec| spec.defaults.as_ref()?.idle_timeout.clone()),
+        config: layers.first(|spec| spec.defaults.as_ref()?.config.clone()),
         resources: layers.first(|spec| spec.defaults.as_ref()?.resources.clone()),
         pod_security_context: layers.first(|spec| spec.defaults.as_ref()?.pod_security_context.clone()),
     }

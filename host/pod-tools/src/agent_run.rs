@@ -224,7 +224,13 @@ fn supervised(
             told(session.abort());
             reading.aborted();
         }
-        told(session.records(!went_well, &mut |record| out.texts(&reading.record(record))));
+        let read = session.records(!went_well, &mut |record| out.texts(&reading.record(record)));
+        if let Err(failed) = &read
+            && failed.is_of_another_server()
+        {
+            reading.session_lost(&failed.reason);
+        }
+        told(read.map_err(|failed| failed.reason));
     }
     ended
 }

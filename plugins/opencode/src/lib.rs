@@ -3,8 +3,8 @@
 mod shell;
 
 use kubeopencode_plugin_sdk::{
-    About, BuildRequest, CommandBuilder, CommandPlan, EnvVar, Mode, PluginError, ServeRequest, Server,
-    ServerPlan, server_builder,
+    About, BuildRequest, CommandBuilder, CommandPlan, Diagnostic, EnvVar, Mode, PluginError, ServeRequest,
+    Server, ServerPlan, Severity, server_builder,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ impl CommandBuilder for OpenCode {
         )?;
         let mut plan = CommandPlan::new(["sh", "-c", &command], env);
         plan.result_reader = Some(result_reader(request).to_string());
+        plan.diagnostics.extend(model_not_set(request.config.as_deref())?);
         Ok(plan)
     }
 }
@@ -116,10 +117,28 @@ fn instructions(workspace_dir: &str, context_path: Option<&str>) -> Value {
 }
 
 fn sets_permission(config: Option<&str>) -> Result<bool, PluginError> {
-    let Some(config) = config else { return Ok(false) };
-    let config: Value = serde_json::from_str(config)
-        .map_err(|e| PluginError::invalid_config(format!("invalid JSON in Agent config: {e}")))?;
-    Ok(config.get("permission").is_some())
+    Ok(parsed(config)?.get("permission").is_some())
+}
+
+/// Without a model OpenCode takes one of those that it knows, a hosted one, and nobody is asked.
+fn model_not_set(config: Option<&str>) -> Result<Option<Diagnostic>, PluginError> {
+    let config = parsed(config)?;
+    let is_set =
+        |pointer| config.pointer(pointer).and_then(Value::as_str).is_some_and(|model| !model.is_empty());
+    let diagnostic = Diagnostic {
+        severity: Severity::Warning,
+        code: "ModelNotSet".into(),
+        message: "config names no model, so OpenCode takes a hosted one of its own choice, and sends it prompt and code: \
+                  set model in spec.config of the Agent, or in spec.defaults.config of KubeOpenCodeConfig"
+            .into(),
+    };
+    Ok((!is_set("/model") && !is_set("/agent/build/model")).then_some(diagnostic))
+}
+
+/// The Agent's configuration; null where there is none.
+fn parsed(config: Option<&str>) -> Result<Value, PluginError> {
+    serde_json::from_str(config.unwrap_or("null"))
+        .map_err(|e| PluginError::invalid_config(format!("invalid JSON in Agent config: {e}")))
 }
 
 /// OpenCode's `--format json`: one event a line.

@@ -38,6 +38,22 @@ fn a_task_runs_with_its_prompt_on_stdin_and_a_reader_around_it() {
 }
 
 #[test]
+fn without_a_model_the_agents_owner_is_told_to_whom_the_code_goes() {
+    for (config, warns) in [
+        (None, true),
+        (Some(r#"{"model":""}"#), true),
+        (Some(r#"{"model":"a/b"}"#), false),
+        (Some(r#"{"agent":{"build":{"model":"a/b"}}}"#), false),
+    ] {
+        let mut request = build_request();
+        request.config = config.map(str::to_owned);
+        let codes: Vec<_> =
+            OpenCode::build(&request).unwrap().diagnostics.into_iter().map(|d| d.code).collect();
+        assert_eq!(codes, if warns { vec!["ModelNotSet".to_owned()] } else { vec![] }, "{config:?}");
+    }
+}
+
+#[test]
 fn config_and_context_become_environment() {
     let mut request = build_request();
     request.config = Some(r#"{"model":"a/b"}"#.into());

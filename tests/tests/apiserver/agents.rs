@@ -24,6 +24,9 @@ async fn an_agent_says_whether_it_is_accepted_before_there_is_a_task() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
+        let message = accepted(ns, "default", "True", "ModelNotSet").await;
+        assert!(message.contains("set model in spec.config of the Agent"), "{message}");
+        ns.apply(config("defaults: {config: {model: a/b}}")).await;
         accepted(ns, "default", "True", "Resolved").await;
         ns.apply(agent("builder").spec("commandBuilder: nobody")).await;
         let message = accepted(ns, "builder", "False", "PluginError").await;

@@ -28,8 +28,8 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
             ),
             (
                 format!("kubeopencode.io/v1alpha1/{team}agents"),
-                "Name Accepted Limit Server ServiceAccount Age",
-                "Image",
+                "Name Accepted Running Limit Server Age",
+                "Image ServiceAccount",
             ),
             (format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"), "Name Age", ""),
             ("kubeopencode.io/v1alpha1/plugins".to_owned(), "Name Kind Version Source Ready Age", "Digest"),

@@ -145,10 +145,10 @@ async fn a_task_of_a_limited_agent_holds_a_slot_while_it_runs() {
         })
         .await;
         let history = ns.record.history();
-        let slot = history
-            .revisions(Kind::Agent)
-            .find_map(|agent| agent.list("/status/admitted").first().cloned())
-            .unwrap();
+        let admitting =
+            history.revisions(Kind::Agent).find(|agent| !agent.list("/status/admitted").is_empty()).unwrap();
+        assert_eq!(admitting.object["status"]["running"], 1);
+        let slot = &admitting.list("/status/admitted")[0];
         assert_eq!((slot["taskUID"].as_str(), slot["taskName"].as_str()), (Some(uid.as_str()), Some("fix")));
     })
     .await;

@@ -82,6 +82,9 @@ async fn what_stays_missing_fails_the_task_with_its_name() {
             assert_eq!((is, why), ("False", reason));
             assert!(message.contains(words_expected), "{message}");
             assert_eq!(status(&task).message.as_deref(), Some(message));
+            let agent = status(&task).agent_ref.as_ref().expect("a refused Task says of which Agent it was");
+            let named = if spec.contains("nobody") { "nobody" } else { "default" };
+            assert_eq!((agent.namespace.as_str(), agent.name.as_str()), (ns.name.as_str(), named));
             assert_eq!(ns.record.history().revisions(Kind::Pod).count(), 0, "nothing was made");
         })
         .await;

@@ -286,7 +286,11 @@ fn of_another_type(schema: &Value, spec: &Value, at: &str, wrong: &mut Vec<(Stri
         None => return,
     };
     wrong.push((at.to_owned(), value, place.clone()));
-    if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
+    let takes_any = |key: &str| schema.get(key).is_some();
+    if schema["type"] == "object"
+        && !takes_any("additionalProperties")
+        && !takes_any("x-kubernetes-preserve-unknown-fields")
+    {
         wrong.push((format!("{at}/nonsense"), json!(1), format!("unknown field \"{place}.nonsense\"")));
     }
     for (name, value) in spec.as_object().into_iter().flatten() {

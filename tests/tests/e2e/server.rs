@@ -198,6 +198,35 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
 }
 
 #[tokio::test]
+async fn a_label_replaces_no_server_and_a_task_whose_server_is_replaced_says_so() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(agent_with("slow-60", "serverConfig: {}\npodSpec: {labels: {team: a}}")).await;
+        serves(ns).await;
+        let before = server_pods(ns).await;
+        ns.apply(task("cut")).await;
+        ns.phase("cut", Phase::Running).await;
+        ns.agent_runs("cut-pod").await;
+        ns.apply(agent_with("slow-60", "serverConfig: {}\npodSpec: {labels: {team: b}}")).await;
+        let waits = |agent: &Agent| {
+            condition(agent, "ServerReady")
+                .is_some_and(|(is, _, why)| is == "True" && why.contains("podSpec.labels"))
+        };
+        until_agent(ns, "says when the label comes", waits).await;
+        assert_eq!(server_pods(ns).await, before, "a server reads no label of its Pod");
+        let other = "serverConfig: {}\npodSpec: {labels: {team: b}, env: [{name: MODE, value: other}]}";
+        ns.apply(agent_with("slow-60", other)).await;
+        let task = ns.phase("cut", Phase::Failed).await;
+        let message = status(&task).message.clone().unwrap();
+        assert!(message.contains("the server of the Agent was replaced, or ended"), "{message}");
+        let pods = Api::<Pod>::namespaced(ns.client.clone(), &ns.name);
+        serves(ns).await;
+        let of_server = ListParams::default().labels("app.kubernetes.io/name=kubeopencode-server,team=b");
+        assert!(!pods.list(&of_server).await.unwrap().items.is_empty(), "the label came with it");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn config_and_credentials_reach_the_server_and_a_password_keeps_strangers_out() {
     on_the_whole_cluster(async |ns| {
         ns.apply(secret("server", &[("password", "s3cret")])).await;

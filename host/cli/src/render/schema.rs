@@ -1,11 +1,13 @@
 //! Whether an object is one that the API server would take: its own schema, and no field beside it.
 //!
-//! May touch: generated schemas and JSON. Must not touch: rules across fields, which the plan's own checks keep.
+//! May touch: generated schemas and JSON, and of rules in CEL the one for durations. Must not touch: rules across fields,
+//! which the plan's own checks keep.
 
-use jsonschema::{Draft, Validator};
+use jsonschema::{Draft, Keyword, ValidationError, Validator};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kubeopencode_api::crd;
+use kubeopencode_api::crd::{self, DURATION_RULE};
+use kubeopencode_api::task::timeout_of;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -57,6 +59,7 @@ impl Schema {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(false)
+            .with_keyword("x-kubernetes-validations", |_, rules, _| Ok(Box::new(Rules::of(rules))))
             .build(&schema);
         let validator = validator.map_err(|error| CliError::Object {
             place: format!("the schema of {kind}"),
@@ -81,6 +84,31 @@ impl Schema {
             if field.is_empty() { error.to_string() } else { format!("{field}: {error}") }
         });
         unknown.chain(invalid).collect()
+    }
+}
+
+/// `x-kubernetes-validations`: the message of the rule for durations, where that is the rule.
+struct Rules(Option<String>);
+
+impl Rules {
+    fn of(rules: &Value) -> Self {
+        let rule = rules.as_array().and_then(|rules| rules.iter().find(|rule| rule["rule"] == DURATION_RULE));
+        Self(rule.and_then(|rule| rule["message"].as_str()).map(str::to_owned))
+    }
+}
+
+impl<'i> Keyword<'i> for Rules {
+    fn validate(&self, value: &'i Value) -> Result<(), ValidationError<'i>> {
+        match (&self.0, value.as_str()) {
+            (Some(message), Some(text)) if timeout_of(text).is_none() => {
+                Err(ValidationError::custom(format!("{value} {message}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_valid(&self, value: &'i Value) -> bool {
+        self.validate(value).is_ok()
     }
 }
 

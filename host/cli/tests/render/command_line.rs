@@ -63,6 +63,11 @@ fn what_cannot_be_rendered_ends_with_one_and_words_for_the_user() {
     for (text, words) in [
         (task("{descrption: a}"), "stdin: Task default/fix: unknown field \"spec.descrption\"\n"),
         (
+            task("{description: a, timeout: 5 minutes}"),
+            "stdin: Task default/fix: spec.timeout: \"5 minutes\" must be a duration of at least 1s in hours, minutes and \
+             seconds, for example 90s or 2h30m\n",
+        ),
+        (
             task("{description: a, contexts: [{type: Text, text: b, fileMode: 01000}]}"),
             "stdin: Task default/fix: spec.contexts[0].fileMode: 512 is greater than the maximum of 511\n",
         ),

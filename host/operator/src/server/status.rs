@@ -10,6 +10,13 @@ use kubeopencode_api::names::AgentKey;
 use kubeopencode_plan::Refusal;
 use serde_json::{Value, json};
 
+/// What a server that runs does not read.
+const WAITING: &str =
+    "; what changed in podSpec.labels and podSpec.annotations comes with its next replacement";
+
+/// Whether a Task of an Agent could be launched, and what its owner should know although it could.
+pub(crate) type Accepted = Result<Option<(Reason, String)>, Refusal>;
+
 /// How a server stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerState {
@@ -25,10 +32,11 @@ impl ServerState {
         Self { server: None, conditions: Vec::new() }
     }
 
-    /// And whether a Task of the Agent could be launched.
-    pub(crate) fn accepted(mut self, accepted: &Result<(), Refusal>) -> Self {
+    /// And whether a Task of the Agent could be launched, and what is to be said of it then.
+    pub(crate) fn accepted(mut self, accepted: &Accepted) -> Self {
         let (is, reason, message) = match accepted {
-            Ok(()) => (
+            Ok(Some((reason, message))) => (ConditionStatus::True, *reason, message.as_str()),
+            Ok(None) => (
                 ConditionStatus::True,
                 Reason::Resolved,
                 "Contexts, command builder and configuration are resolved",
@@ -40,8 +48,14 @@ impl ServerState {
     }
 
     /// Both objects are there, brought to the plan of this digest; the Deployment as the watch shows it, which may still
-    /// be the one before.
-    pub(crate) fn of(agent: &AgentKey, url: String, digest: &str, deployment: Option<&Deployment>) -> Self {
+    /// be the one before. `waiting`: other labels of its Pods come with its next change.
+    pub(crate) fn of(
+        agent: &AgentKey,
+        url: String,
+        digest: &str,
+        deployment: Option<&Deployment>,
+        waiting: bool,
+    ) -> Self {
         let name = super::deployment_name(&agent.name);
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         let ready = deployment.map_or(0, ready_replicas);
@@ -65,7 +79,7 @@ impl ServerState {
                 AgentCondition::ServerReady,
                 ConditionStatus::True,
                 Reason::DeploymentReady,
-                format!("Deployment \"{name}\" is ready"),
+                format!("Deployment \"{name}\" is ready{}", if waiting { WAITING } else { "" }),
             )
         } else {
             let message = match &failing {
@@ -186,7 +200,7 @@ mod tests {
         let metadata = json!({"generation": generation, "annotations": {PLAN_ANNOTATION: plan}});
         let deployment: Deployment =
             serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap();
-        ServerState::of(&agent(), URL.to_owned(), "new", Some(&deployment))
+        ServerState::of(&agent(), URL.to_owned(), "new", Some(&deployment), false)
     }
 
     fn said(state: &ServerState) -> Vec<String> {
@@ -198,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_new_deployment_has_an_address_before_it_is_ready() {
-        let state = ServerState::of(&agent(), URL.to_owned(), "new", None);
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None, false);
         let server = state.server.clone().unwrap();
         assert_eq!(server.url, URL);
         assert_eq!(
@@ -273,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_is_said_already_is_not_written_again_and_what_is_gone_is_cleared() {
-        let state = ServerState::of(&agent(), URL.to_owned(), "new", None);
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None, false);
         let now = Timestamp::from_second(0).unwrap();
         let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
         let written: AgentStatus = serde_json::from_value(patch).unwrap();
@@ -286,7 +300,7 @@ mod tests {
     #[test]
     fn whether_an_agent_is_accepted_outlives_its_server() {
         let refusal = || Refusal::invalid_config("Agent platform/slack-agent: spec.config: why");
-        let state = ServerState::of(&agent(), URL.to_owned(), "new", None).accepted(&Err(refusal()));
+        let state = ServerState::of(&agent(), URL.to_owned(), "new", None, false).accepted(&Err(refusal()));
         assert_eq!(
             said(&state)[0],
             "Accepted=False InvalidConfig: Agent platform/slack-agent: spec.config: why"
@@ -295,7 +309,7 @@ mod tests {
         let now = Timestamp::from_second(0).unwrap();
         let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
         let written: AgentStatus = serde_json::from_value(patch).unwrap();
-        let without = ServerState::none().accepted(&Ok(()));
+        let without = ServerState::none().accepted(&Ok(None));
         let patch = without.patch(&written, Some(2), now).unwrap();
         let written: AgentStatus = serde_json::from_value(patch).unwrap();
         let left: Vec<_> = written.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();

@@ -17,7 +17,6 @@ use super::delete::{Removal, remove_config_maps, remove_pod};
 use super::launch::open_gate;
 use super::pod_outcome::TaskOutcome;
 use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
-use super::status::StatusBuilder;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{MadeIn, TaskRef};
 use crate::frontend::Frontend;
@@ -65,7 +64,7 @@ impl Context {
         if !self.delete(deletions).await? {
             return Ok(Action::requeue(SOON));
         }
-        let builder = StatusBuilder::of(state.task, state.now).agent_started(started);
+        let builder = state.status().agent_started(started);
         let status = match end {
             End::Pod(outcome) => builder.ended(&outcome),
             End::NotLaunched(refusal) => builder.refused(&refusal),

@@ -82,12 +82,21 @@ pub(super) struct TaskState<'a, F: Frontend> {
     pub(super) object: &'a Item<F::Object>,
     pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
+    /// The Agent that it runs with; before the launch the one that its spec names now.
+    pub(super) agent: Option<AgentKey>,
     /// Where its Pods may be.
     pub(super) places: PodPlaces,
     /// What is there.
     pub(super) pods: Vec<Arc<PodView>>,
     pub(super) settings: Settings,
     pub(super) now: Timestamp,
+}
+
+impl<F: Frontend> TaskState<'_, F> {
+    /// A new status of the Task.
+    pub(super) fn status(&self) -> StatusBuilder {
+        StatusBuilder::of(self.task, self.now).agent(self.agent.as_ref())
+    }
 }
 
 impl Context {
@@ -165,12 +174,12 @@ impl Context {
             return None;
         }
         let settings = self.caches.settings(namespace, pod_namespace.unwrap_or(namespace));
-        Some(TaskState { object, task, uid, places, pods, settings, now: Timestamp::now() })
+        Some(TaskState { object, task, uid, agent, places, pods, settings, now: Timestamp::now() })
     }
 
     /// What to do next.
     fn decide<F: Frontend>(&self, state: &TaskState<'_, F>, asked: bool) -> Step {
-        let TaskState { task, uid, pods, settings, now, .. } = state;
+        let TaskState { task, uid, agent, pods, settings, now, .. } = state;
         let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(uid, pod_uid));
         let policy = Policy {
             stop_policy: settings.stop_policy(),
@@ -179,7 +188,7 @@ impl Context {
             result_summary: settings.result_summary(),
             is_image_outdated: self.is_image_outdated(state),
         };
-        let timeout = self.timeout(*task, agent_of::<F>(state.object, *task).as_ref(), settings);
+        let timeout = self.timeout(*task, agent.as_ref(), settings);
         let (last, task, now) = (last.as_deref(), *task, *now);
         let step = decide(&Observed { task, pods, asked, last, timeout, policy, now });
         tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
@@ -251,7 +260,7 @@ impl Context {
             Step::HaltPod(pod) => self.halt_pod(state, &pod).await,
             Step::Complete { end, started, delete } => self.complete(state, end, started, &delete).await,
             Step::Report { started, problem, skipped, again } => {
-                let status = StatusBuilder::of(state.task, state.now).agent_started(started);
+                let status = state.status().agent_started(started);
                 let status = status.in_progress(problem.as_ref(), &skipped);
                 self.write(state.task, &status).await?;
                 Ok(requeue_at(state.now, again))
@@ -259,7 +268,7 @@ impl Context {
             Step::AskEvents(pod, again) => {
                 let (problem, pause) = self.pod_events.start_problem(&self.client, &pod).await?;
                 if let Some(problem) = problem {
-                    let status = StatusBuilder::of(state.task, state.now).in_progress(Some(&problem), &[]);
+                    let status = state.status().in_progress(Some(&problem), &[]);
                     self.write(state.task, &status).await?;
                 }
                 let next =

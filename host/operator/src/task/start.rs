@@ -90,7 +90,11 @@ impl Context {
             Err(Unresolved::Missing(refusal)) if state.task.recorded_agent().as_ref() == Some(key) => {
                 return self.wait_for_agent(state, key, &refusal).await;
             }
-            Err(Unresolved::Missing(refusal)) => return self.missing(state, key, &refusal).await,
+            // one that was never there is none that it had
+            Err(Unresolved::Missing(refusal)) => {
+                let status = StatusBuilder::of(state.task, state.now);
+                return self.missing(state, key, &refusal, status).await;
+            }
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
@@ -99,7 +103,9 @@ impl Context {
                 planned
             }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
-            Err(EvaluateError::Missing(refusal)) => return self.missing(state, key, &refusal).await,
+            Err(EvaluateError::Missing(refusal)) => {
+                return self.missing(state, key, &refusal, state.status()).await;
+            }
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
@@ -161,7 +167,7 @@ impl Context {
             AdmissionResult::Later => Ok(Some(Some(AT_START))),
             AdmissionResult::Gone => Ok(Some(None)),
             AdmissionResult::Queued { blocked, position } => {
-                let status = StatusBuilder::of(state.task, state.now).queued(key, &blocked, Some(position));
+                let status = state.status().queued(&blocked, Some(position));
                 if self.write(state.task, &status).await? {
                     self.label(state, key).await?;
                 }
@@ -233,7 +239,9 @@ impl Context {
                 self.step_back(state, agent, &blocked, None).await
             }
             CreateError::Terminating(_) => Ok(Some(LATER)),
-            CreateError::NoServiceAccount(words) => self.missing(state, agent, &refusal(&words)).await,
+            CreateError::NoServiceAccount(words) => {
+                self.missing(state, agent, &refusal(&words), state.status()).await
+            }
             CreateError::Refused(words) => self.refused_for_now(state, &refusal(&words)).await,
         }
     }
@@ -246,7 +254,7 @@ impl Context {
         blocked: &Blocked,
         pause: Option<Duration>,
     ) -> LaunchResult {
-        let status = StatusBuilder::of(state.task, state.now).queued(agent, blocked, None);
+        let status = state.status().queued(blocked, None);
         if !self.write(state.task, &status).await? {
             return Ok(Some(SOON));
         }
@@ -278,11 +286,7 @@ impl Context {
         if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
             return self.refuse(state, refusal).await;
         }
-        self.write(
-            state.task,
-            &StatusBuilder::of(state.task, state.now).held_up(refusal.reason, &refusal.message),
-        )
-        .await?;
+        self.write(state.task, &state.status().held_up(refusal.reason, &refusal.message)).await?;
         Ok(Some(SOON * 5))
     }
 
@@ -295,8 +299,7 @@ impl Context {
     ) -> LaunchResult {
         self.admission.leave(agent, &state.uid);
         let message = format!("{}; the Task waits until the Agent is there again", refusal.message);
-        let written =
-            self.write(state.task, &StatusBuilder::of(state.task, state.now).waiting(&message)).await?;
+        let written = self.write(state.task, &state.status().waiting(&message)).await?;
         Ok((!written).then_some(SOON))
     }
 
@@ -307,6 +310,7 @@ impl Context {
         state: &TaskState<'_, F>,
         agent: &AgentKey,
         refusal: &Refusal,
+        status: StatusBuilder,
     ) -> LaunchResult {
         self.admission.leave(agent, &state.uid);
         let since = unknown_since(state.task, TaskCondition::Accepted);
@@ -314,8 +318,7 @@ impl Context {
         if state.now >= deadline {
             return self.refuse(state, refusal).await;
         }
-        let status = StatusBuilder::of(state.task, state.now).waiting(&refusal.message);
-        if !self.write(state.task, &status).await? {
+        if !self.write(state.task, &status.waiting(&refusal.message)).await? {
             return Ok(Some(SOON));
         }
         self.give_back(state).await?;
@@ -337,7 +340,7 @@ impl Context {
         if !self.delete(&deletions).await? {
             return Ok(Some(SOON));
         }
-        if !self.write(state.task, &StatusBuilder::of(state.task, state.now).refused(refusal)).await? {
+        if !self.write(state.task, &state.status().refused(refusal)).await? {
             return Ok(Some(SOON));
         }
         self.give_back(state).await?;

@@ -53,9 +53,13 @@ impl StatusBuilder {
             .set(type_, status, reason, message);
     }
 
-    fn agent(&mut self, agent: &AgentKey) {
-        self.status.agent_ref =
-            Some(AgentReference { name: agent.name.clone(), namespace: agent.namespace.clone() });
+    /// Which Agent it is about; once a Pod is recorded that is not to be changed.
+    pub(crate) fn agent(mut self, agent: Option<&AgentKey>) -> Self {
+        if let Some(AgentKey { namespace, name }) = agent.filter(|_| self.status.pod_uid.is_none()) {
+            self.status.agent_ref =
+                Some(AgentReference { name: name.to_string(), namespace: namespace.to_string() });
+        }
+        self
     }
 
     /// It waits for an object that may still come.
@@ -66,8 +70,7 @@ impl StatusBuilder {
     }
 
     /// It waits for its turn.
-    pub(crate) fn queued(mut self, agent: &AgentKey, blocked: &Blocked, position: Option<i64>) -> TaskStatus {
-        self.agent(agent);
+    pub(crate) fn queued(mut self, blocked: &Blocked, position: Option<i64>) -> TaskStatus {
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
         self.set(TaskCondition::Queued, ConditionStatus::True, blocked.reason, &blocked.message);
         if let Some(position) = position.filter(|p| worth_reporting(self.status.queue_position, *p)) {
@@ -86,7 +89,7 @@ impl StatusBuilder {
     /// Its Pod is recorded.
     pub(crate) fn launched(mut self, launch: &LaunchRecord<'_>) -> TaskStatus {
         let agent = launch.agent;
-        self.agent(agent);
+        self = self.agent(Some(agent));
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
         // a warning is no reason of its own; what was left out or ignored is
         let reason =

@@ -15,7 +15,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL};
+use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL, POD_SPEC_ANNOTATION};
 
 use super::layout::Layout;
 use super::optional::leave_out;
@@ -59,6 +59,39 @@ pub struct ServerObjects {
     pub notices: Vec<(Reason, String)>,
 }
 
+impl ServerObjects {
+    /// Labels and annotations of Pods are none that a server reads. Where nothing else changed, its Pods keep those that they
+    /// have, so that no Task loses the server that it works in. Says whether there are others waiting for the next change.
+    pub fn keep_pod_metadata(&mut self, there: &Deployment) -> bool {
+        let digest = |deployment: &Deployment| {
+            deployment.metadata.annotations.as_ref().and_then(|all| all.get(POD_SPEC_ANNOTATION).cloned())
+        };
+        if digest(there).is_none() || digest(there) != digest(&self.deployment) {
+            return false;
+        }
+        let (Some(planned), Some(there)) = (self.deployment.spec.as_mut(), there.spec.as_ref()) else {
+            return false;
+        };
+        let (new, old) = (&mut planned.template.metadata, &there.template.metadata);
+        let parts = |of: &Option<ObjectMeta>| {
+            let of = of.clone().unwrap_or_default();
+            (of.labels.unwrap_or_default(), of.annotations.unwrap_or_default())
+        };
+        let (labels, annotations) = parts(old);
+        let differs = parts(new) != (labels.clone(), annotations.clone());
+        *new = Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: some_map(annotations),
+            ..ObjectMeta::default()
+        });
+        differs
+    }
+}
+
+fn some_map(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!map.is_empty()).then_some(map)
+}
+
 /// Makes the objects of an Agent's server.
 ///
 /// # Errors
@@ -98,6 +131,7 @@ pub fn build_server(
     let maps = layout.into_config_maps().into_iter().enumerate();
     let mut config_maps: Vec<_> =
         maps.map(|(i, data)| config_map(data, metadata(run, name_of_map(i)))).collect();
+    let pod_spec = digest(&Sorted(&spec))?;
     let mut deployment = deployment(run, spec);
     let mut service = service(run, port);
     let mut network_policy = network_policy(run, port);
@@ -107,6 +141,7 @@ pub fn build_server(
     for metadata in config_maps.iter_mut().map(|map| &mut map.metadata).chain(metadata) {
         annotate(metadata, &digest);
     }
+    deployment.metadata.annotations.get_or_insert_default().insert(POD_SPEC_ANNOTATION.to_owned(), pod_spec);
     let notices = notices(run, contexts, &server.command);
     Ok(ServerObjects {
         deployment,
@@ -191,7 +226,7 @@ fn deployment(run: &Run, spec: PodSpec) -> Deployment {
     let mut labels = pod.labels.clone();
     labels.extend(labels_of(run));
     // nobody loses work for good by a server that moves, so nothing keeps its node from being drained but the Agent's word
-    let annotations = (!pod.annotations.is_empty()).then(|| pod.annotations.clone());
+    let annotations = some_map(pod.annotations.clone());
     Deployment {
         metadata: metadata(run, format!("{}-server", run.agent.key.name)),
         spec: Some(DeploymentSpec {
@@ -276,5 +311,51 @@ fn metadata(run: &Run, name: String) -> ObjectMeta {
         labels: Some(labels_of(run)),
         owner_references: Some(vec![owner(run, "Agent", &run.agent.key.name, &run.agent.uid)]),
         ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(pod_spec: &str, label: &str) -> ServerObjects {
+        let map = |key: &str, value: &str| Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        let template = PodTemplateSpec {
+            metadata: Some(ObjectMeta { labels: map("team", label), ..ObjectMeta::default() }),
+            spec: None,
+        };
+        let deployment = Deployment {
+            metadata: ObjectMeta { annotations: map(POD_SPEC_ANNOTATION, pod_spec), ..ObjectMeta::default() },
+            spec: Some(DeploymentSpec { template, ..DeploymentSpec::default() }),
+            status: None,
+        };
+        ServerObjects {
+            deployment,
+            service: Service::default(),
+            network_policy: NetworkPolicy::default(),
+            config_maps: Vec::new(),
+            url: String::new(),
+            digest: String::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_label_alone_replaces_no_server_and_comes_with_the_next_change() {
+        let there = planned("a", "old").deployment;
+        for (pod_spec, label, waits, becomes) in
+            [("a", "new", true, "old"), ("a", "old", false, "old"), ("b", "new", false, "new")]
+        {
+            let mut planned = planned(pod_spec, label);
+            assert_eq!(planned.keep_pod_metadata(&there), waits, "{pod_spec} {label}");
+            let labels = planned.deployment.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+            assert_eq!(labels["team"], becomes, "{pod_spec} {label}");
+        }
+        let mut from_before = planned("a", "old").deployment;
+        from_before.metadata.annotations = None;
+        assert!(
+            !planned("a", "new").keep_pod_metadata(&from_before),
+            "nobody knows what its Pods were planned as"
+        );
     }
 }

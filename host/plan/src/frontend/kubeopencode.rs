@@ -6,7 +6,6 @@ mod agent_config;
 mod agent_ref;
 mod allowed_namespaces;
 mod credentials;
-mod durations;
 mod images;
 mod item;
 mod pod_options;
@@ -20,7 +19,7 @@ use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::{Origin, is_plugin_name};
-use kubeopencode_api::task::{Task, TaskSpec};
+use kubeopencode_api::task::{Task, TaskSpec, timeout_of};
 
 use crate::conventions::{Conventions, KUBEOPENCODE, KUBEOPENCODE_ATTACHED};
 use crate::paths::AbsPath;
@@ -113,6 +112,12 @@ pub fn server(agent: &Agent, settings: &Settings) -> Result<Run, Refusal> {
     Ok(run)
 }
 
+/// `idleTimeout` of the Agent, else that of the settings; the schema knows no text that is none.
+fn idle_seconds(agent: &Agent, settings: &Settings) -> Option<u32> {
+    let text = agent.spec.idle_timeout.as_deref().or(settings.defaults().idle_timeout.as_deref())?;
+    Some(u32::try_from(timeout_of(text)?.as_secs()).unwrap_or(u32::MAX))
+}
+
 fn agent_key(agent: &Agent) -> Result<AgentKey, Refusal> {
     place(&agent.metadata, "Agent").map(|(namespace, name)| AgentKey::new(namespace, name))
 }
@@ -127,12 +132,11 @@ fn read_agent(
     let defaults = settings.defaults();
     let images = Images::new(&agent.spec, defaults);
     let server = server::read(agent.spec.server_config.as_ref(), &key, settings.cluster_domain())?;
-    durations::check(agent.spec.timeout.as_deref(), "timeout", &described)?;
     let part = AgentPart {
         uid: agent.metadata.uid.clone().unwrap_or_default(),
         builder: builder(agent.spec.command_builder(), &described)?,
         argv: agent.spec.command.clone(),
-        config: agent_config::read(agent.spec.config.as_ref(), &described)?,
+        config: agent_config::read(agent.spec.config.as_ref(), defaults.config.as_ref(), &described)?,
         image: images.executor,
         tools_image: images.agent,
         default_tools_image: images.default_agent,
@@ -146,7 +150,7 @@ fn read_agent(
         ca_bundle: settings.ca_bundle().cloned(),
         cluster_domain: settings.cluster_domain().to_owned(),
         result_summary: settings.result_summary(),
-        idle_seconds: durations::idle_seconds(agent.spec.idle_timeout.as_deref(), settings, &described)?,
+        idle_seconds: idle_seconds(agent, settings),
         task_secret_refs: settings.task_secret_refs(),
         network: settings.network().clone(),
         task_mount_paths: task_mount_paths::read(

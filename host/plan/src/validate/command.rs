@@ -2,6 +2,7 @@
 //!
 //! May touch: the builder's answer. Must not touch: the contexts.
 
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, ServerPlan, Severity, Tools};
 use kubeopencode_api::report::ResultReader;
@@ -23,6 +24,8 @@ pub struct Command {
     /// how its output is read; none where the Agent's own command runs in its place
     pub(crate) reader: Option<ResultReader>,
     pub(crate) warnings: Vec<String>,
+    /// what the Agent says of itself, although it is accepted
+    pub(crate) agent_notice: Option<(Reason, String)>,
 }
 
 impl Command {
@@ -84,6 +87,10 @@ pub fn validate_command(run: &Run, granted: &Granted, plan: CommandPlan) -> Resu
     });
     let reader = plan.result_reader.as_deref().filter(|_| run.agent.argv.is_empty());
     let reader = reader.map(|text| result_reader(run, text)).transpose().map_err(refuse)?;
+    let (of_agent, remarks): (Vec<_>, Vec<_>) =
+        plan.diagnostics.into_iter().partition(|remark| remark.code == Reason::ModelNotSet.as_str());
+    // which model a command of the Agent's own works with, the builder cannot know
+    let of_agent = of_agent.into_iter().filter(|_| run.agent.argv.is_empty());
     Ok(Command {
         tools: tools(run, granted, plan.tools)?,
         command: plan.command,
@@ -91,12 +98,12 @@ pub fn validate_command(run: &Run, granted: &Granted, plan: CommandPlan) -> Resu
         env: plan.env,
         files: files.collect::<Result<_, String>>().map_err(refuse)?,
         reader,
-        warnings: plan
-            .diagnostics
+        warnings: remarks
             .into_iter()
             .filter(|remark| remark.severity == Severity::Warning)
             .map(|remark| remark.message)
             .collect(),
+        agent_notice: of_agent.map(|remark| (Reason::ModelNotSet, remark.message)).next(),
     })
 }
 

@@ -16,6 +16,7 @@ use super::tail::Tail;
 /// Most bytes printed of an event that no rule knows.
 pub(super) const UNKNOWN_EVENT_BYTES: usize = 240;
 const NAMELESS_ERROR: &str = "the agent reported an error without a message";
+const SESSION_LOST: &str = "the server of the Agent was replaced, or ended, while the agent worked in it";
 
 /// What the log gets for a line.
 #[derive(Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub(super) struct Reading<'s> {
     keep_summary: bool,
     summary: Option<String>,
     error: Option<String>,
+    /// why its server does not know the session any more
+    lost: Option<String>,
     usage: Usage,
     cost: Option<Cost>,
     /// the end of what the program printed that is no event
@@ -54,6 +57,7 @@ impl<'s> Reading<'s> {
             keep_summary: settings.summary,
             summary: None,
             error: None,
+            lost: None,
             usage: Usage::default(),
             cost: None,
             log: Tail::default(),
@@ -111,6 +115,12 @@ impl<'s> Reading<'s> {
         self.aborted = true;
     }
 
+    /// The server does not know the session any more, for this reason: a program that did not end well knows no better than
+    /// that something went wrong.
+    pub(super) fn session_lost(&mut self, reason: &str) {
+        self.lost = Some(format!("{SESSION_LOST} ({reason})"));
+    }
+
     /// What is to be printed; none where no rule knows the event.
     fn event(&mut self, event: &Value) -> Option<Vec<String>> {
         let mut texts = None;
@@ -160,12 +170,20 @@ impl<'s> Reading<'s> {
     }
 
     /// The report, and the container's exit code, once the program ended with `code`. `stderr`: what it printed there.
-    pub(super) fn report(self, code: u8, stderr: &Tail) -> (AgentReport, u8) {
+    pub(super) fn report(mut self, code: u8, stderr: &Tail) -> (AgentReport, u8) {
         let outcome = match (&self.error, code) {
             (Some(_), _) => Outcome::AgentError,
             (None, 0) => Outcome::Completed,
             (None, _) => Outcome::Failed,
         };
+        if let Some(lost) = self.lost.take().filter(|_| outcome != Outcome::Completed) {
+            self.error = Some(match self.error.take() {
+                Some(error) if error != NAMELESS_ERROR => {
+                    cut(&format!("{error}; {lost}"), SUMMARY_BYTES).to_owned()
+                }
+                _ => lost,
+            });
+        }
         let code = if code == 0 && outcome == Outcome::AgentError { 1 } else { code };
         (self.ended(outcome, stderr), code)
     }

@@ -46,11 +46,18 @@ pub(super) struct Failed {
     pub(super) reason: String,
     /// The server may answer in a moment: it starts, or is replaced.
     pub(super) is_transient: bool,
+    /// What was asked for is not there.
+    is_missing: bool,
 }
 
 impl Failed {
     fn for_good(reason: impl ToString) -> Self {
-        Failed { reason: reason.to_string(), is_transient: false }
+        Failed { reason: reason.to_string(), is_transient: false, is_missing: false }
+    }
+
+    /// Whether another server than before was asked, or none.
+    pub(super) fn is_of_another_server(&self) -> bool {
+        self.is_transient || self.is_missing
     }
 }
 
@@ -86,12 +93,12 @@ impl<'s> Session<'s> {
     }
 
     /// Hands over all records, one at a time: a long session is larger than the container's memory.
-    pub(super) fn records(&self, in_a_hurry: bool, sink: &mut dyn FnMut(&Value)) -> Result<(), String> {
+    pub(super) fn records(&self, in_a_hurry: bool, sink: &mut dyn FnMut(&Value)) -> Result<(), Failed> {
         let path = self.with_id(&self.reader.records);
         let timeout = if in_a_hurry { LAST_READ_TIMEOUT } else { READ_TIMEOUT };
-        let answer = self.ask(Method::GET, &path, timeout, None).map_err(|failed| failed.reason)?;
+        let answer = self.ask(Method::GET, &path, timeout, None)?;
         let mut answer = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
-        Each(sink).deserialize(&mut answer).map_err(|e| format!("{path}: {e}"))
+        Each(sink).deserialize(&mut answer).map_err(|e| Failed::for_good(format!("{path}: {e}")))
     }
 
     /// Looks after the program that works in it, until the program has ended or is found to be left: nothing has gone on
@@ -150,8 +157,8 @@ impl<'s> Session<'s> {
     ) -> Result<Response, Failed> {
         let url = self.server.at(path).map_err(Failed::for_good)?;
         let failed = |reason: String, is_transient| Failed {
-            reason: format!("{method} {}: {reason}", redact::shown(&url)),
             is_transient,
+            ..Failed::for_good(format!("{method} {}: {reason}", redact::shown(&url)))
         };
         let mut request = self.server.request(method.clone(), url.clone()).timeout(timeout);
         if let Some(body) = body {
@@ -163,7 +170,8 @@ impl<'s> Session<'s> {
             return Ok(answer);
         }
         let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(failed(format!("it answers {status}"), is_transient))
+        let failed = failed(format!("it answers {status}"), is_transient);
+        Err(Failed { is_missing: status == StatusCode::NOT_FOUND, ..failed })
     }
 
     fn with_id(&self, text: &str) -> String {

@@ -227,6 +227,30 @@ fn a_signal_before_the_session_is_open_starts_nothing() {
 }
 
 #[test]
+fn a_server_that_was_replaced_is_named_where_the_program_knows_no_reason() {
+    let lost = "the server of the Agent was replaced, or ended, while the agent worked in it (GET ";
+    let nameless = r#"{"type":"error","error":{}}"#;
+    let named = r#"{"type":"error","error":{"name":"UnknownError"}}"#;
+    for (agent, outcome, error) in [
+        (format!("echo '{nameless}'"), "agent-error", lost.to_owned()),
+        (format!("echo '{named}'"), "agent-error", format!("UnknownError; {lost}")),
+        ("exit 1".to_owned(), "failed", lost.to_owned()),
+        ("exit 0".to_owned(), "completed", String::new()),
+    ] {
+        // it knows of no session but the one that it opens
+        let web = Web::http(|request| match request.method.as_str() {
+            "POST" if request.path == "/session" => Response::ok(r#"{"id":"ses_1"}"#),
+            _ => Response::status(404),
+        });
+        let ended = container(&web, &agent).run("");
+        let report: Value = serde_json::from_str(&ended.message).unwrap();
+        let said = report["error"].as_str().unwrap_or_default();
+        assert_eq!(report["outcome"], outcome, "{ended:?}");
+        assert!(said.starts_with(&error) && error.is_empty() == said.is_empty(), "{said}");
+    }
+}
+
+#[test]
 fn records_that_make_no_sense_cost_nothing_but_themselves() {
     let web = server(json!({"error": "gone"}));
     let ended = container(&web, &format!("echo '{FIRST}'")).run("");

@@ -45,7 +45,7 @@ fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
         reason: Reason::AgentAtCapacity,
         message: "Waiting for agent \"default\" capacity (max: 1)".into(),
     };
-    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(4));
+    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&blocked, Some(4));
     assert_eq!((queued.phase, queued.queue_position), (Some(Phase::Queued), Some(4)));
     assert_eq!(queued.reason.as_deref(), Some("AgentAtCapacity"));
     let running = launched(Some(queued), true);
@@ -58,8 +58,7 @@ fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
 #[test]
 fn a_queued_task_that_then_waits_for_something_else_says_so() {
     let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
-    let queued =
-        || task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
+    let queued = || task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&blocked, Some(1))));
     for status in [
         StatusBuilder::of(seen(&queued()), at(1)).waiting("ConfigMap c not found"),
         StatusBuilder::of(seen(&queued()), at(1)).held_up(Reason::PodCreationError, "ConfigMap c not found"),
@@ -110,7 +109,7 @@ fn a_stopped_task_is_completed_and_says_by_whom() {
 #[test]
 fn what_is_no_longer_true_is_cleared_by_the_patch() {
     let blocked = Blocked { reason: Reason::AgentAtCapacity, message: String::new() };
-    let before = task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1))));
+    let before = task(Some(StatusBuilder::of(seen(&task(None)), at(0)).queued(&blocked, Some(1))));
     let patch = patch(seen(&before), &launched(before.get().unwrap().status.clone(), true)).unwrap();
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
     assert_eq!(patch["status"]["queuePosition"], Value::Null);
@@ -146,7 +145,7 @@ fn a_start_is_unknown_until_the_agent_runs_and_its_time_stays() {
 #[test]
 fn at_the_end_every_condition_is_true_to_it() {
     let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
-    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&agent(), &blocked, Some(1));
+    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&blocked, Some(1));
     let waiting = StatusBuilder::of(seen(&task(None)), at(0)).waiting("ConfigMap c not found");
     let refusal = |condition, reason| Refusal { condition, reason, message: "why".into() };
     let no_context = refusal(TaskCondition::Contexts, Reason::ContextError);
