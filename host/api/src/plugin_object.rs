@@ -4,16 +4,18 @@
 
 #![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plugin::{Capability, Kind, LimitClass};
+use crate::plugin::{Capability, Kind, LimitClass, MAX_PLUGIN_NAME, PLUGIN_NAME};
 
 /// A context type or a command builder to load: where its bytes come from, and what it may do beyond text, files and
-/// ConfigMaps. Nothing acts on it yet.
+/// ConfigMaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubeopencode.io",
@@ -23,8 +25,9 @@ use crate::plugin::{Capability, Kind, LimitClass};
     shortname = "plug",
     category = "kubeopencode",
     status = "PluginStatus",
+    derive = "Default",
     derive = "PartialEq",
-    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind"),
+    printcolumn(name = "Types", type_ = "string", json_path = ".status.typeNames"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(
         name = "Source",
@@ -33,7 +36,11 @@ use crate::plugin::{Capability, Kind, LimitClass};
         json_path = ".spec.source['configMap','oci','https','directory']['name','image','url','path']"
     ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    // of the first one that is false: also while the last good component serves
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.status=='False')].reason"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
+    printcolumn(name = "Wanted", type_ = "string", json_path = ".status.wanted", priority = 1),
+    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.kind", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -41,6 +48,10 @@ use crate::plugin::{Capability, Kind, LimitClass};
     {
         "rule": "!has(self.grants) || has(self.sha256) || has(self.source.oci)",
         "message": "grants are for certain bytes: add sha256, the digest of the component (or take it from oci, by digest)"
+    },
+    {
+        "rule": "!has(self.source.https) || has(self.sha256)",
+        "message": "what a web server gives may change: add sha256, the digest of the component"
     },
     {
         "rule": "!has(self.signature) || has(self.source.oci) != has(self.signature.value)",
@@ -53,13 +64,22 @@ pub struct PluginSpec {
     /// Where the component comes from.
     pub source: PluginSource,
     /// SHA-256 of the decoded component, in hex; other bytes are not loaded. Required with `grants`, unless `source` is
-    /// `oci`.
+    /// `oci`, and where `source` is `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"), length(max = 64))]
     pub sha256: Option<String>,
     /// Signature that the component must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
+    /// Settings of this installation, which the component's own schema describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::any_object")]
+    pub config: Option<Value>,
+    /// Other names for its types: the name that the component gives to the name that users write, as in
+    /// `{Jira: JiraCloud}`. So one component can be installed twice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": MAX_PLUGIN_NAME, "pattern": PLUGIN_NAME}, "maxProperties" = 16))]
+    pub names: BTreeMap<String, String>,
     /// What it may do beyond text, files and ConfigMaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
@@ -70,6 +90,23 @@ pub struct PluginSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 253)))]
     pub allowed_namespaces: Vec<String>,
+}
+
+impl Default for PluginSpec {
+    /// A context type from nowhere.
+    fn default() -> Self {
+        Self {
+            kind: Kind::ContextType,
+            source: PluginSource::default(),
+            sha256: None,
+            signature: None,
+            config: None,
+            names: BTreeMap::new(),
+            grants: None,
+            limits: None,
+            allowed_namespaces: Vec::new(),
+        }
+    }
 }
 
 /// Exactly one place that a component comes from.
@@ -161,6 +198,10 @@ pub struct Grants {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub images: Vec<String>,
+    /// Patterns of the hosts that it may have fetched from for it before it answers. Nothing fetches yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub hosts: Vec<String>,
     /// Secrets that it may name although the item does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -189,23 +230,65 @@ pub struct PluginLimits {
     pub class: Option<LimitClass>,
 }
 
-/// Status of a plugin. Nothing writes it yet.
+/// Status of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginStatus {
+    /// `metadata.generation` that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The types that it serves: what users write as `type` of a context, or as `commandBuilder`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub types: Vec<ServedType>,
+    /// Their names, with a comma between: for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub type_names: Option<String>,
     /// `sha256:` and the digest of the component that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub digest: Option<String>,
-    /// What the plugin says its version is.
+    /// The same of the component that was last seen. It serves unless a condition says why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub wanted: Option<String>,
+    /// What the component that serves says its version is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub version: Option<String>,
-    /// What the plugin says it is for.
+    /// The plugin interface that it was built for, as in `kubeopencode:plugin@1.0.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub interface: Option<String>,
+    /// Size of the decoded component that serves, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    /// Milliseconds that loading it took, compiling included where it was not compiled before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile_millis: Option<i64>,
+    /// The components that served, the newest first; at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub history: Vec<ServedDigest>,
+    /// Fetched, Verified, Compiled, Ready: the way of the component that was last seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A type that a plugin serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServedType {
+    /// What users write.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What it says it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
-    /// JSON Schema of its payload: what users write under `config`.
+    /// JSON Schema of its payload: what users write under `config`. Left out where it has more than 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::any")]
     pub schema: Option<Value>,
@@ -213,18 +296,19 @@ pub struct PluginStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub capabilities: Vec<Capability>,
-    /// Size of the decoded component in bytes.
+}
+
+/// A component that served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServedDigest {
+    /// `sha256:` and its digest.
+    #[schemars(length(max = 128))]
+    pub digest: String,
+    /// What it says its version is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size_bytes: Option<i64>,
-    /// Milliseconds that compiling it took; 0 where it was compiled before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compile_millis: Option<i64>,
-    /// Why the bytes that were last seen do not serve.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub last_error: Option<String>,
-    /// Fetched, Verified, Compiled, Ready.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
-    pub conditions: Vec<Condition>,
+    #[schemars(length(max = 253))]
+    pub version: Option<String>,
+    /// Since when it served.
+    pub time: Time,
 }

@@ -32,7 +32,11 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
                 "Image ServiceAccount",
             ),
             (format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"), "Name Age", ""),
-            ("kubeopencode.io/v1alpha1/plugins".to_owned(), "Name Kind Version Source Ready Age", "Digest"),
+            (
+                "kubeopencode.io/v1alpha1/plugins".to_owned(),
+                "Name Types Version Source Ready Reason Age",
+                "Digest Wanted Kind",
+            ),
             (format!("kubetask.io/v1alpha1/{team}tasks"), "Name Phase Pod Age", "Reason Duration"),
             (
                 format!("kubetask.io/v1alpha1/{team}batches"),
@@ -60,10 +64,14 @@ async fn kubectl_get_plugins_shows_where_each_comes_from() {
         let sources = [
             ("{configMap: {name: jira}}", "jira"),
             (&format!("{{oci: {{image: '{digest}'}}}}"), &digest),
-            ("{https: {url: 'https://plugins.example/jira.wasm'}}", "https://plugins.example/jira.wasm"),
+            (
+                "{https: {url: 'https://plugins.example/jira.wasm'}}, sha256: 'DIGEST'",
+                "https://plugins.example/jira.wasm",
+            ),
             ("{directory: {path: /plugins/jira.wasm}}", "/plugins/jira.wasm"),
         ];
         for (source, shown) in sources {
+            let source = source.replace("DIGEST", &"0".repeat(64));
             // cluster-scoped: the name must be this test's own
             let name = format!("{}-shown", ns.name);
             let plugin = format!(
@@ -75,6 +83,24 @@ async fn kubectl_get_plugins_shows_where_each_comes_from() {
             plugin.delete(&ns.client).await.unwrap();
             assert_eq!(table["rows"][0]["cells"][3], shown);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_web_server_gives_is_taken_by_digest() {
+    scenario(async |ns| {
+        let spec = "{kind: context-type, source: {https: {url: 'https://plugins.example/jira.wasm'}}}";
+        let plugin = format!(
+            "apiVersion: kubeopencode.io/v1alpha1\nkind: Plugin\nmetadata: {{name: {}-web}}\nspec: {spec}\n",
+            ns.name
+        );
+        let refusal = Verbatim::new(&plugin, &ns.name).try_out(&ns.client).await.unwrap_err();
+        assert!(
+            refusal.message.contains("what a web server gives may change: add sha256"),
+            "{}",
+            refusal.message
+        );
     })
     .await;
 }
