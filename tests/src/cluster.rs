@@ -17,7 +17,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, Config, ResourceExt};
 use kubeopencode_api::names::short_hash;
 use kubeopencode_evaluate::Catalog;
-use kubeopencode_plugin_host::{HostOptions, PluginHost};
+use kubeopencode_plugin_host::{HostOptions, Plugin, PluginHost};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use tower::ServiceBuilder;
@@ -152,16 +152,35 @@ async fn prepare(client: &Client) {
     marks.patch(MARK, &apply, &Patch::Apply(&mark)).await.unwrap();
 }
 
+/// What loads plugins, and those that come with the program.
+#[derive(Debug)]
+pub struct Plugins {
+    /// What loads them.
+    pub host: Arc<PluginHost>,
+    built_in: Vec<Arc<Plugin>>,
+}
+
+impl Plugins {
+    /// The catalog of one operator: each begins with the built-in plugins.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::new(Catalog::new(self.built_in.clone()))
+    }
+}
+
 /// The plugins, compiled once for all tests and runs: whoever comes first compiles them into a folder, the others wait
 /// for that.
-pub async fn plugin_host(worker: &str) -> Arc<Catalog> {
-    static HOST: OnceCell<Arc<Catalog>> = OnceCell::const_new();
+pub async fn plugin_host(worker: &str) -> Arc<Plugins> {
+    static HOST: OnceCell<Arc<Plugins>> = OnceCell::const_new();
     let worker = PathBuf::from(worker);
     let make = async || {
         let cache_dir = worker.with_file_name("plugin-cache-of-tests");
         let _alone = exclusive(worker.with_file_name("plugin-cache-of-tests.lock")).await;
         let options = HostOptions { cache_dir, worker };
-        let load = || Catalog::new(PluginHost::new(options).unwrap().load_built_in().unwrap());
+        let load = || {
+            let host = PluginHost::new(options).unwrap();
+            let built_in = host.load_built_in().unwrap();
+            Plugins { host: Arc::new(host), built_in }
+        };
         Arc::new(tokio::task::spawn_blocking(load).await.unwrap())
     };
     Arc::clone(HOST.get_or_init(make).await)

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod components;
 #[cfg(test)]
 mod dashboards;
 pub mod docs;

@@ -18,11 +18,10 @@ use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_evaluate::Catalog;
 use serde_json::{Value, json};
 
 use crate::audit::{AuditLog, Entry, Mark};
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::cluster::{Cluster, FIELD_MANAGER, Plugins};
 use crate::faults::Faults;
 use crate::invariants::{left_behind, violations};
 use crate::kubelet::Kubelet;
@@ -60,7 +59,7 @@ pub struct TestNamespace {
     /// What happened so far.
     pub record: Recorder,
     /// The plugins of operators that are started here.
-    host: Option<Arc<Catalog>>,
+    host: Option<Arc<Plugins>>,
     mark: Mark,
     tolerated: Mutex<Vec<&'static str>>,
     kubelet: Option<Kubelet>,
@@ -155,7 +154,7 @@ pub fn operator_of(namespaces: &[&TestNamespace], faults: &Faults) -> Operator {
     let names: Vec<_> = namespaces.iter().map(|ns| ns.name.clone()).collect();
     let first = namespaces.first().expect("a namespace");
     let setup = Setup { faults: faults.clone(), ..Setup::default() };
-    Operator::start(&first.cluster, &names, first.host(), setup)
+    Operator::start(&first.cluster, &names, &first.host(), setup)
 }
 
 /// A namespace with a fresh name.
@@ -167,7 +166,7 @@ pub async fn make_namespace(client: &Client) -> String {
 
 impl TestNamespace {
     /// Starts the record of a namespace and, where operators will be started here, a kubelet.
-    pub async fn start(cluster: &Cluster, host: Option<Arc<Catalog>>, namespace: &str) -> Self {
+    pub async fn start(cluster: &Cluster, host: Option<Arc<Plugins>>, namespace: &str) -> Self {
         let client = cluster.client();
         Self {
             record: Recorder::start(&client, namespace).await,
@@ -194,7 +193,7 @@ impl TestNamespace {
         self.kubelet.as_ref().expect("a whole cluster has kubelets of its own")
     }
 
-    fn host(&self) -> Arc<Catalog> {
+    fn host(&self) -> Arc<Plugins> {
         self.host.clone().expect("on a whole cluster the chart's operator works")
     }
 
@@ -311,7 +310,7 @@ impl TestNamespace {
 
     /// Starts an operator with whatever is special about it.
     pub fn start_operator(&self, setup: Setup) -> Operator {
-        Operator::start(&self.cluster, std::slice::from_ref(&self.name), self.host(), setup)
+        Operator::start(&self.cluster, std::slice::from_ref(&self.name), &self.host(), setup)
     }
 
     /// The Tasks.

@@ -5,13 +5,12 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kubeopencode_evaluate::Catalog;
 use kubeopencode_operator::{Options, RunError, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Plugins};
 use crate::faults::Faults;
 use crate::log::Log;
 
@@ -51,7 +50,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts one that sees these namespaces, the first of which is its own.
-    pub fn start(cluster: &Cluster, namespaces: &[String], catalog: Arc<Catalog>, setup: Setup) -> Self {
+    pub fn start(cluster: &Cluster, namespaces: &[String], plugins: &Plugins, setup: Setup) -> Self {
         a_crash_is_no_panic();
         let (shutdown, (tell, ended)) = (CancellationToken::new(), oneshot::channel());
         let (cluster, stop) = (cluster.clone(), shutdown.clone());
@@ -63,7 +62,8 @@ impl Operator {
             identity: setup.candidate.clone().unwrap_or_else(|| "operator-under-test".to_owned()),
             health_address: setup.is_probed.then_some(probes),
             metrics_address: setup.is_probed.then_some(metrics),
-            catalog,
+            catalog: plugins.catalog(),
+            plugin_host: Some(Arc::clone(&plugins.host)),
             cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };
         let log_of_run = log.clone();

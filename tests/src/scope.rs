@@ -75,7 +75,9 @@ where
         let path = request.uri().path().to_owned();
         if let Some(collection) = Collection::of_the_cluster(&path) {
             match self.sight.namespaces.as_slice() {
-                [namespace] => narrow(&mut request, &collection.within(namespace)),
+                [namespace] if !collection.is_cluster_scoped() => {
+                    narrow(&mut request, &collection.within(namespace))
+                }
                 _ => sifted = true,
             }
         }
@@ -115,6 +117,11 @@ impl<'a> Collection<'a> {
         (is_collection && !matches!(resource, "namespaces" | "nodes")).then_some(Self { api, resource })
     }
 
+    /// Whether its objects have no namespace. Each scenario has those whose names begin with that of its namespace.
+    fn is_cluster_scoped(&self) -> bool {
+        self.resource == "plugins"
+    }
+
     fn within(&self, namespace: &str) -> String {
         format!("{}/namespaces/{namespace}/{}", self.api, self.resource)
     }
@@ -132,7 +139,10 @@ impl Sight {
     fn list(&self, list: &[u8]) -> Result<Bytes, serde_json::Error> {
         let mut list: Value = serde_json::from_slice(list)?;
         if let Some(items) = list["items"].as_array_mut() {
-            items.retain(|object| self.shows(object["metadata"]["namespace"].as_str().unwrap_or_default()));
+            items.retain(|object| {
+                let metadata = &object["metadata"];
+                self.shows(metadata["namespace"].as_str(), metadata["name"].as_str())
+            });
         }
         serde_json::to_vec(&list).map(Bytes::from)
     }
@@ -152,18 +162,22 @@ impl Sight {
         #[derive(Deserialize, Default)]
         struct Metadata {
             namespace: Option<String>,
+            name: Option<String>,
         }
         let parsed = serde_json::from_slice::<Event>(&event).ok();
-        // what has no namespace is about the watch itself
-        if parsed.and_then(|event| event.object.metadata.namespace).is_some_and(|within| !self.shows(&within))
-        {
-            return None;
-        }
-        Some(event.freeze())
+        let about = parsed.map(|event| event.object.metadata).unwrap_or_default();
+        self.shows(about.namespace.as_deref(), about.name.as_deref()).then(|| event.freeze())
     }
 
-    fn shows(&self, namespace: &str) -> bool {
-        self.namespaces.iter().any(|visible| visible == namespace)
+    fn shows(&self, namespace: Option<&str>, name: Option<&str>) -> bool {
+        self.namespaces.iter().any(|visible| match (namespace, name) {
+            (Some(namespace), _) => visible == namespace,
+            (None, Some(name)) => {
+                name.strip_prefix(visible.as_str()).is_some_and(|rest| rest.starts_with('-'))
+            }
+            // about the watch itself
+            (None, None) => true,
+        })
     }
 }
 
@@ -264,6 +278,15 @@ mod tests {
         let sifted: Value =
             serde_json::from_slice(&sight().list(list.to_string().as_bytes()).unwrap()).unwrap();
         assert_eq!(sifted, json!({"metadata": list["metadata"], "items": [team, platform]}));
+    }
+
+    #[test]
+    fn of_what_has_no_namespace_a_scenario_sees_what_begins_with_its_name() {
+        let plugins = Collection::of_the_cluster("/apis/kubeopencode.io/v1alpha1/plugins").unwrap();
+        assert!(plugins.is_cluster_scoped());
+        let sight = sight();
+        assert!(sight.shows(None, Some("team-jira")) && sight.shows(None, None));
+        assert!(!sight.shows(None, Some("teamwork-jira")) && !sight.shows(None, Some("team")));
     }
 
     #[tokio::test]

@@ -72,6 +72,26 @@ string_enum! {
     }
 }
 
+string_enum! {
+    /// `type` of a condition of a Plugin: the way of its component, in this order.
+    PluginCondition {
+        /// the component's bytes are there
+        Fetched,
+        /// they are those that the Plugin names
+        Verified,
+        /// they are a plugin
+        Compiled,
+        /// a component of the Plugin serves, this one or the last good one
+        Ready,
+    }
+}
+
+impl ConditionType for PluginCondition {
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 impl ConditionType for TaskCondition {
     fn as_str(self) -> &'static str {
         self.as_str()
@@ -173,6 +193,44 @@ string_enum! {
         DeploymentHealthy,
         /// no server answers its probes
         DeploymentUnhealthy,
+        /// a component's bytes are there
+        Fetched,
+        /// there is no ConfigMap, or no component in it
+        NotFound,
+        /// the bytes cannot be had, or not be decompressed
+        FetchFailed,
+        /// the component is larger than its class allows
+        TooLarge,
+        /// a part of the component is missing
+        PartMissing,
+        /// the bytes are those that the Plugin names
+        Verified,
+        /// they are others
+        DigestMismatch,
+        /// grants without a digest
+        DigestMissing,
+        /// the component is compiled
+        Compiled,
+        /// the bytes are no component that can be compiled
+        Invalid,
+        /// compiling takes more than the class allows
+        TooExpensive,
+        /// the component does not have the interface of its kind
+        WrongWorld,
+        /// what the component says of itself cannot be used
+        BadDescriptor,
+        /// the component's schema cannot be used
+        BadSchema,
+        /// `spec.config` or `spec.names` do not fit the component
+        SettingsInvalid,
+        /// the plugin serves
+        Ready,
+        /// the component is being loaded
+        Loading,
+        /// another plugin has the name of a type
+        NameTaken,
+        /// no component of the Plugin serves
+        Nothing,
     }
 }
 

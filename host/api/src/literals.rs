@@ -43,6 +43,19 @@ pub const PLAN_ANNOTATION: &str = "kubeopencode.io/plan";
 /// Annotation on the Deployment of a server: digest of the spec of its Pods, as it was planned.
 pub const POD_SPEC_ANNOTATION: &str = "kubeopencode.io/pod-spec";
 
+/// Label on a ConfigMap of the operator's namespace with a plugin's component; the value is the plugin's kind.
+pub const PLUGIN_LABEL: &str = "kubeopencode.io/plugin";
+/// Label on the ConfigMaps in which the operator keeps the last good component of a Plugin.
+pub const PLUGIN_KEPT_LABEL: &str = "kubeopencode.io/plugin-kept";
+/// Annotation on a ConfigMap with one part of a component: the name that all its parts have together.
+pub const PLUGIN_NAME_ANNOTATION: &str = "kubeopencode.io/plugin-name";
+/// Annotation on such a ConfigMap: which part it is, as in `2/3`.
+pub const PLUGIN_PART_ANNOTATION: &str = "kubeopencode.io/plugin-part";
+/// Annotation on a ConfigMap with a component: its SHA-256, decoded, in hex.
+pub const SHA256_ANNOTATION: &str = "kubeopencode.io/sha256";
+/// Annotation on a Plugin that the operator made: the ConfigMap that it was made for.
+pub const MADE_FOR_ANNOTATION: &str = "kubeopencode.io/made-for";
+
 /// Name of the Agent of a Task without `agentRef`, and of the KubeOpenCodeConfig that is read.
 pub const DEFAULT_NAME: &str = "default";
 /// Namespace of the operator when `POD_NAMESPACE` is not set.

@@ -63,6 +63,23 @@ impl fmt::Display for TaskKey {
     }
 }
 
+/// A Plugin, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginName(pub String);
+
+impl PluginName {
+    /// The name of this Plugin.
+    pub fn of(plugin: &impl ResourceExt) -> Self {
+        Self(plugin.name_any())
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// An Agent: namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgentKey {

@@ -42,6 +42,9 @@ pub(crate) struct Controller {
     /// Folder for compiled plugins
     #[arg(long, default_value = "/var/cache/kubeopencode")]
     pub(crate) plugin_cache_dir: PathBuf,
+    /// Load no plugins but those that come with the program: the definition of Plugin is not installed
+    #[arg(long)]
+    pub(crate) without_plugins: bool,
     /// Namespace of the operator
     #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,

@@ -31,7 +31,7 @@ pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
         PluginHost::new(HostOptions { cache_dir: flags.plugin_cache_dir.clone(), worker: own_path()? })
             .map_err(|error| CliError::Plugins(error.to_string()))?;
     let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
-    crate::runtime()?.block_on(serve(flags, Arc::new(Catalog::new(built_in))))
+    crate::runtime()?.block_on(serve(flags, Arc::new(Catalog::new(built_in)), Arc::new(host)))
 }
 
 /// The log: JSON lines. Whatever `filter` says, nothing of the module that logs the bodies of answers, which are everybody's
@@ -49,7 +49,7 @@ where
         .with_filter(no_bodies)
 }
 
-async fn serve(flags: Controller, catalog: Arc<Catalog>) -> Result<(), CliError> {
+async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) -> Result<(), CliError> {
     let config = Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
     let client = client(config)?;
     let shutdown = CancellationToken::new();
@@ -67,6 +67,7 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>) -> Result<(), CliError>
         metrics_address: flags.metrics_bind_address.0,
         leader_elect: flags.leader_elect,
         catalog,
+        plugin_host: (!flags.without_plugins).then_some(host),
         cluster_domain: flags.cluster_domain.unwrap_or_else(domain_of_this_pod),
     };
     tracing::info!(

@@ -51,7 +51,7 @@ impl Offer {
         bytes: usize,
         f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Uncalled> {
-        let (started, answer) = if self.is_built_in && bytes <= ON_THE_SPOT {
+        let (started, answer) = if self.is_built_in() && bytes <= ON_THE_SPOT {
             (Instant::now(), f(&self.plugin))
         } else {
             let turn = self.calls.turn().await?;
@@ -66,7 +66,7 @@ impl Offer {
             });
             (started, answer)
         };
-        observer.called(&self.plugin.descriptor().name, outcome(&answer), started.elapsed().as_secs_f64());
+        observer.called(&self.name, outcome(&answer), started.elapsed().as_secs_f64());
         answer.map_err(Uncalled::Failed)
     }
 }

@@ -1,106 +1,312 @@
-//! Which plugins there are. Bytes and grants of a plugin change together or not at all, and whoever evaluates sees one
-//! state of all of them from the beginning to the end.
+//! Which plugins there are. Bytes, grants and namespaces of a plugin change together or not at all, and whoever evaluates
+//! sees one state of all of them from the beginning to the end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::Plugin;
+use tokio::sync::broadcast;
 
 use crate::calls::{Calls, SharedCalls};
+use crate::lookup::{Awaited, Offers, TypeKey};
 use crate::memory::Memory;
 
-/// A plugin, and what it may do.
+/// Changes that who is told of them may be behind.
+const CHANGES: usize = 64;
+
+/// One type of a plugin, what it may do, and who may use it.
 pub struct Offer {
     pub(crate) plugin: Arc<Plugin>,
+    /// What users write.
+    pub(crate) name: String,
     pub(crate) granted: Granted,
-    pub(crate) calls: Calls,
-    /// It comes with the program.
-    pub(crate) is_built_in: bool,
+    pub(crate) calls: Arc<Calls>,
+    /// Name of its Plugin; `None`: it comes with the program.
+    pub(crate) source: Option<String>,
+    /// Globs of the namespaces that may use it; empty: all.
+    pub(crate) allowed_namespaces: Arc<[String]>,
+}
+
+/// What a Plugin brings: all of it, or nothing.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Name of the Plugin.
+    pub source: String,
+    /// Since when the Plugin is there: of two that bring one type, the older one serves it.
+    pub created: Timestamp,
+    /// The code.
+    pub plugin: Arc<Plugin>,
+    /// Other names of its types: the plugin's own name to what users write.
+    pub names: BTreeMap<String, String>,
+    /// What it may do.
+    pub granted: Granted,
+    /// Globs of the namespaces that may use it; empty: all.
+    pub allowed_namespaces: Vec<String>,
+}
+
+impl Publication {
+    /// The types under the names that users write.
+    pub fn type_names(&self) -> Vec<String> {
+        let served = |own: &str| self.names.get(own).map_or(own, String::as_str).to_owned();
+        own_types(&self.plugin).iter().map(|own| served(own)).collect()
+    }
+}
+
+/// What a plugin calls its types.
+fn own_types(plugin: &Plugin) -> Vec<String> {
+    vec![plugin.descriptor().name.clone()]
 }
 
 /// All plugins at one time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    offers: Arc<Offers>,
+    pub(crate) state: Arc<State>,
     pub(crate) memory: Memory,
 }
 
-type Offers = HashMap<(Kind, String), Arc<Offer>>;
+/// What is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) offers: Offers,
+    published: BTreeMap<String, Published>,
+    pub(crate) awaited: Awaited,
+}
+
+#[derive(Clone, Debug)]
+struct Published {
+    created: Timestamp,
+    offers: Vec<(TypeKey, Arc<Offer>)>,
+}
 
 /// The plugins that can be asked now, and what all evaluations share.
 #[derive(Debug)]
 pub struct Catalog {
-    current: ArcSwap<Offers>,
-    /// Kinds and names of the built-in plugins.
-    reserved: HashSet<(Kind, String)>,
+    current: ArcSwap<State>,
+    built_in: Offers,
+    /// One change at a time.
+    writer: Mutex<()>,
+    changes: broadcast::Sender<Arc<Change>>,
     calls: SharedCalls,
     memory: Memory,
 }
 
-/// A built-in plugin has this name.
-#[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is the name of a built-in plugin: give the plugin another one")]
-pub struct NameTaken(pub String);
+/// What became different.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Types that are served now, are no more, or are served by another plugin.
+    pub types: Vec<(Kind, String)>,
+    /// Plugins that serve no more, because an older one brings a type of theirs.
+    pub displaced: Vec<String>,
+}
+
+/// Somebody else has the name of a type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameTaken {
+    /// A plugin that comes with the program.
+    #[error("\"{0}\" is the name of a built-in plugin: give the plugin another one")]
+    ByBuiltIn(String),
+    /// An older Plugin.
+    #[error(
+        "\"{name}\" is served by Plugin \"{by}\", which is older: give the type another name in spec.names, or remove that \
+         Plugin"
+    )]
+    ByPlugin {
+        /// The type.
+        name: String,
+        /// The older Plugin.
+        by: String,
+    },
+}
 
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Offer")
+            .field("name", &self.name)
             .field("plugin", &self.plugin)
             .field("granted", &self.granted)
             .finish_non_exhaustive()
     }
 }
 
+impl Offer {
+    /// Whether it comes with the program.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.source.is_none()
+    }
+}
+
 impl Catalog {
-    /// The built-in plugins, whose names are taken.
+    /// The built-in plugins, whose names are taken, and no other is waited for.
     pub fn new(built_in: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let calls = SharedCalls::new();
-        let offers: Offers = built_in
-            .into_iter()
-            .map(|plugin| {
-                let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
-                (key(&plugin), Arc::new(Offer { plugin, granted, calls: calls.of_one(), is_built_in: true }))
-            })
-            .collect();
-        let reserved = offers.keys().cloned().collect();
-        Self { current: ArcSwap::from_pointee(offers), reserved, calls, memory: Memory::new() }
+        let offer = |plugin: Arc<Plugin>| {
+            let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
+            let name = plugin.descriptor().name.clone();
+            let offer = Offer {
+                name: name.clone(),
+                granted,
+                calls: Arc::new(calls.of_one()),
+                source: None,
+                allowed_namespaces: Arc::default(),
+                plugin,
+            };
+            ((offer.plugin.kind(), name), Arc::new(offer))
+        };
+        let built_in: Offers = built_in.into_iter().map(offer).collect();
+        let state = State { offers: built_in.clone(), ..State::default() };
+        Self {
+            current: ArcSwap::from_pointee(state),
+            built_in,
+            writer: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            calls,
+            memory: Memory::new(),
+        }
     }
 
     /// All plugins as they are now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { offers: self.current.load_full(), memory: self.memory.clone() }
+        Snapshot { state: self.current.load_full(), memory: self.memory.clone() }
     }
 
-    /// Offers a plugin under its name, in the place of one that had it. Whoever has a snapshot goes on with the old one.
+    /// Tells of each change from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Change>> {
+        self.changes.subscribe()
+    }
+
+    /// Offers a plugin under the name that it gives itself, in the place of one that had it, and without a Plugin.
     ///
     /// # Errors
     /// When a built-in plugin has its name.
     pub fn install(&self, plugin: Arc<Plugin>, granted: Granted) -> Result<(), NameTaken> {
-        let key = key(&plugin);
-        if self.reserved.contains(&key) {
-            return Err(NameTaken(key.1));
+        let publication = Publication {
+            source: plugin.descriptor().name.clone(),
+            created: Timestamp::UNIX_EPOCH,
+            names: BTreeMap::new(),
+            granted,
+            allowed_namespaces: Vec::new(),
+            plugin,
+        };
+        self.publish(&publication).map(drop)
+    }
+
+    /// Offers what a Plugin brings, in the place of what it brought before. Whoever has a snapshot goes on with that.
+    ///
+    /// # Errors
+    /// When somebody else has the name of one of its types. What the Plugin brought before serves on then.
+    pub fn publish(&self, new: &Publication) -> Result<Change, NameTaken> {
+        let offers = self.offers_of(new);
+        let built_in = offers.iter().find(|(key, _)| self.built_in.contains_key(key));
+        if let Some((key, _)) = built_in {
+            return Err(NameTaken::ByBuiltIn(key.1.clone()));
         }
-        let offer = Arc::new(Offer { plugin, granted, calls: self.calls.of_one(), is_built_in: false });
-        self.current.rcu(|offers| {
-            let mut offers = Offers::clone(offers);
-            offers.insert(key.clone(), Arc::clone(&offer));
-            offers
-        });
-        Ok(())
+        let _alone = self.alone();
+        let before = self.current.load_full();
+        let mut published = before.published.clone();
+        published.insert(new.source.clone(), Published { created: new.created, offers });
+        let mut refused = refused(&published);
+        if let Some(taken) = refused.remove(&new.source) {
+            return Err(taken);
+        }
+        published.retain(|source, _| !refused.contains_key(source));
+        Ok(self.swap(&before, published, refused.into_keys().collect()))
+    }
+
+    /// What a Plugin brought is offered no more.
+    pub fn withdraw(&self, source: &str) -> Change {
+        let _alone = self.alone();
+        let before = self.current.load_full();
+        let mut published = before.published.clone();
+        published.remove(source);
+        self.swap(&before, published, Vec::new())
+    }
+
+    /// From now on nobody is told that a type is not there, before [`Self::complete`].
+    pub fn opens(&self) {
+        self.change_awaited(Awaited::opens);
+    }
+
+    /// A Plugin is on its way, with these types, as far as is known: until [`Self::arrived`] they are waited for.
+    pub fn awaits(&self, source: &str, kind: Kind, types: Option<Vec<String>>) {
+        self.change_awaited(|awaited| awaited.awaits(source, kind, types));
+    }
+
+    /// A Plugin serves, or is known not to.
+    pub fn arrived(&self, source: &str, now: Timestamp) {
+        self.change_awaited(|awaited| awaited.arrived(source, now));
+    }
+
+    /// All Plugins are known that there are.
+    pub fn complete(&self, now: Timestamp) {
+        self.change_awaited(|awaited| awaited.complete(now));
+    }
+
+    fn change_awaited(&self, change: impl FnOnce(&mut Awaited)) {
+        let _alone = self.alone();
+        let mut state = State::clone(&self.current.load());
+        change(&mut state.awaited);
+        self.current.store(Arc::new(state));
+    }
+
+    fn offers_of(&self, new: &Publication) -> Vec<(TypeKey, Arc<Offer>)> {
+        let calls = Arc::new(self.calls.of_one());
+        let allowed_namespaces: Arc<[String]> = new.allowed_namespaces.clone().into();
+        let secret_fields = new.plugin.secret_fields().to_vec();
+        let granted = Granted { secret_fields, ..new.granted.clone() };
+        let offer = |name: String| {
+            let offer = Offer {
+                plugin: Arc::clone(&new.plugin),
+                name: name.clone(),
+                granted: granted.clone(),
+                calls: Arc::clone(&calls),
+                source: Some(new.source.clone()),
+                allowed_namespaces: Arc::clone(&allowed_namespaces),
+            };
+            ((new.plugin.kind(), name), Arc::new(offer))
+        };
+        new.type_names().into_iter().map(offer).collect()
+    }
+
+    fn swap(&self, before: &State, published: BTreeMap<String, Published>, displaced: Vec<String>) -> Change {
+        let custom = published.values().flat_map(|published| published.offers.iter().cloned());
+        let offers: Offers = self.built_in.clone().into_iter().chain(custom).collect();
+        let is_same = |key: &TypeKey| matches!((before.offers.get(key), offers.get(key)), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
+        let mut types: Vec<_> =
+            before.offers.keys().chain(offers.keys()).filter(|key| !is_same(key)).cloned().collect();
+        types.sort_by(|(a, name_a), (b, name_b)| (a.as_str(), name_a).cmp(&(b.as_str(), name_b)));
+        types.dedup();
+        let change = Change { types, displaced };
+        self.current.store(Arc::new(State { offers, published, awaited: before.awaited.clone() }));
+        // nobody listens in `render`
+        let _ = self.changes.send(Arc::new(change.clone()));
+        change
+    }
+
+    /// A panic of somebody who had it leaves nothing half done.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn key(plugin: &Plugin) -> (Kind, String) {
-    (plugin.kind(), plugin.descriptor().name.clone())
-}
-
-impl Snapshot {
-    /// The plugin of this kind and name.
-    pub fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Offer>> {
-        self.offers.get(&(kind, name.to_owned()))
+/// The Plugins of which an older one has the name of a type.
+fn refused(published: &BTreeMap<String, Published>) -> BTreeMap<String, NameTaken> {
+    let mut by_age: Vec<_> = published.iter().collect();
+    by_age.sort_by_key(|(source, published)| (published.created, *source));
+    let (mut taken, mut refused) = (HashMap::<&TypeKey, &String>::new(), BTreeMap::new());
+    for (source, published) in by_age {
+        let keys = || published.offers.iter().map(|(key, _)| key);
+        match keys().find_map(|key| Some((key, taken.get(key)?))) {
+            Some((key, by)) => {
+                let words = NameTaken::ByPlugin { name: key.1.clone(), by: (*by).clone() };
+                refused.insert(source.clone(), words);
+            }
+            None => taken.extend(keys().map(|key| (key, source))),
+        }
     }
+    refused
 }

@@ -1,5 +1,6 @@
 //! Why there is no plan.
 
+use jiff::Timestamp;
 use kubeopencode_plan::Refusal;
 
 /// Why there is no plan; `E` is the error of the [`ConfigMapReader`](crate::ConfigMapReader).
@@ -11,6 +12,17 @@ pub enum EvaluateError<E> {
     /// Something is missing that may still come; what it means when it does not.
     #[error("{0}")]
     Missing(Refusal),
+    /// Nobody serves a type, and it is not known yet whether somebody will.
+    #[error("{0}")]
+    NotYet(Refusal),
+    /// Nobody serves a type.
+    #[error("{refusal}")]
+    NoPlugin {
+        /// What it means when nobody comes.
+        refusal: Refusal,
+        /// Since when this is known; `None`: since ever.
+        settled: Option<Timestamp>,
+    },
     /// All calls of this plugin that may run at the same time are taken: try again later.
     #[error("plugin \"{0}\" is busy")]
     Busy(String),
@@ -26,7 +38,7 @@ impl<E> EvaluateError<E> {
     /// The refusal, where the Task goes on without the item if that is optional.
     pub(crate) fn into_refusal(self) -> Result<Refusal, Self> {
         match self {
-            Self::Refused(refusal) | Self::Missing(refusal) => Ok(refusal),
+            Self::Refused(refusal) | Self::Missing(refusal) | Self::NoPlugin { refusal, .. } => Ok(refusal),
             other => Err(other),
         }
     }

@@ -79,9 +79,8 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
     }
 
     async fn item(&mut self, run: &Run, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
-        let Some(offer) = self.snapshot.find(Kind::ContextType, &item.type_) else {
-            return Err(EvaluateError::Missing(item.no_plugin()));
-        };
+        let type_ = (Kind::ContextType, item.type_.as_str());
+        let offer = self.snapshot.offer(type_, &item.namespace, item, || item.no_plugin())?;
         self.used(&item.type_, &offer.plugin);
         if let Err(error) = offer.plugin.check_payload(&item.payload) {
             return Err(EvaluateError::Refused(item.refused(error)));

@@ -13,13 +13,15 @@ mod calls;
 mod catalog;
 mod error;
 mod items;
+mod lookup;
 mod memory;
 mod planned;
 mod reads;
 
 pub use calls::CallObserver;
-pub use catalog::{Catalog, NameTaken, Offer, Snapshot};
+pub use catalog::{Catalog, Change, NameTaken, Offer, Publication, Snapshot};
 pub use error::EvaluateError;
+pub use lookup::Lookup;
 pub use memory::Held;
 pub use planned::{Planned, PlannedServer, evaluate, evaluate_server};
 pub use reads::ConfigMapReader;

@@ -102,8 +102,8 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn task(&mut self, run: &Run) -> Result<ExecutionPlan, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
         let request = run.build_request(&contexts);
-        let plan = self.command(run, move |builder| builder.build(&request)).await?;
-        let command = validate_command(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
+        let (plan, granted) = self.command(run, move |builder| builder.build(&request)).await?;
+        let command = validate_command(run, &granted, plan).map_err(EvaluateError::Refused)?;
         self.hold(run, command.bytes())?;
         build(run, &contexts, &command).map_err(EvaluateError::Refused)
     }
@@ -111,28 +111,29 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
         let request = run.serve_request(&contexts);
-        let plan = self.command(run, move |builder| builder.serve(&request)).await?;
-        let server = validate_server(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
+        let (plan, granted) = self.command(run, move |builder| builder.serve(&request)).await?;
+        let server = validate_server(run, &granted, plan).map_err(EvaluateError::Refused)?;
         self.hold(run, server.command().bytes())?;
         build_server(run, &contexts, &server).map_err(EvaluateError::Refused)
     }
 
-    /// Asks the command builder.
+    /// Asks the command builder, and says what its answer may hold.
     async fn command<T: Send + 'static>(
         &mut self,
         run: &Run,
         ask: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
-    ) -> Result<T, EvaluateError<R::Error>> {
+    ) -> Result<(T, Granted), EvaluateError<R::Error>> {
         let name = run.command_builder();
-        let Some(offer) = self.snapshot.find(Kind::CommandBuilder, name) else {
-            return Err(EvaluateError::Missing(Refusal {
-                condition: TaskCondition::Accepted,
-                reason: Reason::PluginError,
-                message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
-            }));
+        let nobody = || Refusal {
+            condition: TaskCondition::Accepted,
+            reason: Reason::PluginError,
+            message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
         };
+        let type_ = (Kind::CommandBuilder, name);
+        let offer = self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
         self.used(name, &offer.plugin);
-        offer.call(self.observer, run.config_bytes(), ask).await.map_err(|error| unbuilt(name, error))
+        let plan = offer.call(self.observer, run.config_bytes(), ask).await;
+        plan.map(|plan| (plan, offer.granted.clone())).map_err(|error| unbuilt(name, error))
     }
 }
 

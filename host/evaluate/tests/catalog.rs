@@ -2,19 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests: a failure is a panic")]
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::agent::{Agent, AgentSpec};
 use kubeopencode_api::context::ContextItem;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::{Task, TaskSpec};
-use kubeopencode_evaluate::{Catalog, ConfigMapReader, evaluate};
+use kubeopencode_evaluate::{Catalog, Change, ConfigMapReader, Lookup, Publication, evaluate};
 use kubeopencode_plan::frontend::kubeopencode;
 use kubeopencode_plan::{Granted, Layer, Run, Settings};
-use kubeopencode_plugin_host::{HostOptions, Kind, LimitClass, PluginHost};
+use kubeopencode_plugin_host::{HostOptions, Kind, LimitClass, Plugin, PluginHost};
 
 const FRAME: &str = include_str!("../../plugin-host/tests/common/context-type.wat");
 
@@ -39,30 +42,129 @@ const MODULE: &str = r#"(core module $main
     (func (export "kubeopencode:plugin/context-type@1.0.0#describe") (result i32) (i32.const 0))
     (func (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32) (i32.const 1024)))"#;
 
+/// A host, whose cache goes with the folder.
+fn host() -> (tempfile::TempDir, PluginHost) {
+    let cache = tempfile::tempdir().unwrap();
+    let worker = env!("CARGO_BIN_EXE_evaluate-test-worker").into();
+    let host = PluginHost::new(HostOptions { cache_dir: cache.path().to_owned(), worker }).unwrap();
+    (cache, host)
+}
+
+fn greeting(host: &PluginHost) -> Arc<Plugin> {
+    let component = wat::parse_str(FRAME.replace("(;MODULE;)", MODULE)).unwrap();
+    host.load(&component, Kind::ContextType, LimitClass::Default).unwrap()
+}
+
+fn publication(source: &str, created: i64, plugin: &Arc<Plugin>) -> Publication {
+    Publication {
+        source: source.to_owned(),
+        created: Timestamp::from_second(created).unwrap(),
+        plugin: Arc::clone(plugin),
+        names: BTreeMap::new(),
+        granted: Granted::none(),
+        allowed_namespaces: Vec::new(),
+    }
+}
+
+/// Who serves a type to namespace `team`, in words.
+fn found(catalog: &Catalog, kind: Kind, name: &str) -> String {
+    match catalog.snapshot().find(kind, name, "team") {
+        Lookup::Offer(offer) => format!("{offer:?}"),
+        Lookup::NotYet(why) => format!("not yet: {why}"),
+        Lookup::NotAllowed(why) => format!("not allowed: {why}"),
+        Lookup::Nobody => "nobody".to_owned(),
+    }
+}
+
+fn serves(catalog: &Catalog, kind: Kind, name: &str) -> bool {
+    found(catalog, kind, name).starts_with("Offer")
+}
+
 #[test]
 fn a_snapshot_shows_what_was_there_when_it_was_taken_and_names_of_built_in_plugins_are_taken() {
-    let cache = tempfile::tempdir().unwrap();
-    let options = HostOptions {
-        cache_dir: cache.path().to_owned(),
-        worker: env!("CARGO_BIN_EXE_evaluate-test-worker").into(),
-    };
-    let host = PluginHost::new(options).unwrap();
+    let (_cache, host) = host();
     let built_in = host.load_built_in().unwrap();
     let catalog = Catalog::new(built_in.clone());
     let before = catalog.snapshot();
-    assert!(before.find(Kind::ContextType, "Text").is_some());
-    assert!(before.find(Kind::CommandBuilder, "opencode").is_some());
-    assert!(before.find(Kind::CommandBuilder, "Text").is_none(), "each kind has names of its own");
+    assert!(serves(&catalog, Kind::ContextType, "Text"));
+    assert!(serves(&catalog, Kind::CommandBuilder, "opencode"));
+    assert!(!serves(&catalog, Kind::CommandBuilder, "Text"), "each kind has names of its own");
 
-    let component = wat::parse_str(FRAME.replace("(;MODULE;)", MODULE)).unwrap();
-    let plugin = host.load(&component, Kind::ContextType, LimitClass::Default).unwrap();
-    catalog.install(plugin, Granted::none()).unwrap();
-    assert!(before.find(Kind::ContextType, "Greeting").is_none(), "it came later");
-    assert!(catalog.snapshot().find(Kind::ContextType, "Greeting").is_some());
+    catalog.install(greeting(&host), Granted::none()).unwrap();
+    assert!(matches!(before.find(Kind::ContextType, "Greeting", "team"), Lookup::Nobody), "it came later");
+    assert!(serves(&catalog, Kind::ContextType, "Greeting"));
 
     let text = built_in.into_iter().find(|plugin| plugin.descriptor().name == "Text").unwrap();
-    let refused = catalog.install(text, Granted::none()).unwrap_err();
+    let refused = catalog.install(Arc::clone(&text), Granted::none()).unwrap_err();
     assert_eq!(refused.to_string(), "\"Text\" is the name of a built-in plugin: give the plugin another one");
+    let mut named = publication("note", 1, &text);
+    named.names.insert("Text".into(), "Note".into());
+    catalog.publish(&named).unwrap();
+    assert!(serves(&catalog, Kind::ContextType, "Note"), "under another name it may come");
+}
+
+#[test]
+fn of_two_that_bring_one_type_the_older_serves_whichever_comes_first() {
+    let (_cache, host) = host();
+    let (catalog, plugin) = (Catalog::new([]), greeting(&host));
+    let mut changes = catalog.changes();
+    let type_ = (Kind::ContextType, "Greeting".to_owned());
+    let change = catalog.publish(&publication("young", 2, &plugin)).unwrap();
+    assert_eq!(change, Change { types: vec![type_.clone()], displaced: vec![] });
+    let change = catalog.publish(&publication("old", 1, &plugin)).unwrap();
+    assert_eq!(change, Change { types: vec![type_.clone()], displaced: vec!["young".into()] });
+    let refused = catalog.publish(&publication("young", 2, &plugin)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "\"Greeting\" is served by Plugin \"old\", which is older: give the type another name in spec.names, or remove that \
+         Plugin"
+    );
+    assert_eq!(catalog.withdraw("nobody").types, []);
+    assert_eq!(catalog.withdraw("old").types, [type_.clone()]);
+    assert_eq!(found(&catalog, Kind::ContextType, "Greeting"), "nobody");
+    catalog.publish(&publication("young", 2, &plugin)).unwrap();
+
+    // a new component of a Plugin that brings somebody else's type changes nothing
+    let mut other = publication("other", 3, &plugin);
+    other.names.insert("Greeting".into(), "Other".into());
+    catalog.publish(&other).unwrap();
+    other.names.clear();
+    assert!(catalog.publish(&other).is_err());
+    assert!(serves(&catalog, Kind::ContextType, "Other"), "what it brought before serves on");
+    let told = std::iter::from_fn(|| changes.try_recv().ok()).map(|change| change.types.len());
+    assert_eq!(told.collect::<Vec<_>>(), [1, 1, 0, 1, 1, 1]);
+}
+
+#[test]
+fn a_plugin_is_for_the_namespaces_that_it_allows() {
+    let (_cache, host) = host();
+    let catalog = Catalog::new([]);
+    let mut publication = publication("greeting", 1, &greeting(&host));
+    publication.allowed_namespaces = vec!["platform".into(), "dev-*".into()];
+    catalog.publish(&publication).unwrap();
+    assert_eq!(
+        found(&catalog, Kind::ContextType, "Greeting"),
+        "not allowed: namespace \"team\" is not allowed to use Plugin \"greeting\" (allowed: [platform, dev-*])"
+    );
+    assert!(matches!(catalog.snapshot().find(Kind::ContextType, "Greeting", "dev-1"), Lookup::Offer(_)));
+}
+
+#[test]
+fn a_type_is_waited_for_while_its_plugin_may_come() {
+    let catalog = Catalog::new([]);
+    let jira = || found(&catalog, Kind::ContextType, "Jira");
+    assert_eq!(jira(), "nobody", "where no Plugins are read, none is waited for");
+    catalog.opens();
+    assert_eq!(jira(), "not yet: the operator has not read all Plugins");
+    catalog.awaits("jira", Kind::ContextType, Some(vec!["Jira".into()]));
+    catalog.awaits("slack", Kind::ContextType, Some(vec!["Slack".into()]));
+    catalog.awaits("claude", Kind::CommandBuilder, None);
+    catalog.complete(Timestamp::UNIX_EPOCH);
+    assert_eq!(jira(), "not yet: Plugin \"jira\" is loading");
+    catalog.arrived("jira", Timestamp::UNIX_EPOCH);
+    assert_eq!(jira(), "nobody", "the others bring something else");
+    catalog.awaits("new", Kind::ContextType, None);
+    assert_eq!(jira(), "not yet: Plugin \"new\" is loading", "nobody knows what it brings");
 }
 
 /// There are no ConfigMaps.
@@ -93,12 +195,8 @@ fn run(bytes: usize) -> Run {
 
 #[test]
 fn a_small_request_of_a_built_in_plugin_is_answered_without_another_thread() {
-    let cache = tempfile::tempdir().unwrap();
-    let options = HostOptions {
-        cache_dir: cache.path().to_owned(),
-        worker: env!("CARGO_BIN_EXE_evaluate-test-worker").into(),
-    };
-    let snapshot = Catalog::new(PluginHost::new(options).unwrap().load_built_in().unwrap()).snapshot();
+    let (_cache, host) = host();
+    let snapshot = Catalog::new(host.load_built_in().unwrap()).snapshot();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
     runtime.unwrap().block_on(async {
         // the only thread that may block does

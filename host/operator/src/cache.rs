@@ -1,6 +1,7 @@
 //! What the watches showed, and what we wrote ourselves that they do not show yet. Never calls the API server, never
 //! decides.
 
+pub(crate) mod changed;
 pub(crate) mod item;
 mod metadata;
 pub(crate) mod pending_writes;

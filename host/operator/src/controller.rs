@@ -1,6 +1,5 @@
 //! Wiring: streams in, queues between, reconcilers out. Decides nothing and asks the API server nothing itself.
 
-mod changed;
 mod changes;
 mod first_list;
 mod watches;
@@ -123,8 +122,9 @@ pub(crate) async fn run(
     let deployments =
         watches::deployments(&client, health, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
+    let plugins = watches::plugins(Arc::clone(&context), Arc::clone(&servers), Arc::clone(&queues));
     let background = async {
-        futures::join!(pods, agents, configs, deployments, ledgers, send_events);
+        futures::join!(pods, agents, configs, deployments, ledgers, plugins, send_events);
     };
     let work = async {
         let mut pods_known = pods_known;

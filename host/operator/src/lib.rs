@@ -2,10 +2,11 @@
 //!
 //! The way of a Task: watch -> evaluate (plugins) -> plan (pure) -> admit (ledger) -> launch (writes) -> observe (Pod
 //! watch) -> end (status). Each folder has one responsibility, and imports run in one direction:
-//! `controller` -> {`task`, `server`} -> `admission` -> `frontend` -> `cache` -> `runtime`; a test reads the `use` lines.
+//! `controller` -> {`task`, `server`} -> `admission` -> `frontend` -> `cache` -> `runtime`; `plugins` stands beside them, and
+//! tells them of changes through the catalog. A test reads the `use` lines.
 //!
 //! **Invariants.** Only `task::launch` creates Pods and opens gates. Only `task::writer` writes Tasks. Only `admission`
-//! writes `Agent.status.admitted`. Nobody reads Secrets.
+//! writes `Agent.status.admitted`. Only `plugins` writes Plugins and the catalog. Nobody reads Secrets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +14,15 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 use kubeopencode_evaluate::Catalog;
+use kubeopencode_plugin_host::PluginHost;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod admission;
 mod cache;
 mod controller;
 mod frontend;
+mod plugins;
 mod runtime;
 mod server;
 mod task;
@@ -44,6 +48,8 @@ pub struct Options {
     pub leader_elect: bool,
     /// The plugins.
     pub catalog: Arc<Catalog>,
+    /// What loads the plugins of Plugins and ConfigMaps; `None`: there are none but those of the catalog.
+    pub plugin_host: Option<Arc<PluginHost>>,
     /// Domain of the cluster's Services: see [`cluster_domain`].
     pub cluster_domain: String,
 }
@@ -99,9 +105,25 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::default());
     let health = Health::new(Arc::clone(&metrics));
+    let leads = watch::Sender::new(!options.leader_elect);
+    let plugins = async {
+        let Some(host) = &options.plugin_host else { return std::future::pending().await };
+        plugins::run(plugins::Parts {
+            client: client.clone(),
+            host: Arc::clone(host),
+            catalog: Arc::clone(&options.catalog),
+            metrics: Arc::clone(&metrics),
+            namespace: options.namespace.clone(),
+            identity: options.identity.clone(),
+            leads: leads.subscribe(),
+        })
+        .await;
+    };
+    let led = while_leading(&client, &options, &health, &metrics, &leads, &shutdown);
     tokio::select! {
         served = always(&options, &health, &metrics) => served,
-        led = while_leading(&client, &options, &health, &metrics, &shutdown) => led,
+        led = led => led,
+        () = plugins => Ok(()),
     }
 }
 
@@ -129,6 +151,7 @@ async fn while_leading(
     options: &Options,
     health: &Health,
     metrics: &Arc<Metrics>,
+    leads: &watch::Sender<bool>,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let controllers =
@@ -145,10 +168,12 @@ async fn while_leading(
             held = leader.acquire() => held,
         };
         tracing::info!(identity = options.identity, "leading");
+        leads.send_replace(true);
         let lost = tokio::select! {
             () = controllers() => None,
             lost = leader.keep(&mut held, shutdown) => Some(lost),
         };
+        leads.send_replace(false);
         match lost {
             Some(lease::Lost::ToAnother(holder)) => return Err(RunError::LeaseLost { holder }),
             Some(lease::Lost::NotRenewed) if !shutdown.is_cancelled() => {

@@ -11,5 +11,5 @@ pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod keyed_queue;
 pub(crate) mod lease;
-mod list_watch;
+pub(crate) mod list_watch;
 pub(crate) mod metrics;

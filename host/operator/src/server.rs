@@ -22,6 +22,7 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{AgentCondition, Reason, find};
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::plugin::Kind;
 use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate, evaluate_server};
 use kubeopencode_plan::{Refusal, ServerObjects, frontend};
 use serde_json::json;
@@ -54,7 +55,7 @@ enum ServerError {
     /// The Agent makes no sense, by itself or as a server, or something that it names is missing.
     #[error("{0}")]
     Refused(Refusal),
-    /// A plugin that it needs answers others, or others have the memory.
+    /// A plugin that it needs answers others or is on its way, or others have the memory.
     #[error("{0}")]
     Busy(EvaluateError<kube::Error>),
     /// Kind and name of an object that somebody else has.
@@ -68,8 +69,10 @@ enum ServerError {
 impl From<EvaluateError<kube::Error>> for ServerError {
     fn from(error: EvaluateError<kube::Error>) -> Self {
         match error {
-            EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => Self::Refused(refusal),
-            EvaluateError::Busy(_) | EvaluateError::NoMemory => Self::Busy(error),
+            EvaluateError::Refused(refusal)
+            | EvaluateError::Missing(refusal)
+            | EvaluateError::NoPlugin { refusal, .. } => Self::Refused(refusal),
+            EvaluateError::Busy(_) | EvaluateError::NoMemory | EvaluateError::NotYet(_) => Self::Busy(error),
             EvaluateError::Read(error) => Self::Api(error),
         }
     }
@@ -100,6 +103,15 @@ impl Servers {
         self.agents_that(|agent| self.has_or_had_server(agent))
     }
 
+    /// Agents that use a plugin of one of these types; `None`: of any type.
+    pub(crate) fn agents_that_use(&self, types: Option<&[(Kind, String)]>) -> Vec<AgentKey> {
+        let uses = |agent: &Agent, (kind, name): &(Kind, String)| match kind {
+            Kind::ContextType => agent.spec.contexts.iter().any(|item| item.type_ == *name),
+            Kind::CommandBuilder => agent.spec.command_builder.as_ref() == Some(name),
+        };
+        self.agents_that(|agent| types.is_none_or(|types| types.iter().any(|type_| uses(agent, type_))))
+    }
+
     fn agents_that(&self, is_so: impl Fn(&Agent) -> bool) -> Vec<AgentKey> {
         let agents = self.caches.agents.state();
         let agents = agents.iter().filter_map(|agent| agent.get().ok());
@@ -119,7 +131,9 @@ impl Servers {
         let pause = self.failures.next(&key).min(MAX_PAUSE);
         match error {
             // the Agent says so itself
-            ServerError::Refused(_) => tracing::debug!(agent = %key, %error, ?pause, "requeued"),
+            ServerError::Refused(_) | ServerError::Busy(EvaluateError::NotYet(_)) => {
+                tracing::debug!(agent = %key, %error, ?pause, "requeued")
+            }
             _ => {
                 tracing::warn!(agent = %key, %error, ?pause, "the Agent could not be brought up to date, requeued");
             }

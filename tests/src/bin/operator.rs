@@ -2,6 +2,8 @@
 //! namespaces, the first of which is its own, and runs until it is killed.
 #![allow(clippy::unwrap_used, reason = "a test program that cannot go on says so by panicking")]
 
+use std::sync::Arc;
+
 use kubeopencode_operator::{Options, run};
 use kubeopencode_tests::cluster::{Cluster, plugin_host};
 use kubeopencode_tests::operator::Setup;
@@ -11,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 async fn main() {
     let namespaces: Vec<String> = std::env::args().skip(1).collect();
     let worker = std::env::current_exe().unwrap().with_file_name("plugin-worker");
+    let plugins = plugin_host(worker.to_str().unwrap()).await;
     let options = Options {
         namespace: namespaces.first().cloned().unwrap_or_default(),
         identity: "operator-under-test".to_owned(),
         health_address: None,
         metrics_address: None,
         leader_elect: false,
-        catalog: plugin_host(worker.to_str().unwrap()).await,
+        catalog: plugins.catalog(),
+        plugin_host: Some(Arc::clone(&plugins.host)),
         cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
     };
     let client = Cluster::control_plane().await.operator_client(&namespaces, &Setup::default());

@@ -28,6 +28,7 @@ mod limits;
 mod memory;
 mod multiple_operators;
 mod outcomes;
+mod plugins;
 mod pod_policy;
 mod reader;
 mod requests;

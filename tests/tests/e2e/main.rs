@@ -15,6 +15,7 @@ mod cross_namespace;
 mod examples;
 mod lifecycle;
 mod operator;
+mod plugins;
 mod server;
 mod support;
 mod trouble;

@@ -119,7 +119,7 @@ fn violations(history: &History) -> String {
 
 fn host() -> Arc<Catalog> {
     static HOST: OnceLock<Arc<Catalog>> = OnceLock::new();
-    let compile = || tokio::runtime::Runtime::new().unwrap().block_on(plugin_host(WORKER));
+    let compile = || tokio::runtime::Runtime::new().unwrap().block_on(plugin_host(WORKER)).catalog();
     Arc::clone(HOST.get_or_init(|| std::thread::spawn(compile).join().unwrap()))
 }
 

@@ -115,6 +115,7 @@ impl World {
             metrics_address: None,
             leader_elect: false,
             catalog: Arc::clone(&self.catalog),
+            plugin_host: None,
             cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };
         let client = kube::Client::new(connection, NAMESPACE);

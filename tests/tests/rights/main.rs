@@ -9,7 +9,7 @@ use kubeopencode_tests::rbac::{Findings, Granted};
 /// What only an accident makes the operator ask for: a Pod that its watch does not show, and an Agent whose status somebody
 /// else wrote at the same time. The tests with faults on a control plane of their own ask for both. And lists, where the
 /// API server, unlike this one, has no streamed ones: before Kubernetes 1.34.
-const RARE: [&str; 7] = [
+const RARE: [&str; 8] = [
     "get pods",
     "get agents.kubeopencode.io",
     "list pods",
@@ -17,6 +17,7 @@ const RARE: [&str; 7] = [
     "list agents.kubeopencode.io",
     "list kubeopencodeconfigs.kubeopencode.io",
     "list deployments.apps",
+    "list plugins.kubeopencode.io",
 ];
 
 #[tokio::test]

@@ -111,7 +111,10 @@ impl Rendered {
 /// Nothing comes later here: what is missing is refused.
 fn refusal(error: EvaluateError<Infallible>) -> Refusal {
     match error {
-        EvaluateError::Refused(refusal) | EvaluateError::Missing(refusal) => refusal,
+        EvaluateError::Refused(refusal)
+        | EvaluateError::Missing(refusal)
+        | EvaluateError::NotYet(refusal)
+        | EvaluateError::NoPlugin { refusal, .. } => refusal,
         EvaluateError::Busy(_) | EvaluateError::NoMemory => Refusal::plugin(error.to_string()),
     }
 }

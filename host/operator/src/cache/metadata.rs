@@ -10,7 +10,8 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
-    AGENT_LABEL, AGENT_NAME_ANNOTATION, APP_LABEL, MADE_IN_ANNOTATION, PLAN_ANNOTATION, TASK_NAME_ANNOTATION,
+    AGENT_LABEL, AGENT_NAME_ANNOTATION, APP_LABEL, MADE_FOR_ANNOTATION, MADE_IN_ANNOTATION, PLAN_ANNOTATION,
+    TASK_NAME_ANNOTATION,
 };
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -47,10 +48,11 @@ pub(super) fn keep_our_labels(metadata: &mut ObjectMeta) {
 }
 
 fn has_meaning(key: &str) -> bool {
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 7] = [
         AGENT_LABEL,
         APP_LABEL,
         AGENT_NAME_ANNOTATION,
+        MADE_FOR_ANNOTATION,
         MADE_IN_ANNOTATION,
         PLAN_ANNOTATION,
         TASK_NAME_ANNOTATION,

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::watcher::Event;
+use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::task::Task;
 
 use super::Queues;
@@ -116,4 +119,50 @@ pub(super) fn tasks_with_a_pod_to_follow(caches: &Caches) -> Vec<TaskKey> {
     let tasks = tasks.iter().filter_map(|item| KubeOpenCode::task_ref(item));
     let open = tasks.filter(|task| !task.is_terminal() || task.is_deleting()).map(|task| task.key());
     open.chain(caches.pods.tasks_with_live_pods()).collect()
+}
+
+/// The Tasks that wait for a plugin of one of these types, by what they say themselves; `None`: of any type.
+pub(super) fn tasks_that_wait_for_plugins(caches: &Caches, types: Option<&[(Kind, String)]>) -> Vec<TaskKey> {
+    let tasks = caches.tasks.state();
+    let waiting = tasks.iter().filter_map(|item| {
+        let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
+        waits_for_plugin(task.conditions(), types).then(|| task.key())
+    });
+    waiting.collect()
+}
+
+fn waits_for_plugin(conditions: &[Condition], types: Option<&[(Kind, String)]>) -> bool {
+    let Some(accepted) = find(conditions, TaskCondition::Accepted) else { return false };
+    let waits = accepted.status == "Unknown" && accepted.reason == Reason::WaitingForDependency.as_str();
+    let named = |(kind, name): &(Kind, String)| {
+        let words = format!("no plugin for {} \"{name}\"", kind.as_str().replace('-', " "));
+        accepted.message.contains(&words)
+    };
+    waits && types.is_none_or(|types| types.iter().any(named))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+    use kubeopencode_api::condition::{ConditionStatus, Conditions};
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_type_is_woken_by_it_alone() {
+        let mut conditions = Vec::new();
+        let message = "no plugin for context type \"Jira\" yet: Plugin \"jira\" is loading";
+        Conditions::new(&mut conditions, None, Timestamp::UNIX_EPOCH).set(
+            TaskCondition::Accepted,
+            ConditionStatus::Unknown,
+            Reason::WaitingForDependency,
+            message,
+        );
+        let types = |kind, name: &str| [(kind, name.to_owned())];
+        assert!(waits_for_plugin(&conditions, None));
+        assert!(waits_for_plugin(&conditions, Some(&types(Kind::ContextType, "Jira"))));
+        assert!(!waits_for_plugin(&conditions, Some(&types(Kind::ContextType, "JiraSearch"))));
+        assert!(!waits_for_plugin(&conditions, Some(&types(Kind::CommandBuilder, "Jira"))));
+        assert!(!waits_for_plugin(&[], None));
+    }
 }

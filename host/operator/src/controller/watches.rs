@@ -1,4 +1,4 @@
-//! The five watches: each keeps its store slim and enqueues whom an event concerns.
+//! The five watches, and the changes of the plugins: each keeps its store slim and enqueues whom an event concerns.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{APP, APP_LABEL, PLAN_ANNOTATION};
 use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
+use tokio::sync::broadcast::error::RecvError;
 
-use super::changed::Changed;
 use super::first_list::FirstList;
 use super::{Queues, changes};
+use crate::cache::changed::Changed;
 use crate::cache::item::{Item, Kind};
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
@@ -195,6 +196,25 @@ pub(super) async fn configs(
         }
     })
     .await;
+}
+
+/// Plugins came, went or changed: whoever waits for one of their types, and whoever uses it.
+pub(super) async fn plugins(context: Arc<Context>, servers: Arc<Servers>, queues: Arc<Queues>) {
+    let mut all_changes = context.catalog.changes();
+    loop {
+        let change = match all_changes.recv().await {
+            Ok(change) => Some(change),
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        };
+        let types = change.as_ref().map(|change| change.types.as_slice());
+        for task in changes::tasks_that_wait_for_plugins(&context.caches, types) {
+            drop(queues.tasks.send(task));
+        }
+        for agent in servers.agents_that_use(types) {
+            drop(queues.servers.send(agent));
+        }
+    }
 }
 
 /// Tells once of each field that this version does not know, and of each object that cannot be read: the

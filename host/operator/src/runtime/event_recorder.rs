@@ -101,7 +101,8 @@ impl EventRecorder {
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(format!("{name_of_event}.{:x}", now.as_nanosecond())),
-                namespace: object.namespace.clone(),
+                // where the Events of objects without a namespace are
+                namespace: Some(object.namespace.clone().unwrap_or_else(|| "default".to_owned())),
                 ..ObjectMeta::default()
             },
             action: Some("Reconcile".to_owned()),

@@ -1,8 +1,8 @@
 //! A work queue of keys, as client-go has it: each key stands in it once however often it is enqueued, one worker at a
 //! time has it, and a worker may ask for it again after a pause.
 //!
-//! kube's `Controller` runs the Tasks. It is not used here because a ledger or a server is reconciled also for an Agent
-//! that is gone, and because each reconciliation has a time limit.
+//! kube's `Controller` runs the Tasks. It is not used here because a ledger, a server or a plugin is reconciled also for an
+//! object that is gone, and because each reconciliation has a time limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -64,7 +64,7 @@ async fn in_time<K: Display>(
     reconcile: impl Future<Output = Option<Duration>>,
 ) -> (K, Option<Duration>) {
     let pause = timeout(MAX_RECONCILE, reconcile).await.unwrap_or_else(|_| {
-        tracing::warn!(agent = %key, "reconcile took longer than {MAX_RECONCILE:?}, requeued");
+        tracing::warn!(%key, "reconcile took longer than {MAX_RECONCILE:?}, requeued");
         Some(RETRY_AFTER_TIMEOUT)
     });
     (key, pause)

@@ -16,7 +16,7 @@ const PAGE: u32 = 16;
 
 /// The events of a kind. The first list comes as a stream of objects (`sendInitialEvents`, on by default from Kubernetes
 /// 1.34 on); an API server that refuses that is asked for pages.
-pub(super) fn list_watch<K>(
+pub(crate) fn list_watch<K>(
     api: Api<K>,
     config: Config,
 ) -> impl Stream<Item = Result<Event<K>, Error>> + Send + use<K>

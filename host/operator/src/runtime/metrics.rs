@@ -57,6 +57,16 @@ struct PluginLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -104,6 +114,9 @@ pub struct Metrics {
     errors: Family<ReasonLabel, Counter>,
     plugin_calls: Family<CallLabels, Counter>,
     plugin_seconds: Family<PluginLabel, Histogram>,
+    plugins: Family<StateLabel, Gauge>,
+    plugin_loads: Histogram,
+    plugin_load_failures: Family<StageLabel, Counter>,
     watch_events: Family<KindLabel, Gauge>,
 }
 
@@ -129,6 +142,10 @@ impl Default for Metrics {
             plugin_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.00002, 3.0, 12))
             }),
+            plugins: Family::default(),
+            // ten milliseconds, from the cache of compiled code, to forty seconds
+            plugin_loads: Histogram::new(exponential_buckets(0.01, 2.0, 13)),
+            plugin_load_failures: Family::default(),
             watch_events: Family::default(),
             registry: Registry::default(),
         };
@@ -146,6 +163,9 @@ impl Default for Metrics {
             errors,
             plugin_calls,
             plugin_seconds,
+            plugins,
+            plugin_loads,
+            plugin_load_failures,
             watch_events,
             ..
         } = &metrics;
@@ -198,6 +218,17 @@ impl Default for Metrics {
             "plugin_call_seconds",
             "Seconds that a call of a plugin took",
             plugin_seconds.clone(),
+        );
+        registry.register("plugins", "Plugins by state", plugins.clone());
+        registry.register(
+            "plugin_load_seconds",
+            "Seconds that loading a component took, compiling included",
+            plugin_loads.clone(),
+        );
+        registry.register(
+            "plugin_load_failures",
+            "Components that could not be loaded, by where that failed",
+            plugin_load_failures.clone(),
         );
         registry.register(
             "watch_last_event_timestamp_seconds",
@@ -289,6 +320,22 @@ impl Metrics {
         self.watch_events.remove(&KindLabel { kind });
     }
 
+    /// Plugins in a state now.
+    pub fn plugins(&self, state: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.plugins.get_or_create(&StateLabel { state }).set(count);
+    }
+
+    /// Loading a component took this long.
+    pub fn plugin_loaded(&self, seconds: f64) {
+        self.plugin_loads.observe(seconds);
+    }
+
+    /// A component could not be loaded.
+    pub fn plugin_not_loaded(&self, stage: &'static str) {
+        self.plugin_load_failures.get_or_create(&StageLabel { stage }).inc();
+    }
+
     /// All of them, as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -322,6 +369,9 @@ mod tests {
         metrics.agent(&agent, Some(3), 2);
         metrics.failed("conflict");
         metrics.called("Text", "ok", 0.0001);
+        metrics.plugins("ready", 2);
+        metrics.plugin_loaded(0.1);
+        metrics.plugin_not_loaded("compile");
         metrics.watch_event("Task", 1_700_000_000);
         let usage = |input_tokens| Usage {
             input_tokens: Some(input_tokens),
@@ -352,6 +402,9 @@ mod tests {
             "kubeopencode_reconcile_errors_total{reason=\"conflict\"} 1",
             "kubeopencode_plugin_calls_total{plugin=\"Text\",outcome=\"ok\"} 1",
             "kubeopencode_plugin_call_seconds_count{plugin=\"Text\"} 1",
+            "kubeopencode_plugins{state=\"ready\"} 2",
+            "kubeopencode_plugin_load_seconds_count 1",
+            "kubeopencode_plugin_load_failures_total{stage=\"compile\"} 1",
             "kubeopencode_watch_last_event_timestamp_seconds{kind=\"Task\"} 1700000000",
             "kubeopencode_build_info{version=",
         ] {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::literals::AGENT_LABEL;
@@ -31,6 +31,8 @@ const AT_START: Duration = Duration::from_millis(100);
 /// Size of a Task as JSON, in bytes. etcd takes 1.5 MiB (1,572,864, its `--max-request-bytes`) for an object; 136 KiB of
 /// them are kept for the finalizer, the label, and a status whose every message is as long as it may be.
 const MAX_TASK_BYTES: usize = 1400 << 10;
+/// How long a Task waits for a plugin that is on its way, before its grace runs.
+const MAX_LOADING: SignedDuration = SignedDuration::from_secs(120);
 /// Longest pause before a busy plugin, or memory, is asked for again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
@@ -93,7 +95,7 @@ impl Context {
             // one that was never there is none that it had
             Err(Unresolved::Missing(refusal)) => {
                 let status = StatusBuilder::of(state.task, state.now);
-                return self.missing(state, key, &refusal, status).await;
+                return self.missing(state, key, &refusal, status, None).await;
             }
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
@@ -104,8 +106,12 @@ impl Context {
             }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
             Err(EvaluateError::Missing(refusal)) => {
-                return self.missing(state, key, &refusal, state.status()).await;
+                return self.missing(state, key, &refusal, state.status(), None).await;
             }
+            Err(EvaluateError::NoPlugin { refusal, settled }) => {
+                return self.missing(state, key, &refusal, state.status(), settled).await;
+            }
+            Err(EvaluateError::NotYet(refusal)) => return self.wait_for_plugin(state, key, &refusal).await,
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
@@ -240,7 +246,7 @@ impl Context {
             }
             CreateError::Terminating(_) => Ok(Some(LATER)),
             CreateError::NoServiceAccount(words) => {
-                self.missing(state, agent, &refusal(&words), state.status()).await
+                self.missing(state, agent, &refusal(&words), state.status(), None).await
             }
             CreateError::Refused(words) => self.refused_for_now(state, &refusal(&words)).await,
         }
@@ -303,18 +309,39 @@ impl Context {
         Ok((!written).then_some(SOON))
     }
 
-    /// Something is missing that may still come. The grace runs from the first miss, also across restarts. A Task that waits
-    /// for it holds no slot.
+    /// A plugin that it needs may be on its way: the grace does not run before that is known, for [`MAX_LOADING`] at most.
+    /// Whoever publishes the plugin enqueues the Task.
+    async fn wait_for_plugin<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        agent: &AgentKey,
+        refusal: &Refusal,
+    ) -> LaunchResult {
+        let since = unknown_since(state.task, TaskCondition::Accepted).unwrap_or(state.now);
+        if state.now.duration_since(since) >= MAX_LOADING {
+            return self.missing(state, agent, refusal, state.status(), None).await;
+        }
+        self.admission.leave(agent, &state.uid);
+        if self.write(state.task, &state.status().waiting(&refusal.message)).await? {
+            self.give_back(state).await?;
+        }
+        Ok(Some(SOON / 2))
+    }
+
+    /// Something is missing that may still come. The grace runs from the first miss, also across restarts, and for a plugin
+    /// from the time at which it was `known` that none is on its way. A Task that waits for it holds no slot.
     async fn missing<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
         agent: &AgentKey,
         refusal: &Refusal,
         status: StatusBuilder,
+        known: Option<Timestamp>,
     ) -> LaunchResult {
         self.admission.leave(agent, &state.uid);
         let since = unknown_since(state.task, TaskCondition::Accepted);
-        let deadline = since.unwrap_or(state.now).checked_add(state.settings.grace()).unwrap_or(state.now);
+        let begin = since.map_or(state.now, |since| grace_begins(since, known));
+        let deadline = begin.checked_add(state.settings.grace()).unwrap_or(state.now);
         if state.now >= deadline {
             return self.refuse(state, refusal).await;
         }
@@ -348,6 +375,12 @@ impl Context {
     }
 }
 
+/// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
+fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
+    let latest = since.checked_add(MAX_LOADING).unwrap_or(since);
+    known.map_or(since, |known| known.clamp(since, latest))
+}
+
 /// Since when the condition is Unknown, if it is.
 fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
     let unknown = find(task.conditions(), type_).filter(|condition| condition.status == "Unknown")?;
@@ -363,4 +396,17 @@ fn too_large(bytes: usize) -> Option<Refusal> {
         );
         Refusal::invalid_config(message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grace_begins_when_no_plugin_is_on_its_way_and_after_two_minutes_at_most() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (known, begins) in [(None, 1000), (Some(5), 1000), (Some(1030), 1030), (Some(9000), 1120)] {
+            assert_eq!(grace_begins(at(1000), known.map(at)), at(begins), "{known:?}");
+        }
+    }
 }

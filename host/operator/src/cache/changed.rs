@@ -10,7 +10,7 @@ type Generation = (Option<String>, Option<i64>);
 
 /// What was seen last, and during a list.
 #[derive(Debug, Default)]
-pub(super) struct Changed {
+pub(crate) struct Changed {
     known: HashMap<ObjectKey, Generation>,
     listed: HashMap<ObjectKey, Generation>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Changed {
 impl Changed {
     /// The objects that came, went or changed by this event. Those of a list are told with its end: until then the cache
     /// shows the list before.
-    pub(super) fn by<K: Resource>(&mut self, event: &Event<K>) -> Vec<ObjectKey> {
+    pub(crate) fn by<K: Resource>(&mut self, event: &Event<K>) -> Vec<ObjectKey> {
         let generation = |object: &K| (object.meta().uid.clone(), object.meta().generation);
         match event {
             Event::Init => self.listed.clear(),

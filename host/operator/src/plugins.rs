@@ -1,0 +1,186 @@
+//! The door for plugins that do not come with the program: from Plugins, and ConfigMaps of the operator's namespace, to what
+//! the [`Catalog`] offers.
+//!
+//! It runs in every replica from the start of the process, so that a stand-by is warm. While the operator leads it also
+//! makes and removes the Plugins of labelled ConfigMaps, keeps the last good components, and says in each Plugin how it
+//! stands. Of a Plugin, bytes, grants and namespaces are published together; whatever goes wrong with new ones, what served
+//! before serves on.
+
+mod decode;
+mod desired;
+mod kept;
+mod load;
+mod reconcile;
+mod status;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kubeopencode_api::names::PluginName;
+use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
+use kubeopencode_evaluate::Catalog;
+use kubeopencode_plugin_host::PluginHost;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, watch as sync_watch};
+use tokio::time::Instant;
+
+use crate::cache::item::Item;
+use crate::runtime::backoff::Failures;
+use crate::runtime::event_recorder::EventRecorder;
+use crate::runtime::keyed_queue::run_keyed;
+use crate::runtime::metrics::Metrics;
+use desired::{Meta, Pieces};
+use load::Loaded;
+use status::{Problem, STATES};
+
+/// Plugins that are reconciled at the same time; one at a time is unpacked and compiled.
+const CONCURRENCY: usize = 4;
+/// How often all Plugins are reconciled without a cause, in case one was missed.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Pauses before a failed reconciliation is repeated: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the door works with.
+pub(crate) struct Door {
+    client: Client,
+    host: Arc<PluginHost>,
+    catalog: Arc<Catalog>,
+    metrics: Arc<Metrics>,
+    events: EventRecorder,
+    /// The operator's own.
+    namespace: String,
+    leads: sync_watch::Receiver<bool>,
+    plugins: Store<Item<Plugin>>,
+    config_maps: Store<Meta>,
+    queue: UnboundedSender<PluginName>,
+    /// Whether the ConfigMaps were listed, and the Plugins: before, nothing is made and nothing is removed.
+    listed: Mutex<[Listed; 2]>,
+    known: Mutex<Known>,
+    failures: Failures<PluginName>,
+    /// Unpacking and compiling takes memory that is set aside once.
+    turn: Semaphore,
+}
+
+/// How a first list stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listed {
+    /// It came, or failed.
+    tried: bool,
+    is_there: bool,
+}
+
+/// What is remembered of Plugins.
+#[derive(Default)]
+struct Known {
+    /// What serves.
+    serving: HashMap<PluginName, Arc<Loaded>>,
+    /// What the last reconciliation was about, and how the Plugin stands since.
+    seen: HashMap<PluginName, (Seen, PluginStatus)>,
+    /// Plugins of which another one has a name.
+    blocked: HashSet<PluginName>,
+    /// Other bytes than those that are meant, and since when: both sides of one change come one after the other.
+    mismatched: HashMap<PluginName, Instant>,
+    /// ConfigMaps whose label names no kind, of which was told.
+    mislabelled: HashSet<PluginName>,
+}
+
+/// One state of all that a Plugin depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    uid: String,
+    generation: Option<i64>,
+    /// What it is made from, or why that is not there.
+    pieces: Result<Pieces, Problem>,
+    leads: bool,
+}
+
+/// Whatever the operator needs to begin.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) host: Arc<PluginHost>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) namespace: String,
+    pub(crate) identity: String,
+    pub(crate) leads: sync_watch::Receiver<bool>,
+}
+
+/// Keeps the catalog as Plugins and ConfigMaps say, until it is dropped.
+pub(crate) async fn run(parts: Parts) {
+    let Parts { client, host, catalog, metrics, namespace, identity, leads } = parts;
+    catalog.opens();
+    STATES.iter().for_each(|state| metrics.plugins(state, 0));
+    let (plugins, plugins_writer) = watch::store();
+    let (config_maps, config_maps_writer) = watch::store();
+    let (queue, queued) = unbounded_channel();
+    let (events, send_events) = EventRecorder::new(client.clone(), &identity);
+    let door = Door {
+        client,
+        host,
+        catalog,
+        metrics,
+        events,
+        namespace,
+        leads,
+        plugins,
+        config_maps,
+        queue,
+        listed: Mutex::default(),
+        known: Mutex::default(),
+        failures: Failures::starting_with(FIRST_PAUSE),
+        turn: Semaphore::new(1),
+    };
+    let reconciles = run_keyed(queued, RESYNC, CONCURRENCY, || door.all(), |name| door.reconcile(name));
+    futures::join!(
+        watch::plugins(&door, plugins_writer),
+        watch::config_maps(&door, config_maps_writer),
+        watch::leadership(&door),
+        reconciles,
+        send_events
+    );
+}
+
+impl Door {
+    fn plugin(&self, name: &PluginName) -> Option<Arc<Item<Plugin>>> {
+        self.plugins.get(&ObjectRef::new(&name.0))
+    }
+
+    /// The Plugins that there are, that there were, and those that are to be made.
+    fn all(&self) -> Vec<PluginName> {
+        let mut all: HashSet<_> =
+            self.plugins.state().iter().map(|plugin| PluginName::of(plugin.as_ref())).collect();
+        all.extend(self.config_maps.state().iter().map(|map| PluginName(desired::source_name(map))));
+        all.extend(self.known.lock().seen.keys().cloned());
+        all.into_iter().collect()
+    }
+
+    /// The Plugins that a ConfigMap of this source name concerns: its own, and those of which it is the source.
+    fn of_source(&self, source: &str) -> Vec<PluginName> {
+        let plugins = self.plugins.state();
+        let uses = |plugin: &&Arc<Item<Plugin>>| {
+            let map = plugin.get().ok().and_then(|plugin| plugin.spec.source.config_map.as_ref());
+            map.is_some_and(|map| map.name == source)
+        };
+        let using = plugins.iter().filter(uses).map(|plugin| PluginName::of(plugin.as_ref()));
+        using.chain([PluginName(source.to_owned())]).collect()
+    }
+
+    fn enqueue(&self, names: impl IntoIterator<Item = PluginName>) {
+        names.into_iter().for_each(|name| drop(self.queue.send(name)));
+    }
+
+    fn leads(&self) -> bool {
+        *self.leads.borrow()
+    }
+
+    /// Whether all ConfigMaps and all Plugins are known.
+    fn is_listed(&self) -> bool {
+        self.listed.lock().iter().all(|list| list.is_there)
+    }
+}

@@ -1,0 +1,234 @@
+//! From the ConfigMaps of a component, or from what is kept of one, to a plugin that can be called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::api::Api;
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::names::hex;
+use kubeopencode_api::plugin::LimitClass;
+use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType};
+use kubeopencode_evaluate::Publication;
+use kubeopencode_plan::Granted;
+use kubeopencode_plugin_host::Plugin as Code;
+use sha2::{Digest, Sha256};
+
+use super::desired::{Pieces, config_map_of, fits, verify};
+use super::status::{Problem, Served, shown_schema};
+use super::{Door, decode, kept};
+use crate::runtime::api_error::words;
+
+/// A component that can be called.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) code: Arc<Code>,
+    bytes: usize,
+    /// What loading it took.
+    millis: u64,
+    /// The Plugin that it was published for, as it was then: UID and generation.
+    pub(super) published_for: Option<(String, Option<i64>)>,
+}
+
+/// What came of a component.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Its digest, once it is known.
+    pub(super) wanted: Option<String>,
+    /// The component and what it came to, or why it came to nothing.
+    pub(super) result: Option<Result<(Vec<u8>, Loaded), Problem>>,
+}
+
+fn class_of(spec: &PluginSpec) -> LimitClass {
+    spec.limits.and_then(|limits| limits.class).unwrap_or_default()
+}
+
+impl Loaded {
+    /// Whether it was published for this Plugin as it is.
+    pub(super) fn is_published_for(&self, plugin: &Plugin) -> bool {
+        let (uid, generation) = (plugin.uid().unwrap_or_default(), plugin.metadata.generation);
+        self.published_for.as_ref() == Some(&(uid, generation))
+    }
+
+    /// Whether it is of this Plugin, and the spec does not mean other bytes.
+    pub(super) fn fits(&self, plugin: &Plugin) -> bool {
+        let is_its = self.published_for.as_ref().is_none_or(|(uid, _)| Some(uid) == plugin.uid().as_ref());
+        let is_meant = plugin.spec.sha256.as_ref().is_none_or(|sha256| fits(sha256, self.code.digest()));
+        is_its && is_meant && self.code.kind() == plugin.spec.kind
+    }
+
+    /// What is offered of it for this Plugin. Grants are for the bytes that the Plugin names, and for no others.
+    ///
+    /// # Errors
+    /// Settings that do not fit.
+    pub(super) fn publication(&self, plugin: &Plugin) -> Result<Publication, Problem> {
+        let spec = &plugin.spec;
+        let publication = Publication {
+            source: plugin.name_any(),
+            created: plugin.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+            plugin: Arc::clone(&self.code),
+            names: spec.names.clone(),
+            granted: granted(spec, self.code.digest()),
+            allowed_namespaces: spec.allowed_namespaces.clone(),
+        };
+        let invalid = |message: String| Err(Problem::compiled(Reason::SettingsInvalid, message));
+        if spec.config.as_ref().and_then(|config| config.as_object()).is_some_and(|config| !config.is_empty())
+        {
+            return invalid("spec.config: this version gives plugins no settings: remove it".to_owned());
+        }
+        let own = types(&self.code, &BTreeMap::new());
+        if let Some(unknown) = spec.names.keys().find(|name| own.iter().all(|type_| type_.name != **name)) {
+            let own: Vec<_> = own.iter().map(|type_| type_.name.as_str()).collect();
+            let own = own.join(", ");
+            return invalid(format!("spec.names: the component has no type {unknown}: it has {own}"));
+        }
+        Ok(publication)
+    }
+
+    /// What the Plugin says of it.
+    pub(super) fn served(&self, names: &BTreeMap<String, String>) -> Served {
+        Served {
+            kind: self.code.kind(),
+            digest: self.code.digest().to_owned(),
+            version: self.code.descriptor().version.clone(),
+            types: types(&self.code, names),
+            bytes: self.bytes,
+            millis: self.millis,
+        }
+    }
+}
+
+/// The types of a plugin, under the names that users write.
+fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
+    let descriptor = code.descriptor();
+    let name = names.get(&descriptor.name).unwrap_or(&descriptor.name).clone();
+    vec![ServedType {
+        name,
+        description: Some(descriptor.description.clone()),
+        schema: shown_schema(&descriptor.config_schema),
+        capabilities: descriptor.capabilities.clone(),
+    }]
+}
+
+fn granted(spec: &PluginSpec, digest: &str) -> Granted {
+    let is_meant = spec.sha256.as_ref().is_some_and(|sha256| fits(sha256, digest));
+    match &spec.grants {
+        Some(grants) if is_meant => Granted {
+            capabilities: grants.capabilities.clone(),
+            env: grants.env.clone(),
+            images: grants.images.clone(),
+            secrets: grants.secrets.clone(),
+            ..Granted::none()
+        },
+        _ => Granted::none(),
+    }
+}
+
+impl Door {
+    /// Fetches, unpacks, verifies and loads the component of a Plugin.
+    pub(super) async fn look(&self, plugin: &Plugin, pieces: Result<Pieces, Problem>) -> Looked {
+        let mut looked = Looked::default();
+        looked.result = Some(self.look_into(plugin, pieces, &mut looked.wanted).await);
+        looked
+    }
+
+    async fn look_into(
+        &self,
+        plugin: &Plugin,
+        pieces: Result<Pieces, Problem>,
+        wanted: &mut Option<String>,
+    ) -> Result<(Vec<u8>, Loaded), Problem> {
+        let pieces = pieces?;
+        let key = config_map_of(&plugin.spec)?.key.clone();
+        let maps = self.fetch(&pieces).await?;
+        let class = class_of(&plugin.spec);
+        let _turn = self.turn.acquire().await;
+        let unpacked = blocking(move || {
+            let component = decode::component(&maps, key.as_deref(), class)?;
+            let digest = format!("sha256:{}", hex(&Sha256::digest(&component)));
+            Ok((component, digest))
+        });
+        let (component, digest) = unpacked.await?;
+        *wanted = Some(digest.clone());
+        verify(&plugin.spec, pieces.sha256.as_deref(), &digest)?;
+        self.load(plugin, component, class).await
+    }
+
+    async fn fetch(&self, pieces: &Pieces) -> Result<Vec<ConfigMap>, Problem> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+        let mut maps = Vec::with_capacity(pieces.maps.len());
+        for [name, ..] in &pieces.maps {
+            match api.get_opt(name).await {
+                Ok(Some(map)) => maps.push(map),
+                Ok(None) => {
+                    let message = format!("there is no ConfigMap {name} any more");
+                    return Err(Problem::fetched(Reason::NotFound, message));
+                }
+                Err(error) => {
+                    let message = format!("ConfigMap {name} cannot be read: {}", words(&error));
+                    return Err(Problem::fetched(Reason::FetchFailed, message).passing());
+                }
+            }
+        }
+        Ok(maps)
+    }
+
+    /// What is kept of a Plugin, where its status says that this served.
+    pub(super) async fn load_kept(&self, plugin: &Plugin) -> Option<Loaded> {
+        let digest = plugin.status.as_ref()?.digest.clone()?;
+        let class = class_of(&plugin.spec);
+        let _turn = self.turn.acquire().await;
+        let kept = kept::load(&self.client, &self.namespace, plugin, &digest, class).await;
+        let component = kept.inspect_err(|error| {
+            tracing::warn!(
+                plugin = plugin.name_any(),
+                error = words(error),
+                "the last good component cannot be read"
+            );
+        });
+        let component = component.ok()??;
+        if format!("sha256:{}", hex(&Sha256::digest(&component))) != digest {
+            tracing::warn!(
+                plugin = plugin.name_any(),
+                "the component that is kept is not the one that served"
+            );
+            return None;
+        }
+        let (_, loaded) = self.load(plugin, component, class).await.ok()?;
+        Some(loaded)
+    }
+
+    async fn load(
+        &self,
+        plugin: &Plugin,
+        component: Vec<u8>,
+        class: LimitClass,
+    ) -> Result<(Vec<u8>, Loaded), Problem> {
+        let (host, kind) = (Arc::clone(&self.host), plugin.spec.kind);
+        let loading = blocking(move || {
+            let started = Instant::now();
+            let code = host.load(&component, kind, class);
+            Ok((component, code, started.elapsed()))
+        });
+        let (component, code, took) = loading.await?;
+        self.metrics.plugin_loaded(took.as_secs_f64());
+        let code = code.map_err(|error| {
+            self.metrics.plugin_not_loaded(error.stage());
+            Problem::from(&error)
+        })?;
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let loaded = Loaded { code, bytes: component.len(), millis, published_for: None };
+        Ok((component, loaded))
+    }
+}
+
+/// Runs what takes its time on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Problem::compiled(Reason::Loading, format!("the thread that loads it ended: {error}")).passing())
+    })
+}

@@ -1,0 +1,395 @@
+//! One reconciliation of a Plugin: what it should be, what serves afterwards, and what it says of itself. The only writer of
+//! Plugins and of the catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Resource, ResourceExt};
+use kubeopencode_api::condition::Reason;
+use kubeopencode_api::names::PluginName;
+use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
+use kubeopencode_evaluate::{Change, Publication};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::desired::{Meta, config_map_of, is_abandoned, new_plugin, pieces, source_name};
+use super::load::Loaded;
+use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
+use super::{Door, MAX_PAUSE, Seen, kept};
+use crate::cache::item::Item;
+use crate::runtime::api_error::{is_conflict, is_not_found, words};
+use crate::runtime::event_recorder::{EventType, Note};
+
+/// How long other bytes than those that are meant are no news: one apply brings both, one after the other.
+const MISMATCH_GRACE: Duration = Duration::from_secs(5);
+
+impl Door {
+    /// Brings one Plugin up to date; says when that is to be repeated.
+    pub(super) async fn reconcile(&self, name: PluginName) -> Option<Duration> {
+        // what is not listed is not known to be gone; with the end of the lists everybody is enqueued
+        if !self.is_listed() {
+            return None;
+        }
+        let maps = self.config_maps.state();
+        let Some(item) = self.plugin(&name) else {
+            self.forget(&name);
+            return self.make(&name, &maps).await;
+        };
+        let plugin = match item.get() {
+            Ok(plugin) => plugin,
+            Err(unreadable) => {
+                tracing::warn!(plugin = ?item, place = unreadable.place(), "a Plugin cannot be read, and stays as it is");
+                self.catalog.arrived(&name.0, Timestamp::now());
+                return None;
+            }
+        };
+        if self.leads() && is_abandoned(plugin, &maps) {
+            // whoever sees it gone finds its types gone too
+            self.withdraw(&name);
+            return self.paused(&name, self.remove(plugin).await);
+        }
+        self.bring_up_to_date(&name, plugin).await
+    }
+
+    async fn bring_up_to_date(&self, name: &PluginName, plugin: &Plugin) -> Option<Duration> {
+        let seen = self.seen(plugin);
+        let before = {
+            let mut known = self.known.lock();
+            let is_blocked = known.blocked.remove(name);
+            match known.seen.get(name) {
+                Some((last, status)) if last.uid == seen.uid => {
+                    if *last == seen && !is_blocked && !known.mismatched.contains_key(name) {
+                        return None;
+                    }
+                    status.clone()
+                }
+                _ => plugin.status.clone().unwrap_or_default(),
+            }
+        };
+        let looked = self.look(plugin, seen.pieces.clone()).await;
+        // whatever changed meanwhile has enqueued it again
+        let now = self.plugin(name);
+        if now.as_deref().and_then(|item| item.get().ok()).is_none_or(|now| self.seen(now) != seen) {
+            return None;
+        }
+        let (component, problem) = match looked.result {
+            Some(Ok((component, loaded))) => (Some(component), self.publish(name, plugin, loaded).err()),
+            Some(Err(problem)) => (None, Some(problem)),
+            None => (None, None),
+        };
+        if problem.is_some() {
+            self.fall_back(name, plugin).await;
+        }
+        self.catalog.arrived(&name.0, Timestamp::now());
+        let serving = self.known.lock().serving.get(name).cloned();
+        let problem = problem.map(|problem| problem.beside(serving.is_some()));
+        let served = serving.as_ref().map(|loaded| loaded.served(&plugin.spec.names));
+        let findings = Findings {
+            wanted: looked.wanted.as_deref(),
+            problem: problem.as_ref(),
+            serving: served.as_ref(),
+        };
+        let after = status(&before, plugin.metadata.generation, findings, Timestamp::now());
+        let is_leader = seen.leads;
+        self.remember(name, seen, after.clone());
+        let mut pause = None;
+        if is_leader {
+            let written = self.write(plugin, &before, &after, component.as_deref()).await;
+            if written.is_err() {
+                self.known.lock().seen.remove(name);
+                return self.paused(name, written);
+            }
+            pause = self.tell(name, plugin, &before, &after, problem.as_ref());
+        }
+        if problem.is_some_and(|problem| problem.may_pass) {
+            self.known.lock().seen.remove(name);
+            return Some(self.pause(name));
+        }
+        self.failures.forget(name);
+        pause
+    }
+
+    /// What the Plugin depends on, as it is now.
+    fn seen(&self, plugin: &Plugin) -> Seen {
+        let maps = self.config_maps.state();
+        Seen {
+            uid: plugin.uid().unwrap_or_default(),
+            generation: plugin.metadata.generation,
+            pieces: config_map_of(&plugin.spec)
+                .and_then(|source| pieces(&source.name, &self.namespace, &maps)),
+            leads: self.leads(),
+        }
+    }
+
+    /// Offers a component, unless that is offered already.
+    fn publish(&self, name: &PluginName, plugin: &Plugin, mut loaded: Loaded) -> Result<(), Problem> {
+        let serves = self.known.lock().serving.get(name).cloned();
+        if serves.is_some_and(|now| now.code.digest() == loaded.code.digest() && now.is_published_for(plugin))
+        {
+            return Ok(());
+        }
+        let publication = loaded.publication(plugin)?;
+        loaded.published_for = Some((plugin.uid().unwrap_or_default(), plugin.metadata.generation));
+        self.offer(name, &publication, loaded)
+    }
+
+    fn offer(&self, name: &PluginName, publication: &Publication, loaded: Loaded) -> Result<(), Problem> {
+        match self.catalog.publish(publication) {
+            Ok(change) => {
+                let (types, digest) = (publication.type_names().join(", "), loaded.code.digest());
+                tracing::info!(plugin = %name, types, digest, "serves");
+                self.known.lock().serving.insert(name.clone(), Arc::new(loaded));
+                self.changed(&change);
+                Ok(())
+            }
+            Err(taken) => {
+                self.known.lock().blocked.insert(name.clone());
+                Err(Problem::name_taken(taken.to_string()))
+            }
+        }
+    }
+
+    /// The new component came to nothing: what served before serves on, as the Plugin says now; after a restart what is kept
+    /// of it. Where the Plugin means other bytes, what it says now is not for them.
+    async fn fall_back(&self, name: &PluginName, plugin: &Plugin) {
+        let serving = self.known.lock().serving.get(name).cloned();
+        match serving {
+            Some(loaded) if loaded.fits(plugin) => {
+                if let Err(problem) = self.publish(name, plugin, Loaded::clone(&loaded)) {
+                    tracing::debug!(plugin = %name, problem = problem.message, "what served stays as it was");
+                }
+            }
+            Some(loaded)
+                if loaded
+                    .published_for
+                    .as_ref()
+                    .is_some_and(|(uid, _)| Some(uid) != plugin.uid().as_ref()) =>
+            {
+                // of a Plugin of this name that is gone
+                self.withdraw(name);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(kept) = self.load_kept(plugin).await
+                    && let Err(problem) = self.publish(name, plugin, kept)
+                {
+                    tracing::debug!(plugin = %name, problem = problem.message, "what is kept does not serve");
+                }
+            }
+        }
+    }
+
+    /// The Plugin is gone.
+    fn forget(&self, name: &PluginName) {
+        self.withdraw(name);
+        self.catalog.arrived(&name.0, Timestamp::now());
+        self.failures.forget(name);
+        let mut known = self.known.lock();
+        known.blocked.remove(name);
+        known.mismatched.remove(name);
+        if known.seen.remove(name).is_some() {
+            drop(known);
+            self.count();
+        }
+    }
+
+    fn withdraw(&self, name: &PluginName) {
+        if self.known.lock().serving.remove(name).is_some() {
+            tracing::info!(plugin = %name, "serves no more");
+            self.changed(&self.catalog.withdraw(&name.0));
+        }
+    }
+
+    /// Whoever lost its name to an older one has to say so, and whoever waits for a name may try again.
+    fn changed(&self, change: &Change) {
+        let mut known = self.known.lock();
+        let displaced: Vec<_> = change.displaced.iter().cloned().map(PluginName).collect();
+        for name in &displaced {
+            known.serving.remove(name);
+            known.seen.remove(name);
+        }
+        let waiting: Vec<_> =
+            if change.types.is_empty() { Vec::new() } else { known.blocked.iter().cloned().collect() };
+        drop(known);
+        self.enqueue(displaced.into_iter().chain(waiting));
+    }
+
+    fn remember(&self, name: &PluginName, seen: Seen, status: PluginStatus) {
+        self.known.lock().seen.insert(name.clone(), (seen, status));
+        self.count();
+    }
+
+    fn count(&self) {
+        let known = self.known.lock();
+        for which in STATES {
+            let count = known.seen.values().filter(|(_, status)| state(status) == which).count();
+            self.metrics.plugins(which, count);
+        }
+    }
+
+    /// Keeps what serves, says so, and drops what was kept before: in this order, so that the status never names a component
+    /// that is not there.
+    async fn write(
+        &self,
+        plugin: &Plugin,
+        before: &PluginStatus,
+        after: &PluginStatus,
+        component: Option<&[u8]>,
+    ) -> Result<(), kube::Error> {
+        let is_new = |digest: &&str| after.wanted.as_deref() == Some(digest);
+        let digest = after.digest.as_deref().filter(is_new);
+        if let (Some(digest), Some(component)) = (digest, component) {
+            kept::keep(&self.client, &self.namespace, plugin, digest, component).await?;
+        }
+        self.write_status(plugin, before, after).await?;
+        if let Some(digest) = digest.filter(|digest| before.digest.as_deref() != Some(digest)) {
+            kept::remove_others(&self.client, &self.namespace, plugin, digest).await?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the only writer of a Plugin's status")]
+    async fn write_status(
+        &self,
+        plugin: &Plugin,
+        before: &PluginStatus,
+        after: &PluginStatus,
+    ) -> Result<(), kube::Error> {
+        if plugin.status.as_ref() == Some(after) {
+            return Ok(());
+        }
+        // what stands there may be older than what was written last
+        let there = plugin.status.as_ref().unwrap_or(before);
+        let status = patch(there, after).map_err(kube::Error::SerdeError)?;
+        let metadata = json!({"uid": plugin.uid(), "resourceVersion": plugin.resource_version()});
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+        let api = Api::<Item<Plugin>>::all(self.client.clone());
+        match api.patch_status(&plugin.name_any(), &PatchParams::default(), &patch).await {
+            Err(error) if !is_not_found(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Events on the Plugin, and on the ConfigMaps that it comes from, whose author may not read Plugins. Says when there may
+    /// be more to tell.
+    fn tell(
+        &self,
+        name: &PluginName,
+        plugin: &Plugin,
+        before: &PluginStatus,
+        after: &PluginStatus,
+        problem: Option<&Problem>,
+    ) -> Option<Duration> {
+        let mut notes = notes(before, after);
+        let mut pause = None;
+        if problem.is_some_and(|problem| problem.reason == Reason::DigestMismatch) {
+            notes.retain(|note| note.type_ != EventType::Warning);
+            let mut known = self.known.lock();
+            let since = known.mismatched.get(name).copied();
+            match since.map(|since| since.elapsed()) {
+                Some(elapsed) if elapsed >= MISMATCH_GRACE => {
+                    known.mismatched.remove(name);
+                    notes.extend(first_false(after).map(refused));
+                }
+                Some(elapsed) => pause = Some(MISMATCH_GRACE - elapsed),
+                None if before.wanted == after.wanted
+                    && first_false(before).map(|c| &c.message) == first_false(after).map(|c| &c.message) => {}
+                None => {
+                    known.mismatched.insert(name.clone(), Instant::now());
+                    pause = Some(MISMATCH_GRACE);
+                }
+            }
+        } else {
+            self.known.lock().mismatched.remove(name);
+        }
+        let source = plugin.spec.source.config_map.as_ref().map(|source| source.name.as_str());
+        for note in notes {
+            self.events.record(&plugin.object_ref(&()), note.clone());
+            self.tell_source(source.unwrap_or_default(), &note);
+        }
+        pause
+    }
+
+    fn tell_source(&self, source: &str, note: &Note) {
+        let maps = self.config_maps.state();
+        let first = maps.iter().filter(|map| source_name(map) == source).min_by_key(|map| map.name_any());
+        if let Some(map) = first {
+            self.events.record(&reference(map), note.clone());
+        }
+    }
+
+    /// Makes the Plugin of a labelled ConfigMap that none takes.
+    async fn make(&self, name: &PluginName, maps: &[Arc<Meta>]) -> Option<Duration> {
+        let is_taken = self.of_source(&name.0).iter().any(|user| self.plugin(user).is_some());
+        if !self.leads() || is_taken {
+            return None;
+        }
+        match new_plugin(&name.0, maps) {
+            None => {
+                self.known.lock().mislabelled.remove(name);
+                None
+            }
+            Some(Ok(plugin)) => self.paused(name, self.create(&plugin).await),
+            Some(Err(problem)) => {
+                let is_new = self.known.lock().mislabelled.insert(name.clone());
+                if is_new {
+                    let note = Note { type_: EventType::Warning, reason: "PluginRefused", note: problem };
+                    self.tell_source(&name.0, &note);
+                }
+                None
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the only one who makes Plugins")]
+    async fn create(&self, plugin: &Plugin) -> Result<(), kube::Error> {
+        let api = Api::<Plugin>::all(self.client.clone());
+        match api.create(&PostParams::default(), plugin).await {
+            Err(error) if !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the only one who makes Plugins removes those again")]
+    async fn remove(&self, plugin: &Plugin) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: plugin.uid(), resource_version: plugin.resource_version() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match Api::<Plugin>::all(self.client.clone()).delete(&plugin.name_any(), &params).await {
+            Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn paused(&self, name: &PluginName, result: Result<(), kube::Error>) -> Option<Duration> {
+        match result {
+            Ok(()) => None,
+            // the watch is behind: it will show what is there
+            Err(error) if is_conflict(&error) => Some(super::FIRST_PAUSE),
+            Err(error) => {
+                let pause = self.pause(name);
+                tracing::warn!(plugin = %name, error = words(&error), ?pause, "the Plugin could not be brought up to date, requeued");
+                Some(pause)
+            }
+        }
+    }
+
+    fn pause(&self, name: &PluginName) -> Duration {
+        self.failures.next(name).min(MAX_PAUSE)
+    }
+}
+
+/// A ConfigMap, as its Events name it.
+fn reference(map: &Meta) -> ObjectReference {
+    let metadata = map.meta();
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("ConfigMap".to_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,374 @@
+//! What a Plugin says of itself: conditions, what serves, and which Events that is worth. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kubeopencode_api::condition::{ConditionStatus, Conditions, PluginCondition, Reason, find};
+use kubeopencode_api::plugin::Kind;
+use kubeopencode_api::plugin_object::{PluginStatus, ServedDigest, ServedType};
+use kubeopencode_plugin_host::LoadError;
+use serde_json::{Value, json};
+
+use crate::runtime::event_recorder::{EventType, Note};
+
+/// The only interface that this version has.
+const INTERFACE: &str = "kubeopencode:plugin@1.0.0";
+/// Components that `history` names.
+const HISTORY: usize = 5;
+/// Bytes of a schema that the status holds: a Plugin with 16 types stays far below what etcd takes.
+const MAX_SCHEMA: usize = 16 << 10;
+
+/// Why a component does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// Where on its way it stopped.
+    pub(super) stage: PluginCondition,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// Another try may do better, without a change of anything.
+    pub(super) may_pass: bool,
+}
+
+impl Problem {
+    fn at(stage: PluginCondition, reason: Reason, message: impl Into<String>) -> Self {
+        Self { stage, reason, message: message.into(), may_pass: false }
+    }
+
+    /// The bytes are not there.
+    pub(super) fn fetched(reason: Reason, message: impl Into<String>) -> Self {
+        Self::at(PluginCondition::Fetched, reason, message)
+    }
+
+    /// They are not those that are meant.
+    pub(super) fn verified(reason: Reason, message: impl Into<String>) -> Self {
+        Self::at(PluginCondition::Verified, reason, message)
+    }
+
+    /// They are no plugin.
+    pub(super) fn compiled(reason: Reason, message: impl Into<String>) -> Self {
+        Self::at(PluginCondition::Compiled, reason, message)
+    }
+
+    /// Somebody else has its name.
+    pub(super) fn name_taken(message: impl Into<String>) -> Self {
+        Self::at(PluginCondition::Ready, Reason::NameTaken, message)
+    }
+
+    /// The same where the component before it serves on.
+    pub(super) fn beside(self, serves: bool) -> Self {
+        match self.stage {
+            PluginCondition::Ready if serves => Self { stage: PluginCondition::Compiled, ..self },
+            _ => self,
+        }
+    }
+
+    /// It may pass by itself.
+    pub(super) fn passing(self) -> Self {
+        Self { may_pass: true, ..self }
+    }
+}
+
+impl From<&LoadError> for Problem {
+    fn from(error: &LoadError) -> Self {
+        let reason = match error {
+            LoadError::TooLarge { .. } => return Self::fetched(Reason::TooLarge, error.to_string()),
+            LoadError::Host(_) => return Self::compiled(Reason::Loading, error.to_string()).passing(),
+            LoadError::TooExpensive { .. } => Reason::TooExpensive,
+            LoadError::WrongWorld { .. } => Reason::WrongWorld,
+            LoadError::Describe(_) | LoadError::Descriptor(_) => Reason::BadDescriptor,
+            LoadError::Schema(_) => Reason::BadSchema,
+            LoadError::Empty
+            | LoadError::Precompiled
+            | LoadError::CoreModule
+            | LoadError::NotWasm
+            | LoadError::Invalid(_) => Reason::Invalid,
+        };
+        Self::compiled(reason, error.to_string())
+    }
+}
+
+/// A component that serves.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Served {
+    pub(super) kind: Kind,
+    pub(super) digest: String,
+    pub(super) version: String,
+    pub(super) types: Vec<ServedType>,
+    pub(super) bytes: usize,
+    pub(super) millis: u64,
+}
+
+impl Served {
+    fn names(&self) -> String {
+        let names: Vec<_> = self.types.iter().map(|type_| type_.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    fn words(&self) -> String {
+        format!("{} {}", self.kind.as_str().replace('-', " "), self.names())
+    }
+}
+
+/// A schema as the status holds it.
+pub(super) fn shown_schema(schema: &Value) -> Option<Value> {
+    (schema.to_string().len() <= MAX_SCHEMA).then(|| schema.clone())
+}
+
+/// What was found out about a Plugin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Findings<'a> {
+    /// Digest of the component that was last seen.
+    pub(super) wanted: Option<&'a str>,
+    /// Why that one does not serve.
+    pub(super) problem: Option<&'a Problem>,
+    /// What serves.
+    pub(super) serving: Option<&'a Served>,
+}
+
+/// What the Plugin says then.
+pub(super) fn status(
+    before: &PluginStatus,
+    generation: Option<i64>,
+    findings: Findings<'_>,
+    now: Timestamp,
+) -> PluginStatus {
+    let Findings { wanted, problem, serving } = findings;
+    let mut conditions = before.conditions.clone();
+    conditions.retain(|condition| {
+        let stage = PluginCondition::ALL.iter().find(|stage| stage.as_str() == condition.type_);
+        // what it did not reach this time, it does not say
+        stage.is_some_and(|stage| {
+            *stage == PluginCondition::Ready || problem.is_none_or(|at| *stage <= at.stage)
+        })
+    });
+    let mut set = Conditions::new(&mut conditions, generation, now);
+    for (stage, reason, words) in [
+        (PluginCondition::Fetched, Reason::Fetched, "The component is there"),
+        (PluginCondition::Verified, Reason::Verified, "The component is the one that is meant"),
+        (PluginCondition::Compiled, Reason::Compiled, "The component is a plugin"),
+    ] {
+        match problem {
+            Some(problem) if problem.stage < stage => {}
+            Some(problem) if problem.stage == stage => {
+                let is = if problem.reason == Reason::Loading {
+                    ConditionStatus::Unknown
+                } else {
+                    ConditionStatus::False
+                };
+                set.set(stage, is, problem.reason, &problem.message);
+            }
+            _ => set.set(stage, ConditionStatus::True, reason, words),
+        }
+    }
+    let (is, reason, words) = ready(problem, serving);
+    set.set(PluginCondition::Ready, is, reason, &words);
+    conditions.sort_by_key(|condition| {
+        PluginCondition::ALL.iter().position(|stage| stage.as_str() == condition.type_)
+    });
+    PluginStatus {
+        observed_generation: generation,
+        types: serving.map(|served| served.types.clone()).unwrap_or_default(),
+        type_names: serving.map(Served::names),
+        digest: serving.map(|served| served.digest.clone()),
+        wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
+        version: serving.map(|served| served.version.clone()),
+        interface: serving.map(|_| INTERFACE.to_owned()),
+        size_bytes: serving.map(|served| i64::try_from(served.bytes).unwrap_or(i64::MAX)),
+        // of the same component, the one who compiled it knows
+        compile_millis: serving.map(|served| match before.compile_millis {
+            Some(known) if before.digest.as_deref() == Some(&served.digest) => known,
+            _ => i64::try_from(served.millis).unwrap_or(i64::MAX),
+        }),
+        history: history(before, serving, now),
+        conditions,
+    }
+}
+
+fn ready(problem: Option<&Problem>, serving: Option<&Served>) -> (ConditionStatus, Reason, String) {
+    match (serving, problem) {
+        (Some(served), None) => (ConditionStatus::True, Reason::Ready, format!("Serves {}", served.words())),
+        (Some(served), Some(_)) => {
+            let words = format!("Serves {} from the last good component, {}", served.words(), served.digest);
+            (ConditionStatus::True, Reason::Ready, words)
+        }
+        (None, Some(problem)) if problem.stage == PluginCondition::Ready => {
+            (ConditionStatus::False, problem.reason, problem.message.clone())
+        }
+        (None, Some(problem)) if problem.reason != Reason::Loading => {
+            let words = format!("Nothing serves: {}", problem.message);
+            (ConditionStatus::False, Reason::Nothing, words)
+        }
+        (None, _) => (ConditionStatus::Unknown, Reason::Loading, "The component is being loaded".to_owned()),
+    }
+}
+
+fn history(before: &PluginStatus, serving: Option<&Served>, now: Timestamp) -> Vec<ServedDigest> {
+    let mut history = before.history.clone();
+    if let Some(served) = serving
+        && history.first().is_none_or(|newest| newest.digest != served.digest)
+    {
+        let digest = served.digest.clone();
+        history.insert(0, ServedDigest { digest, version: Some(served.version.clone()), time: Time(now) });
+        history.truncate(HISTORY);
+    }
+    history
+}
+
+/// The merge patch that makes one status of the other: what is no more is taken away.
+///
+/// # Errors
+/// When it is no JSON.
+pub(super) fn patch(before: &PluginStatus, after: &PluginStatus) -> Result<Value, serde_json::Error> {
+    let (before, mut after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
+    if let (Some(before), Some(after)) = (before.as_object(), after.as_object_mut()) {
+        for key in before.keys().filter(|key| !after.contains_key(*key)).cloned().collect::<Vec<_>>() {
+            after.insert(key, json!(null));
+        }
+    }
+    Ok(after)
+}
+
+/// Why not all is well, if so: the first condition that is False.
+pub(super) fn first_false(status: &PluginStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.status == "False")
+}
+
+/// What people are told of a change.
+pub(super) fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
+    let is_ready = |status: &PluginStatus| {
+        find(&status.conditions, PluginCondition::Ready).is_some_and(|c| c.status == "True")
+    };
+    let mut notes = Vec::new();
+    if let Some(digest) = after.digest.as_deref().filter(|_| is_ready(after)) {
+        let version = after.version.as_deref().unwrap_or_default();
+        let words =
+            find(&after.conditions, PluginCondition::Ready).map(|c| c.message.as_str()).unwrap_or_default();
+        let note = format!("{words} (version {version}, {digest})");
+        let reason = match before.digest.as_deref() {
+            Some(old) if old != digest => Some("PluginReplaced"),
+            _ if !is_ready(before) => Some("PluginReady"),
+            _ => None,
+        };
+        notes.extend(reason.map(|reason| Note { type_: EventType::Normal, reason, note }));
+    }
+    if let Some(wrong) = first_false(after)
+        && first_false(before)
+            .is_none_or(|known| (&known.reason, &known.message) != (&wrong.reason, &wrong.message))
+    {
+        notes.push(refused(wrong));
+    }
+    notes
+}
+
+/// That a component does not serve.
+pub(super) fn refused(wrong: &Condition) -> Note {
+    let note = format!("{}: {}", wrong.reason, wrong.message);
+    Note { type_: EventType::Warning, reason: "PluginRefused", note }
+}
+
+/// How a Plugin stands, in the words of the metric.
+pub(super) fn state(status: &PluginStatus) -> &'static str {
+    let ready = find(&status.conditions, PluginCondition::Ready).map(|condition| condition.status.as_str());
+    match (ready, first_false(status)) {
+        (Some("True"), None) => "ready",
+        (Some("True"), Some(_)) => "stale",
+        (Some("False"), _) => "refused",
+        _ => "loading",
+    }
+}
+
+/// The states, each of which the metric always has.
+pub(super) const STATES: [&str; 4] = ["ready", "stale", "refused", "loading"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(digest: &str) -> Served {
+        let types = vec![ServedType { name: "Jira".into(), ..ServedType::default() }];
+        let (digest, version) = (format!("sha256:{digest}"), "1".to_owned());
+        Served { kind: Kind::ContextType, digest, version, types, bytes: 7, millis: 160 }
+    }
+
+    fn after(
+        before: &PluginStatus,
+        problem: Option<&Problem>,
+        serving: Option<&Served>,
+        second: i64,
+    ) -> PluginStatus {
+        let wanted = serving.map(|served| served.digest.as_str());
+        status(
+            before,
+            Some(1),
+            Findings { wanted, problem, serving },
+            Timestamp::from_second(second).unwrap(),
+        )
+    }
+
+    fn said(status: &PluginStatus) -> Vec<String> {
+        status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+    }
+
+    fn told(before: &PluginStatus, after: &PluginStatus) -> Vec<String> {
+        notes(before, after).into_iter().map(|note| format!("{}: {}", note.reason, note.note)).collect()
+    }
+
+    #[test]
+    fn one_that_serves_says_what() {
+        let new = PluginStatus::default();
+        let good = after(&new, None, Some(&served("a")), 0);
+        assert_eq!(
+            said(&good),
+            ["Fetched=True Fetched", "Verified=True Verified", "Compiled=True Compiled", "Ready=True Ready"]
+        );
+        assert_eq!((good.type_names.as_deref(), good.digest.as_deref()), (Some("Jira"), Some("sha256:a")));
+        assert_eq!(state(&good), "ready");
+        assert_eq!(told(&new, &good), ["PluginReady: Serves context type Jira (version 1, sha256:a)"]);
+        let again = Served { millis: 0, ..served("a") };
+        assert_eq!(after(&good, None, Some(&again), 9), good, "the same again is no write");
+    }
+
+    #[test]
+    fn the_last_good_one_serves_and_the_condition_says_why_not_the_new_one() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let problem = Problem::compiled(Reason::Invalid, "why");
+        let stale = after(&good, Some(&problem), Some(&served("a")), 1);
+        assert_eq!(
+            said(&stale),
+            ["Fetched=True Fetched", "Verified=True Verified", "Compiled=False Invalid", "Ready=True Ready"]
+        );
+        assert_eq!(state(&stale), "stale");
+        assert_eq!(told(&good, &stale), ["PluginRefused: Invalid: why"]);
+        assert!(told(&stale, &stale).is_empty());
+        let next = after(&stale, None, Some(&served("b")), 2);
+        assert_eq!(told(&stale, &next), ["PluginReplaced: Serves context type Jira (version 1, sha256:b)"]);
+        assert_eq!(
+            next.history.iter().map(|h| h.digest.as_str()).collect::<Vec<_>>(),
+            ["sha256:b", "sha256:a"]
+        );
+    }
+
+    #[test]
+    fn what_was_not_reached_is_not_said_and_what_is_gone_is_taken_away() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let problem = Problem::fetched(Reason::NotFound, "there is no ConfigMap jira");
+        let gone = after(&good, Some(&problem), None, 1);
+        assert_eq!(said(&gone), ["Fetched=False NotFound", "Ready=False Nothing"]);
+        assert_eq!(gone.conditions[1].message, "Nothing serves: there is no ConfigMap jira");
+        let patch = patch(&good, &gone).unwrap();
+        assert_eq!(
+            (&patch["digest"], &patch["types"], &patch["wanted"]),
+            (&json!(null), &json!(null), &json!("sha256:a"))
+        );
+        let taken = after(&gone, Some(&Problem::name_taken("somebody has it")), None, 2);
+        assert_eq!(said(&taken)[3], "Ready=False NameTaken");
+    }
+
+    #[test]
+    fn a_machine_that_fails_is_not_the_plugins_fault() {
+        let problem = Problem::from(&LoadError::Host("the compile worker was killed".into()));
+        assert!(problem.may_pass);
+        let loading = after(&PluginStatus::default(), Some(&problem), None, 0);
+        assert_eq!(said(&loading)[2..], ["Compiled=Unknown Loading", "Ready=Unknown Loading"]);
+        assert!(told(&PluginStatus::default(), &loading).is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! Components of plugins, written as WebAssembly text: context types that answer every item with one action.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kubeopencode_api::literals::PLUGIN_LABEL;
+use kubeopencode_api::names::hex;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// What surrounds the module of a context type in its component: that of the plugin host's own tests.
+const FRAME: &str = include_str!("../../host/plugin-host/tests/common/context-type.wat");
+
+/// A context type that answers every item with one action. Its memory begins with the descriptor, from 1024 on the answer,
+/// whose action is at 1056.
+const MODULE: &str = r#"(core module $main
+    (import "kubeopencode:plugin/log@1.0.0" "log" (func (param i32 i32 i32)))
+    (import "$root" "danger" (func))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\00\01\00\00\08\00\00\00\80\01\00\00\01\00\00\00\80\01\00\00\01\00\00\00\00\02\00\00\02\00\00\00")
+    (data (i32.const 256) "NAMENAME")
+    (data (i32.const 384) "1")
+    (data (i32.const 512) "{}")
+    (data (i32.const 1024) "\00\00\00\00\01\00\00\00\20\04\00\00\01")
+    (data (i32.const 1056) "ACTION")
+    (data (i32.const 2048) "SAYSS")
+    (data (i32.const 2176) "GREETING")
+    (global $free (mut i32) (i32.const 4096))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.get $free)
+        (global.set $free
+            (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 7)) (i32.const -8))))
+    (func (export "kubeopencode:plugin/context-type@1.0.0#describe") (result i32) (i32.const 0))
+    (func (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32) (i32.const 1024)))"#;
+
+/// `inline` of the text.
+pub const INLINE: &str = r"\00\00\00\00\00\08\00\00\05\00\00\00";
+/// `set-env` of GREETING to the text.
+pub const SET_ENV: &str = r"\09\00\00\00\80\08\00\00\08\00\00\00\00\00\00\00\00\08\00\00\05\00\00\00";
+
+/// A component with the type `name`, of 8 letters, that does `action` with a text of 5 letters.
+///
+/// # Panics
+/// When they have more or less.
+pub fn component(name: &str, action: &str, says: &str) -> Vec<u8> {
+    assert_eq!((name.len(), says.len()), (8, 5));
+    let module = MODULE.replace("NAMENAME", name).replace("ACTION", action).replace("SAYSS", says);
+    wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
+}
+
+/// The type `Greeting` that gives a text of 5 letters.
+pub fn greeting(says: &str) -> Vec<u8> {
+    component("Greeting", INLINE, says)
+}
+
+/// In hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// A labelled ConfigMap with a component.
+pub fn config_map(name: &str, key: &str, bytes: &[u8]) -> Value {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(name.to_owned());
+    map.metadata.labels = Some([(PLUGIN_LABEL.to_owned(), "context-type".to_owned())].into());
+    map.binary_data = Some([(key.to_owned(), ByteString(bytes.to_vec()))].into());
+    let mut map = serde_json::to_value(map).unwrap();
+    map["apiVersion"] = "v1".into();
+    map["kind"] = "ConfigMap".into();
+    map
+}
