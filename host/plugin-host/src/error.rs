@@ -107,6 +107,23 @@ pub enum LoadError {
         /// What it has instead, or what differs.
         reason: String,
     },
+    /// Imports what no plugin can be given.
+    #[error("the component's imports cannot be served: {0}")]
+    Imports(String),
+    /// Imports something of ours that this version does not have.
+    #[error(
+        "the component was built for a newer KubeOpenCode: it imports {0}; build it against the interface of this \
+         version, or upgrade KubeOpenCode"
+    )]
+    NewerInterface(String),
+    /// Was built for another major version of our interface.
+    #[error("the component was built for {found}, and this KubeOpenCode has {have}")]
+    OtherInterface {
+        /// Package and version that it wants.
+        found: String,
+        /// Package and version that there is.
+        have: String,
+    },
     /// Its first call failed.
     #[error("the plugin does not describe itself: {0}")]
     Describe(CallError),
@@ -129,7 +146,10 @@ impl LoadError {
                 "read"
             }
             Self::Invalid(_) | Self::TooExpensive { .. } => "compile",
-            Self::WrongWorld { .. } => "link",
+            Self::WrongWorld { .. }
+            | Self::Imports(_)
+            | Self::NewerInterface(_)
+            | Self::OtherInterface { .. } => "link",
             Self::Describe(_) | Self::Descriptor(_) | Self::Schema(_) => "describe",
             Self::Host(_) => "host",
         }
@@ -167,9 +187,9 @@ pub enum CallError {
     /// The plugin crashed.
     #[error("the plugin crashed: {reason}{}", last_words(words))]
     Trap {
-        /// What the machine says.
+        /// How it ended.
         reason: String,
-        /// The last error that the plugin logged.
+        /// The end of what it wrote to standard error or logged as a warning or an error, 1 KiB at most.
         words: Option<String>,
     },
     /// Ran for too many instructions.
@@ -197,9 +217,9 @@ pub enum CallError {
         limit: usize,
     },
     /// Logged without end.
-    #[error("the plugin was stopped: it called log more than {limit} times")]
+    #[error("the plugin was stopped: it logged more than {limit} lines")]
     LogFlood {
-        /// Calls that are allowed.
+        /// Lines that are allowed.
         limit: usize,
     },
     /// Answered or logged too much at once.
@@ -239,5 +259,5 @@ pub fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
 }
 
 fn last_words(words: &Option<String>) -> String {
-    words.as_ref().map(|words| format!("; it last logged: {words}")).unwrap_or_default()
+    words.as_ref().map(|words| format!("; its last words: {words}")).unwrap_or_default()
 }

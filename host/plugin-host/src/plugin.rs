@@ -9,7 +9,7 @@ use kubeopencode_api::plugin::{
     ServeRequest, ServerPlan,
 };
 use serde_json::Value;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
@@ -44,15 +44,14 @@ enum Code {
 
 impl Plugin {
     pub(crate) fn new(
-        linker: &Linker<Call>,
+        engine: &Engine,
         component: &Component,
         file: Used,
         sha256: &str,
         kind: Kind,
         class: LimitClass,
     ) -> Result<Self, LoadError> {
-        let engine = linker.engine().clone();
-        let code = Code::link(linker, component, kind)?;
+        let code = Code::link(engine, component, kind)?;
         let digest = format!("sha256:{sha256}");
         let describe = |store: &mut Store<Call>| match &code {
             Code::ContextType(pre) => {
@@ -64,9 +63,9 @@ impl Plugin {
                 instance.kubeopencode_plugin_command_builder().call_describe(store)
             }
         };
-        let raw = sandbox::run(&engine, Limits::of(class), &digest, describe).map_err(LoadError::Describe)?;
+        let raw = sandbox::run(engine, Limits::of(class), &digest, describe).map_err(LoadError::Describe)?;
         let (descriptor, schema) = descriptor::check(raw)?;
-        Ok(Self { digest, class, engine, code, descriptor, schema, _file: file })
+        Ok(Self { digest, class, engine: engine.clone(), code, descriptor, schema, _file: file })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -189,14 +188,15 @@ impl fmt::Debug for Plugin {
 }
 
 impl Code {
-    fn link(base: &Linker<Call>, component: &Component, kind: Kind) -> Result<Self, LoadError> {
+    fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, LoadError> {
         let refuse = |error: wasmtime::Error| {
             let ty = component.component_type();
-            let exports: Vec<_> = ty.exports(base.engine()).map(|(name, _)| name.to_owned()).collect();
+            let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
             let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
             LoadError::WrongWorld { kind, reason: quote(&format!("{error:#}; it exports {exports}")) }
         };
-        let linker = sandbox::linker_for(base, component).map_err(refuse)?;
+        let linker = sandbox::linker(engine, component)?;
+        sandbox::check_exports(engine, component, kind.as_str())?;
         let pre = linker.instantiate_pre(component).map_err(refuse)?;
         Ok(match kind {
             Kind::ContextType => Self::ContextType(context::ContextTypePluginPre::new(pre).map_err(refuse)?),

@@ -1,6 +1,11 @@
 //! A context type for the tests of the host: its payload says what harm to do. No part of the product.
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+use std::{env, fs, io, thread};
 
 use kubeopencode_plugin_sdk::{
     About, Action, Answer, ContextType, EnvSource, EnvVar, File, InitContainer, Level, Request, SecretFile,
@@ -17,6 +22,16 @@ pub struct Hostile;
 pub enum Deed {
     /// Be a good plugin.
     Behave,
+    /// Answer with what is in a hash table, and how a program sees the world around it.
+    LookAround,
+    /// Write these lines to standard error and panic with nobody to tell of it.
+    Complain(Vec<String>),
+    /// End the whole program.
+    Exit(i32),
+    /// Connect to this address.
+    Connect(String),
+    /// Wait for so many seconds.
+    Sleep(u64),
     /// Run for ever.
     Loop,
     /// Call oneself for ever.
@@ -66,6 +81,17 @@ impl ContextType for Hostile {
         let key = |name| SecretKey { name, key: "token".to_owned(), optional: false };
         ready([match deed {
             Deed::Behave => Action::Inline("hello".to_owned()),
+            Deed::LookAround => Action::Inline(look_around()),
+            Deed::Complain(lines) => complain(&lines),
+            Deed::Exit(code) => std::process::exit(code),
+            Deed::Connect(address) => Action::Inline(match TcpStream::connect(address) {
+                Ok(_) => "connected".to_owned(),
+                Err(error) => error.to_string(),
+            }),
+            Deed::Sleep(seconds) => {
+                thread::sleep(Duration::from_secs(seconds));
+                Action::Inline("slept".to_owned())
+            }
             Deed::Loop => loop {
                 black_box(());
             },
@@ -116,6 +142,31 @@ impl ContextType for Hostile {
             }),
         }])
     }
+}
+
+fn look_around() -> String {
+    println!("looking around");
+    let words: HashMap<_, _> = (0..20).map(|i| (format!("word {i}"), i)).collect();
+    let hashed: Vec<_> = words.keys().map(String::as_str).collect();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|now| now.as_secs());
+    let file = fs::read("/etc/passwd").map_err(|error| error.kind());
+    format!(
+        "hashed {}; environment {:?}; arguments {:?}; file {file:?}; input {:?}; time {now:?}",
+        hashed.join(", "),
+        env::vars().collect::<Vec<_>>(),
+        env::args().collect::<Vec<_>>(),
+        io::read_to_string(io::stdin()).map_err(|error| error.kind()),
+    )
+}
+
+#[allow(clippy::panic, reason = "the harm that is asked for")]
+fn complain(lines: &[String]) -> ! {
+    std::panic::set_hook(Box::new(|_| {}));
+    for line in lines {
+        // nobody is left to tell
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+    panic!()
 }
 
 /// Ends nowhere, and no compiler may make a loop of it.

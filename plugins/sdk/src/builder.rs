@@ -54,6 +54,7 @@ macro_rules! command_builder {
 
             impl wit::Guest for Component {
                 fn describe() -> $crate::Descriptor {
+                    $crate::report_panics();
                     (&<$plugin as $crate::CommandBuilder>::ABOUT).into()
                 }
                 fn build(request: wit::BuildRequest) -> Result<$crate::CommandPlan, $crate::PluginError> {

@@ -38,9 +38,11 @@ macro_rules! context_type {
 
             impl wit::Guest for Component {
                 fn describe() -> $crate::Descriptor {
+                    $crate::report_panics();
                     (&<$plugin as $crate::ContextType>::ABOUT).into()
                 }
                 fn evaluate(request: wit::Request) -> $crate::Answer {
+                    $crate::report_panics();
                     $crate::evaluate_context::<$plugin>(&request)
                 }
             }
@@ -53,7 +55,6 @@ macro_rules! context_type {
 /// Reads the payload and calls the plugin.
 #[doc(hidden)]
 pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
-    crate::report_panics();
     let config =
         serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
     T::evaluate(config, request)

@@ -19,6 +19,18 @@ pub(crate) fn worker() -> PathBuf {
     env!("CARGO_BIN_EXE_compile-worker").into()
 }
 
+/// The compiled guest that does what its payload says.
+pub(crate) fn hostile() -> &'static Plugin {
+    static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
+    PLUGIN.get_or_init(|| {
+        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+        let target_dir = Path::new(env!("OUT_DIR")).join("guests");
+        let built = guests::build(&plugins, &target_dir, &["hostile"]).unwrap();
+        let component = std::fs::read(built.join("hostile.wasm")).unwrap();
+        host().load(&component, Kind::ContextType, LimitClass::Default).unwrap()
+    })
+}
+
 /// One host for all tests of a binary; its cache lasts between runs.
 pub(crate) fn host() -> &'static PluginHost {
     static HOST: OnceLock<PluginHost> = OnceLock::new();
@@ -129,6 +141,15 @@ impl Default for Guest<'_> {
 impl Guest<'_> {
     /// The component.
     pub(crate) fn component(&self) -> Vec<u8> {
+        wat::parse_str(self.text()).unwrap()
+    }
+
+    /// The same for another version of the interface.
+    pub(crate) fn of_version(&self, version: &str) -> Vec<u8> {
+        wat::parse_str(self.text().replace("@1.0.0", &format!("@{version}"))).unwrap()
+    }
+
+    fn text(&self) -> String {
         let Guest { pages, name, schema, items, describe, evaluate } = self;
         let word = |n: usize| n.to_le_bytes()[..4].iter().map(|b| format!("\\{b:02x}")).collect::<String>();
         let escaped: String = schema.bytes().map(|b| format!("\\{b:02x}")).collect();
@@ -166,7 +187,7 @@ impl Guest<'_> {
             five = word(5),
             free = (4096 + schema.len()).next_multiple_of(8),
         );
-        wat::parse_str(include_str!("context-type.wat").replace("(;MODULE;)", &text)).unwrap()
+        include_str!("context-type.wat").replace("(;MODULE;)", &text)
     }
 
     /// The plugin, loaded.
