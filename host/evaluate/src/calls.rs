@@ -66,7 +66,7 @@ impl Offer {
             });
             (started, answer)
         };
-        observer.called(&self.plugin.descriptor().name, outcome(&answer), started.elapsed().as_secs_f64());
+        observer.called(&self.name, outcome(&answer), started.elapsed().as_secs_f64());
         answer.map_err(Uncalled::Failed)
     }
 }

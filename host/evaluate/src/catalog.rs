@@ -6,18 +6,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use kubeopencode_api::plugin::Kind;
+use kubeopencode_api::plugin::{Descriptor, Kind};
 use kubeopencode_plan::Granted;
-use kubeopencode_plugin_host::Plugin;
+use kubeopencode_plugin_host::{Plugin, PluginType};
+use serde_json::{Value, json};
 
 use crate::calls::{Calls, SharedCalls};
 use crate::memory::Memory;
 
-/// A plugin, and what it may do.
+/// One type of a plugin, and what it may do.
 pub struct Offer {
     pub(crate) plugin: Arc<Plugin>,
+    /// What users write.
+    pub(crate) name: String,
+    /// Which of the plugin's types it is.
+    type_: usize,
     pub(crate) granted: Granted,
-    pub(crate) calls: Calls,
+    /// What its installer wrote.
+    pub(crate) settings: Value,
+    pub(crate) calls: Arc<Calls>,
     /// It comes with the program.
     pub(crate) is_built_in: bool,
 }
@@ -29,14 +36,15 @@ pub struct Snapshot {
     pub(crate) memory: Memory,
 }
 
-type Offers = HashMap<(Kind, String), Arc<Offer>>;
+type Key = (Kind, String);
+type Offers = HashMap<Key, Arc<Offer>>;
 
 /// The plugins that can be asked now, and what all evaluations share.
 #[derive(Debug)]
 pub struct Catalog {
     current: ArcSwap<Offers>,
     /// Kinds and names of the built-in plugins.
-    reserved: HashSet<(Kind, String)>,
+    reserved: HashSet<Key>,
     calls: SharedCalls,
     memory: Memory,
 }
@@ -55,15 +63,50 @@ impl fmt::Debug for Offer {
     }
 }
 
+impl Offer {
+    /// What the type says about itself.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.plugin_type().descriptor()
+    }
+
+    pub(crate) fn plugin_type(&self) -> &PluginType {
+        &self.plugin.types()[self.type_]
+    }
+}
+
+/// An offer for each type of a plugin.
+fn offers(
+    plugin: &Arc<Plugin>,
+    granted: impl Fn(&PluginType) -> Granted,
+    calls: Calls,
+    is_built_in: bool,
+) -> Vec<(Key, Arc<Offer>)> {
+    let calls = Arc::new(calls);
+    let offer = |(i, type_): (usize, &PluginType)| {
+        let name = type_.descriptor().name.clone();
+        let offer = Offer {
+            plugin: Arc::clone(plugin),
+            name: name.clone(),
+            type_: i,
+            granted: granted(type_).with_secret_fields(type_.secret_fields()),
+            settings: json!({}),
+            calls: Arc::clone(&calls),
+            is_built_in,
+        };
+        ((plugin.kind(), name), Arc::new(offer))
+    };
+    plugin.types().iter().enumerate().map(offer).collect()
+}
+
 impl Catalog {
     /// The built-in plugins, whose names are taken.
     pub fn new(built_in: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let calls = SharedCalls::new();
         let offers: Offers = built_in
             .into_iter()
-            .map(|plugin| {
-                let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
-                (key(&plugin), Arc::new(Offer { plugin, granted, calls: calls.of_one(), is_built_in: true }))
+            .flat_map(|plugin| {
+                let granted = |type_: &PluginType| Granted::built_in(type_.descriptor());
+                offers(&plugin, granted, calls.of_one(), true)
             })
             .collect();
         let reserved = offers.keys().cloned().collect();
@@ -75,27 +118,23 @@ impl Catalog {
         Snapshot { offers: self.current.load_full(), memory: self.memory.clone() }
     }
 
-    /// Offers a plugin under its name, in the place of one that had it. Whoever has a snapshot goes on with the old one.
+    /// Offers a plugin under the names of its types, in the place of those that had them. Whoever has a snapshot goes on with
+    /// the old ones.
     ///
     /// # Errors
-    /// When a built-in plugin has its name.
-    pub fn install(&self, plugin: Arc<Plugin>, granted: Granted) -> Result<(), NameTaken> {
-        let key = key(&plugin);
-        if self.reserved.contains(&key) {
-            return Err(NameTaken(key.1));
+    /// When a built-in plugin has one of its names.
+    pub fn install(&self, plugin: &Arc<Plugin>, granted: &Granted) -> Result<(), NameTaken> {
+        let offered = offers(plugin, |_| granted.clone(), self.calls.of_one(), false);
+        if let Some((key, _)) = offered.iter().find(|(key, _)| self.reserved.contains(key)) {
+            return Err(NameTaken(key.1.clone()));
         }
-        let offer = Arc::new(Offer { plugin, granted, calls: self.calls.of_one(), is_built_in: false });
         self.current.rcu(|offers| {
             let mut offers = Offers::clone(offers);
-            offers.insert(key.clone(), Arc::clone(&offer));
+            offers.extend(offered.iter().cloned());
             offers
         });
         Ok(())
     }
-}
-
-fn key(plugin: &Plugin) -> (Kind, String) {
-    (plugin.kind(), plugin.descriptor().name.clone())
 }
 
 impl Snapshot {

@@ -8,6 +8,7 @@ use kubeopencode_plan::{
     validate_server,
 };
 use kubeopencode_plugin_host::{CallError, Plugin};
+use serde_json::Value;
 
 use crate::EvaluateError;
 use crate::calls::{CallObserver, Uncalled};
@@ -101,8 +102,8 @@ impl Room {
 impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn task(&mut self, run: &Run) -> Result<ExecutionPlan, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
-        let request = run.build_request(&contexts);
-        let plan = self.command(run, move |builder| builder.build(&request)).await?;
+        let ask = |settings: &Value| run.build_request(&contexts, settings.clone());
+        let plan = self.command(run, ask, |builder, request| builder.build(&request)).await?;
         let command = validate_command(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
         self.hold(run, command.bytes())?;
         build(run, &contexts, &command).map_err(EvaluateError::Refused)
@@ -110,18 +111,19 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
 
     async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
-        let request = run.serve_request(&contexts);
-        let plan = self.command(run, move |builder| builder.serve(&request)).await?;
+        let ask = |settings: &Value| run.serve_request(&contexts, settings.clone());
+        let plan = self.command(run, ask, |builder, request| builder.serve(&request)).await?;
         let server = validate_server(run, &Granted::none(), plan).map_err(EvaluateError::Refused)?;
         self.hold(run, server.command().bytes())?;
         build_server(run, &contexts, &server).map_err(EvaluateError::Refused)
     }
 
     /// Asks the command builder.
-    async fn command<T: Send + 'static>(
+    async fn command<Q: Send + 'static, T: Send + 'static>(
         &mut self,
         run: &Run,
-        ask: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
+        request: impl FnOnce(&Value) -> Q,
+        ask: impl FnOnce(&Plugin, Q) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, EvaluateError<R::Error>> {
         let name = run.command_builder();
         let Some(offer) = self.snapshot.find(Kind::CommandBuilder, name) else {
@@ -132,7 +134,9 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             }));
         };
         self.used(name, &offer.plugin);
-        offer.call(self.observer, run.config_bytes(), ask).await.map_err(|error| unbuilt(name, error))
+        let request = request(&offer.settings);
+        let call = move |plugin: &Plugin| ask(plugin, request);
+        offer.call(self.observer, run.config_bytes(), call).await.map_err(|error| unbuilt(name, error))
     }
 }
 

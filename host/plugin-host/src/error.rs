@@ -133,6 +133,12 @@ pub enum LoadError {
     /// Its JSON Schema breaks a rule.
     #[error("the plugin's config-schema is not usable: {0}")]
     Schema(String),
+    /// The JSON Schema of its settings breaks a rule.
+    #[error("the plugin's settings-schema is not usable: {0}")]
+    SettingsSchema(String),
+    /// Says that it does not work without a feature that this version does not have.
+    #[error("the plugin needs the feature {0:?}, which this version does not have: upgrade KubeOpenCode")]
+    MissingFeature(String),
     /// Not the plugin's fault: worth another try.
     #[error("{0}")]
     Host(String),
@@ -150,7 +156,11 @@ impl LoadError {
             | Self::Imports(_)
             | Self::NewerInterface(_)
             | Self::OtherInterface { .. } => "link",
-            Self::Describe(_) | Self::Descriptor(_) | Self::Schema(_) => "describe",
+            Self::Describe(_)
+            | Self::Descriptor(_)
+            | Self::Schema(_)
+            | Self::SettingsSchema(_)
+            | Self::MissingFeature(_) => "describe",
             Self::Host(_) => "host",
         }
     }
@@ -228,9 +238,14 @@ pub enum CallError {
         /// Bytes that are allowed.
         limit: usize,
     },
-    /// Answered with an extension that this version does not know.
-    #[error("the plugin's output was refused: it uses extension {0:?}, which this version does not have")]
-    UnknownExtension(String),
+    /// Answered with what this version does not have: an extension, or a case of the interface that comes later.
+    #[error(
+        "the plugin's output was refused: it uses {0:?}, which this version does not have: upgrade KubeOpenCode"
+    )]
+    MissingFeature(String),
+    /// Serves no type of that name.
+    #[error("the plugin has no type {0:?}")]
+    NoSuchType(String),
     /// Has no function of that name.
     #[error("the plugin has no {0}")]
     NoSuchFunction(&'static str),
@@ -253,8 +268,8 @@ pub fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
         Err(CallError::OutOfMemory { .. }) => "memory",
         Err(CallError::LogFlood { .. }) => "log",
         Err(CallError::OutputTooLarge { .. }) => "output",
-        Err(CallError::UnknownExtension(_)) => "extension",
-        Err(CallError::NoSuchFunction(_)) => "function",
+        Err(CallError::MissingFeature(_)) => "extension",
+        Err(CallError::NoSuchFunction(_) | CallError::NoSuchType(_)) => "function",
     }
 }
 

@@ -31,6 +31,7 @@ mod schema;
 mod size;
 mod worker;
 
+pub use descriptor::PluginType;
 pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
 pub use kubeopencode_api::plugin::{Kind, LimitClass};

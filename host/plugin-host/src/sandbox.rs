@@ -9,6 +9,7 @@ mod imports;
 mod lines;
 mod wasi;
 
+use jiff::Timestamp;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 
 pub(crate) use imports::{check_exports, linker};
@@ -28,14 +29,15 @@ pub(crate) struct Call {
     stopped: Option<CallError>,
 }
 
-/// Runs one call in a fresh store and tells a crash from a limit.
+/// Runs one call in a fresh store, at which the clock stands at `time`, and tells a crash from a limit.
 pub(crate) fn run<R>(
     engine: &Engine,
     limits: Limits,
     name: &str,
+    time: Timestamp,
     call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
 ) -> Result<R, CallError> {
-    let mut store = Store::new(engine, Call::new(limits));
+    let mut store = Store::new(engine, Call::new(limits, time));
     store.limiter(|call| call);
     store.set_hostcall_fuel(HOSTCALL_FUEL);
     // the current tick is partly over
@@ -48,13 +50,13 @@ pub(crate) fn run<R>(
 }
 
 impl Call {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: Limits, time: Timestamp) -> Self {
         Self {
             limits,
             memory: 0,
             table_elements: 0,
             lines: Lines::default(),
-            wasi: wasi::State::default(),
+            wasi: wasi::State::at(time),
             stopped: None,
         }
     }

@@ -36,7 +36,7 @@ fn load(bytes: &[u8]) -> LoadError {
 #[test]
 fn the_guest_of_these_tests_works_when_it_does_no_harm() {
     let plugin = Guest::default().load().unwrap();
-    assert_eq!(plugin.descriptor().name, "Hostile");
+    assert_eq!(plugin.types()[0].descriptor().name, "Hostile");
     assert_eq!(plugin.evaluate(request("x")).unwrap(), inline("hello"));
 }
 
@@ -72,6 +72,16 @@ fn a_flood_of_log_lines_is_dropped_and_then_stopped() {
     let line = "(call $log (i32.const 1) (i32.const 2048) (i32.const 5))";
     assert_eq!(evaluate(&line.repeat(100)), Ok(()));
     assert_eq!(evaluate(&format!("(loop {line} (br 0))")), Err(CallError::LogFlood { limit: 4096 }));
+}
+
+#[test]
+fn handles_of_streams_have_an_end() {
+    assert_eq!(evaluate(&"(drop (call $get-stdout))".repeat(1000)), Ok(()));
+    let CallError::Trap { reason, .. } = evaluate("(loop (drop (call $get-stdout)) (br 0))").unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(reason, "it asked for more than 4096 handles of streams");
 }
 
 #[test]

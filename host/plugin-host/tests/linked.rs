@@ -10,7 +10,7 @@
 mod common;
 
 use common::{Guest, assert_others_work, host, hostile, inline, request};
-use kubeopencode_api::plugin::{Action, Kind, Outcome};
+use kubeopencode_api::plugin::{Action, EvaluateRequest, Kind, Outcome};
 use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
 use serde_json::json;
 
@@ -96,8 +96,33 @@ fn the_world_around_a_plugin_is_empty_and_the_same_in_each_call() {
     let [Action::Inline(seen)] = &plan.actions[..] else { panic!("{:?}", plan.actions) };
     assert!(seen.starts_with("hashed word "), "{seen}");
     let (_, rest) = seen.split_once("; ").unwrap();
-    assert_eq!(rest, r#"environment []; arguments []; file Err(NotFound); input Ok(""); time Ok(0)"#);
+    assert_eq!(
+        rest,
+        r#"environment []; arguments []; file Err(NotFound); input Ok(""); time Ok(1767323045)"#
+    );
     assert_eq!(look(), Outcome::Ready(plan));
+}
+
+#[test]
+fn a_server_has_no_task_and_its_clock_stands_at_the_beginning() {
+    let item = EvaluateRequest { task: None, ..request(json!("look-around")) };
+    let Outcome::Ready(plan) = hostile().evaluate(item).unwrap() else { panic!() };
+    let [Action::Inline(seen)] = &plan.actions[..] else { panic!("{:?}", plan.actions) };
+    assert!(seen.ends_with("time Ok(0)"), "{seen}");
+}
+
+#[test]
+fn features_of_later_versions_are_refused_by_name() {
+    for (deed, feature) in
+        [(json!({"fetch": "https://acme.example"}), "fetch"), (json!({"extend": "vault"}), "vault")]
+    {
+        assert_eq!(
+            hostile().evaluate(request(deed)).unwrap_err().to_string(),
+            format!(
+                "the plugin's output was refused: it uses \"{feature}\", which this version does not have: upgrade KubeOpenCode"
+            )
+        );
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
 
-use common::{build_request, host, inline, request};
+use common::{build_request, host, inline, request_of};
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plugin_host::{LimitClass, Plugin};
 
@@ -38,7 +38,7 @@ fn every_released_plugin_loads_and_works() {
     for release in releases() {
         let text = load(&release, "text.wasm.zst", Kind::ContextType);
         assert_eq!(
-            text.evaluate(request("Use tabs.")).unwrap(),
+            text.evaluate(request_of("Text", "Use tabs.")).unwrap(),
             inline("Use tabs."),
             "{}",
             release.display()

@@ -101,7 +101,7 @@ fn deed(config: Value) -> String {
         env: vec!["LD_*".into(), "*_proxy".into(), "KUBERNETES_*".into(), "TOKEN".into()],
         images: vec!["quay.io/team/*".into()],
         secrets: vec![SecretGrant { name: "jira".into(), hosts: vec!["jira.example".into()] }],
-        secret_fields: vec![],
+        ..Granted::none()
     };
     let items = Items::of(json!([{"type": "Hostile", "config": config}]));
     match items.plan(0, hostile(), &granted) {

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use std::{env, fs, io, thread};
 
 use kubeopencode_plugin_sdk::{
-    About, Action, Answer, ContextType, EnvSource, EnvVar, File, InitContainer, Level, Request, SecretFile,
-    SecretKey, UrlFetch, context_type, log, need, ready,
+    About, Action, Answer, ContextType, EnvSource, EnvVar, Extension, File, HttpRequest, InitContainer,
+    Level, Outcome, Request, Required, Requirement, SecretFile, SecretKey, UrlFetch, context_type, log, need,
+    ready,
 };
 use serde::Deserialize;
 
@@ -56,6 +57,10 @@ pub enum Deed {
     Write(String),
     /// Set this variable.
     SetEnv(String),
+    /// Ask for this URL.
+    Fetch(String),
+    /// Answer with an extension of this kind, as a variable's value.
+    Extend(String),
     /// Run this image.
     Run(String),
     /// Mount this Secret.
@@ -72,8 +77,8 @@ impl ContextType for Hostile {
         name: "Hostile",
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
-        schema: "{}",
         capabilities: &["env", "git", "init-container", "secret", "url"],
+        ..About::NOTHING
     };
 
     fn evaluate(deed: Deed, request: &Request) -> Answer {
@@ -107,15 +112,23 @@ impl ContextType for Hostile {
             },
             Deed::Huge(bytes) => Action::Inline("x".repeat(bytes)),
             Deed::Many(files) => {
-                let empty = File { path: String::new(), content: Vec::new(), mode: None };
+                let empty = File { path: String::new(), content: "".into(), mode: None };
                 return ready(vec![Action::WriteFile(empty); files]);
             }
             Deed::Panic => unknown(rounds),
             Deed::NeedForEver => return need_numbered(0, rounds + 1),
             Deed::NeedOthers => return need_numbered(rounds, 2),
             Deed::NeedMany(number) => return need_numbered(0, number),
-            Deed::Write(path) => Action::WriteFile(File { path, content: b"harm".to_vec(), mode: None }),
+            Deed::Write(path) => Action::WriteFile(File { path, content: "harm".into(), mode: None }),
             Deed::SetEnv(name) => Action::SetEnv(EnvVar::value(name, "harm")),
+            Deed::Fetch(url) => {
+                let what = Requirement::Fetch(HttpRequest::get(url));
+                return Ok(Outcome::Needs(vec![Required { id: "page".to_owned(), what }]));
+            }
+            Deed::Extend(kind) => {
+                let source = EnvSource::Extended(Extension { kind, body: "{}".to_owned() });
+                Action::SetEnv(EnvVar { name: "TOKEN".to_owned(), source })
+            }
             Deed::Run(image) => Action::RunInit(InitContainer {
                 name: "harm".to_owned(),
                 image,
@@ -130,13 +143,8 @@ impl ContextType for Hostile {
                 Action::SetEnv(EnvVar { name: "TOKEN".to_owned(), source: EnvSource::Secret(key(name)) })
             }
             Deed::SendSecret(name, url) => Action::FetchUrl(UrlFetch {
-                url,
-                headers: Vec::new(),
-                sha256: None,
-                insecure_skip_tls_verify: false,
+                request: HttpRequest { credentials: Some(name), ..HttpRequest::get(url) },
                 unpack: false,
-                timeout_seconds: 30,
-                credentials: Some(name),
                 path: "answer".to_owned(),
                 mode: None,
             }),

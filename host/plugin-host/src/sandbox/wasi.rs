@@ -7,6 +7,7 @@
 //!
 //! May touch: the state of one call. Must not touch: anything of this machine.
 
+use jiff::Timestamp;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource};
 use wasmtime::{StoreContextMut, bail};
 
@@ -31,9 +32,11 @@ const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 const OTHER: u32 = 0;
 
-/// What changes during a call.
-#[derive(Debug, Default)]
+/// What a call has of WASI.
+#[derive(Debug)]
 pub(super) struct State {
+    /// Where the clock stands.
+    time: Timestamp,
     handles: usize,
     /// How many random numbers were given.
     random: u64,
@@ -93,7 +96,7 @@ pub(super) fn define(
             Ok(((0..).take(handles.len()).collect::<Vec<u32>>(),))
         }),
         ("wasi:clocks/wall-clock", "now") => {
-            linker.func_wrap(function, |_, ()| Ok((Datetime { seconds: 0, nanoseconds: 0 },)))
+            linker.func_wrap(function, |s: Store<'_>, ()| Ok((Datetime::from(s.data().wasi.time),)))
         }
         ("wasi:clocks/wall-clock", "resolution") => {
             linker.func_wrap(function, |_, ()| Ok((Datetime { seconds: 1, nanoseconds: 0 },)))
@@ -177,7 +180,19 @@ fn exit(code: u8) -> wasmtime::Result<()> {
     bail!("it ended itself with exit code {code}")
 }
 
+impl From<Timestamp> for Datetime {
+    /// WASI knows no time before 1970.
+    fn from(time: Timestamp) -> Self {
+        let seconds = u64::try_from(time.as_second()).unwrap_or_default();
+        Self { seconds, nanoseconds: u32::try_from(time.subsec_nanosecond()).unwrap_or_default() }
+    }
+}
+
 impl State {
+    pub(super) fn at(time: Timestamp) -> Self {
+        Self { time, handles: 0, random: 0 }
+    }
+
     /// SplitMix64 over a count.
     fn random(&mut self) -> u64 {
         self.random += 1;
