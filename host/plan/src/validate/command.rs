@@ -161,9 +161,7 @@ fn path(run: &Run, written: &str) -> Result<AbsPath, String> {
 }
 
 fn result_reader(run: &Run, text: &str) -> Result<ResultReader, String> {
-    let reader: ResultReader =
-        serde_json::from_str(text).map_err(|e| format!("its result-reader cannot be read: {e}"))?;
-    reader.check().map_err(|e| e.to_string())?;
+    let reader = ResultReader::parse(text).map_err(|e| e.to_string())?;
     if reader.session.is_some() && run.attaches_to().is_none() {
         return Err(
             "result-reader: /session: this program attaches to no server: leave it out where mode is run"

@@ -219,7 +219,7 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
                 command.result_reader = Some("{}".into());
                 command
             },
-            "its result-reader cannot be read",
+            "command builder \"opencode\": result-reader: /: ",
         ),
         (
             |request| {
