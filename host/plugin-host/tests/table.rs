@@ -45,7 +45,6 @@ fn each_hostile_plugin_gets_its_own_clear_error() {
     row("last words on standard error", &deed(json!({"complain": complaint})));
     row("end of the program", &deed(json!({"exit": 3})));
     row("a connection", &deed(json!({"connect": "127.0.0.1:80"})));
-    row("a pause", &deed(json!({"sleep": 1})));
 
     let component = Guest::default().component();
     let module = wat::parse_str("(module)").unwrap();

@@ -12,6 +12,10 @@ use crate::limits::{LOG_BYTES, LOG_LINES};
 const LAST_WORDS: usize = 1024;
 const LAST_LINES: usize = 10;
 
+/// What Rust's standard library adds to each panic, and the runtimes of JavaScript and Python are written in Rust: nobody
+/// who reads a Task can follow it.
+const ADVICE: &str = "note: run with `RUST_BACKTRACE=";
+
 /// The lines of one call, within the limits of the log.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -42,7 +46,7 @@ impl Lines {
     /// Takes one line; what is beyond the limits is dropped.
     pub(super) fn push(&mut self, level: Level, mut line: String) {
         self.number += 1;
-        if matches!(level, Level::Warn | Level::Error) {
+        if matches!(level, Level::Warn | Level::Error) && !line.starts_with(ADVICE) {
             self.remember(&line);
         }
         let left = LOG_BYTES - self.bytes;
@@ -160,6 +164,7 @@ mod tests {
         assert!(words.starts_with("line 991\n") && words.contains("line 999\nä"), "{words}");
         let mut lines = Lines::default();
         lines.push(Level::Error, "ä".repeat(5000));
+        lines.push(Level::Error, format!("{ADVICE}1` environment variable to display a backtrace"));
         assert_eq!(lines.last_words().unwrap(), "ä".repeat(512));
     }
 }

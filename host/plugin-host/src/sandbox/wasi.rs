@@ -1,7 +1,7 @@
 //! WASI 0.2 with nothing behind it, so that the runtimes of languages start and their last words are heard.
 //!
 //! Standard output and error become lines of the plugin's log, standard input is at its end, environment and file system
-//! are empty, no terminal is there, clocks stand still, and random numbers are the same in each call. Whatever is not here
+//! are empty, no terminal is there, clocks stand still and pauses are over at once, and random numbers are the same in each call. Whatever is not here
 //! ends the call, and [`absent`] says why in words. By hand, because a WASI that does something is what a plugin must not
 //! have. The functions are the same in all of 0.2: the version that a component imports does not matter.
 //!
@@ -103,6 +103,10 @@ pub(super) fn define(
         }
         ("wasi:clocks/monotonic-clock", "now") => linker.func_wrap(function, |_, ()| Ok((MONOTONIC,))),
         ("wasi:clocks/monotonic-clock", "resolution") => linker.func_wrap(function, |_, ()| Ok((1u64,))),
+        // a pause is over at once; the runtime of Go makes one before it ends after a panic
+        ("wasi:clocks/monotonic-clock", "subscribe-duration" | "subscribe-instant") => {
+            linker.func_wrap(function, |s, (_,): (u64,)| handle(s, OTHER))
+        }
         ("wasi:filesystem/preopens", "get-directories") => {
             linker.func_wrap(function, |_, ()| Ok((Vec::<(Resource<Handle>, String)>::new(),)))
         }
@@ -157,7 +161,6 @@ pub(super) fn absent(package: &str) -> &'static str {
     match package {
         "wasi:sockets" | "wasi:http" | "wasi:tls" => "a plugin has no network",
         "wasi:filesystem" | "wasi:blobstore" | "wasi:keyvalue" => "a plugin has no files",
-        "wasi:clocks" | "wasi:io" => "a plugin has nothing that it could wait for",
         "wasi:cli" => "a plugin has no terminal and no process around it",
         _ => "a plugin does not have this part of WASI",
     }
