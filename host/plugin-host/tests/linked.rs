@@ -51,6 +51,14 @@ fn a_guest_of_another_major_version_is_refused_with_both_versions() {
             (export "kubeopencode:plugin/context-type@2.0.0" (instance $i)))"#,
     );
     assert!(error.contains("kubeopencode:plugin@2.0.0, and"), "{error}");
+    // one for both is not for another
+    let error = refusal(
+        r#"(component
+            (instance $i)
+            (export "kubeopencode:plugin/context-type@2.0.0" (instance $i))
+            (export "kubeopencode:plugin/context-type@1.0.0" (instance $i)))"#,
+    );
+    assert!(error.contains("does not export the interface of a context-type"), "{error}");
 }
 
 #[test]

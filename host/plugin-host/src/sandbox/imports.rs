@@ -34,7 +34,8 @@ pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Ca
             own(&mut linker, engine, name, &import.ty)?;
         } else if name.starts_with("wasi:") {
             let define = |mut root: LinkerInstance<'_, Call>| item(&mut root, engine, None, name, &import.ty);
-            define(linker.root()).map_err(|error| LoadError::Host(format!("{name}: {error:#}")))?;
+            define(linker.root())
+                .map_err(|error| LoadError::Imports(quote(&format!("{name}: {error:#}"))))?;
         }
     }
     // nobody knows the rest
@@ -44,10 +45,10 @@ pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Ca
     Ok(linker)
 }
 
-/// Whether the component exports this interface of ours.
+/// Whether the component exports this interface of ours in a version that fits, if it does at all.
 ///
 /// # Errors
-/// It has the interface in a version that does not fit, or not at all.
+/// It has the interface in other versions alone.
 pub(crate) fn check_exports(
     engine: &Engine,
     component: &Component,
@@ -55,12 +56,12 @@ pub(crate) fn check_exports(
 ) -> Result<(), LoadError> {
     let ty = component.component_type();
     let exported = ty.exports(engine).map(|(name, _)| Name::parse(name));
-    for name in exported.filter(|name| name.package == PACKAGE && name.interface == interface) {
-        if !name.fits() {
-            return Err(name.other_version());
-        }
+    let ours: Vec<_> =
+        exported.filter(|name| name.package == PACKAGE && name.interface == interface).collect();
+    match ours.first() {
+        Some(name) if !ours.iter().any(Name::fits) => Err(name.other_version()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// `wasi:cli/stdout@0.2.6`, taken apart.
@@ -117,7 +118,7 @@ fn own(
                 return Err(newer(format!("{import}#{unknown}")));
             }
             let offered = linker.instance(import).and_then(|mut instance| instance.func_wrap("log", log));
-            offered.map_err(|error| LoadError::Host(format!("{import}: {error:#}")))
+            offered.map_err(|error| LoadError::Imports(quote(&format!("{import}: {error:#}"))))
         }
         // an interface of types alone: nothing has to be there
         (PACKAGE, "types") if functions().next().is_none() => Ok(()),
