@@ -32,7 +32,7 @@ use crate::record::{History, Kind, Recorder, Revision};
 
 /// How long a scenario waits for a fact before it gives up: less than a minute, so that what the operator only finds in
 /// its rounds counts as missed.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 /// The same with real nodes, which pull images and end Pods in their own time.
 const PATIENCE_WITH_NODES: Duration = Duration::from_secs(180);
 

@@ -26,7 +26,7 @@ pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// The rule of [`duration`], in CEL; [`timeout_of`](crate::task::timeout_of) is the same in Rust.
+/// The rule of a duration, in CEL; [`timeout_of`](crate::task::timeout_of) is the same in Rust.
 pub const DURATION_RULE: &str = "self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self != '' && duration(self) >= duration('1s')";
 
 /// A duration of hours, minutes and seconds, in this order; at least 1s. A `pattern` would be told to the user as it stands,

@@ -34,7 +34,7 @@ use crate::runtime::backoff::Failures;
 use crate::runtime::config_maps::LiveConfigMaps;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
-use objects::{Applied, apply, is_owned_by, remove};
+use objects::{Applied, apply, get_own, is_owned_by, remove};
 use status::{Accepted, ServerState};
 
 /// Labels of the Deployments of all servers.
@@ -192,12 +192,12 @@ impl Servers {
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
         let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
         let PlannedServer { objects: mut server, held: _held } = server?;
-        let before = self.deployment(&key);
-        let waiting = self.deployment_of(agent).is_some_and(|there| server.keep_pod_metadata(&there));
+        let before = get_own::<Deployment>(&self.client, agent, &deployment_name(&key.name)).await?;
+        let waiting = before.as_ref().is_some_and(|there| server.keep_pod_metadata(there));
         if let Some(taken) = self.apply_all(agent, &server).await? {
             return Err(ServerError::NameTaken(taken));
         }
-        self.drop_old_config_maps(agent, before.as_deref(), &server).await?;
+        self.drop_old_config_maps(agent, before.as_ref(), &server).await?;
         let deployment = self.deployment(&key);
         Ok(ServerState::of(&key, server.url, &server.digest, deployment.as_deref(), waiting))
     }
@@ -250,9 +250,10 @@ impl Servers {
     /// `serverConfig` is gone: so is the server.
     async fn remove(&self, agent: &Agent) -> Result<(), ServerError> {
         let key = AgentKey::of(agent);
-        let (name, deployment) = (deployment_name(&key.name), self.deployment(&key));
+        let name = deployment_name(&key.name);
+        let deployment = get_own::<Deployment>(&self.client, agent, &name).await?;
         // the Deployment alone knows their names, and goes after them; its Pods have read them already
-        for name in deployment.as_deref().map(objects::config_maps_of).unwrap_or_default() {
+        for name in deployment.as_ref().map(objects::config_maps_of).unwrap_or_default() {
             remove::<ConfigMap>(&self.client, agent, &name).await?;
         }
         remove::<Deployment>(&self.client, agent, &name).await?;

@@ -160,6 +160,8 @@ async fn a_gate_that_was_opened_by_hand_before_the_launch_fails_the_task() {
         ns.delete_task("fix").await;
         ns.gone(Kind::Task, "fix").await;
         ns.tolerate("I4: Task fix went");
+        // it has the Task as its owner
+        ns.gone(Kind::Pod, "fix-pod").await;
     })
     .await;
 }

@@ -32,6 +32,7 @@ mod pod_policy;
 mod reader;
 mod requests;
 mod scale;
+mod servers;
 mod spec_examples;
 mod stop;
 mod waiting;

@@ -200,21 +200,25 @@ async fn a_change_rolls_the_server_and_without_server_config_it_goes() {
 #[tokio::test]
 async fn a_label_replaces_no_server_and_a_task_whose_server_is_replaced_says_so() {
     on_the_whole_cluster(async |ns| {
-        ns.apply(agent_with("slow-60", "serverConfig: {}\npodSpec: {labels: {team: a}}")).await;
+        let labelled = |team: &str| {
+            let labels = serde_json::json!({"team": team});
+            agent_of_example("slow-60").spec("serverConfig: {}").set("/spec/podSpec/labels", labels)
+        };
+        ns.apply(with_its_objects(labelled("a"))).await;
         serves(ns).await;
         let before = server_pods(ns).await;
         ns.apply(task("cut")).await;
         ns.phase("cut", Phase::Running).await;
         ns.agent_runs("cut-pod").await;
-        ns.apply(agent_with("slow-60", "serverConfig: {}\npodSpec: {labels: {team: b}}")).await;
+        ns.apply(with_its_objects(labelled("b"))).await;
         let waits = |agent: &Agent| {
             condition(agent, "ServerReady")
                 .is_some_and(|(is, _, why)| is == "True" && why.contains("podSpec.labels"))
         };
         until_agent(ns, "says when the label comes", waits).await;
         assert_eq!(server_pods(ns).await, before, "a server reads no label of its Pod");
-        let other = "serverConfig: {}\npodSpec: {labels: {team: b}, env: [{name: MODE, value: other}]}";
-        ns.apply(agent_with("slow-60", other)).await;
+        let other = labelled("b").set("/spec/podSpec/terminationGracePeriodSeconds", 9);
+        ns.apply(with_its_objects(other)).await;
         let task = ns.phase("cut", Phase::Failed).await;
         let message = status(&task).message.clone().unwrap();
         assert!(message.contains("the server of the Agent was replaced, or ended"), "{message}");

@@ -66,6 +66,18 @@ where
     Ok(Applied::AsPlanned)
 }
 
+/// An object of the Agent as it is now: of a Deployment the cache keeps its state alone.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn get_own<K>(client: &Client, agent: &Agent, name: &str) -> Result<Option<K>, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let there = api::<K>(client, agent).get_opt(name).await?;
+    Ok(there.filter(|there| is_owned_by(there, agent)))
+}
+
 /// Deletes an object of the Agent in the background; one of somebody else stays.
 ///
 /// # Errors

@@ -1,0 +1,70 @@
+//! The objects of an Agent's server, where no Pod of it runs.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::ResourceExt;
+use kube::runtime::wait::await_condition;
+use kubeopencode_tests::namespace::{PATIENCE, TEAM, TestNamespace};
+use kubeopencode_tests::objects::agent;
+use kubeopencode_tests::record::Kind;
+
+use crate::scenario;
+
+/// Waits until the server's Deployment is that of another plan.
+async fn planned(ns: &TestNamespace, before: Option<&Deployment>) -> Deployment {
+    let plan = |deployment: &Deployment| deployment.annotations().get("kubeopencode.io/plan").cloned();
+    let before = before.and_then(plan);
+    let is_new = |there: Option<&Deployment>| there.is_some_and(|there| plan(there) != before);
+    let there = await_condition(ns.api::<Deployment>(), "default-server", is_new);
+    tokio::time::timeout(PATIENCE, there).await.expect("the server is planned").unwrap().unwrap()
+}
+
+fn template(deployment: &Deployment) -> &PodTemplateSpec {
+    &deployment.spec.as_ref().unwrap().template
+}
+
+fn label(deployment: &Deployment) -> &str {
+    &template(deployment).metadata.as_ref().unwrap().labels.as_ref().unwrap()["team"]
+}
+
+/// Waits until one ConfigMap of a server is there; gives its name.
+async fn one_config_map(ns: &TestNamespace, but: &str) -> String {
+    ns.until("one ConfigMap of the server", |history| {
+        let all = history.all(Kind::ConfigMap).map(|map| map.name());
+        let all: Vec<_> = all.filter(|name| name.starts_with("default-server-context-")).collect();
+        (all.len() == 1 && all[0] != but).then(|| all[0].to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_label_changes_no_template_and_what_a_server_had_read_goes() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let server = |label: &str, rule: &str| {
+            agent("default").spec(&format!(
+                "serverConfig: {{}}, podSpec: {{labels: {{team: {label}}}}}, contexts: [{{type: Text, text: {rule}}}]"
+            ))
+        };
+        ns.apply(server("a", "first")).await;
+        let first = planned(ns, None).await;
+        let map = one_config_map(ns, "").await;
+        ns.apply(server("b", "first")).await;
+        let labelled = planned(ns, Some(&first)).await;
+        assert_eq!(template(&labelled), template(&first));
+        assert_eq!(label(&labelled), "a");
+        ns.apply(server("b", "second")).await;
+        let second = planned(ns, Some(&labelled)).await;
+        assert_ne!(template(&second).spec, template(&first).spec);
+        assert_eq!(label(&second), "b");
+        one_config_map(ns, &map).await;
+        ns.apply(agent("default")).await;
+        ns.until("nothing of the server is left", |history| {
+            let mut maps = history.all(Kind::ConfigMap).map(|map| map.name());
+            (!maps.any(|name| name.starts_with("default-server-"))).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
