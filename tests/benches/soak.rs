@@ -56,14 +56,18 @@ async fn soak(minutes: usize) -> ExitCode {
     let cluster = Cluster::control_plane().await;
     let executable = program::build();
     let cache = executable.with_file_name("plugin-cache-of-soak");
-    let proxy = Proxy::start(&PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG")), &cache).await;
+    let proxy =
+        Proxy::start(&PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG")), &cache).await;
     let namespace = make_namespace(&cluster.client()).await;
     let ns = TestNamespace::start(&cluster, None, &namespace).await;
     ns.apply(TEAM).await;
     let _kubelet = Kubelet::start(&ns.client, &ns.name);
     let operator = Program::start(&executable, &proxy.kubeconfig, &cache, PROBES);
     operator.is_ready().await;
-    println!("{:>6} {:>12} {:>12} {:>10} {:>10} {:>12}", "minute", "memory", "connections", "created", "there", "processor");
+    println!(
+        "{:>6} {:>12} {:>12} {:>10} {:>10} {:>12}",
+        "minute", "memory", "connections", "created", "there", "processor"
+    );
     let (started, mut created, mut rows, mut ticks) =
         (Instant::now(), 0, Vec::new(), tokio::time::interval(Duration::from_secs(1)));
     for second in 1..=minutes * 60 {
@@ -72,16 +76,16 @@ async fn soak(minutes: usize) -> ExitCode {
             created += 1;
             create(&ns, created).await;
         }
-        if second % CHANGE == 0 {
-            let grace = if (second / CHANGE) % 2 == 0 { 5 } else { 6 };
+        if second.is_multiple_of(CHANGE) {
+            let grace = if (second / CHANGE).is_multiple_of(2) { 5 } else { 6 };
             let settings =
                 format!("dependencyGraceSeconds: {grace}, cleanup: {{maxRetainedTasks: {RETAINED}}}");
             ns.apply(config(&settings)).await;
         }
-        if second % CUT == 0 {
+        if second.is_multiple_of(CUT) {
             proxy.cut();
         }
-        if second % 60 == 0 {
+        if second.is_multiple_of(60) {
             let row = Row { memory: operator.process.memory(), connections: proxy.open() };
             let there = ns.record.history().all(Kind::Task).count();
             println!(
@@ -108,7 +112,10 @@ fn verdict(what: &str, figures: &[f64]) -> bool {
     let mean = |part: &[f64]| part.iter().sum::<f64>() / as_f64(part.len());
     let (first, last) = (mean(&figures[..third]), mean(&figures[figures.len() - third..]));
     let is_flat = last <= first * FLAT;
-    println!("{what}: {first:.1} in the first third, {last:.1} in the last: {}", if is_flat { "flat" } else { "IT GROWS" });
+    println!(
+        "{what}: {first:.1} in the first third, {last:.1} in the last: {}",
+        if is_flat { "flat" } else { "IT GROWS" }
+    );
     is_flat
 }
 
@@ -118,10 +125,10 @@ fn as_f64(number: usize) -> f64 {
 
 async fn create(ns: &TestNamespace, i: usize) {
     let name = format!("t-{i}");
-    let agent = if i % 10 == 0 { "one-at-a-time" } else { "default" };
+    let agent = if i.is_multiple_of(10) { "one-at-a-time" } else { "default" };
     let task: Task = serde_json::from_value(task(&name).agent(agent).json()).unwrap();
     ns.tasks().create(&PostParams::default(), &task).await.unwrap();
-    if i % 4 == 0 {
+    if i.is_multiple_of(4) {
         ns.tasks().delete(&name, &Default::default()).await.unwrap();
     }
 }
