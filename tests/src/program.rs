@@ -20,7 +20,16 @@ pub struct Program {
 /// When it cannot be built.
 pub fn build() -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let build = ["build", "--locked", "--workspace", "--bin", "kubeopencode", "--message-format", "json"];
+    let build = [
+        "build",
+        "--locked",
+        "--release",
+        "--workspace",
+        "--bin",
+        "kubeopencode",
+        "--message-format",
+        "json",
+    ];
     let output = Command::new(cargo).args(build).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "kubeopencode could not be built");
     let messages = String::from_utf8(output.stdout).unwrap();

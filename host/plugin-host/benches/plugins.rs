@@ -1,5 +1,5 @@
 //! What plugins cost: cold load, memory of a loaded plugin and one call, with 1, 20 and 200 of them; a table with the
-//! targets beside. `cargo bench --profile dev --workspace --bench plugins` takes the profile of tests and images.
+//! targets beside. `make bench` runs it in the release profile.
 
 #![allow(
     clippy::unwrap_used,
