@@ -27,7 +27,7 @@ use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
 use kubeopencode_tests::objects::{Builder, task};
-use kubeopencode_tests::process::processor_by_pid_file;
+use kubeopencode_tests::process::{as_f64, processor_by_pid_file};
 use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::{History, Kind};
 use serde_json::{Value, json};
@@ -519,8 +519,4 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 
 fn ms(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1000.0)
-}
-
-fn as_f64(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap())
 }

@@ -21,6 +21,7 @@ use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
 use kubeopencode_tests::objects::{config, task};
+use kubeopencode_tests::process::as_f64;
 use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::Kind;
 use tokio::net::{TcpListener, TcpStream};
@@ -117,10 +118,6 @@ fn verdict(what: &str, figures: &[f64]) -> bool {
         if is_flat { "flat" } else { "IT GROWS" }
     );
     is_flat
-}
-
-fn as_f64(number: usize) -> f64 {
-    u32::try_from(number).map(f64::from).unwrap()
 }
 
 async fn create(ns: &TestNamespace, i: usize) {

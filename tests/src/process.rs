@@ -48,6 +48,14 @@ impl Process {
     }
 }
 
+/// A count among figures.
+///
+/// # Panics
+/// When it has more than 32 bits.
+pub fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
