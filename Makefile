@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench fuzz mutants images crds manifests install.yaml
+.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images crds manifests install.yaml
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,14 @@ api: ## tests on a real API server, without root
 e2e: ## tests on a whole cluster with the images and the chart, and the documents' commands
 	@deploy/local/test.sh e2e
 
-bench: ## latency, throughput, writes and memory on a real API server
+bench: ## plugins, and launches on a real API server: latency, throughput, writes, processor time, memory
 	@deploy/local/preflight.sh bench
-	@deploy/local/with-control-plane.sh bench cargo bench --locked --profile dev --workspace --bench launch
+	@cargo bench --locked --workspace --bench plugins
+	@deploy/local/with-control-plane.sh bench cargo bench --locked --workspace --bench launch
+
+soak: ## half an hour of Tasks, deletions, changes and cut connections: memory and connections; MINUTES=5
+	@deploy/local/preflight.sh bench
+	@MINUTES=$(MINUTES) deploy/local/with-control-plane.sh soak cargo bench --locked --workspace --bench soak
 
 fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
 	@deploy/local/fuzz.sh run $(SECONDS)

@@ -10,13 +10,17 @@ use sha2::{Digest, Sha256};
 /// What surrounds the module of a context type in its component: that of the plugin host's own tests.
 const FRAME: &str = include_str!("../../host/plugin-host/tests/common/context-type.wat");
 
-/// A context type that answers every item with one action. Its memory begins with the descriptor, from 1024 on the answer,
+/// A context type that answers every item with one action. Its memory begins with the list of its one descriptor, from 1024 on the answer,
 /// whose action is at 1056.
 const MODULE: &str = r#"(core module $main
     (import "kubeopencode:plugin/log@1.0.0" "log" (func (param i32 i32 i32)))
+    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func (result i32)))
     (import "$root" "danger" (func))
     (memory (export "memory") 1)
-    (data (i32.const 0) "\00\01\00\00\08\00\00\00\80\01\00\00\01\00\00\00\80\01\00\00\01\00\00\00\00\02\00\00\02\00\00\00")
+    (data (i32.const 0) "\80\00\00\00\01\00\00\00")
+    (data (i32.const 128) "\00\01\00\00\08\00\00\00\80\01\00\00\01\00\00\00\80\01\00\00\01\00\00\00\00\02\00\00\02\00\00\00")
+    (data (i32.const 188) "\40\02\00\00\08\00\00\00")
+    (data (i32.const 576) "optional")
     (data (i32.const 256) "NAMENAME")
     (data (i32.const 384) "1")
     (data (i32.const 512) "{}")
@@ -35,7 +39,7 @@ const MODULE: &str = r#"(core module $main
 /// `inline` of the text.
 pub const INLINE: &str = r"\00\00\00\00\00\08\00\00\05\00\00\00";
 /// `set-env` of GREETING to the text.
-pub const SET_ENV: &str = r"\09\00\00\00\80\08\00\00\08\00\00\00\00\00\00\00\00\08\00\00\05\00\00\00";
+pub const SET_ENV: &str = r"\0a\00\00\00\80\08\00\00\08\00\00\00\00\00\00\00\00\08\00\00\05\00\00\00";
 
 /// A component with the type `name`, of 8 letters, that does `action` with a text of 5 letters.
 ///

@@ -48,6 +48,14 @@ impl Process {
     }
 }
 
+/// A count among figures.
+///
+/// # Panics
+/// When it has more than 32 bits.
+pub fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -55,21 +63,15 @@ impl Drop for Process {
     }
 }
 
-/// Processor time so far, in seconds, of the processes that run this program with this text in their arguments, children
-/// excluded.
+/// Processor time so far, in seconds, of a process of the local cluster, by the file that `deploy/local` wrote its number
+/// to; children excluded.
 ///
 /// # Panics
-/// When there is no `/proc`.
-pub fn processor_of_program(program: &str, argument: &str) -> f64 {
-    let is_it = |pid: u32| {
-        let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let cmdline = String::from_utf8_lossy(&cmdline);
-        let name = cmdline.split('\0').next().unwrap_or_default();
-        Path::new(name).file_name().is_some_and(|name| name == program) && cmdline.contains(argument)
-    };
-    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| is_it(*pid)).filter_map(processor_of).sum()
+/// When it does not run.
+pub fn processor_by_pid_file(file: &Path) -> f64 {
+    let text = std::fs::read_to_string(file).unwrap();
+    let pid = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+    pid.and_then(processor_of).unwrap_or_else(|| panic!("{} names no process that runs", file.display()))
 }
 
 fn processor_of(pid: u32) -> Option<f64> {

@@ -14,13 +14,23 @@ pub struct Program {
     probes: u16,
 }
 
-/// Builds the program as images have it and says where it is.
+/// Builds the program in this profile (`dev`, as images have it, or `release`) and says where it is.
 ///
 /// # Panics
 /// When it cannot be built.
-pub fn build() -> PathBuf {
+pub fn build(profile: &str) -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let build = ["build", "--locked", "--workspace", "--bin", "kubeopencode", "--message-format", "json"];
+    let build = [
+        "build",
+        "--locked",
+        "--profile",
+        profile,
+        "--workspace",
+        "--bin",
+        "kubeopencode",
+        "--message-format",
+        "json",
+    ];
     let output = Command::new(cargo).args(build).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "kubeopencode could not be built");
     let messages = String::from_utf8(output.stdout).unwrap();

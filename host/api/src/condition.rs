@@ -217,6 +217,8 @@ string_enum! {
         TooExpensive,
         /// the component does not have the interface of its kind
         WrongWorld,
+        /// the component was built for a newer version
+        NeedsNewerHost,
         /// what the component says of itself cannot be used
         BadDescriptor,
         /// the component's schema cannot be used

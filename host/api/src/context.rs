@@ -85,10 +85,7 @@ pub struct ContextItem {
     pub config: Option<Value>,
 }
 
-/// The `name` of an item's tag in the context file where neither the item nor its type says another.
-pub const UNNAMED: &str = "context";
-
-/// What is known of a built-in type beside what its plugin says: the plugins' descriptor has no word for it.
+/// Which field of an item holds the payload of a built-in type. All else about a type its plugin says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltInType {
     /// `type`
@@ -97,21 +94,6 @@ pub struct BuiltInType {
     pub field: &'static str,
     /// That field may be left out.
     pub may_be_empty: bool,
-    /// What `mountPath` means to it.
-    pub mount_path: MountPathRule,
-    /// The `name` of its tag in the context file where the item has none.
-    pub unnamed: &'static str,
-}
-
-/// What `mountPath` means to a type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MountPathRule {
-    /// Without one the content goes to the context file.
-    Optional,
-    /// The content has to go somewhere.
-    Required,
-    /// The content goes to the context file in any case.
-    Ignored,
 }
 
 impl BuiltInType {
@@ -119,20 +101,14 @@ impl BuiltInType {
     pub const ALL: [Self; 6] = [
         Self::new("Text", "text"),
         Self::new("ConfigMap", "configMap"),
-        Self { mount_path: MountPathRule::Required, ..Self::new("Git", "git") },
-        Self { mount_path: MountPathRule::Required, ..Self::new("URL", "url") },
-        Self {
-            may_be_empty: true,
-            mount_path: MountPathRule::Ignored,
-            unnamed: "runtime",
-            ..Self::new("Runtime", "runtime")
-        },
+        Self::new("Git", "git"),
+        Self::new("URL", "url"),
+        Self { may_be_empty: true, ..Self::new("Runtime", "runtime") },
         Self::new("File", "file"),
     ];
 
     const fn new(name: &'static str, field: &'static str) -> Self {
-        let mount_path = MountPathRule::Optional;
-        Self { name, field, may_be_empty: false, mount_path, unnamed: UNNAMED }
+        Self { name, field, may_be_empty: false }
     }
 
     /// The built-in type of this name.

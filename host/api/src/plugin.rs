@@ -19,14 +19,17 @@ mod command_builder;
 mod context_text;
 mod context_type;
 mod needs;
+mod secret_names;
 
-pub use command_builder::{BuildRequest, CommandPlan, Mode, ServeRequest, ServerPlan, Tools};
+pub use command_builder::{BuildRequest, CommandPlan, ServeRequest, ServerPlan, Tools};
 pub use context_text::{escape_attribute, escape_content, file_block};
 pub use context_type::{
-    Action, ConfigMapMount, Entry, EvaluateRequest, GitFetch, Input, Origin, Outcome, Plan, Required,
-    Requirement, Resolved, RunInit, SecretFile, TaskView, UrlFetch,
+    Action, BroughtFile, ConfigMapMount, ConfigMapRead, Entry, EvaluateRequest, GitFetch, Header,
+    HeaderValue, HttpRequest, Input, Origin, Outcome, Plan, Required, Requirement, Resolved, RunInit,
+    SecretFile, SecretText, UrlFetch,
 };
 pub use needs::{MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, NeedsError, grow_needs};
+pub use secret_names::{SECRET_KEYWORD, SecretField, SecretStep};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +107,38 @@ impl LimitClass {
     }
 }
 
+/// What `mountPath` means to a context type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountPathRule {
+    /// Without one the content goes to the context file.
+    #[default]
+    Optional,
+    /// The content has to go somewhere.
+    Required,
+    /// The content goes to the context file in any case.
+    Ignored,
+}
+
+impl MountPathRule {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Optional, Self::Required, Self::Ignored];
+
+    /// The word that a descriptor writes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Optional => "optional",
+            Self::Required => "required",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.as_str() == word)
+    }
+}
+
 /// What a plugin may do beyond text, files and ConfigMaps; needs a grant when the plugin is not built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -121,16 +156,12 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Env, Self::Git, Self::Url, Self::Secret, Self::InitContainer];
+
     /// Reads the name that a descriptor or a grant writes.
     pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "env" => Self::Env,
-            "git" => Self::Git,
-            "url" => Self::Url,
-            "secret" => Self::Secret,
-            "init-container" => Self::InitContainer,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|capability| capability.as_str() == name)
     }
 
     /// The name that a descriptor or a grant writes.
@@ -157,19 +188,57 @@ pub struct Descriptor {
     pub description: String,
     /// JSON Schema 2020-12 of the payload; the host checks payloads against it before each call.
     pub config_schema: serde_json::Value,
+    /// The same of its settings; `None`: it takes none.
+    pub settings_schema: Option<serde_json::Value>,
     /// What its plans may contain beyond text and files.
     pub capabilities: Vec<Capability>,
+    /// Features of the host without which it does not work; each is in [`FEATURES`].
+    pub requires: Vec<String>,
+    /// Context types: what an item's `mountPath` means to it.
+    pub mount_path: MountPathRule,
+    /// Context types: the name of an item that has none, as readers of the context file see it.
+    pub default_name: Option<String>,
     /// Growth; each kind is in [`FEATURES`].
     pub extensions: Vec<Extension>,
 }
 
 /// The door for growth: a kind that both sides know and its JSON text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Extension {
     /// Must be listed in [`FEATURES`].
     pub kind: String,
     /// UTF-8 JSON text.
     pub body: String,
+}
+
+/// What a plugin sees of the Task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView {
+    /// metadata.name
+    pub name: String,
+    /// metadata.namespace
+    pub namespace: String,
+    /// metadata.uid
+    pub uid: String,
+    /// metadata.creationTimestamp: the only time that a plugin knows.
+    pub created: jiff::Timestamp,
+    /// metadata.labels, sorted by key
+    pub labels: Vec<(String, String)>,
+    /// metadata.annotations, sorted by key, without those of kubectl and of KubeOpenCode
+    pub annotations: Vec<(String, String)>,
+}
+
+/// What a plugin sees of the Agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentView {
+    /// metadata.name
+    pub name: String,
+    /// metadata.namespace
+    pub namespace: String,
+    /// Absolute path of the workspace.
+    pub workspace_dir: String,
 }
 
 /// A key of a Secret: always a reference, its bytes never enter a plugin nor the operator.
@@ -191,6 +260,8 @@ pub enum EnvSource {
     Value(String),
     /// A key of a Secret.
     Secret(SecretKey),
+    /// Growth.
+    Extended(Extension),
 }
 
 /// One environment variable.

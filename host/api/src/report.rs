@@ -10,12 +10,12 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-
-use std::collections::BTreeMap;
+mod result_reader;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+pub use result_reader::{Format, ReaderError, ResultReader, Rule, SessionIdle, SessionReader, UsagePointers};
 
 /// Most bytes of a summary, and of an error, in a report.
 pub const SUMMARY_BYTES: usize = 1024;
@@ -27,131 +27,13 @@ pub const MESSAGE_BYTES: usize = 4096;
 /// the number of all its containers, init containers included.
 pub const POD_MESSAGE_BYTES: usize = 12 * 1024;
 
-const MAX_RULES: usize = 64;
-const MAX_CONDITIONS: usize = 8;
-const MAX_POINTER_BYTES: usize = 256;
-const MAX_ARGS: usize = 64;
-const MAX_ARG_BYTES: usize = 4096;
-
 /// Most tokens that a report counts: what every reader of JSON reads exactly.
 pub const MAX_COUNT: u64 = (1 << 53) - 1;
 
-/// How the output of an agent's program is read. A builder's `result-reader` is the JSON of this type.
+/// The content of `/tools/result-reader.json`. The program that reads it may be older than the operator that wrote it: what
+/// it does not know it leaves out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ResultReader {
-    /// The form of the output.
-    pub format: Format,
-    /// Appended to the program's arguments, so that it prints in that form.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub args: Vec<String>,
-    /// Every rule that holds for a line is applied to it, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Rule>,
-    /// The session of a server that the program works in. Only for a program that attaches to one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionReader>,
-}
-
-/// A program that attaches to a server is a window on what runs there: it may print less than was said, and its end
-/// ends nothing. So the reader opens the session itself, reads from the server what the program left out, and aborts
-/// the session when the program did not end well.
-///
-/// Paths are those of the server that the Task attaches to; `{id}` stands for the session's id.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SessionReader {
-    /// `POST` here opens a session.
-    pub open: String,
-    /// The JSON body of that request.
-    pub body: Value,
-    /// Where the answer has the session's id.
-    pub id: String,
-    /// Appended to the program's arguments, so that it works in this session.
-    pub args: Vec<String>,
-    /// `GET` here answers a JSON array of records: all that was said so far.
-    pub records: String,
-    /// A record counts when each of these pointers has this value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub when: BTreeMap<String, Value>,
-    /// What of a record becomes an event `{"type": NAME, NAME: VALUE}` for the rules: the value at the pointer, or
-    /// each element where it is an array.
-    pub events: BTreeMap<String, String>,
-    /// The first of these that an event has tells it from others: one that the program printed is not read twice.
-    pub identity: Vec<String>,
-    /// `POST` here ends what goes on in the session.
-    pub abort: String,
-    /// How to see that nothing goes on in the session although the program does not end. Without it, that is waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle: Option<SessionIdle>,
-}
-
-/// A session in which nothing goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SessionIdle {
-    /// `GET` here answers a JSON object.
-    pub status: String,
-    /// Where that object has something while the session is at work; `{id}` stands for the session's id.
-    pub busy: String,
-    /// Seconds without work, 1 to 3600, after which a program whose session has records that count is taken for done, and
-    /// ended. One whose session has none after twice as long is started again, twice, and has then failed.
-    pub seconds: u16,
-}
-
-/// The form of a program's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// One JSON object a line; lines that are none are passed on as they are.
-    JsonLines,
-}
-
-/// What to take out of a line. Every value that points into a line is an RFC 6901 JSON pointer.
-/// A line for which a rule holds is printed only as its rules say: a rule with `when` alone hides its lines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rule {
-    /// The rule holds when each of these pointers has this value (a string, number or boolean).
-    pub when: BTreeMap<String, Value>,
-    /// Printed to the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub print: Option<String>,
-    /// The last of these becomes the report's summary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// The line is an error of the agent; the first of these that the line has becomes its message.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub error: Vec<String>,
-    /// Added to the usage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<UsagePointers>,
-}
-
-/// Where a line has the numbers that are summed up as usage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UsagePointers {
-    /// Tokens read by the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_tokens: Option<String>,
-    /// Tokens written by the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_tokens: Option<String>,
-    /// Tokens the model spent on reasoning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning_tokens: Option<String>,
-    /// Tokens served from the provider's cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_read_tokens: Option<String>,
-    /// Cost in US dollars.
-    #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
-    pub cost_usd: Option<String>,
-}
-
-/// The content of `/tools/result-reader.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ReaderSettings {
     /// None: the program's output is passed through unread and its exit code alone counts.
     #[serde(default)]
@@ -178,142 +60,6 @@ fn default_message_bytes() -> usize {
 /// included. Leaves room for four more, which an admission webhook (a mesh's sidecar) may add to the Pod.
 pub fn message_bytes(containers: usize) -> usize {
     (POD_MESSAGE_BYTES / (containers + 4)).min(MESSAGE_BYTES)
-}
-
-/// A `ResultReader` that makes no sense; the text names the place inside it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("result-reader: {place}: {problem}")]
-pub struct ReaderError {
-    /// RFC 6901 pointer into the result reader's own JSON.
-    pub place: String,
-    /// What is wrong there, and what would be right.
-    pub problem: String,
-}
-
-impl ResultReader {
-    /// Refuses what cannot mean anything: malformed pointers, rules without a condition, conditions that are no
-    /// scalar, arguments the kernel does not take. (Unknown formats and fields are refused by serde.)
-    pub fn check(&self) -> Result<(), ReaderError> {
-        check_args("/args", &self.args)?;
-        if self.rules.len() > MAX_RULES {
-            return err("/rules", format!("{} rules, at most {MAX_RULES} are allowed", self.rules.len()));
-        }
-        self.rules.iter().enumerate().try_for_each(|(i, rule)| rule.check(&format!("/rules/{i}")))?;
-        self.session.as_ref().map_or(Ok(()), SessionReader::check)
-    }
-}
-
-impl SessionReader {
-    fn check(&self) -> Result<(), ReaderError> {
-        let idle = self.idle.as_ref().map(|idle| ("idle/status", &idle.status));
-        let paths = [("open", &self.open), ("records", &self.records), ("abort", &self.abort)];
-        for (field, path) in paths.into_iter().chain(idle) {
-            // "//host" and "/\\host" would leave the server, and readers of addresses drop control characters
-            let leaves = path.strip_prefix('/').is_none_or(|rest| rest.starts_with(['/', '\\']));
-            if leaves || path.contains(char::is_control) {
-                let problem = format!("{path:?} is no path on the server: it must start with one \"/\"");
-                return err(format!("/session/{field}"), problem);
-            }
-        }
-        check_args("/session/args", &self.args)?;
-        check_pointer("/session/id", &self.id)?;
-        if let Some(idle) = &self.idle {
-            check_pointer("/session/idle/busy", &idle.busy)?;
-            if !(1..=3600).contains(&idle.seconds) {
-                return err("/session/idle/seconds", "1 to 3600 seconds are allowed".to_owned());
-            }
-        }
-        check_conditions("/session/when", &self.when)?;
-        if self.events.is_empty() || self.events.len() > MAX_CONDITIONS {
-            return err("/session/events", format!("1 to {MAX_CONDITIONS} kinds of event are allowed"));
-        }
-        for (name, pointer) in &self.events {
-            check_pointer(&format!("/session/events/{name}"), pointer)?;
-        }
-        if self.identity.is_empty() || self.identity.len() > MAX_CONDITIONS {
-            return err("/session/identity", format!("1 to {MAX_CONDITIONS} pointers are allowed"));
-        }
-        let mut identity = self.identity.iter().enumerate();
-        identity.try_for_each(|(i, pointer)| check_pointer(&format!("/session/identity/{i}"), pointer))
-    }
-}
-
-impl Rule {
-    fn check(&self, at: &str) -> Result<(), ReaderError> {
-        if self.when.is_empty() || self.when.len() > MAX_CONDITIONS {
-            return err(format!("{at}/when"), format!("a rule has 1 to {MAX_CONDITIONS} conditions"));
-        }
-        check_conditions(&format!("{at}/when"), &self.when)?;
-        if self.error.len() > MAX_CONDITIONS {
-            return err(format!("{at}/error"), format!("at most {MAX_CONDITIONS} pointers are allowed"));
-        }
-        for (field, pointer) in self.pointers() {
-            check_pointer(&format!("{at}/{field}"), pointer)?;
-        }
-        Ok(())
-    }
-
-    fn pointers(&self) -> impl Iterator<Item = (String, &String)> {
-        let errors = self.error.iter().enumerate().map(|(i, p)| (format!("error/{i}"), p));
-        let usage = self.usage.iter().flat_map(|usage| {
-            [
-                ("inputTokens", &usage.input_tokens),
-                ("outputTokens", &usage.output_tokens),
-                ("reasoningTokens", &usage.reasoning_tokens),
-                ("cacheReadTokens", &usage.cache_read_tokens),
-                ("costUSD", &usage.cost_usd),
-            ]
-        });
-        [("print", &self.print), ("summary", &self.summary)]
-            .into_iter()
-            .filter_map(|(field, pointer)| Some((field.to_owned(), pointer.as_ref()?)))
-            .chain(errors)
-            .chain(usage.filter_map(|(field, pointer)| Some((format!("usage/{field}"), pointer.as_ref()?))))
-    }
-}
-
-fn check_args(at: &str, args: &[String]) -> Result<(), ReaderError> {
-    if args.len() > MAX_ARGS {
-        return err(at, format!("{} arguments, at most {MAX_ARGS} are allowed", args.len()));
-    }
-    for (i, arg) in args.iter().enumerate() {
-        if arg.contains('\0') || arg.len() > MAX_ARG_BYTES {
-            let problem = format!("an argument has at most {MAX_ARG_BYTES} bytes and none of them is 0");
-            return err(format!("{at}/{i}"), problem);
-        }
-    }
-    Ok(())
-}
-
-fn check_conditions(at: &str, conditions: &BTreeMap<String, Value>) -> Result<(), ReaderError> {
-    for (pointer, value) in conditions {
-        check_pointer(at, pointer)?;
-        if value.is_null() || value.is_array() || value.is_object() {
-            return err(at, format!("the value of {pointer} must be a string, a number or a boolean"));
-        }
-    }
-    Ok(())
-}
-
-fn check_pointer(at: &str, pointer: &str) -> Result<(), ReaderError> {
-    if !pointer.starts_with('/') {
-        return err(at, format!("{pointer:?} is no JSON pointer: it must start with \"/\""));
-    }
-    if pointer.len() > MAX_POINTER_BYTES {
-        return err(at, format!("a JSON pointer may have at most {MAX_POINTER_BYTES} bytes"));
-    }
-    let escapes_hold = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    if !escapes_hold {
-        return err(
-            at,
-            format!("{pointer:?} is no JSON pointer: \"~\" is written \"~0\" and \"/\" in a key \"~1\""),
-        );
-    }
-    Ok(())
-}
-
-fn err<T>(place: impl Into<String>, problem: String) -> Result<T, ReaderError> {
-    Err(ReaderError { place: place.into(), problem })
 }
 
 /// What became of the agent: its container's termination message.
@@ -458,79 +204,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn opencode() -> Value {
-        json!({"format": "json-lines", "args": ["--format", "json"], "rules": [
-            {"when": {"/type": "text"}, "print": "/part/text", "summary": "/part/text"},
-            {"when": {"/type": "error"}, "error": ["/error/data/message", "/error/name"]},
-            {"when": {"/type": "step_finish"}, "usage": {
-                "inputTokens": "/part/tokens/input", "outputTokens": "/part/tokens/output",
-                "reasoningTokens": "/part/tokens/reasoning", "cacheReadTokens": "/part/tokens/cache/read",
-                "costUSD": "/part/cost"}}],
-            "session": {"open": "/session", "body": {"title": "team-a/fix"}, "id": "/id", "args": ["--session", "{id}"],
-                "records": "/session/{id}/message", "when": {"/info/role": "assistant"},
-                "events": {"part": "/parts", "error": "/info/error"}, "identity": ["/part/id", "/error"],
-                "abort": "/session/{id}/abort"}})
-    }
-
-    fn problem_of(reader: Value) -> String {
-        match serde_json::from_value::<ResultReader>(reader) {
-            Ok(reader) => reader.check().unwrap_err().to_string(),
-            Err(e) => e.to_string(),
-        }
-    }
-
-    #[test]
-    fn the_json_of_a_reader_survives_unchanged() {
-        let reader: ResultReader = serde_json::from_value(opencode()).unwrap();
-        reader.check().unwrap();
-        assert_eq!(serde_json::to_value(&reader).unwrap(), opencode());
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_its_place() {
-        for (at, value, words) in [
-            ("/format", json!("xml"), "unknown variant `xml`, expected `json-lines`"),
-            ("/rules/0/when", json!({}), "/rules/0/when: a rule has 1 to 8 conditions"),
-            ("/rules/0/when", json!({"type": "text"}), "/rules/0/when: \"type\" is no JSON pointer"),
-            (
-                "/rules/0/when",
-                json!({"/type": ["text"]}),
-                "/rules/0/when: the value of /type must be a string",
-            ),
-            ("/rules/0/print", json!("/a~2"), "/rules/0/print: \"/a~2\" is no JSON pointer"),
-            ("/rules/1/error/1", json!(""), "/rules/1/error/1: \"\" is no JSON pointer"),
-            ("/rules/2/usage/costUSD", json!("cost"), "/rules/2/usage/costUSD: \"cost\" is no JSON pointer"),
-            ("/args/0", json!("a\u{0}b"), "/args/0: an argument has at most"),
-            (
-                "/session/open",
-                json!("//evil.example/session"),
-                "/session/open: \"//evil.example/session\" is no path",
-            ),
-            (
-                "/session/abort",
-                json!("http://evil.example"),
-                "/session/abort: \"http://evil.example\" is no path",
-            ),
-            ("/session/records", json!("/\\evil.example"), "/session/records: "),
-            ("/session/open", json!("/\t/evil.example"), "/session/open: "),
-            ("/session/id", json!("id"), "/session/id: \"id\" is no JSON pointer"),
-            ("/session/args/1", json!("\u{0}"), "/session/args/1: an argument has at most"),
-            ("/session/when", json!({"role": 1}), "/session/when: \"role\" is no JSON pointer"),
-            ("/session/events", json!({}), "/session/events: 1 to 8 kinds of event"),
-            ("/session/events/part", json!("parts"), "/session/events/part: \"parts\" is no JSON pointer"),
-            ("/session/identity", json!([]), "/session/identity: 1 to 8 pointers"),
-            ("/session/identity/0", json!("id"), "/session/identity/0: \"id\" is no JSON pointer"),
-        ] {
-            let mut reader = opencode();
-            *reader.pointer_mut(at).unwrap() = value;
-            let problem = problem_of(reader);
-            assert!(problem.contains(words), "{at}: {problem}");
-        }
-        let mut misspelt = opencode();
-        misspelt["rules"][0]["pirnt"] = json!("/part/text");
-        assert!(problem_of(misspelt).contains("unknown field `pirnt`"));
-    }
 
     #[test]
     fn settings_without_a_limit_take_kubelets() {

@@ -67,6 +67,8 @@ fn release_finalizers() -> Result<(), CliError> {
     Ok(())
 }
 
+/// One thread for all that waits: a launch is some ten answers of the API server, and handing each from thread to thread costs
+/// as much as reading it. What takes long, the calls of plugins, has threads of its own.
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }

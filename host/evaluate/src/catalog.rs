@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use kubeopencode_api::plugin::Kind;
+use kubeopencode_api::plugin::{Descriptor, Kind};
 use kubeopencode_plan::Granted;
-use kubeopencode_plugin_host::Plugin;
+use kubeopencode_plugin_host::{Plugin, PluginType};
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::calls::{Calls, SharedCalls};
@@ -24,6 +25,10 @@ pub struct Offer {
     pub(crate) plugin: Arc<Plugin>,
     /// What users write.
     pub(crate) name: String,
+    /// Which of the plugin's types it is.
+    type_: usize,
+    /// What its installer wrote.
+    pub(crate) settings: Value,
     pub(crate) granted: Granted,
     pub(crate) calls: Arc<Calls>,
     /// Name of its Plugin; `None`: it comes with the program.
@@ -43,6 +48,8 @@ pub struct Publication {
     pub plugin: Arc<Plugin>,
     /// Other names of its types: the plugin's own name to what users write.
     pub names: BTreeMap<String, String>,
+    /// What its installer wrote, an object.
+    pub settings: Value,
     /// What it may do.
     pub granted: Granted,
     /// Globs of the namespaces that may use it; empty: all.
@@ -53,13 +60,8 @@ impl Publication {
     /// The types under the names that users write.
     pub fn type_names(&self) -> Vec<String> {
         let served = |own: &str| self.names.get(own).map_or(own, String::as_str).to_owned();
-        own_types(&self.plugin).iter().map(|own| served(own)).collect()
+        self.plugin.types().iter().map(|type_| served(&type_.descriptor().name)).collect()
     }
-}
-
-/// What a plugin calls its types.
-fn own_types(plugin: &Plugin) -> Vec<String> {
-    vec![plugin.descriptor().name.clone()]
 }
 
 /// All plugins at one time. Cheap to clone.
@@ -134,6 +136,15 @@ impl fmt::Debug for Offer {
 }
 
 impl Offer {
+    /// What the type says about itself.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.plugin_type().descriptor()
+    }
+
+    pub(crate) fn plugin_type(&self) -> &PluginType {
+        &self.plugin.types()[self.type_]
+    }
+
     /// Whether it comes with the program.
     pub(crate) fn is_built_in(&self) -> bool {
         self.source.is_none()
@@ -144,20 +155,25 @@ impl Catalog {
     /// The built-in plugins, whose names are taken, and no other is waited for.
     pub fn new(built_in: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let calls = SharedCalls::new();
-        let offer = |plugin: Arc<Plugin>| {
-            let granted = Granted::built_in(plugin.descriptor(), plugin.secret_fields());
-            let name = plugin.descriptor().name.clone();
-            let offer = Offer {
-                name: name.clone(),
-                granted,
-                calls: Arc::new(calls.of_one()),
-                source: None,
-                allowed_namespaces: Arc::default(),
-                plugin,
+        let offers = |plugin: Arc<Plugin>| {
+            let calls = Arc::new(calls.of_one());
+            let offer = |(i, type_): (usize, &PluginType)| {
+                let name = type_.descriptor().name.clone();
+                let offer = Offer {
+                    plugin: Arc::clone(&plugin),
+                    name: name.clone(),
+                    type_: i,
+                    settings: json!({}),
+                    granted: Granted::built_in(type_.descriptor()).with_secret_fields(type_.secret_fields()),
+                    calls: Arc::clone(&calls),
+                    source: None,
+                    allowed_namespaces: Arc::default(),
+                };
+                ((plugin.kind(), name), Arc::new(offer))
             };
-            ((offer.plugin.kind(), name), Arc::new(offer))
+            plugin.types().iter().enumerate().map(offer).collect::<Vec<_>>()
         };
-        let built_in: Offers = built_in.into_iter().map(offer).collect();
+        let built_in: Offers = built_in.into_iter().flat_map(offers).collect();
         let state = State { offers: built_in.clone(), ..State::default() };
         Self {
             current: ArcSwap::from_pointee(state),
@@ -179,18 +195,21 @@ impl Catalog {
         self.changes.subscribe()
     }
 
-    /// Offers a plugin under the name that it gives itself, in the place of one that had it, and without a Plugin.
+    /// Offers a plugin under the names that it gives its types, in the place of one that began with the same, and without a
+    /// Plugin.
     ///
     /// # Errors
-    /// When a built-in plugin has its name.
-    pub fn install(&self, plugin: Arc<Plugin>, granted: Granted) -> Result<(), NameTaken> {
+    /// When another plugin has one of its names.
+    pub fn install(&self, plugin: &Arc<Plugin>, granted: &Granted) -> Result<(), NameTaken> {
+        let first = plugin.types().first().map(|type_| type_.descriptor().name.clone());
         let publication = Publication {
-            source: plugin.descriptor().name.clone(),
+            source: first.unwrap_or_default(),
             created: Timestamp::UNIX_EPOCH,
+            plugin: Arc::clone(plugin),
             names: BTreeMap::new(),
-            granted,
+            settings: json!({}),
+            granted: granted.clone(),
             allowed_namespaces: Vec::new(),
-            plugin,
         };
         self.publish(&publication).map(drop)
     }
@@ -256,20 +275,20 @@ impl Catalog {
     fn offers_of(&self, new: &Publication) -> Vec<(TypeKey, Arc<Offer>)> {
         let calls = Arc::new(self.calls.of_one());
         let allowed_namespaces: Arc<[String]> = new.allowed_namespaces.clone().into();
-        let secret_fields = new.plugin.secret_fields().to_vec();
-        let granted = Granted { secret_fields, ..new.granted.clone() };
-        let offer = |name: String| {
+        let offer = |(i, (type_, name)): (usize, (&PluginType, String))| {
             let offer = Offer {
                 plugin: Arc::clone(&new.plugin),
                 name: name.clone(),
-                granted: granted.clone(),
+                type_: i,
+                settings: new.settings.clone(),
+                granted: new.granted.with_secret_fields(type_.secret_fields()),
                 calls: Arc::clone(&calls),
                 source: Some(new.source.clone()),
                 allowed_namespaces: Arc::clone(&allowed_namespaces),
             };
             ((new.plugin.kind(), name), Arc::new(offer))
         };
-        new.type_names().into_iter().map(offer).collect()
+        new.plugin.types().iter().zip(new.type_names()).enumerate().map(offer).collect()
     }
 
     fn swap(&self, before: &State, published: BTreeMap<String, Published>, displaced: Vec<String>) -> Change {

@@ -2,7 +2,7 @@
 
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::plugin::{
-    ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_ROUNDS, Outcome, PluginError, Required, Requirement,
+    Entry, ErrorKind, Input, Kind, MAX_INPUT_BYTES, MAX_ROUNDS, Outcome, PluginError, Required, Requirement,
     Resolved as Answer, grow_needs,
 };
 use kubeopencode_api::task::UsedPlugin;
@@ -82,13 +82,15 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         let type_ = (Kind::ContextType, item.type_.as_str());
         let offer = self.snapshot.offer(type_, &item.namespace, item, || item.no_plugin())?;
         self.used(&item.type_, &offer.plugin);
-        if let Err(error) = offer.plugin.check_payload(&item.payload) {
+        let item = &run.typed(item, offer.descriptor()).map_err(EvaluateError::Refused)?;
+        if let Err(error) = offer.plugin_type().check_payload(&item.payload) {
             return Err(EvaluateError::Refused(item.refused(error)));
         }
         let (mut inputs, mut needs) = (Vec::<Input>::new(), Vec::<Required>::new());
         for _ in 0..=MAX_ROUNDS {
             let bytes = item.bytes() + inputs.iter().map(|input| answered(&input.value)).sum::<usize>();
-            let request = run.evaluate_request(item, std::mem::take(&mut inputs));
+            let (type_name, settings) = (&offer.descriptor().name, offer.settings.clone());
+            let request = run.evaluate_request(item, type_name, settings, std::mem::take(&mut inputs));
             let answer = offer.call(self.observer, bytes, move |plugin| plugin.evaluate(request)).await;
             match answer.map_err(|error| unanswered(item, error))? {
                 Outcome::Ready(plan) => {
@@ -101,6 +103,8 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
                     needs = now;
                     inputs = self.inputs(run, item, &needs).await?;
                 }
+                // the plugin host knows none
+                Outcome::Extended(extension) => return Err(unknown(item, &extension.kind)),
             }
         }
         Err(broken(item, &format!("asks for more after {MAX_ROUNDS} rounds")))
@@ -118,9 +122,8 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
             let value = self.read(run, item, required).await?;
             bytes += answered(&value);
             if bytes > MAX_INPUT_BYTES {
-                let problem = format!(
-                    "its ConfigMaps have more than the {MAX_INPUT_BYTES} bytes that a plugin may read"
-                );
+                let problem =
+                    format!("what it reads has more than the {MAX_INPUT_BYTES} bytes that a plugin may read");
                 return Err(EvaluateError::Refused(item.refused(problem)));
             }
             inputs.push(Input { id: required.id.clone(), value });
@@ -135,19 +138,24 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         required: &Required,
     ) -> Result<Answer, EvaluateError<R::Error>> {
         match &required.what {
-            Requirement::ConfigMap(name) if !is_object_name(name) => {
-                Err(EvaluateError::Refused(item.refused(format!("\"{name}\" is no name of a ConfigMap"))))
+            Requirement::ConfigMap(asked) if !is_object_name(&asked.name) => {
+                let problem = format!("\"{}\" is no name of a ConfigMap", asked.name);
+                Err(EvaluateError::Refused(item.refused(problem)))
             }
-            Requirement::ConfigMap(name) => {
-                let key = ObjectKey::new(item.namespace.clone(), name.clone());
+            Requirement::ConfigMap(asked) => {
+                let key = ObjectKey::new(item.namespace.clone(), asked.name.clone());
                 self.reads.read(&key).await?;
                 self.hold(run, 0)?;
-                let entries = self.reads.last().map(<[_]>::to_vec);
+                let is_asked = |entry: &&Entry| asked.keys.is_empty() || asked.keys.contains(&entry.key);
+                let entries = self.reads.last().map(|all| all.iter().filter(is_asked).cloned().collect());
                 Ok(entries.map_or(Answer::Missing, Answer::ConfigMap))
             }
-            Requirement::Extended(extension) => {
-                Err(broken(item, &format!("asks for \"{}\", which is unknown", extension.kind)))
+            Requirement::Prompt => {
+                Ok(run.prompt().map_or(Answer::Missing, |prompt| Answer::Prompt(prompt.to_owned())))
             }
+            // the plugin host knows neither
+            Requirement::Fetch(_) => Err(unknown(item, "fetch")),
+            Requirement::Extended(extension) => Err(unknown(item, &extension.kind)),
         }
     }
 
@@ -186,6 +194,7 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
 fn answered(value: &Answer) -> usize {
     match value {
         Answer::ConfigMap(entries) => size(entries),
+        Answer::Prompt(prompt) => prompt.len(),
         Answer::Missing | Answer::Extended(_) => 0,
     }
 }
@@ -207,6 +216,10 @@ fn unanswered<E>(item: &Item, error: Uncalled) -> EvaluateError<E> {
         ErrorKind::Unsatisfied => EvaluateError::Missing(item.refused(problem)),
         ErrorKind::Unsupported | ErrorKind::Internal => broken(item, &problem),
     }
+}
+
+fn unknown<E>(item: &Item, kind: &str) -> EvaluateError<E> {
+    broken(item, &format!("asks for \"{kind}\", which this version does not have: upgrade KubeOpenCode"))
 }
 
 fn broken<E>(item: &Item, what: &str) -> EvaluateError<E> {

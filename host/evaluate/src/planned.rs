@@ -8,6 +8,7 @@ use kubeopencode_plan::{
     validate_server,
 };
 use kubeopencode_plugin_host::{CallError, Plugin};
+use serde_json::Value;
 
 use crate::EvaluateError;
 use crate::calls::{CallObserver, Uncalled};
@@ -101,8 +102,8 @@ impl Room {
 impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn task(&mut self, run: &Run) -> Result<ExecutionPlan, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
-        let request = run.build_request(&contexts);
-        let (plan, granted) = self.command(run, move |builder| builder.build(&request)).await?;
+        let ask = |settings: &Value| run.build_request(&contexts, settings.clone());
+        let (plan, granted) = self.command(run, ask, |builder, request| builder.build(&request)).await?;
         let command = validate_command(run, &granted, plan).map_err(EvaluateError::Refused)?;
         self.hold(run, command.bytes())?;
         build(run, &contexts, &command).map_err(EvaluateError::Refused)
@@ -110,18 +111,19 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
 
     async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
-        let request = run.serve_request(&contexts);
-        let (plan, granted) = self.command(run, move |builder| builder.serve(&request)).await?;
+        let ask = |settings: &Value| run.serve_request(&contexts, settings.clone());
+        let (plan, granted) = self.command(run, ask, |builder, request| builder.serve(&request)).await?;
         let server = validate_server(run, &granted, plan).map_err(EvaluateError::Refused)?;
         self.hold(run, server.command().bytes())?;
         build_server(run, &contexts, &server).map_err(EvaluateError::Refused)
     }
 
     /// Asks the command builder, and says what its answer may hold.
-    async fn command<T: Send + 'static>(
+    async fn command<Q: Send + 'static, T: Send + 'static>(
         &mut self,
         run: &Run,
-        ask: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
+        request: impl FnOnce(&Value) -> Q,
+        ask: impl FnOnce(&Plugin, Q) -> Result<T, CallError> + Send + 'static,
     ) -> Result<(T, Granted), EvaluateError<R::Error>> {
         let name = run.command_builder();
         let nobody = || Refusal {
@@ -130,9 +132,12 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
         };
         let type_ = (Kind::CommandBuilder, name);
-        let offer = self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
+        let offer =
+            self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
         self.used(name, &offer.plugin);
-        let plan = offer.call(self.observer, run.config_bytes(), ask).await;
+        let request = request(&offer.settings);
+        let call = move |plugin: &Plugin| ask(plugin, request);
+        let plan = offer.call(self.observer, run.config_bytes(), call).await;
         plan.map(|plan| (plan, offer.granted.clone())).map_err(|error| unbuilt(name, error))
     }
 }

@@ -21,26 +21,8 @@ use kubeopencode_plugin_host::{HostOptions, Kind, LimitClass, Plugin, PluginHost
 
 const FRAME: &str = include_str!("../../plugin-host/tests/common/context-type.wat");
 
-/// A context type `Greeting` that answers every item with the text "hello". Its memory begins with the descriptor, from
-/// 1024 on the answer.
-const MODULE: &str = r#"(core module $main
-    (import "kubeopencode:plugin/log@1.0.0" "log" (func (param i32 i32 i32)))
-    (import "$root" "danger" (func))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "\00\01\00\00\08\00\00\00\80\01\00\00\01\00\00\00\80\01\00\00\01\00\00\00\00\02\00\00\02\00\00\00")
-    (data (i32.const 256) "Greeting")
-    (data (i32.const 384) "1")
-    (data (i32.const 512) "{}")
-    (data (i32.const 1024) "\00\00\00\00\01\00\00\00\20\04\00\00\01")
-    (data (i32.const 1056) "\00\00\00\00\00\08\00\00\05\00\00\00")
-    (data (i32.const 2048) "hello")
-    (global $free (mut i32) (i32.const 4096))
-    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-        (global.get $free)
-        (global.set $free
-            (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 7)) (i32.const -8))))
-    (func (export "kubeopencode:plugin/context-type@1.0.0#describe") (result i32) (i32.const 0))
-    (func (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32) (i32.const 1024)))"#;
+/// A context type `Greeting` that answers every item with the text "hello".
+const MODULE: &str = include_str!("../../plugin-host/tests/common/greeting.wat");
 
 /// A host, whose cache goes with the folder.
 fn host() -> (tempfile::TempDir, PluginHost) {
@@ -61,6 +43,7 @@ fn publication(source: &str, created: i64, plugin: &Arc<Plugin>) -> Publication 
         created: Timestamp::from_second(created).unwrap(),
         plugin: Arc::clone(plugin),
         names: BTreeMap::new(),
+        settings: serde_json::json!({}),
         granted: Granted::none(),
         allowed_namespaces: Vec::new(),
     }
@@ -90,12 +73,12 @@ fn a_snapshot_shows_what_was_there_when_it_was_taken_and_names_of_built_in_plugi
     assert!(serves(&catalog, Kind::CommandBuilder, "opencode"));
     assert!(!serves(&catalog, Kind::CommandBuilder, "Text"), "each kind has names of its own");
 
-    catalog.install(greeting(&host), Granted::none()).unwrap();
+    catalog.install(&greeting(&host), &Granted::none()).unwrap();
     assert!(matches!(before.find(Kind::ContextType, "Greeting", "team"), Lookup::Nobody), "it came later");
     assert!(serves(&catalog, Kind::ContextType, "Greeting"));
 
-    let text = built_in.into_iter().find(|plugin| plugin.descriptor().name == "Text").unwrap();
-    let refused = catalog.install(Arc::clone(&text), Granted::none()).unwrap_err();
+    let text = built_in.into_iter().find(|plugin| plugin.type_named("Text").is_some()).unwrap();
+    let refused = catalog.install(&text, &Granted::none()).unwrap_err();
     assert_eq!(refused.to_string(), "\"Text\" is the name of a built-in plugin: give the plugin another one");
     let mut named = publication("note", 1, &text);
     named.names.insert("Text".into(), "Note".into());

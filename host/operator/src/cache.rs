@@ -51,18 +51,22 @@ impl Caches {
 
     /// An Agent that can be read.
     pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
-        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?.get().ok().cloned()
+        self.agent_item(key)?.get().ok().cloned()
+    }
+
+    fn agent_item(&self, key: &AgentKey) -> Option<Arc<Item<Agent>>> {
+        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))
     }
 
     /// `spec.timeout` of an Agent that can be read.
     pub(crate) fn agent_timeout(&self, key: &AgentKey) -> Option<String> {
-        let agent = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+        let agent = self.agent_item(key)?;
         agent.get().ok()?.spec.timeout.clone()
     }
 
     /// Whether there is such an Agent, also one that cannot be read.
     pub(crate) fn has_agent(&self, key: &AgentKey) -> bool {
-        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some()
+        self.agent_item(key).is_some()
     }
 
     /// Agents with a limit.
@@ -74,7 +78,7 @@ impl Caches {
 
     /// Why an Agent cannot be read, where there is one that cannot.
     pub(crate) fn broken_agent(&self, key: &AgentKey) -> Option<String> {
-        let agent = self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+        let agent = self.agent_item(key)?;
         agent.get().err().map(ToString::to_string)
     }
 

@@ -178,7 +178,7 @@ fn pod_spec(layout: &Layout<'_>, names: ContextNames<'_>, worker: Container) -> 
         host_aliases: some(given.host_aliases),
         dns_config: given.dns_config,
         image_pull_secrets: some(given.image_pull_secrets),
-        node_selector: (!given.node_selector.is_empty()).then_some(given.node_selector),
+        node_selector: some_map(given.node_selector),
         tolerations: some(given.tolerations),
         affinity: given.affinity,
         init_containers: some(init::containers(layout)),
@@ -200,12 +200,7 @@ fn config_map(content: Data, metadata: ObjectMeta) -> ConfigMap {
             }
         }
     }
-    ConfigMap {
-        metadata,
-        data: (!data.is_empty()).then_some(data),
-        binary_data: (!binary.is_empty()).then_some(binary),
-        immutable: Some(true),
-    }
+    ConfigMap { metadata, data: some_map(data), binary_data: some_map(binary), immutable: Some(true) }
 }
 
 /// Bytes that a request can carry as text, else the bytes. Control characters grow sixfold in JSON, so they go the binary
@@ -309,6 +304,10 @@ fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason,
         .iter()
         .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", run.agent.builder)));
     skipped.chain(evaluated).chain(ignored).chain(warnings).collect()
+}
+
+fn some_map<T>(map: BTreeMap<String, T>) -> Option<BTreeMap<String, T>> {
+    (!map.is_empty()).then_some(map)
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

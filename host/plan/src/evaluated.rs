@@ -37,13 +37,41 @@ pub(crate) enum Piece {
     },
     /// joined inside the Pod
     Secret(SecretKey),
+    /// the same
+    Brought(Brought),
 }
 
-/// A file with its bytes.
+/// A file that a clone, a download or an init container leaves in the Pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Brought {
+    pub(crate) path: AbsPath,
+    /// one that is not there is left out
+    pub(crate) optional: bool,
+}
+
+/// The content of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum FileContent {
+    Bytes(Vec<u8>),
+    /// joined inside the Pod
+    Brought(Brought),
+}
+
+impl FileContent {
+    /// Bytes that the plan holds of it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Brought(_) => 0,
+        }
+    }
+}
+
+/// A file with its content.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TargetFile {
     pub(crate) path: AbsPath,
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: FileContent,
     pub(crate) mode: Option<u32>,
 }
 
@@ -85,7 +113,10 @@ pub(crate) struct GitClone {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Download {
     pub(crate) url: String,
+    /// `None`: a GET, else a POST
+    pub(crate) body: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) secret_headers: Vec<SecretHeader>,
     pub(crate) sha256: Option<String>,
     pub(crate) insecure: bool,
     pub(crate) unpack: bool,
@@ -94,6 +125,15 @@ pub(crate) struct Download {
     pub(crate) path: AbsPath,
     pub(crate) mode: Option<u32>,
     pub(crate) network: NetworkRules,
+}
+
+/// A header whose value only the Pod sees.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SecretHeader {
+    pub(crate) name: String,
+    pub(crate) before: String,
+    pub(crate) secret: SecretKey,
+    pub(crate) after: String,
 }
 
 /// A ConfigMap that must be read and given back with [`Evaluated::embed`].
@@ -149,7 +189,7 @@ impl Evaluated {
     pub fn bytes(&self) -> usize {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) | Piece::File { text, .. } => text.len(),
-            Piece::Secret(_) => 0,
+            Piece::Secret(_) | Piece::Brought(_) => 0,
         };
         let entries = self.directories.iter().flat_map(|directory| &directory.embedded).flatten();
         self.pieces.iter().map(piece).sum::<usize>()

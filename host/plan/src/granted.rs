@@ -2,7 +2,7 @@
 //!
 //! May touch: the lists of a grant. Must not touch: a plan.
 
-use kubeopencode_api::plugin::{Capability, Descriptor};
+use kubeopencode_api::plugin::{Capability, Descriptor, SecretField};
 use kubeopencode_api::plugin_object::SecretGrant;
 
 /// What a plugin may do, beyond text, files and ConfigMaps.
@@ -16,19 +16,20 @@ pub struct Granted {
     pub images: Vec<String>,
     /// Secrets that it may use although no item names them.
     pub secrets: Vec<SecretGrant>,
-    /// RFC 6901 pointers into the item's payload: where the item itself names a Secret.
-    pub secret_fields: Vec<String>,
+    /// Where the item's payload itself names Secrets, as the schema of its type marks them.
+    pub secret_fields: Vec<SecretField>,
 }
 
 impl Granted {
-    /// What a plugin may do that comes with KubeOpenCode: all that it says it wants, with the Secrets that an item names
-    /// in these fields of its payload.
-    pub fn built_in(descriptor: &Descriptor, secret_fields: &[String]) -> Self {
-        Self {
-            capabilities: descriptor.capabilities.clone(),
-            secret_fields: secret_fields.to_vec(),
-            ..Self::default()
-        }
+    /// What a plugin may do that comes with KubeOpenCode: all that it says it wants.
+    pub fn built_in(descriptor: &Descriptor) -> Self {
+        Self { capabilities: descriptor.capabilities.clone(), ..Self::default() }
+    }
+
+    /// The same for one type, whose schema says where payloads name Secrets.
+    #[must_use]
+    pub fn with_secret_fields(&self, secret_fields: &[SecretField]) -> Self {
+        Self { secret_fields: secret_fields.to_vec(), ..self.clone() }
     }
 
     /// Text, files and ConfigMaps: what a plugin from a ConfigMap gets.

@@ -4,12 +4,12 @@
 
 use std::fmt;
 
-use kubeopencode_api::plugin::{BUILT_IN_TYPES, Origin};
+use kubeopencode_api::plugin::{BUILT_IN_TYPES, Descriptor, MountPathRule, Origin};
 use serde_json::Value;
 
-use crate::Refusal;
 use crate::conventions::Conventions;
 use crate::paths::AbsPath;
+use crate::{Refusal, Run};
 
 /// One context item of a Task or its Agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +33,13 @@ pub struct Item {
     /// Its type comes with KubeOpenCode.
     pub(crate) built_in: bool,
     /// What it is called in the delimiters of the context file where it has no name.
-    pub(crate) unnamed: &'static str,
+    pub(crate) unnamed: String,
     pub(crate) mount_path: Option<MountPath>,
     pub(crate) file_mode: Option<u32>,
 }
+
+/// `name` in the delimiters of the context file where neither the item nor its type says another.
+pub(crate) const UNNAMED: &str = "context";
 
 /// Where an item goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +89,38 @@ pub(crate) fn described(field: &str, name: Option<&str>, holder: &str) -> String
     }
 }
 
+impl Run {
+    /// The item as its type has it: what `mountPath` means to it, and what it is called without a name.
+    ///
+    /// # Errors
+    /// The type needs a `mountPath`, or the Agent is one whose Tasks have no files.
+    pub fn typed(&self, item: &Item, type_: &Descriptor) -> Result<Item, Refusal> {
+        let mut item = item.clone();
+        if let Some(name) = &type_.default_name {
+            item.unnamed.clone_from(name);
+        }
+        match type_.mount_path {
+            MountPathRule::Optional => {}
+            MountPathRule::Ignored => item.mount_path = None,
+            MountPathRule::Required if item.mount_path.is_some() => {}
+            MountPathRule::Required => {
+                let type_ = item.type_.to_lowercase();
+                return Err(item.refused(format!("{type_} context requires mountPath to be specified")));
+            }
+        }
+        match (&item.mount_path, self.attaches_to()) {
+            // the agent works in the server's Pod, where no Task's files are
+            (Some(_), Some(_)) => Err(item.refused(format!(
+                "context \"{}\": mountPath is not supported by server-mode Agent \"{}\": let the Agent hold this \
+                 context, or leave mountPath out and the text goes in front of the prompt",
+                item.tag_name(),
+                self.agent.key.name
+            ))),
+            _ => Ok(item),
+        }
+    }
+}
+
 impl Item {
     /// No plugin gives this item's type.
     pub fn no_plugin(&self) -> Refusal {
@@ -121,7 +156,7 @@ impl Item {
 
     /// `name` in the delimiters of the context file.
     pub(crate) fn tag_name(&self) -> &str {
-        self.name.as_deref().unwrap_or(self.unnamed)
+        self.name.as_deref().unwrap_or(&self.unnamed)
     }
 
     pub(crate) fn mount_path(&self) -> Option<&AbsPath> {

@@ -7,6 +7,7 @@ pub(crate) mod credential;
 pub(crate) mod pod_options;
 mod requests;
 
+use jiff::Timestamp;
 use kubeopencode_api::config::{CaBundle, Proxy, PullPolicy, TaskSecretRefs};
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
@@ -48,7 +49,9 @@ pub(crate) enum Subject {
 pub(crate) struct TaskPart {
     pub(crate) key: TaskKey,
     pub(crate) uid: TaskUid,
+    pub(crate) created: Timestamp,
     pub(crate) labels: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
     pub(crate) server: ServerUse,
 }
 
@@ -114,6 +117,11 @@ impl Run {
     /// The context items in their order.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// What the Task asks of its agent, if it says it there.
+    pub fn prompt(&self) -> Option<&str> {
+        self.prompt.as_deref()
     }
 
     /// Bytes of the Agent's configuration, which is most of what its command builder is asked with.

@@ -4,12 +4,14 @@
 //! May touch: plan, item and grant. Must not touch: the Pod.
 
 mod address;
+mod brought;
 mod command;
 mod env;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod network;
 mod places;
+mod request;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -17,10 +19,9 @@ use std::collections::BTreeSet;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::plugin::{
     Action, Capability, ConfigMapMount, Diagnostic, GitFetch, Plan, RunInit, SecretFile, SecretKey, Severity,
-    UrlFetch,
 };
 
-use crate::evaluated::{Directory, Download, Evaluated, GitClone, Piece, SecretTarget, TargetFile};
+use crate::evaluated::{Directory, Evaluated, FileContent, GitClone, Piece, SecretTarget, TargetFile};
 use crate::item::Item;
 use crate::object_name::is_object_name;
 use crate::paths::AbsPath;
@@ -55,6 +56,7 @@ pub fn validate(run: &Run, item: &Item, granted: &Granted, plan: Plan) -> Result
     for action in plan.actions {
         validator.action(action)?;
     }
+    validator.check_brought()?;
     if run.attaches_to().is_some() && !validator.out.is_text() {
         let agent = &run.agent.key.name;
         let problem =
@@ -78,7 +80,7 @@ impl Validator<'_> {
     fn action(&mut self, action: Action) -> Result<(), Refusal> {
         match action {
             Action::Inline(text) => match self.item.mount_path().cloned() {
-                Some(path) => self.file(path, text.into_bytes(), self.item.file_mode)?,
+                Some(path) => self.file(path, FileContent::Bytes(text.into_bytes()), self.item.file_mode)?,
                 None => self.out.pieces.push(Piece::Text(text)),
             },
             Action::InlineFile { name, text } => {
@@ -86,7 +88,9 @@ impl Validator<'_> {
                     return Err(self.refuse(format!("\"{name}\" cannot be the name of a file")));
                 }
                 match self.item.mount_path().map(|dir| dir.join(&name)) {
-                    Some(path) => self.file(path, text.into_bytes(), self.item.file_mode)?,
+                    Some(path) => {
+                        self.file(path, FileContent::Bytes(text.into_bytes()), self.item.file_mode)?;
+                    }
                     None => self.out.pieces.push(Piece::File { name, text }),
                 }
             }
@@ -100,9 +104,16 @@ impl Validator<'_> {
                     }
                 }
             }
+            Action::InlineBrought(file) => {
+                let brought = self.brought(&file)?;
+                match self.item.mount_path().cloned() {
+                    Some(path) => self.file(path, FileContent::Brought(brought), self.item.file_mode)?,
+                    None => self.out.pieces.push(Piece::Brought(brought)),
+                }
+            }
             Action::WriteFile(file) => {
                 let path = self.path(&file.path)?;
-                self.file(path, file.content, file.mode)?;
+                self.file(path, FileContent::Bytes(file.content), file.mode)?;
             }
             Action::MountConfigMap(mount) => self.config_map(mount)?,
             Action::MountSecret(secret) => self.secret_file(secret)?,
@@ -119,7 +130,7 @@ impl Validator<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: AbsPath, content: Vec<u8>, mode: Option<u32>) -> Result<(), Refusal> {
+    fn file(&mut self, path: AbsPath, content: FileContent, mode: Option<u32>) -> Result<(), Refusal> {
         self.take(&path)?;
         self.out.files.push(TargetFile { path, content, mode: self.mode(mode) });
         Ok(())
@@ -175,36 +186,7 @@ impl Validator<'_> {
             submodules: git.submodules,
             credentials: git.credentials,
             path,
-            // the interface has no word for it: what the item says holds for the clone
-            mode: self.mode(self.item.file_mode),
-            network,
-        });
-        Ok(())
-    }
-
-    fn url(&mut self, url: UrlFetch) -> Result<(), Refusal> {
-        self.need(Capability::Url, "fetch-url")?;
-        let host = address::url(&url.url).map_err(|e| self.refuse(e))?;
-        let network = self.network(&host)?;
-        address::headers(&url.headers).map_err(|e| self.refuse(e))?;
-        if let Some(digest) = url.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
-            return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
-        }
-        if let Some(secret) = &url.credentials {
-            self.check_credentials(secret, &host)?;
-        }
-        let path = self.path(&url.path)?;
-        self.take(&path)?;
-        self.out.downloads.push(Download {
-            url: url.url,
-            headers: url.headers,
-            sha256: url.sha256.map(|digest| digest.to_ascii_lowercase()),
-            insecure: url.insecure_skip_tls_verify,
-            unpack: url.unpack,
-            timeout_seconds: url.timeout_seconds,
-            credentials: url.credentials,
-            path,
-            mode: self.mode(url.mode),
+            mode: self.mode(git.mode),
             network,
         });
         Ok(())
@@ -217,7 +199,7 @@ impl Validator<'_> {
             return Err(self.refuse(format!("run-init of image \"{}\", which no grant allows", init.image)));
         }
         for variable in &init.env {
-            self.check_env_secret(variable)?;
+            self.check_env_source(variable)?;
         }
         self.out.inits.push(init);
         Ok(())
@@ -271,7 +253,10 @@ fn check_number(item: &Item, actions: &[Action]) -> Result<(), Refusal> {
     let (mut volumes, mut env) = (0, 0);
     for action in actions {
         match action {
-            Action::Inline(_) | Action::InlineFile { .. } | Action::WriteFile(_) => {}
+            Action::Inline(_)
+            | Action::InlineFile { .. }
+            | Action::InlineBrought(_)
+            | Action::WriteFile(_) => {}
             Action::SetEnv(_) => env += 1,
             _ => volumes += 1,
         }
@@ -298,8 +283,4 @@ fn notice(item: &Item, remark: Diagnostic) -> Option<(Reason, String)> {
         (_, Severity::Info) => return None,
     };
     Some((reason, format!("{item}: {}", remark.message)))
-}
-
-fn is_sha256(digest: &str) -> bool {
-    digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -1,5 +1,5 @@
 //! What plugins cost: cold load, memory of a loaded plugin and one call, with 1, 20 and 200 of them; a table with the
-//! targets beside. `cargo bench --profile dev --workspace --bench plugins` takes the profile of tests and images.
+//! targets beside. `make bench` runs it in the release profile.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{build_request, request, worker};
+use common::{build_request, request_of, worker};
 use kubeopencode_api::plugin::{Entry, EvaluateRequest, Input, Kind, Resolved};
 use kubeopencode_plugin_host::{HostOptions, LimitClass, Plugin, PluginHost};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn installed(host: &PluginHost, component: &[u8], number: u8) {
         loads.push(time);
     }
     loads.sort();
-    let item = request("Use tabs.");
+    let item = request_of("Text", "Use tabs.");
     let mut turn = plugins.iter().cycle();
     let times = calls(|| turn.next().is_some_and(|plugin| plugin.evaluate(item.clone()).is_ok()));
     let (anonymous_now, file_now) = memory();
@@ -70,18 +70,21 @@ fn installed(host: &PluginHost, component: &[u8], number: u8) {
 }
 
 fn built_in(plugins: &[Arc<Plugin>]) {
-    let named = |name: &str| plugins.iter().find(|plugin| plugin.descriptor().name == name).unwrap();
+    let named = |name: &str| plugins.iter().find(|plugin| plugin.type_named(name).is_some()).unwrap();
     let entries = (0..8).map(|i| Entry { key: format!("{i}.md"), value: vec![b'x'; 2048] }).collect();
-    let mut map = request(json!({"name": "rules"}));
+    let mut map = request_of("ConfigMap", json!({"name": "rules"}));
     map.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
-    let mounted = |payload: Value| EvaluateRequest { mount_path: Some("there".into()), ..request(payload) };
+    let mounted = |type_name, payload: Value| EvaluateRequest {
+        mount_path: Some("there".into()),
+        ..request_of(type_name, payload)
+    };
     for (what, name, item) in [
-        ("Text", "Text", request("Use tabs.")),
+        ("Text", "Text", request_of("Text", "Use tabs.")),
         ("ConfigMap, 8 keys of 2 KiB", "ConfigMap", map),
-        ("Git", "Git", mounted(json!({"repository": "https://git.example/org/repo"}))),
-        ("URL", "URL", mounted(json!({"source": "https://files.example/a"}))),
-        ("Runtime", "Runtime", request(json!({}))),
-        ("File", "File", request(json!({"name": "a", "source": {"inline": "x"}}))),
+        ("Git", "Git", mounted("Git", json!({"repository": "https://git.example/org/repo"}))),
+        ("URL", "URL", mounted("URL", json!({"source": "https://files.example/a"}))),
+        ("Runtime", "Runtime", request_of("Runtime", json!({}))),
+        ("File", "File", request_of("File", json!({"name": "a", "source": {"inline": "x"}}))),
     ] {
         let plugin = named(name);
         row(&format!("one call of {what}"), &calls(|| plugin.evaluate(item.clone()).is_ok()), "p99 < 100 µs");

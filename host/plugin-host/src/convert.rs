@@ -70,6 +70,7 @@ impl From<types::EnvVar> for api::EnvVar {
         let source = match e.source {
             types::EnvSource::Value(value) => api::EnvSource::Value(value),
             types::EnvSource::Secret(secret) => api::EnvSource::Secret(secret.into()),
+            types::EnvSource::Extended(extension) => api::EnvSource::Extended(extension.into()),
         };
         Self { name: e.name, source }
     }
@@ -77,7 +78,38 @@ impl From<types::EnvVar> for api::EnvVar {
 
 impl From<types::File> for api::File {
     fn from(f: types::File) -> Self {
-        Self { path: f.path, content: f.content, mode: f.mode }
+        let content = match f.content {
+            types::Content::Text(text) => text.into_bytes(),
+            types::Content::Bytes(bytes) => bytes,
+        };
+        Self { path: f.path, content, mode: f.mode }
+    }
+}
+
+/// Text where it is UTF-8.
+fn content(bytes: Vec<u8>) -> types::Content {
+    match String::from_utf8(bytes) {
+        Ok(text) => types::Content::Text(text),
+        Err(error) => types::Content::Bytes(error.into_bytes()),
+    }
+}
+
+impl From<api::TaskView> for types::TaskView {
+    fn from(t: api::TaskView) -> Self {
+        Self {
+            name: t.name,
+            namespace: t.namespace,
+            uid: t.uid,
+            created: t.created.to_string(),
+            labels: t.labels,
+            annotations: t.annotations,
+        }
+    }
+}
+
+impl From<api::AgentView> for types::AgentView {
+    fn from(a: api::AgentView) -> Self {
+        Self { name: a.name, namespace: a.namespace, workspace_dir: a.workspace_dir }
     }
 }
 
@@ -86,6 +118,7 @@ impl From<types::CommandPlan> for api::CommandPlan {
         let tools = match p.tools {
             types::Tools::InitContainer(image) => api::Tools::InitContainer(image),
             types::Tools::None => api::Tools::None,
+            types::Tools::Extended(extension) => api::Tools::Extended(extension.into()),
         };
         Self {
             tools,
@@ -115,6 +148,7 @@ impl From<context::Outcome> for api::Outcome {
                 diagnostics: each(plan.diagnostics),
                 extensions: each(plan.extensions),
             }),
+            context::Outcome::Extended(extension) => Self::Extended(extension.into()),
         }
     }
 }
@@ -122,10 +156,43 @@ impl From<context::Outcome> for api::Outcome {
 impl From<context::Required> for api::Required {
     fn from(r: context::Required) -> Self {
         let what = match r.what {
-            context::Requirement::ConfigMap(name) => api::Requirement::ConfigMap(name),
+            context::Requirement::ConfigMap(read) => {
+                api::Requirement::ConfigMap(api::ConfigMapRead { name: read.name, keys: read.keys })
+            }
+            context::Requirement::Prompt => api::Requirement::Prompt,
+            context::Requirement::Fetch(request) => api::Requirement::Fetch(request.into()),
             context::Requirement::Extended(extension) => api::Requirement::Extended(extension.into()),
         };
         Self { id: r.id, what }
+    }
+}
+
+impl From<context::HttpRequest> for api::HttpRequest {
+    fn from(r: context::HttpRequest) -> Self {
+        Self {
+            url: r.url,
+            body: r.body,
+            headers: each(r.headers),
+            credentials: r.credentials,
+            sha256: r.sha256,
+            insecure_skip_tls_verify: r.insecure_skip_tls_verify,
+            timeout_seconds: r.timeout_seconds,
+        }
+    }
+}
+
+impl From<context::Header> for api::Header {
+    fn from(h: context::Header) -> Self {
+        let value = match h.value {
+            context::HeaderValue::Value(value) => api::HeaderValue::Value(value),
+            context::HeaderValue::Secret(text) => api::HeaderValue::Secret(api::SecretText {
+                before: text.before,
+                secret: text.secret.into(),
+                after: text.after,
+            }),
+            context::HeaderValue::Extended(extension) => api::HeaderValue::Extended(extension.into()),
+        };
+        Self { name: h.name, value }
     }
 }
 
@@ -136,6 +203,9 @@ impl From<context::Action> for api::Action {
             From::Inline(text) => Self::Inline(text),
             From::InlineFile(file) => Self::InlineFile { name: file.name, text: file.text },
             From::InlineSecret(secret) => Self::InlineSecret(secret.into()),
+            From::InlineBrought(file) => {
+                Self::InlineBrought(api::BroughtFile { path: file.path, optional: file.optional })
+            }
             From::WriteFile(file) => Self::WriteFile(file.into()),
             From::MountConfigMap(m) => Self::MountConfigMap(api::ConfigMapMount {
                 name: m.name,
@@ -154,15 +224,11 @@ impl From<context::Action> for api::Action {
                 submodules: g.submodules,
                 credentials: g.credentials,
                 path: g.path,
+                mode: g.mode,
             }),
             From::FetchUrl(u) => Self::FetchUrl(api::UrlFetch {
-                url: u.url,
-                headers: u.headers,
-                sha256: u.sha256,
-                insecure_skip_tls_verify: u.insecure_skip_tls_verify,
+                request: u.request.into(),
                 unpack: u.unpack,
-                timeout_seconds: u.timeout_seconds,
-                credentials: u.credentials,
                 path: u.path,
                 mode: u.mode,
             }),
@@ -179,29 +245,20 @@ impl From<context::Action> for api::Action {
     }
 }
 
-/// A request as the interface has it, with its payload already as text.
-pub(crate) fn request(r: api::EvaluateRequest, payload: String) -> context::Request {
+/// A request as the interface has it, with payload and settings already as text.
+pub(crate) fn request(r: api::EvaluateRequest, payload: String, settings: String) -> context::Request {
     context::Request {
         host: host_info(),
-        task: context::TaskView {
-            name: r.task.name,
-            namespace: r.task.namespace,
-            uid: r.task.uid,
-            labels: r.task.labels,
-            agent_name: r.task.agent_name,
-            agent_namespace: r.task.agent_namespace,
-            workspace_dir: r.task.workspace_dir,
-        },
-        origin: match r.origin {
-            api::Origin::Agent => context::Origin::Agent,
-            api::Origin::Task => context::Origin::Task,
-            api::Origin::Defaults => context::Origin::Defaults,
-            api::Origin::Batch => context::Origin::Batch,
-        },
+        type_name: r.type_name,
+        task: r.task.map(Into::into),
+        agent: r.agent.into(),
+        origin: r.origin.as_str().to_owned(),
+        namespace: r.namespace,
         item_name: r.item_name,
         mount_path: r.mount_path,
         file_mode: r.file_mode,
         payload,
+        settings,
         inputs: each(r.inputs),
         extensions: each(r.extensions),
     }
@@ -212,6 +269,7 @@ impl From<api::Input> for context::Input {
         let value = match i.value {
             api::Resolved::Missing => context::Resolved::Missing,
             api::Resolved::ConfigMap(entries) => context::Resolved::ConfigMap(each(entries)),
+            api::Resolved::Prompt(text) => context::Resolved::Prompt(text),
             api::Resolved::Extended(json) => context::Resolved::Extended(json),
         };
         Self { id: i.id, value }
@@ -220,45 +278,38 @@ impl From<api::Input> for context::Input {
 
 impl From<api::Entry> for context::Entry {
     fn from(e: api::Entry) -> Self {
-        Self { key: e.key, value: e.value }
+        Self { key: e.key, value: content(e.value) }
     }
 }
 
-/// A build request as the interface has it.
-pub(crate) fn build_request(r: &api::BuildRequest) -> builder::BuildRequest {
+/// A build request as the interface has it, with settings already as text.
+pub(crate) fn build_request(r: &api::BuildRequest, settings: String) -> builder::BuildRequest {
     builder::BuildRequest {
         host: host_info(),
-        task_name: r.task_name.clone(),
-        task_namespace: r.task_namespace.clone(),
-        task_uid: r.task_uid.clone(),
-        agent_name: r.agent_name.clone(),
-        agent_namespace: r.agent_namespace.clone(),
-        workspace_dir: r.workspace_dir.clone(),
+        task: r.task.clone().into(),
+        agent: r.agent.clone().into(),
         tools_dir: r.tools_dir.clone(),
         prompt_path: r.prompt_path.clone(),
         context_path: r.context_path.clone(),
-        mode: match &r.mode {
-            api::Mode::Run => builder::Mode::Run,
-            api::Mode::Attach(url) => builder::Mode::Attach(url.clone()),
-        },
+        attach_to: r.attach_to.clone(),
         config: r.config.clone(),
         config_path: r.config_path.clone(),
+        settings,
         extensions: each_of(&r.extensions),
     }
 }
 
-/// A serve request as the interface has it.
-pub(crate) fn serve_request(r: &api::ServeRequest) -> server::ServeRequest {
+/// A serve request as the interface has it, with settings already as text.
+pub(crate) fn serve_request(r: &api::ServeRequest, settings: String) -> server::ServeRequest {
     server::ServeRequest {
         host: host_info(),
-        agent_name: r.agent_name.clone(),
-        agent_namespace: r.agent_namespace.clone(),
-        workspace_dir: r.workspace_dir.clone(),
+        agent: r.agent.clone().into(),
         tools_dir: r.tools_dir.clone(),
         context_path: r.context_path.clone(),
         port: r.port,
         config: r.config.clone(),
         config_path: r.config_path.clone(),
+        settings,
         extensions: each_of(&r.extensions),
     }
 }

@@ -107,6 +107,23 @@ pub enum LoadError {
         /// What it has instead, or what differs.
         reason: String,
     },
+    /// Imports what no plugin can be given.
+    #[error("the component's imports cannot be served: {0}")]
+    Imports(String),
+    /// Imports something of ours that this version does not have.
+    #[error(
+        "the component was built for a newer KubeOpenCode: it imports {0}; build it against the interface of this \
+         version, or upgrade KubeOpenCode"
+    )]
+    NewerInterface(String),
+    /// Was built for another major version of our interface.
+    #[error("the component was built for {found}, and this KubeOpenCode has {have}")]
+    OtherInterface {
+        /// Package and version that it wants.
+        found: String,
+        /// Package and version that there is.
+        have: String,
+    },
     /// Its first call failed.
     #[error("the plugin does not describe itself: {0}")]
     Describe(CallError),
@@ -116,6 +133,12 @@ pub enum LoadError {
     /// Its JSON Schema breaks a rule.
     #[error("the plugin's config-schema is not usable: {0}")]
     Schema(String),
+    /// The JSON Schema of its settings breaks a rule.
+    #[error("the plugin's settings-schema is not usable: {0}")]
+    SettingsSchema(String),
+    /// Says that it does not work without a feature that this version does not have.
+    #[error("the plugin needs the feature {0:?}, which this version does not have: upgrade KubeOpenCode")]
+    MissingFeature(String),
     /// Not the plugin's fault: worth another try.
     #[error("{0}")]
     Host(String),
@@ -129,8 +152,15 @@ impl LoadError {
                 "read"
             }
             Self::Invalid(_) | Self::TooExpensive { .. } => "compile",
-            Self::WrongWorld { .. } => "link",
-            Self::Describe(_) | Self::Descriptor(_) | Self::Schema(_) => "describe",
+            Self::WrongWorld { .. }
+            | Self::Imports(_)
+            | Self::NewerInterface(_)
+            | Self::OtherInterface { .. } => "link",
+            Self::Describe(_)
+            | Self::Descriptor(_)
+            | Self::Schema(_)
+            | Self::SettingsSchema(_)
+            | Self::MissingFeature(_) => "describe",
             Self::Host(_) => "host",
         }
     }
@@ -167,9 +197,9 @@ pub enum CallError {
     /// The plugin crashed.
     #[error("the plugin crashed: {reason}{}", last_words(words))]
     Trap {
-        /// What the machine says.
+        /// How it ended.
         reason: String,
-        /// The last error that the plugin logged.
+        /// The end of what it wrote to standard error or logged as a warning or an error, 1 KiB at most.
         words: Option<String>,
     },
     /// Ran for too many instructions.
@@ -197,9 +227,9 @@ pub enum CallError {
         limit: usize,
     },
     /// Logged without end.
-    #[error("the plugin was stopped: it called log more than {limit} times")]
+    #[error("the plugin was stopped: it logged more than {limit} lines")]
     LogFlood {
-        /// Calls that are allowed.
+        /// Lines that are allowed.
         limit: usize,
     },
     /// Answered or logged too much at once.
@@ -208,9 +238,14 @@ pub enum CallError {
         /// Bytes that are allowed.
         limit: usize,
     },
-    /// Answered with an extension that this version does not know.
-    #[error("the plugin's output was refused: it uses extension {0:?}, which this version does not have")]
-    UnknownExtension(String),
+    /// Answered with what this version does not have: an extension, or a case of the interface that comes later.
+    #[error(
+        "the plugin's output was refused: it uses {0:?}, which this version does not have: upgrade KubeOpenCode"
+    )]
+    MissingFeature(String),
+    /// Serves no type of that name.
+    #[error("the plugin has no type {0:?}")]
+    NoSuchType(String),
     /// Has no function of that name.
     #[error("the plugin has no {0}")]
     NoSuchFunction(&'static str),
@@ -233,11 +268,11 @@ pub fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
         Err(CallError::OutOfMemory { .. }) => "memory",
         Err(CallError::LogFlood { .. }) => "log",
         Err(CallError::OutputTooLarge { .. }) => "output",
-        Err(CallError::UnknownExtension(_)) => "extension",
-        Err(CallError::NoSuchFunction(_)) => "function",
+        Err(CallError::MissingFeature(_)) => "extension",
+        Err(CallError::NoSuchFunction(_) | CallError::NoSuchType(_)) => "function",
     }
 }
 
 fn last_words(words: &Option<String>) -> String {
-    words.as_ref().map(|words| format!("; it last logged: {words}")).unwrap_or_default()
+    words.as_ref().map(|words| format!("; its last words: {words}")).unwrap_or_default()
 }

@@ -1,16 +1,17 @@
 //! What holds for everything that a plugin says about itself, for the fuzz targets `descriptor` and `schema`.
 
+use kubeopencode_api::plugin::Kind;
 use serde_json::Value;
 
 use crate::bindings::types;
-use crate::descriptor;
+use crate::descriptor::{self, PluginType};
 use crate::limits::PAYLOAD;
 use crate::schema::Schema;
 
 /// Most bytes of a refusal: it becomes the message of a condition.
 const MOST_WORDS: usize = 8192;
 
-/// Name, version, description, schema, then capabilities, with zero bytes between them.
+/// Name, version, description, schema, that of settings, mount-path, then capabilities, with zero bytes between them.
 ///
 /// # Panics
 /// When something is taken over that breaks a rule, or a refusal has no bound.
@@ -23,12 +24,16 @@ pub fn descriptor(bytes: &[u8]) {
         version: next(),
         description: next(),
         config_schema: next(),
+        settings_schema: Some(next()).filter(|schema| !schema.is_empty()),
+        mount_path: next(),
         capabilities: parts.collect(),
+        requires: Vec::new(),
+        default_name: None,
         extensions: Vec::new(),
     };
-    match descriptor::check(raw) {
+    match descriptor::check(raw, Kind::ContextType) {
         Err(error) => bounded(&error.to_string()),
-        Ok((descriptor, _)) => {
+        Ok(PluginType { descriptor, .. }) => {
             let label = |c: char| c.is_ascii_alphanumeric() || c == '-';
             assert!((1..=63).contains(&descriptor.name.len()) && descriptor.name.chars().all(label));
             for text in [&descriptor.version, &descriptor.description] {

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use kubeopencode_api::names::hex;
 use kubeopencode_api::plugin::{Kind, LimitClass};
 use sha2::{Digest, Sha256};
-use wasmtime::component::Linker;
+use wasmtime::Engine;
 
 use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::compile::Compiler;
 use crate::engine::{engine, start_ticker};
 use crate::error::{HostError, LoadError};
 use crate::plugin::Plugin;
-use crate::sandbox::{self, Call};
 
 /// What a [`PluginHost`] needs of its machine.
 #[derive(Debug, Clone)]
@@ -29,7 +28,7 @@ pub struct HostOptions {
 
 /// Loads plugins. Cheap to share by reference between threads.
 pub struct PluginHost {
-    linker: Linker<Call>,
+    engine: Engine,
     compiler: Compiler,
 }
 
@@ -41,9 +40,8 @@ impl PluginHost {
     pub fn new(options: HostOptions) -> Result<Self, HostError> {
         let engine = engine()?;
         start_ticker(&engine)?;
-        let linker = sandbox::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let compiler = Compiler::new(&engine, options.cache_dir, options.worker)?;
-        Ok(Self { linker, compiler })
+        Ok(Self { engine, compiler })
     }
 
     /// Loads the plugins that the program brings. Blocks: a second with an empty cache.
@@ -66,7 +64,7 @@ impl PluginHost {
     pub fn load(&self, bytes: &[u8], kind: Kind, class: LimitClass) -> Result<Arc<Plugin>, LoadError> {
         let sha256 = hex(&Sha256::digest(bytes));
         let (component, file) = self.compiler.compile(bytes, &sha256, class)?;
-        Plugin::new(&self.linker, &component, file, &sha256, kind, class).map(Arc::new)
+        Plugin::new(&self.engine, &component, file, &sha256, kind, class).map(Arc::new)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Loads and calls WebAssembly plugins within hard limits.
 //!
 //! A plugin is a component of one of the worlds in `wit/`. [`PluginHost::load`] turns bytes into a [`Plugin`]:
-//! compiled by a child process with limits of its own (`compile`, `worker`), linked against nothing but a bounded
-//! `log` (`sandbox`), asked once for its descriptor, whose JSON Schema is checked before it is used (`schema`).
+//! compiled by a child process with limits of its own (`compile`, `worker`), linked against a bounded `log`
+//! and a WASI with nothing behind it (`sandbox`), asked once for its descriptor, whose JSON Schema is checked before it is used (`schema`).
 //! Each call of a [`Plugin`] is a fresh instance with fuel, a clock, memory and output caps, so that no call sees
 //! another and a bad plugin fails its own calls and nothing else; how many run at the same time is the caller's to bound.
 //! Everything here blocks, and everything public is `Send + Sync`: a call takes some ten microseconds, seconds when the plugin
@@ -31,6 +31,7 @@ mod schema;
 mod size;
 mod worker;
 
+pub use descriptor::PluginType;
 pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
 pub use kubeopencode_api::plugin::{Kind, LimitClass};

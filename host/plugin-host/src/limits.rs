@@ -20,7 +20,7 @@ pub(crate) const HOSTCALL_FUEL: usize = 2 * MIB;
 pub(crate) const LOG_LINES: usize = 64;
 /// Log bytes of one call.
 pub(crate) const LOG_BYTES: usize = 8 * KIB;
-/// Calls of `log` after which a plugin is stopped; what is beyond [`LOG_LINES`] is dropped before.
+/// Lines, logged or written to its streams, after which a plugin is stopped; what is beyond [`LOG_LINES`] is dropped before.
 pub(crate) const LOG_CALLS: usize = 4096;
 /// Stack of a plugin, in bytes.
 pub(crate) const STACK: usize = 512 * KIB;

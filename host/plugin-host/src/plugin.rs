@@ -1,34 +1,34 @@
-//! A loaded plugin: code, descriptor and schema of one digest. Immutable; a reload makes another one.
+//! A loaded plugin: code, descriptors and schemas of one digest. Immutable; a reload makes another one.
 //!
 //! May touch: one plugin and one call at a time. Must not touch: the cache.
 
 use std::fmt;
 
+use jiff::Timestamp;
 use kubeopencode_api::plugin::{
-    BuildRequest, CommandPlan, Descriptor, EvaluateRequest, Kind, LimitClass, Outcome, PluginError,
-    ServeRequest, ServerPlan,
+    BuildRequest, CommandPlan, EvaluateRequest, Kind, LimitClass, Outcome, PluginError, ServeRequest,
+    ServerPlan, TaskView,
 };
 use serde_json::Value;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
 use crate::bindings::{builder, context, server};
 use crate::cache::Used;
+use crate::convert;
+use crate::descriptor::{self, PluginType};
 use crate::error::{CallError, LoadError, PayloadError, quote};
 use crate::limits::{Limits, OUTPUT};
 use crate::sandbox::{self, Call};
-use crate::schema::Schema;
 use crate::size::{Answer, error_bytes};
-use crate::{convert, descriptor};
 
-/// A plugin that has been compiled, linked and asked for its descriptor.
+/// A plugin that has been compiled, linked and asked for its descriptors.
 pub struct Plugin {
     digest: String,
     class: LimitClass,
     engine: Engine,
     code: Code,
-    descriptor: Descriptor,
-    schema: Schema,
+    types: Vec<PluginType>,
     /// Of its code.
     _file: Used,
 }
@@ -44,15 +44,14 @@ enum Code {
 
 impl Plugin {
     pub(crate) fn new(
-        linker: &Linker<Call>,
+        engine: &Engine,
         component: &Component,
         file: Used,
         sha256: &str,
         kind: Kind,
         class: LimitClass,
     ) -> Result<Self, LoadError> {
-        let engine = linker.engine().clone();
-        let code = Code::link(linker, component, kind)?;
+        let code = Code::link(engine, component, kind)?;
         let digest = format!("sha256:{sha256}");
         let describe = |store: &mut Store<Call>| match &code {
             Code::ContextType(pre) => {
@@ -61,12 +60,14 @@ impl Plugin {
             }
             Code::CommandBuilder { builder, .. } => {
                 let instance = builder.instantiate(&mut *store)?;
-                instance.kubeopencode_plugin_command_builder().call_describe(store)
+                let described = instance.kubeopencode_plugin_command_builder().call_describe(store)?;
+                Ok(vec![described])
             }
         };
-        let raw = sandbox::run(&engine, Limits::of(class), &digest, describe).map_err(LoadError::Describe)?;
-        let (descriptor, schema) = descriptor::check(raw)?;
-        Ok(Self { digest, class, engine, code, descriptor, schema, _file: file })
+        let no_time = Timestamp::UNIX_EPOCH;
+        let raw = sandbox::run(engine, Limits::of(class), &digest, no_time, describe);
+        let types = descriptor::check_all(raw.map_err(LoadError::Describe)?, kind)?;
+        Ok(Self { digest, class, engine: engine.clone(), code, types, _file: file })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -82,27 +83,19 @@ impl Plugin {
         }
     }
 
-    /// What it says about itself.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.descriptor
+    /// The types that it serves, in its own order: at least one, and one alone in a command builder.
+    pub fn types(&self) -> &[PluginType] {
+        &self.types
     }
 
-    /// RFC 6901 pointers into a payload: where it names Secrets, as its schema marks them.
-    pub fn secret_fields(&self) -> &[String] {
-        self.schema.secret_fields()
+    /// The type of this name.
+    pub fn type_named(&self, name: &str) -> Option<&PluginType> {
+        self.types.iter().find(|type_| type_.descriptor.name == name)
     }
 
     /// Whether [`Self::serve`] can be called.
     pub fn has_server(&self) -> bool {
         matches!(&self.code, Code::CommandBuilder { server: Some(_), .. })
-    }
-
-    /// Checks a payload against the plugin's schema; the calls below do so themselves.
-    ///
-    /// # Errors
-    /// The first place that does not fit.
-    pub fn check_payload(&self, payload: &Value) -> Result<(), PayloadError> {
-        self.schema.check(payload).map(drop)
     }
 
     /// Asks a context type what one item comes to.
@@ -111,9 +104,15 @@ impl Plugin {
     /// The plugin's own error, a payload that does not fit, or how the call broke.
     pub fn evaluate(&self, request: EvaluateRequest) -> Result<Outcome, CallError> {
         let Code::ContextType(pre) = &self.code else { return Err(CallError::NoSuchFunction("evaluate")) };
-        let payload = self.schema.check(&request.payload).map_err(|error| self.mismatch(error))?;
-        let request = convert::request(request, payload);
-        let result = self.run(|store| {
+        let Some(type_) = self.type_named(&request.type_name) else {
+            return Err(CallError::NoSuchType(request.type_name));
+        };
+        let payload = type_.schema.check(&request.payload).map_err(|error| self.mismatch(type_, error))?;
+        let settings = self.settings(type_, &request.settings)?;
+        let time = created(request.task.as_ref());
+        let name = type_.descriptor.name.as_str();
+        let request = convert::request(request, payload, settings);
+        let result = self.run(name, time, |store| {
             let instance = pre.instantiate(&mut *store)?;
             instance.kubeopencode_plugin_context_type().call_evaluate(store, &request)
         })?;
@@ -128,9 +127,10 @@ impl Plugin {
         let Code::CommandBuilder { builder, .. } = &self.code else {
             return Err(CallError::NoSuchFunction("build"));
         };
-        self.check_config(request.config.as_deref())?;
-        let request = convert::build_request(request);
-        let result = self.run(|store| {
+        let settings = self.check_builder(request.config.as_deref(), &request.settings)?;
+        let time = request.task.created;
+        let request = convert::build_request(request, settings);
+        let result = self.run(self.name(), time, |store| {
             let instance = builder.instantiate(&mut *store)?;
             instance.kubeopencode_plugin_command_builder().call_build(store, &request)
         })?;
@@ -146,57 +146,89 @@ impl Plugin {
         let Code::CommandBuilder { server: Some(pre), .. } = &self.code else {
             return Err(CallError::NoSuchFunction("serve"));
         };
-        self.check_config(request.config.as_deref())?;
-        let request = convert::serve_request(request);
-        let result = self.run(|store| {
+        let settings = self.check_builder(request.config.as_deref(), &request.settings)?;
+        let request = convert::serve_request(request, settings);
+        let result = self.run(self.name(), created(None), |store| {
             let instance = pre.instantiate(&mut *store)?;
             instance.kubeopencode_plugin_server().call_serve(store, &request)
         })?;
         answer(result.map(ServerPlan::from).map_err(PluginError::from))
     }
 
-    fn run<R>(&self, call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>) -> Result<R, CallError> {
-        sandbox::run(&self.engine, Limits::of(self.class), &self.descriptor.name, call)
+    fn run<R>(
+        &self,
+        name: &str,
+        time: Timestamp,
+        call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
+    ) -> Result<R, CallError> {
+        sandbox::run(&self.engine, Limits::of(self.class), name, time, call)
     }
 
-    fn check_config(&self, config: Option<&str>) -> Result<(), CallError> {
-        let Some(config) = config else { return Ok(()) };
-        let checked = serde_json::from_str(config)
-            .map_err(|error| PayloadError {
-                field: String::new(),
-                message: format!("invalid JSON in Agent config: {error}"),
-            })
-            .and_then(|config: Value| self.check_payload(&config));
-        checked.map_err(|error| self.mismatch(error))
+    /// The name of its first type.
+    fn name(&self) -> &str {
+        self.types.first().map_or("", |type_| &type_.descriptor.name)
+    }
+
+    /// Checks what a command builder is asked with, and gives its settings as text.
+    fn check_builder(&self, config: Option<&str>, settings: &Value) -> Result<String, CallError> {
+        let [type_] = self.types.as_slice() else {
+            return Err(CallError::NoSuchType(self.name().to_owned()));
+        };
+        if let Some(config) = config {
+            let checked = serde_json::from_str(config)
+                .map_err(|error| PayloadError {
+                    field: String::new(),
+                    message: format!("invalid JSON in Agent config: {error}"),
+                })
+                .and_then(|config: Value| type_.check_payload(&config));
+            checked.map_err(|error| self.mismatch(type_, error))?;
+        }
+        self.settings(type_, settings)
+    }
+
+    fn settings(&self, type_: &PluginType, settings: &Value) -> Result<String, CallError> {
+        type_.settings_text(settings).map_err(|error| {
+            // no place in the user's payload
+            self.mismatch(
+                type_,
+                PayloadError { field: String::new(), message: format!("settings: {}", error.message) },
+            )
+        })
     }
 
     /// A payload that does not fit is the user's to change, as if the plugin had said so.
-    fn mismatch(&self, mut error: PayloadError) -> CallError {
-        let Descriptor { name, .. } = &self.descriptor;
-        error.message = format!("not what {} {name:?} takes: {}", self.kind(), error.message);
+    fn mismatch(&self, type_: &PluginType, mut error: PayloadError) -> CallError {
+        let (kind, name) = (self.kind(), &type_.descriptor.name);
+        error.message = format!("not what {kind} {name:?} takes: {}", error.message);
         CallError::Plugin(error.into())
     }
+}
+
+/// The only time that a plugin knows.
+fn created(task: Option<&TaskView>) -> Timestamp {
+    task.map_or(Timestamp::UNIX_EPOCH, |task| task.created)
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin")
             .field("kind", &self.kind())
-            .field("name", &self.descriptor.name)
+            .field("name", &self.name())
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
 }
 
 impl Code {
-    fn link(base: &Linker<Call>, component: &Component, kind: Kind) -> Result<Self, LoadError> {
+    fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, LoadError> {
         let refuse = |error: wasmtime::Error| {
             let ty = component.component_type();
-            let exports: Vec<_> = ty.exports(base.engine()).map(|(name, _)| name.to_owned()).collect();
+            let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
             let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
             LoadError::WrongWorld { kind, reason: quote(&format!("{error:#}; it exports {exports}")) }
         };
-        let linker = sandbox::linker_for(base, component).map_err(refuse)?;
+        let linker = sandbox::linker(engine, component)?;
+        sandbox::check_exports(engine, component, kind.as_str())?;
         let pre = linker.instantiate_pre(component).map_err(refuse)?;
         Ok(match kind {
             Kind::ContextType => Self::ContextType(context::ContextTypePluginPre::new(pre).map_err(refuse)?),
@@ -217,8 +249,8 @@ fn answer<A: Answer>(result: Result<A, PluginError>) -> Result<A, CallError> {
         error.message = quote(&error.message);
         CallError::Plugin(error)
     })?;
-    match answer.unknown_extension() {
-        Some(kind) => Err(CallError::UnknownExtension(quote(kind))),
+    match answer.missing_feature() {
+        Some(feature) => Err(CallError::MissingFeature(quote(feature))),
         None => Ok(answer),
     }
 }

@@ -7,6 +7,7 @@
 //! May touch: JSON. Must not touch: what a payload means.
 
 use jsonschema::{Draft, PatternOptions, Validator};
+use kubeopencode_api::plugin::{SECRET_KEYWORD, SecretField, SecretStep};
 use serde_json::Value;
 
 use crate::error::{PayloadError, quote};
@@ -20,15 +21,13 @@ const PATTERNS: usize = 64;
 const PATTERN_BYTES: usize = 256 << 10;
 /// Nodes of the schema times nodes of the payload.
 const WORK: usize = 20_000_000;
-/// Says of a property, where it is `true`, that its value names a Secret.
-const SECRET: &str = "x-kubeopencode-secret";
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A schema that keeps the rules, ready to check payloads.
 pub(crate) struct Schema {
     validator: Validator,
     nodes: usize,
-    secret_fields: Vec<String>,
+    secret_fields: Vec<SecretField>,
 }
 
 impl Schema {
@@ -41,9 +40,17 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {BYTES}", text.len()));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let mut scan = Scan { nodes: 0, patterns: 0, secret_fields: Vec::new() };
+        let mut scan = Scan { nodes: 0, patterns: 0, secret_marks: 0 };
         scan.visit(&value, &mut Vec::new())?;
-        scan.secret_fields.sort_unstable();
+        let mut secret_fields = Vec::new();
+        let marked = mark_secrets(&value, &mut Vec::new(), &mut secret_fields);
+        if marked < scan.secret_marks {
+            return Err(format!(
+                "{SECRET_KEYWORD:?} stands where it means nothing: it marks a string that is reached by way of \
+                 properties, items and additionalProperties (not beside patternProperties) alone"
+            ));
+        }
+        secret_fields.sort_unstable();
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(false)
@@ -54,11 +61,11 @@ impl Schema {
             .map_err(|error| {
                 format!("at {:?}: {}", error.instance_path().as_str(), quote(&error.to_string()))
             })?;
-        Ok((Self { validator, nodes: scan.nodes, secret_fields: scan.secret_fields }, value))
+        Ok((Self { validator, nodes: scan.nodes, secret_fields }, value))
     }
 
-    /// RFC 6901 pointers into a payload: where it names Secrets.
-    pub(crate) fn secret_fields(&self) -> &[String] {
+    /// Where a payload names Secrets.
+    pub(crate) fn secret_fields(&self) -> &[SecretField] {
         &self.secret_fields
     }
 
@@ -94,7 +101,8 @@ impl Schema {
 struct Scan {
     nodes: usize,
     patterns: usize,
-    secret_fields: Vec<String>,
+    /// how often [`SECRET_KEYWORD`] is there
+    secret_marks: usize,
 }
 
 impl Scan {
@@ -134,13 +142,15 @@ impl Scan {
             "unevaluatedProperties" | "unevaluatedItems" => {
                 refuse("it takes too long to check; use additionalProperties or items")
             }
-            SECRET if value == &Value::Bool(true) => match pointer(path) {
-                Some(field) => {
-                    self.secret_fields.push(field);
-                    Ok(())
-                }
-                None => refuse("only a property, of the payload or of a property, can name a Secret"),
-            },
+            // a property of this name is no mark
+            SECRET_KEYWORD
+                if value == &Value::Bool(true)
+                    && path.iter().rev().nth(1).is_none_or(|in_| *in_ != "properties") =>
+            {
+                self.secret_marks += 1;
+                Ok(())
+            }
+            SECRET_KEYWORD if !value.is_object() && value != &Value::Bool(false) => refuse("write true"),
             "pattern" | "patternProperties" => {
                 self.patterns += value.as_object().map_or(1, |members| members.len());
                 match self.patterns {
@@ -153,16 +163,35 @@ impl Scan {
     }
 }
 
-/// Where a payload has the property whose keyword is at `path`.
-fn pointer(path: &[&str]) -> Option<String> {
-    let (_, property) = path.split_last()?;
-    let mut field = String::new();
-    for step in property.chunks(2) {
-        let ["properties", name] = step else { return None };
-        field.push('/');
-        field.push_str(&name.replace('~', "~0").replace('/', "~1"));
+/// Finds the marked places of a schema, and says how many marks they have.
+fn mark_secrets(schema: &Value, way: &mut Vec<SecretStep>, found: &mut Vec<SecretField>) -> usize {
+    let Some(schema) = schema.as_object() else { return 0 };
+    let mut marks = 0;
+    if schema.get(SECRET_KEYWORD) == Some(&Value::Bool(true)) {
+        marks += 1;
+        found.push(SecretField(way.clone()));
     }
-    (!field.is_empty()).then_some(field)
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut follow = |step: SecretStep, schema: &Value| {
+        way.push(step);
+        marks += mark_secrets(schema, way, found);
+        way.pop();
+    };
+    for (name, property) in properties.into_iter().flatten() {
+        follow(SecretStep::Property(name.clone()), property);
+    }
+    if let Some(items) = schema.get("items") {
+        let first = schema.get("prefixItems").and_then(Value::as_array).map_or(0, Vec::len);
+        follow(SecretStep::Items(first), items);
+    }
+    // which properties are others is not known here when patterns decide it
+    if let Some(others) =
+        schema.get("additionalProperties").filter(|_| !schema.contains_key("patternProperties"))
+    {
+        let named = properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default();
+        follow(SecretStep::OtherProperties(named), others);
+    }
+    marks
 }
 
 /// Where something stands in a schema, short enough to be shown: keys may be as long as their author likes.

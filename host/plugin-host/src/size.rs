@@ -1,27 +1,29 @@
-//! What an answer weighs, and the extensions in it.
+//! What an answer weighs, and the features that it uses.
 //!
 //! Weight is text and bytes plus a little for each element, so that a million empty ones are not free.
 //!
 //! May touch: plans as data. Must not touch: what they ask for, which is the PlanValidator's.
 
 use kubeopencode_api::plugin::{
-    Action, CommandPlan, Diagnostic, EnvSource, EnvVar, Extension, FEATURES, File, Outcome, Plan,
-    PluginError, Required, Requirement, SecretKey, Tools,
+    Action, CommandPlan, Diagnostic, EnvSource, EnvVar, Extension, FEATURES, File, HeaderValue, HttpRequest,
+    Outcome, Plan, PluginError, Required, Requirement, SecretKey, Tools,
 };
 
 const ELEMENT: usize = 16;
+
+/// The feature of [`Requirement::Fetch`].
+const FETCH: &str = "fetch";
 
 /// An answer of a plugin.
 pub(crate) trait Answer {
     /// Its size in bytes.
     fn bytes(&self) -> usize;
-    /// All extensions in it.
-    fn extensions(&self) -> Vec<&Extension>;
+    /// The features that it uses: kinds of extensions, and what the interface has for later.
+    fn features(&self) -> Vec<&str>;
 
-    /// The first extension that this version does not have.
-    fn unknown_extension(&self) -> Option<&str> {
-        let unknown = |e: &&Extension| !FEATURES.contains(&e.kind.as_str());
-        self.extensions().into_iter().find(unknown).map(|e| e.kind.as_str())
+    /// The first feature that this version does not have.
+    fn missing_feature(&self) -> Option<&str> {
+        self.features().into_iter().find(|feature| !FEATURES.contains(feature))
     }
 }
 
@@ -31,32 +33,33 @@ impl Answer for Outcome {
             Self::Needs(needs) => sum(needs, |Required { id, what }| {
                 id.len()
                     + match what {
-                        Requirement::ConfigMap(name) => name.len(),
+                        Requirement::ConfigMap(read) => read.name.len() + sum(&read.keys, String::len),
+                        Requirement::Prompt => 0,
+                        Requirement::Fetch(r) => request(r),
                         Requirement::Extended(e) => extension(e),
                     }
             }),
             Self::Ready(Plan { actions, diagnostics, extensions }) => {
                 sum(actions, action) + sum(diagnostics, diagnostic) + sum(extensions, extension)
             }
+            Self::Extended(e) => extension(e),
         }
     }
 
-    fn extensions(&self) -> Vec<&Extension> {
+    fn features(&self) -> Vec<&str> {
         match self {
             Self::Needs(needs) => needs
                 .iter()
                 .filter_map(|required| match &required.what {
-                    Requirement::Extended(e) => Some(e),
-                    Requirement::ConfigMap(_) => None,
+                    Requirement::Extended(e) => Some(e.kind.as_str()),
+                    Requirement::Fetch(_) => Some(FETCH),
+                    Requirement::ConfigMap(_) | Requirement::Prompt => None,
                 })
                 .collect(),
             Self::Ready(plan) => {
-                let acted = plan.actions.iter().filter_map(|action| match action {
-                    Action::Extended(e) => Some(e),
-                    _ => None,
-                });
-                plan.extensions.iter().chain(acted).collect()
+                kinds(&plan.extensions).chain(plan.actions.iter().flat_map(action_features)).collect()
             }
+            Self::Extended(e) => vec![&e.kind],
         }
     }
 }
@@ -66,6 +69,7 @@ impl Answer for CommandPlan {
         let tools = match &self.tools {
             Tools::InitContainer(image) => text(image),
             Tools::None => 0,
+            Tools::Extended(e) => extension(e),
         };
         tools
             + sum(&self.command, String::len)
@@ -77,8 +81,12 @@ impl Answer for CommandPlan {
             + sum(&self.extensions, extension)
     }
 
-    fn extensions(&self) -> Vec<&Extension> {
-        self.extensions.iter().collect()
+    fn features(&self) -> Vec<&str> {
+        let tools = match &self.tools {
+            Tools::Extended(e) => Some(e.kind.as_str()),
+            Tools::InitContainer(_) | Tools::None => None,
+        };
+        kinds(&self.extensions).chain(tools).chain(env_features(&self.env)).collect()
     }
 }
 
@@ -87,8 +95,36 @@ impl Answer for kubeopencode_api::plugin::ServerPlan {
         self.command.bytes() + text(&self.health_path)
     }
 
-    fn extensions(&self) -> Vec<&Extension> {
-        self.command.extensions()
+    fn features(&self) -> Vec<&str> {
+        self.command.features()
+    }
+}
+
+fn kinds(extensions: &[Extension]) -> impl Iterator<Item = &str> {
+    extensions.iter().map(|e| e.kind.as_str())
+}
+
+fn env_features(env: &[EnvVar]) -> impl Iterator<Item = &str> {
+    env.iter().filter_map(|variable| match &variable.source {
+        EnvSource::Extended(e) => Some(e.kind.as_str()),
+        EnvSource::Value(_) | EnvSource::Secret(_) => None,
+    })
+}
+
+fn action_features(action: &Action) -> Vec<&str> {
+    match action {
+        Action::Extended(e) => vec![&e.kind],
+        Action::SetEnv(variable) => env_features(std::slice::from_ref(variable)).collect(),
+        Action::RunInit(init) => env_features(&init.env).collect(),
+        Action::FetchUrl(fetch) => {
+            let headers = fetch.request.headers.iter();
+            let extended = headers.filter_map(|header| match &header.value {
+                HeaderValue::Extended(e) => Some(e.kind.as_str()),
+                HeaderValue::Value(_) | HeaderValue::Secret(_) => None,
+            });
+            extended.collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -126,7 +162,21 @@ fn env(e: &EnvVar) -> usize {
         + match &e.source {
             EnvSource::Value(value) => value.len(),
             EnvSource::Secret(s) => secret(s),
+            EnvSource::Extended(e) => extension(e),
         }
+}
+
+fn request(r: &HttpRequest) -> usize {
+    let header = |value: &HeaderValue| match value {
+        HeaderValue::Value(value) => value.len(),
+        HeaderValue::Secret(text) => text.before.len() + secret(&text.secret) + text.after.len(),
+        HeaderValue::Extended(e) => extension(e),
+    };
+    r.url.len()
+        + text(&r.body)
+        + sum(&r.headers, |h| h.name.len() + header(&h.value))
+        + text(&r.sha256)
+        + text(&r.credentials)
 }
 
 fn action(a: &Action) -> usize {
@@ -134,6 +184,7 @@ fn action(a: &Action) -> usize {
         Action::Inline(text) => text.len(),
         Action::InlineFile { name, text } => name.len() + text.len(),
         Action::InlineSecret(s) => secret(s),
+        Action::InlineBrought(f) => f.path.len(),
         Action::WriteFile(f) => file(f),
         Action::MountConfigMap(m) => m.name.len() + m.path.len(),
         Action::MountSecret(f) => secret(&f.secret) + f.path.len(),
@@ -141,13 +192,7 @@ fn action(a: &Action) -> usize {
             [&g.repository, &g.r#ref, &g.sub_path, &g.path].map(|s| s.len()).iter().sum::<usize>()
                 + text(&g.credentials)
         }
-        Action::FetchUrl(u) => {
-            u.url.len()
-                + sum(&u.headers, |(name, value)| name.len() + value.len())
-                + text(&u.sha256)
-                + text(&u.credentials)
-                + u.path.len()
-        }
+        Action::FetchUrl(u) => request(&u.request) + u.path.len(),
         Action::RunInit(c) => {
             c.name.len()
                 + c.image.len()

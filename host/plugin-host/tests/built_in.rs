@@ -13,13 +13,13 @@ use std::thread;
 
 use common::items::Items;
 use common::{
-    assert_others_work, build_request, command_builder, context_type, host, inline, ready, request,
+    agent, assert_others_work, build_request, command_builder, context_type, host, inline, ready, request_of,
 };
 use kubeopencode_api::context::BuiltInType;
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Capability, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Input, Kind,
-    MAX_INPUT_BYTES, Outcome, Plan, PluginError, Required, Requirement, Resolved, SecretKey, ServeRequest,
-    Severity, Tools, UrlFetch,
+    Action, BuildRequest, Capability, ConfigMapRead, Diagnostic, Entry, EnvVar, ErrorKind, GitFetch, Header,
+    HttpRequest, Input, Kind, MAX_INPUT_BYTES, MountPathRule, Outcome, Plan, PluginError, Required,
+    Requirement, Resolved, SecretKey, ServeRequest, Severity, Tools, UrlFetch,
 };
 use kubeopencode_api::report::ResultReader;
 use kubeopencode_plan::Granted;
@@ -39,21 +39,27 @@ fn a_toolchain_without_the_target_is_told_in_one_line() {
 #[test]
 fn they_say_who_they_are_and_what_they_may_want() {
     let (git, url, secret) = (Capability::Git, Capability::Url, Capability::Secret);
-    let wants: [(&str, &[Capability], &[&str]); 6] = [
-        ("ConfigMap", &[], &[]),
-        ("File", &[secret], &["/source/secretKeyRef/name"]),
-        ("Git", &[git, secret], &["/secretRef/name"]),
-        ("Runtime", &[], &[]),
-        ("Text", &[], &[]),
-        ("URL", &[url, secret], &["/secretRef/name"]),
+    let (optional, required, ignored) =
+        (MountPathRule::Optional, MountPathRule::Required, MountPathRule::Ignored);
+    let wants: [(&str, &[Capability], &[&str], MountPathRule); 6] = [
+        ("ConfigMap", &[], &[], optional),
+        ("File", &[secret], &["/source/secretKeyRef/name"], optional),
+        ("Git", &[git, secret], &["/secretRef/name"], required),
+        ("Runtime", &[], &[], ignored),
+        ("Text", &[], &[], optional),
+        ("URL", &[url, secret], &["/secretRef/name"], required),
     ];
-    for (name, capabilities, secret_fields) in wants {
+    for (name, capabilities, secret_fields, mount_path) in wants {
         let plugin = context_type(name);
-        let descriptor = plugin.descriptor();
+        let type_ = &plugin.types()[0];
+        let descriptor = type_.descriptor();
         assert_eq!((plugin.kind(), descriptor.name.as_str()), (Kind::ContextType, name));
         assert!(plugin.digest().starts_with("sha256:") && plugin.digest().len() == 71);
         assert_eq!(descriptor.capabilities, capabilities, "{name}");
-        assert_eq!(plugin.secret_fields(), secret_fields, "{name}");
+        let marked: Vec<_> = type_.secret_fields().iter().map(ToString::to_string).collect();
+        assert_eq!(marked, secret_fields, "{name}");
+        assert_eq!(descriptor.mount_path, mount_path, "{name}");
+        assert_eq!(descriptor.default_name.as_deref(), (name == "Runtime").then_some("runtime"));
     }
     let names: Vec<_> = wants.iter().map(|(name, ..)| *name).collect();
     let mut known: Vec<_> = BuiltInType::ALL.iter().map(|type_| type_.name).collect();
@@ -61,35 +67,37 @@ fn they_say_who_they_are_and_what_they_may_want() {
     assert_eq!(known, names, "what the API knows beside the descriptors");
     let opencode = command_builder("opencode");
     assert!(opencode.has_server());
-    assert!(opencode.descriptor().capabilities.is_empty() && opencode.secret_fields().is_empty());
+    let type_ = &opencode.types()[0];
+    assert!(type_.descriptor().capabilities.is_empty() && type_.secret_fields().is_empty());
 }
 
 #[test]
 fn a_text_is_handed_over_as_written() {
     let text = context_type("Text");
     for words in ["", "Use tabs.\n", "</context> \u{0} 日本"] {
-        assert_eq!(text.evaluate(request(words)).unwrap(), inline(words));
+        assert_eq!(text.evaluate(request_of("Text", words)).unwrap(), inline(words));
     }
 }
 
 #[test]
 fn a_payload_that_does_not_fit_is_the_users_to_change() {
     let config_map = context_type("ConfigMap");
-    let error = config_map.evaluate(request(json!({"name": "rules", "keys": 1}))).unwrap_err();
+    let error =
+        config_map.evaluate(request_of("ConfigMap", json!({"name": "rules", "keys": 1}))).unwrap_err();
     let CallError::Plugin(PluginError { kind, message, field }) = error else { panic!("{error:?}") };
     assert_eq!((kind, field.as_deref()), (ErrorKind::InvalidConfig, Some("")));
     assert!(
         message.starts_with(r#"not what context-type "ConfigMap" takes: "#) && message.contains("keys"),
         "{message}"
     );
-    assert_eq!(config_map.check_payload(&json!({"name": 5})).unwrap_err().field, "/name");
+    assert_eq!(config_map.types()[0].check_payload(&json!({"name": 5})).unwrap_err().field, "/name");
 }
 
 #[test]
 fn a_config_map_is_asked_for_and_then_laid_out() {
     let plugin = context_type("ConfigMap");
-    let mut request = request(json!({"name": "rules"}));
-    let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
+    let mut request = request_of("ConfigMap", json!({"name": "rules"}));
+    let need = Required { id: "rules".into(), what: Requirement::ConfigMap(ConfigMapRead::all("rules")) };
     assert_eq!(plugin.evaluate(request.clone()).unwrap(), Outcome::Needs(vec![need]));
 
     let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
@@ -118,7 +126,7 @@ fn a_config_map_is_asked_for_and_then_laid_out() {
 #[test]
 fn a_config_map_as_large_as_they_get_passes() {
     let plugin = context_type("ConfigMap");
-    let mut request = request(json!({"name": "rules", "key": "k"}));
+    let mut request = request_of("ConfigMap", json!({"name": "rules", "key": "k"}));
     let bytes = MAX_INPUT_BYTES - 1;
     let entries = vec![Entry { key: "k".into(), value: vec![b'x'; bytes] }];
     request.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
@@ -127,9 +135,12 @@ fn a_config_map_as_large_as_they_get_passes() {
 
 #[test]
 fn git_and_url_fill_in_what_is_left_out() {
-    let mut item =
-        request(json!({"repository": "https://git.example/org/repo", "secretRef": {"name": "git"}}));
+    let mut item = request_of(
+        "Git",
+        json!({"repository": "https://git.example/org/repo", "secretRef": {"name": "git"}}),
+    );
     item.mount_path = Some("repo".into());
+    item.file_mode = Some(0o400);
     let clone = GitFetch {
         repository: "https://git.example/org/repo".into(),
         r#ref: "HEAD".into(),
@@ -138,19 +149,23 @@ fn git_and_url_fill_in_what_is_left_out() {
         submodules: false,
         credentials: Some("git".into()),
         path: "repo".into(),
+        mode: Some(0o400),
     };
     assert_eq!(context_type("Git").evaluate(item.clone()).unwrap(), ready(Action::FetchGit(clone)));
 
     item.payload = json!({"source": "https://files.example/a", "headers": {"B": "2", "A": "1"}});
-    item.file_mode = Some(0o400);
+    item.type_name = "URL".into();
     let download = UrlFetch {
-        url: "https://files.example/a".into(),
-        headers: vec![("A".into(), "1".into()), ("B".into(), "2".into())],
-        sha256: None,
-        insecure_skip_tls_verify: false,
+        request: HttpRequest {
+            url: "https://files.example/a".into(),
+            body: None,
+            headers: vec![Header::value("A", "1"), Header::value("B", "2")],
+            credentials: None,
+            sha256: None,
+            insecure_skip_tls_verify: false,
+            timeout_seconds: 30,
+        },
         unpack: false,
-        timeout_seconds: 30,
-        credentials: None,
         path: "repo".into(),
         mode: Some(0o400),
     };
@@ -158,16 +173,24 @@ fn git_and_url_fill_in_what_is_left_out() {
 }
 
 #[test]
-fn git_and_url_have_to_go_somewhere() {
-    for (name, payload, words) in [
-        ("Git", json!({"repository": "https://a/b"}), "git context requires mountPath to be specified"),
-        ("URL", json!({"source": "https://a/b"}), "url context requires mountPath to be specified"),
-    ] {
-        let CallError::Plugin(error) = context_type(name).evaluate(request(payload)).unwrap_err() else {
-            panic!()
-        };
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, words));
+fn what_mount_path_means_is_the_types_word() {
+    let items = Items::of(json!([
+        {"type": "Git", "git": {"repository": "https://a/b"}},
+        {"type": "URL", "url": {"source": "https://a/b"}, "mountPath": ""},
+        {"type": "Runtime", "mountPath": "ignored"},
+    ]));
+    for (i, words) in [
+        "spec.contexts[0] of Task team/task: git context requires mountPath to be specified",
+        "spec.contexts[1] of Task team/task: url context requires mountPath to be specified",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let plugin = context_type(items.type_of(i));
+        assert_eq!(items.plan(i, &plugin, &Granted::none()).unwrap_err(), words);
     }
+    let runtime = items.plan(2, &context_type("Runtime"), &Granted::none()).unwrap();
+    assert!(format!("{runtime:?}").contains("KubeOpenCode Runtime Context"), "{runtime:?}");
 }
 
 #[test]
@@ -194,14 +217,14 @@ fn payloads_out_of_range_are_told_where() {
             "/source/configMapKeyRef",
         ),
     ] {
-        let error = context_type(name).check_payload(&payload).unwrap_err();
+        let error = context_type(name).types()[0].check_payload(&payload).unwrap_err();
         assert_eq!(error.field, field, "{name} {payload}: {error}");
     }
 }
 
 #[test]
 fn runtime_is_about_this_place_wherever_it_is_mounted() {
-    let mut item = request(json!({}));
+    let mut item = request_of("Runtime", json!({}));
     item.mount_path = Some("ignored".into());
     let Outcome::Ready(plan) = context_type("Runtime").evaluate(item).unwrap() else { panic!() };
     let [Action::Inline(text)] = &plan.actions[..] else { panic!("{plan:?}") };
@@ -215,14 +238,15 @@ fn runtime_is_about_this_place_wherever_it_is_mounted() {
 #[test]
 fn a_file_is_a_text_a_config_maps_key_or_a_secrets() {
     let file = context_type("File");
-    let item = |source: Value| request(json!({"name": "notes.md", "source": source}));
+    let item = |source: Value| request_of("File", json!({"name": "notes.md", "source": source}));
     assert_eq!(file.evaluate(item(json!({"inline": "a"}))).unwrap(), inline("a"));
     let secret = SecretKey { name: "keys".into(), key: "ssh".into(), optional: false };
     let from_secret = item(json!({"secretKeyRef": {"name": "keys", "key": "ssh"}}));
     assert_eq!(file.evaluate(from_secret).unwrap(), ready(Action::InlineSecret(secret)));
 
     let mut from_map = item(json!({"configMapKeyRef": {"name": "rules", "key": "a.md"}}));
-    let need = Required { id: "rules".into(), what: Requirement::ConfigMap("rules".into()) };
+    let read = ConfigMapRead { name: "rules".into(), keys: vec!["a.md".into()] };
+    let need = Required { id: "rules".into(), what: Requirement::ConfigMap(read) };
     assert_eq!(file.evaluate(from_map.clone()).unwrap(), Outcome::Needs(vec![need]));
     let entries = vec![Entry { key: "a.md".into(), value: b"one".into() }];
     from_map.inputs = vec![Input { id: "rules".into(), value: Resolved::ConfigMap(entries) }];
@@ -258,7 +282,7 @@ fn the_plan_validator_takes_what_they_answer() {
     for i in 0..items.len() {
         let type_ = items.type_of(i);
         let plugin = context_type(type_);
-        items.plan(i, &plugin, &Granted::built_in(plugin.descriptor(), plugin.secret_fields())).unwrap();
+        items.plan(i, &plugin, &Granted::built_in(plugin.types()[0].descriptor())).unwrap();
     }
 }
 
@@ -300,14 +324,13 @@ fn opencode_runs_with_config_context_and_a_reader_that_the_pod_understands() {
 #[test]
 fn opencode_serves() {
     let request = ServeRequest {
-        agent_name: "default".into(),
-        agent_namespace: "team".into(),
-        workspace_dir: "/workspace".into(),
+        agent: agent(),
         tools_dir: "/tools".into(),
         context_path: None,
         port: 4096,
         config: None,
         config_path: None,
+        settings: json!({}),
         extensions: vec![],
     };
     let plan = command_builder("opencode").serve(&request).unwrap();
@@ -327,7 +350,7 @@ fn kinds_are_not_mixed_up() {
     let text = context_type("Text");
     assert_eq!(text.build(&build_request()), Err(CallError::NoSuchFunction("build")));
     let opencode = command_builder("opencode");
-    assert_eq!(opencode.evaluate(request("x")), Err(CallError::NoSuchFunction("evaluate")));
+    assert_eq!(opencode.evaluate(request_of("opencode", "x")), Err(CallError::NoSuchFunction("evaluate")));
 }
 
 #[test]

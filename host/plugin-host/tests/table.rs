@@ -13,16 +13,13 @@ mod common;
 
 use std::fmt::{Display, Write};
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
-use common::guests;
 use common::items::Items;
-use common::{Guest, assert_others_work, bomb, host};
+use common::{Guest, assert_others_work, bomb, host, hostile};
 use kubeopencode_api::plugin::{Capability, Kind};
 use kubeopencode_api::plugin_object::SecretGrant;
 use kubeopencode_plan::Granted;
-use kubeopencode_plugin_host::{LimitClass, Plugin};
+use kubeopencode_plugin_host::LimitClass;
 use serde_json::{Value, json};
 
 /// What the whole process may take, the plugins' memory and the making of their components included.
@@ -44,6 +41,10 @@ fn each_hostile_plugin_gets_its_own_clear_error() {
     row("huge result", &deed(json!({"huge": 2 << 20})));
     row("huge number of empty results", &deed(json!({"many": 100_000})));
     row("panic", &without_line(&deed(json!("panic"))));
+    let complaint: Vec<_> = (0..50).map(|i| format!("  at step {i} of many more")).collect();
+    row("last words on standard error", &deed(json!({"complain": complaint})));
+    row("end of the program", &deed(json!({"exit": 3})));
+    row("a connection", &deed(json!({"connect": "127.0.0.1:80"})));
 
     let component = Guest::default().component();
     let module = wat::parse_str("(module)").unwrap();
@@ -92,18 +93,6 @@ fn each_hostile_plugin_gets_its_own_clear_error() {
     insta::assert_snapshot!(table);
 }
 
-/// The compiled guest that does what its payload says.
-fn hostile() -> &'static Plugin {
-    static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
-    PLUGIN.get_or_init(|| {
-        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-        let target_dir = Path::new(env!("OUT_DIR")).join("guests");
-        let built = guests::build(&plugins, &target_dir, &["hostile"]).unwrap();
-        let component = fs::read(built.join("hostile.wasm")).unwrap();
-        host().load(&component, Kind::ContextType, LimitClass::Default).unwrap()
-    })
-}
-
 /// What becomes of an item that asks for this deed: of its plugin's calls, and of its plan.
 fn deed(config: Value) -> String {
     let granted = Granted {
@@ -111,7 +100,7 @@ fn deed(config: Value) -> String {
         env: vec!["LD_*".into(), "*_proxy".into(), "KUBERNETES_*".into(), "TOKEN".into()],
         images: vec!["quay.io/team/*".into()],
         secrets: vec![SecretGrant { name: "jira".into(), hosts: vec!["jira.example".into()] }],
-        secret_fields: vec![],
+        ..Granted::none()
     };
     let items = Items::of(json!([{"type": "Hostile", "config": config}]));
     match items.plan(0, hostile(), &granted) {

@@ -17,9 +17,12 @@ use std::process::ExitCode;
 use crate::environment::Environment;
 use crate::rooted_dir::RootedDir;
 use crate::{Error, exit, mount_parents};
+use join::Files;
 use mapping::{Content, Operation, Place, Settings};
 
 const TOOL: &str = "context-init";
+/// Most bytes of a file that a clone, a download or another init container left behind: docs/contract.md, section 7.
+const MAX_BROUGHT: u64 = 256 << 10;
 
 /// Runs `context-init` with the environment of docs/contract.md, section 4.
 pub fn main() -> ExitCode {
@@ -35,6 +38,8 @@ fn run(settings: &Settings) -> Result<(), Error> {
     let workspace = RootedDir::workspace(&settings.workspace_dir)?;
     let (tools, elsewhere) = (RootedDir::filesystem(false)?, RootedDir::filesystem(true)?);
     let mut skipped = Vec::new();
+    let files =
+        PodFiles { workspace_dir: &settings.workspace_dir, workspace: &workspace, elsewhere: &elsewhere };
     for operation in &operations {
         let root = match operation.place {
             Place::Workspace => &workspace,
@@ -42,7 +47,7 @@ fn run(settings: &Settings) -> Result<(), Error> {
             Place::Elsewhere => &elsewhere,
         };
         let before = root.made();
-        match perform(operation, root).map_err(|e| e.at(&operation.entry)) {
+        match perform(operation, root, &files).map_err(|e| e.at(&operation.entry)) {
             Err(e) if operation.optional => {
                 root.undo(before);
                 skipped.push(e.to_string());
@@ -56,12 +61,12 @@ fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn perform(operation: &Operation, root: &RootedDir) -> Result<(), Error> {
+fn perform(operation: &Operation, root: &RootedDir, files: &PodFiles<'_>) -> Result<(), Error> {
     match &operation.content {
         Content::Copy(source) => root.write(&operation.path, operation.mode, &mut open(source)?),
         Content::Joined { parts, keys } => {
             // a file whose parts are all optional, and missing, is an empty one
-            let content = parts.content(keys, &read)?.unwrap_or_default();
+            let content = parts.content(keys, files)?.unwrap_or_default();
             root.write(&operation.path, operation.mode, &mut content.as_slice())
         }
         Content::Directory(source) => {
@@ -78,8 +83,25 @@ fn perform(operation: &Operation, root: &RootedDir) -> Result<(), Error> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+/// The files of this Pod.
+struct PodFiles<'a> {
+    workspace_dir: &'a Path,
+    workspace: &'a RootedDir,
+    elsewhere: &'a RootedDir,
+}
+
+impl Files for PodFiles<'_> {
+    fn mounted(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    }
+
+    /// A hostile clone may hold a link to what only this container sees, such as a Secret.
+    fn brought(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        match path.strip_prefix(self.workspace_dir) {
+            Ok(below) => self.workspace.read(below, MAX_BROUGHT),
+            Err(_) => self.elsewhere.read(path.strip_prefix("/").unwrap_or(path), MAX_BROUGHT),
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<File, Error> {

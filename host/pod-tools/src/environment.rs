@@ -68,6 +68,12 @@ impl Environment {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
+    /// The same of a variable whose name is told by another; one that is no text says nothing.
+    pub(crate) fn named_secret(&self, name: &str) -> Option<String> {
+        let text = self.0.get(OsString::from(name).as_os_str())?.to_str()?.trim_end_matches(['\r', '\n']);
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
     pub(crate) fn json<T: DeserializeOwned + Default>(&self, name: &'static str) -> Result<T, Error> {
         match self.text(name)? {
             None => Ok(T::default()),

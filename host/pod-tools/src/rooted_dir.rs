@@ -118,6 +118,40 @@ impl RootedDir {
         }
     }
 
+    /// Reads the file `below`, of so many bytes at most, where all of its path is there and no link leads to it.
+    pub(crate) fn read(&self, below: &Path, most: u64) -> Result<Vec<u8>, Error> {
+        let failed = |source: io::Error| Error::Read { path: self.path.join(below), source };
+        let refused = |reason: String| failed(io::Error::new(io::ErrorKind::InvalidData, reason));
+        let mut at = self.fd.try_clone().map_err(failed)?;
+        let mut names = below.iter().peekable();
+        while let Some(name) = names.next() {
+            let flags = match names.peek() {
+                Some(_) => OFlags::PATH | OFlags::DIRECTORY,
+                None => OFlags::RDONLY | OFlags::NONBLOCK,
+            };
+            let there =
+                rustix::fs::openat(&at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+            at = match there {
+                Ok(there) => there,
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(refused("a symbolic link or a file is in its path".to_owned()));
+                }
+                Err(e) => return Err(failed(e.into())),
+            };
+        }
+        let file = File::from(at);
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() || about.len() > most {
+            return Err(refused(format!("it is no file of at most {most} bytes")));
+        }
+        let mut content = Vec::new();
+        file.take(most + 1).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 > most {
+            return Err(refused(format!("it is no file of at most {most} bytes")));
+        }
+        Ok(content)
+    }
+
     /// Makes the directory `below` and its parents; those that exist stay as they are.
     pub(crate) fn make_dir(&self, below: &Path) -> Result<(), Error> {
         self.walk(below).map(drop)

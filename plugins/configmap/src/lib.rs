@@ -25,7 +25,7 @@ impl ContextType for ConfigMap {
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
-        capabilities: &[],
+        ..About::NOTHING
     };
 
     fn evaluate(config: Config, request: &Request) -> Answer {

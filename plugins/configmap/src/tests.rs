@@ -104,7 +104,7 @@ fn bytes_that_are_no_text_are_a_file_or_an_error_that_names_the_key() {
         answer(json!({"name": "rules", "key": "logo"}), Some("logo.jpg"), rules()),
         ready([Action::WriteFile(File {
             path: "logo.jpg".into(),
-            content: vec![0xff, 0xd8],
+            content: vec![0xff, 0xd8].into(),
             mode: Some(0o600)
         })])
     );

@@ -41,6 +41,7 @@ impl ContextType for File {
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
         capabilities: &["secret"],
+        ..About::NOTHING
     };
 
     fn evaluate(config: Config, request: &Request) -> Answer {
@@ -63,7 +64,8 @@ context_type!(File);
 mod tests {
     use kubeopencode_plugin_sdk::testing::{config_map, evaluate, missing, request};
     use kubeopencode_plugin_sdk::{
-        Action, Answer, ErrorKind, Input, Outcome, Request, SecretKey, need, ready,
+        Action, Answer, ConfigMapRead, ErrorKind, Input, Outcome, Request, Required, Requirement, SecretKey,
+        ready,
     };
     use serde_json::{Value, json};
 
@@ -87,7 +89,9 @@ mod tests {
     #[test]
     fn a_config_maps_key_is_asked_for_and_then_its_text() {
         let source = json!({"configMapKeyRef": {"name": "rules", "key": "a.md"}});
-        assert_eq!(answer(source.clone(), vec![]), need(["rules"]));
+        let read = ConfigMapRead { name: "rules".into(), keys: vec!["a.md".into()] };
+        let need = Required { id: "rules".into(), what: Requirement::ConfigMap(read) };
+        assert_eq!(answer(source.clone(), vec![]), Ok(Outcome::Needs(vec![need])));
         let rules = config_map("rules", &[("a.md", b"one")]);
         assert_eq!(answer(source, vec![rules]), ready([Action::Inline("one".into())]));
     }

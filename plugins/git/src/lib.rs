@@ -1,7 +1,7 @@
 //! Context type `Git`: a clone of a repository, or a path of it, at mountPath.
 
 use kubeopencode_plugin_sdk::{
-    About, Action, Answer, ContextType, GitFetch, Request, SecretRef, context_type, ready,
+    About, Action, Answer, ContextType, GitFetch, MountPath, Request, SecretRef, context_type, ready,
 };
 use serde::Deserialize;
 
@@ -36,6 +36,8 @@ impl ContextType for Git {
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
         capabilities: &["git", "secret"],
+        mount_path: MountPath::Required,
+        ..About::NOTHING
     };
 
     fn evaluate(config: Config, request: &Request) -> Answer {
@@ -47,7 +49,8 @@ impl ContextType for Git {
             depth: config.depth,
             submodules: config.submodules,
             credentials: config.secret_ref.map(|secret| secret.name),
-            path: request.required_mount_path("git")?.to_owned(),
+            path: request.required_mount_path()?.to_owned(),
+            mode: request.file_mode,
         })])
     }
 }
@@ -57,7 +60,7 @@ context_type!(Git);
 #[cfg(test)]
 mod tests {
     use kubeopencode_plugin_sdk::testing::{evaluate, request};
-    use kubeopencode_plugin_sdk::{Action, Answer, ErrorKind, GitFetch, ready};
+    use kubeopencode_plugin_sdk::{Action, Answer, GitFetch, ready};
     use serde_json::{Value, json};
 
     use super::Git;
@@ -65,6 +68,7 @@ mod tests {
     fn answer(payload: Value, mount_path: Option<&str>) -> Answer {
         let mut request = request(payload);
         request.mount_path = mount_path.map(str::to_owned);
+        request.file_mode = mount_path.filter(|path| path.starts_with('/')).map(|_| 0o750);
         evaluate::<Git>(&request)
     }
 
@@ -78,6 +82,7 @@ mod tests {
             submodules: false,
             credentials: None,
             path: "src".into(),
+            mode: None,
         };
         for payload in [
             json!({"repository": "https://git.example/org/repo"}),
@@ -103,16 +108,8 @@ mod tests {
                 submodules: true,
                 credentials: Some("git".into()),
                 path: "/opt/guides".into(),
+                mode: Some(0o750),
             })])
         );
-    }
-
-    #[test]
-    fn it_has_to_go_somewhere() {
-        for mount_path in [None, Some("")] {
-            let error = answer(json!({"repository": "https://git.example/a"}), mount_path).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InvalidConfig);
-            assert_eq!(error.message, "git context requires mountPath to be specified");
-        }
     }
 }

@@ -1,10 +1,16 @@
 //! A context type for the tests of the host: its payload says what harm to do. No part of the product.
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+use std::{env, fs, io, thread};
 
 use kubeopencode_plugin_sdk::{
-    About, Action, Answer, ContextType, EnvSource, EnvVar, File, InitContainer, Level, Request, SecretFile,
-    SecretKey, UrlFetch, context_type, log, need, ready,
+    About, Action, Answer, ContextType, EnvSource, EnvVar, Extension, File, HttpRequest, InitContainer,
+    Level, Outcome, Request, Required, Requirement, SecretFile, SecretKey, UrlFetch, context_type, log, need,
+    ready,
 };
 use serde::Deserialize;
 
@@ -17,6 +23,16 @@ pub struct Hostile;
 pub enum Deed {
     /// Be a good plugin.
     Behave,
+    /// Answer with what is in a hash table, and how a program sees the world around it.
+    LookAround,
+    /// Write these lines to standard error and panic with nobody to tell of it.
+    Complain(Vec<String>),
+    /// End the whole program.
+    Exit(i32),
+    /// Connect to this address.
+    Connect(String),
+    /// Wait for so many seconds.
+    Sleep(u64),
     /// Run for ever.
     Loop,
     /// Call oneself for ever.
@@ -41,6 +57,10 @@ pub enum Deed {
     Write(String),
     /// Set this variable.
     SetEnv(String),
+    /// Ask for this URL.
+    Fetch(String),
+    /// Answer with an extension of this kind, as a variable's value.
+    Extend(String),
     /// Run this image.
     Run(String),
     /// Mount this Secret.
@@ -57,8 +77,8 @@ impl ContextType for Hostile {
         name: "Hostile",
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
-        schema: "{}",
         capabilities: &["env", "git", "init-container", "secret", "url"],
+        ..About::NOTHING
     };
 
     fn evaluate(deed: Deed, request: &Request) -> Answer {
@@ -66,6 +86,17 @@ impl ContextType for Hostile {
         let key = |name| SecretKey { name, key: "token".to_owned(), optional: false };
         ready([match deed {
             Deed::Behave => Action::Inline("hello".to_owned()),
+            Deed::LookAround => Action::Inline(look_around()),
+            Deed::Complain(lines) => complain(&lines),
+            Deed::Exit(code) => std::process::exit(code),
+            Deed::Connect(address) => Action::Inline(match TcpStream::connect(address) {
+                Ok(_) => "connected".to_owned(),
+                Err(error) => error.to_string(),
+            }),
+            Deed::Sleep(seconds) => {
+                thread::sleep(Duration::from_secs(seconds));
+                Action::Inline("slept".to_owned())
+            }
             Deed::Loop => loop {
                 black_box(());
             },
@@ -81,15 +112,23 @@ impl ContextType for Hostile {
             },
             Deed::Huge(bytes) => Action::Inline("x".repeat(bytes)),
             Deed::Many(files) => {
-                let empty = File { path: String::new(), content: Vec::new(), mode: None };
+                let empty = File { path: String::new(), content: "".into(), mode: None };
                 return ready(vec![Action::WriteFile(empty); files]);
             }
             Deed::Panic => unknown(rounds),
             Deed::NeedForEver => return need_numbered(0, rounds + 1),
             Deed::NeedOthers => return need_numbered(rounds, 2),
             Deed::NeedMany(number) => return need_numbered(0, number),
-            Deed::Write(path) => Action::WriteFile(File { path, content: b"harm".to_vec(), mode: None }),
+            Deed::Write(path) => Action::WriteFile(File { path, content: "harm".into(), mode: None }),
             Deed::SetEnv(name) => Action::SetEnv(EnvVar::value(name, "harm")),
+            Deed::Fetch(url) => {
+                let what = Requirement::Fetch(HttpRequest::get(url));
+                return Ok(Outcome::Needs(vec![Required { id: "page".to_owned(), what }]));
+            }
+            Deed::Extend(kind) => {
+                let source = EnvSource::Extended(Extension { kind, body: "{}".to_owned() });
+                Action::SetEnv(EnvVar { name: "TOKEN".to_owned(), source })
+            }
             Deed::Run(image) => Action::RunInit(InitContainer {
                 name: "harm".to_owned(),
                 image,
@@ -104,18 +143,38 @@ impl ContextType for Hostile {
                 Action::SetEnv(EnvVar { name: "TOKEN".to_owned(), source: EnvSource::Secret(key(name)) })
             }
             Deed::SendSecret(name, url) => Action::FetchUrl(UrlFetch {
-                url,
-                headers: Vec::new(),
-                sha256: None,
-                insecure_skip_tls_verify: false,
+                request: HttpRequest { credentials: Some(name), ..HttpRequest::get(url) },
                 unpack: false,
-                timeout_seconds: 30,
-                credentials: Some(name),
                 path: "answer".to_owned(),
                 mode: None,
             }),
         }])
     }
+}
+
+fn look_around() -> String {
+    println!("looking around");
+    let words: HashMap<_, _> = (0..20).map(|i| (format!("word {i}"), i)).collect();
+    let hashed: Vec<_> = words.keys().map(String::as_str).collect();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|now| now.as_secs());
+    let file = fs::read("/etc/passwd").map_err(|error| error.kind());
+    format!(
+        "hashed {}; environment {:?}; arguments {:?}; file {file:?}; input {:?}; time {now:?}",
+        hashed.join(", "),
+        env::vars().collect::<Vec<_>>(),
+        env::args().collect::<Vec<_>>(),
+        io::read_to_string(io::stdin()).map_err(|error| error.kind()),
+    )
+}
+
+#[allow(clippy::panic, reason = "the harm that is asked for")]
+fn complain(lines: &[String]) -> ! {
+    std::panic::set_hook(Box::new(|_| {}));
+    for line in lines {
+        // nobody is left to tell
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+    panic!()
 }
 
 /// Ends nowhere, and no compiler may make a loop of it.

@@ -3,8 +3,8 @@
 mod shell;
 
 use kubeopencode_plugin_sdk::{
-    About, BuildRequest, CommandBuilder, CommandPlan, Diagnostic, EnvVar, Mode, PluginError, ServeRequest,
-    Server, ServerPlan, Severity, server_builder,
+    About, BuildRequest, CommandBuilder, CommandPlan, Diagnostic, EnvVar, PluginError, ServeRequest, Server,
+    ServerPlan, Severity, server_builder,
 };
 use serde_json::{Value, json};
 
@@ -22,23 +22,24 @@ impl CommandBuilder for OpenCode {
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
-        capabilities: &[],
+        ..About::NOTHING
     };
 
     fn build(request: &BuildRequest) -> Result<CommandPlan, PluginError> {
-        let prompt = request.prompt_path.as_deref().ok_or_else(|| nothing_to_do(&request.workspace_dir))?;
+        let prompt =
+            request.prompt_path.as_deref().ok_or_else(|| nothing_to_do(&request.agent.workspace_dir))?;
         let program = Program { tools_dir: &request.tools_dir };
         // the prompt comes on stdin: as an argument, one that starts with `-` would be read as an option, and
         // the kernel takes no argument of more than 128 KiB
-        let run = match &request.mode {
-            Mode::Run => format!("{} run < {}", program.path(), quoted(prompt)),
-            Mode::Attach(url) => {
+        let run = match &request.attach_to {
+            None => format!("{} run < {}", program.path(), quoted(prompt)),
+            Some(url) => {
                 format!("{} run --attach {} < {}", program.path(), quoted(url), quoted(prompt))
             }
         };
         let command = format!("exec {} agent-run -- {run}", program.reader());
         let env = environment(
-            &request.workspace_dir,
+            &request.agent.workspace_dir,
             request.context_path.as_deref(),
             request.config.as_deref(),
             request.config_path.as_deref(),
@@ -55,7 +56,7 @@ impl Server for OpenCode {
         let program = Program { tools_dir: &request.tools_dir };
         let command = format!("{} serve --port {} --hostname {EVERYWHERE}", program.path(), request.port);
         let env = environment(
-            &request.workspace_dir,
+            &request.agent.workspace_dir,
             request.context_path.as_deref(),
             request.config.as_deref(),
             request.config_path.as_deref(),
@@ -161,8 +162,8 @@ fn result_reader(request: &BuildRequest) -> Value {
             }},
         ],
     });
-    if let Mode::Attach(_) = request.mode {
-        reader["session"] = session(&request.task_namespace, &request.task_name);
+    if request.attach_to.is_some() {
+        reader["session"] = session(&request.task.namespace, &request.task.name);
     }
     reader
 }

@@ -1,7 +1,7 @@
 //! What runs in the Pod.
 
 use kubeopencode_plugin_sdk::testing::{build_request, serve_request};
-use kubeopencode_plugin_sdk::{CommandBuilder, EnvSource, EnvVar, ErrorKind, Mode, Server, Tools};
+use kubeopencode_plugin_sdk::{CommandBuilder, EnvSource, EnvVar, ErrorKind, Server, Tools};
 use serde_json::{Value, json};
 
 use super::OpenCode;
@@ -10,7 +10,7 @@ fn env(vars: &[EnvVar]) -> Vec<(&str, &str)> {
     vars.iter()
         .map(|var| match &var.source {
             EnvSource::Value(value) => (var.name.as_str(), value.as_str()),
-            EnvSource::Secret(_) => panic!("{} is from a Secret", var.name),
+            _ => panic!("{} is from elsewhere", var.name),
         })
         .collect()
 }
@@ -99,7 +99,7 @@ fn a_task_without_a_prompt_is_told_where_to_write_it() {
 #[test]
 fn a_client_attaches_and_odd_paths_are_quoted() {
     let mut request = build_request();
-    request.mode = Mode::Attach("http://helper.team.svc.cluster.local:4096".into());
+    request.attach_to = Some("http://helper.team.svc.cluster.local:4096".into());
     request.prompt_path = Some("/my work/task.md".into());
     let plan = OpenCode::build(&request).unwrap();
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_client_attaches_and_odd_paths_are_quoted() {
          --attach http://helper.team.svc.cluster.local:4096 < '/my work/task.md'"
     );
     let reader: Value = serde_json::from_str(&plan.result_reader.unwrap()).unwrap();
-    let title = format!("{}/{}", request.task_namespace, request.task_name);
+    let title = format!("{}/{}", request.task.namespace, request.task.name);
     assert_eq!(reader.pointer("/session/body/title"), Some(&json!(title)));
     assert_eq!(reader.pointer("/session/args"), Some(&json!(["--session", "{id}"])));
 }

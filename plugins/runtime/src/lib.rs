@@ -2,7 +2,7 @@
 //!
 //! The text is the same for every Task: what differs between them, the agent reads from its environment.
 
-use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, Request, context_type, ready};
+use kubeopencode_plugin_sdk::{About, Action, Answer, ContextType, MountPath, Request, context_type, ready};
 use serde::Deserialize;
 
 /// The plugin.
@@ -20,7 +20,9 @@ impl ContextType for Runtime {
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
-        capabilities: &[],
+        mount_path: MountPath::Ignored,
+        default_name: Some("runtime"),
+        ..About::NOTHING
     };
 
     fn evaluate(_: Config, _: &Request) -> Answer {

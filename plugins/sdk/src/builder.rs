@@ -2,7 +2,7 @@
 
 use crate::{About, CommandPlan, EnvVar, PluginError, Tools};
 
-pub use crate::bindings::builder::exports::kubeopencode::plugin::command_builder::{BuildRequest, Mode};
+pub use crate::bindings::builder::exports::kubeopencode::plugin::command_builder::BuildRequest;
 pub use crate::bindings::server::exports::kubeopencode::plugin::server::{ServeRequest, ServerPlan};
 
 /// A command builder. Export it with [`command_builder!`](crate::command_builder), or with
@@ -54,6 +54,7 @@ macro_rules! command_builder {
 
             impl wit::Guest for Component {
                 fn describe() -> $crate::Descriptor {
+                    $crate::report_panics();
                     (&<$plugin as $crate::CommandBuilder>::ABOUT).into()
                 }
                 fn build(request: wit::BuildRequest) -> Result<$crate::CommandPlan, $crate::PluginError> {

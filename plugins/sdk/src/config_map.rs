@@ -1,6 +1,9 @@
 //! ConfigMaps that an item names: asked for, read, and missed in the words that users know.
 
-use crate::{Action, Answer, Entry, File, PluginError, Request, Resolved, need, ready, skipped};
+use crate::{
+    Action, Answer, ConfigMapRead, Entry, File, Outcome, PluginError, Request, Required, Requirement,
+    Resolved, ready, skipped,
+};
 
 /// A ConfigMap that an item names, in the namespace of the object that holds the item.
 pub struct ConfigMapRef<'a> {
@@ -13,17 +16,25 @@ pub struct ConfigMapRef<'a> {
 }
 
 impl ConfigMapRef<'_> {
-    /// Its entries.
+    /// All its entries.
     ///
     /// # Errors
     /// What to answer instead: the need in the first round; that it is missing.
     pub fn entries<'r>(&self, request: &'r Request) -> Result<&'r [Entry], Answer> {
+        self.read(&[], request)
+    }
+
+    fn read<'r>(&self, keys: &[&str], request: &'r Request) -> Result<&'r [Entry], Answer> {
         let name = self.name;
         match request.input(name) {
-            None => Err(need([name])),
+            None => {
+                let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+                let what = Requirement::ConfigMap(ConfigMapRead { name: name.to_owned(), keys });
+                Err(Ok(Outcome::Needs(vec![Required { id: name.to_owned(), what }])))
+            }
             Some(Resolved::ConfigMap(entries)) => Ok(entries),
             Some(Resolved::Missing) => Err(self.absent(format!("ConfigMap {name} not found"), "name")),
-            Some(Resolved::Extended(_)) => {
+            Some(_) => {
                 Err(Err(PluginError::internal(format!("the answer for ConfigMap {name} is of another kind"))))
             }
         }
@@ -35,7 +46,7 @@ impl ConfigMapRef<'_> {
     /// # Errors
     /// What is missing, or not text.
     pub fn one_key(&self, key: &str, request: &Request) -> Answer {
-        let entries = match self.entries(request) {
+        let entries = match self.read(&[key], request) {
             Ok(entries) => entries,
             Err(answer) => return answer,
         };
@@ -58,7 +69,7 @@ impl ConfigMapRef<'_> {
     /// # Errors
     /// Says that it is none.
     pub fn text(&self, entry: &Entry) -> Result<String, PluginError> {
-        String::from_utf8(entry.value.clone()).map_err(|_| {
+        entry.value.as_text().map(str::to_owned).ok_or_else(|| {
             PluginError::unsatisfied(format!(
                 "key {} of ConfigMap {} is not UTF-8 text and cannot be part of the context file: set mountPath to \
                  get it as a file",

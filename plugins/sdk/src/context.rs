@@ -6,8 +6,9 @@ use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit
 use crate::{About, Diagnostic, PluginError, Severity};
 
 pub use wit::{
-    Action, ConfigMapMount, Entry, GitFetch, InitContainer, Input, Origin, Outcome, Plan, Request, Required,
-    Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch,
+    Action, BroughtFile, ConfigMapMount, ConfigMapRead, Entry, GitFetch, Header, HeaderValue, HttpRequest,
+    InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved, SecretFile, SecretText,
+    TextFile, UrlFetch,
 };
 
 /// What [`ContextType::evaluate`] gives.
@@ -27,21 +28,26 @@ pub trait ContextType {
     fn evaluate(config: Self::Config, request: &Request) -> Answer;
 }
 
-/// Exports a [`ContextType`] as this component's only plugin.
+/// Exports one [`ContextType`] or several as this component's plugin: `context_type!(Jira, JiraSearch);`.
 #[macro_export]
 macro_rules! context_type {
-    ($plugin:ty) => {
+    ($($plugin:ty),+ $(,)?) => {
         const _: () = {
             use $crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
 
             struct Component;
 
             impl wit::Guest for Component {
-                fn describe() -> $crate::Descriptor {
-                    (&<$plugin as $crate::ContextType>::ABOUT).into()
+                fn describe() -> ::std::vec::Vec<$crate::Descriptor> {
+                    $crate::report_panics();
+                    ::std::vec![$((&<$plugin as $crate::ContextType>::ABOUT).into()),+]
                 }
                 fn evaluate(request: wit::Request) -> $crate::Answer {
-                    $crate::evaluate_context::<$plugin>(&request)
+                    $crate::report_panics();
+                    $(if request.type_name == <$plugin as $crate::ContextType>::ABOUT.name {
+                        return $crate::evaluate_context::<$plugin>(&request);
+                    })+
+                    $crate::no_such_type(&request)
                 }
             }
 
@@ -53,10 +59,15 @@ macro_rules! context_type {
 /// Reads the payload and calls the plugin.
 #[doc(hidden)]
 pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
-    crate::report_panics();
     let config =
         serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
     T::evaluate(config, request)
+}
+
+/// The host asks for the types that were described, and for no other.
+#[doc(hidden)]
+pub fn no_such_type(request: &Request) -> Answer {
+    Err(PluginError::internal(format!("there is no type {:?} here", request.type_name)))
 }
 
 /// A plan of these actions, in this order.
@@ -89,20 +100,44 @@ pub fn skipped(message: impl Into<String>) -> Answer {
 pub fn need<'a>(config_maps: impl IntoIterator<Item = &'a str>) -> Answer {
     let needs = config_maps
         .into_iter()
-        .map(|name| Required { id: name.to_owned(), what: Requirement::ConfigMap(name.to_owned()) })
+        .map(|name| Required {
+            id: name.to_owned(),
+            what: Requirement::ConfigMap(ConfigMapRead { name: name.to_owned(), keys: Vec::new() }),
+        })
         .collect();
     Ok(Outcome::Needs(needs))
 }
 
+impl HttpRequest {
+    /// A GET without anything else, for half a minute.
+    pub fn get(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            body: None,
+            headers: Vec::new(),
+            credentials: None,
+            sha256: None,
+            insecure_skip_tls_verify: false,
+            timeout_seconds: 30,
+        }
+    }
+}
+
+impl Header {
+    /// A header whose value is in the open.
+    pub fn value(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: HeaderValue::Value(value.into()) }
+    }
+}
+
 impl Request {
-    /// Where the item goes, for types that cannot do without; `type_` in the words that users read.
+    /// Where the item goes, for types that cannot do without ([`MountPath::Required`](crate::MountPath)): the host has seen
+    /// to it that there is one.
     ///
     /// # Errors
-    /// Says that mountPath is missing.
-    pub fn required_mount_path(&self, type_: &str) -> Result<&str, PluginError> {
-        self.mount_path.as_deref().filter(|path| !path.is_empty()).ok_or_else(|| {
-            PluginError::invalid_config(format!("{type_} context requires mountPath to be specified"))
-        })
+    /// There is none.
+    pub fn required_mount_path(&self) -> Result<&str, PluginError> {
+        self.mount_path.as_deref().ok_or_else(|| PluginError::internal("there is no mountPath"))
     }
 
     /// The answer to an earlier [`need`], `None` when it was not asked for yet.

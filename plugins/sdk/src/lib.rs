@@ -13,7 +13,7 @@
 //!         version: "1.0.0",
 //!         description: "Greets whoever the item names",
 //!         schema: r#"{"type": "string", "maxLength": 100}"#,
-//!         capabilities: &[],
+//!         ..About::NOTHING
 //!     };
 //!
 //!     fn evaluate(whom: String, _request: &Request) -> Answer {
@@ -25,8 +25,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! A plugin is a pure function: no clock, no files, no network, no randomness. What it wants to read it asks the
-//! host for ([`need`], [`ConfigMapRef`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
+//! A plugin is a pure function: no clock but the Task's creation time, no files, no network, no randomness. What it wants to
+//! read it asks the host for ([`need`], [`ConfigMapRef`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
 //! are the host's. All of it can be tested natively with [`testing`].
 
 mod about;
@@ -34,29 +34,31 @@ mod about;
 pub mod bindings;
 mod builder;
 mod config_map;
+mod content;
 mod context;
 mod errors;
 mod logging;
 mod secret_ref;
+mod settings;
 pub mod testing;
 
-pub use about::About;
-pub use builder::{BuildRequest, CommandBuilder, Mode, ServeRequest, Server, ServerPlan};
+pub use about::{About, MountPath};
+pub use builder::{BuildRequest, CommandBuilder, ServeRequest, Server, ServerPlan};
 pub use config_map::ConfigMapRef;
 pub use context::{
-    Action, Answer, ConfigMapMount, ContextType, Entry, GitFetch, InitContainer, Input, Origin, Outcome,
-    Plan, Request, Required, Requirement, Resolved, SecretFile, TaskView, TextFile, UrlFetch, need, ready,
-    skipped,
+    Action, Answer, BroughtFile, ConfigMapMount, ConfigMapRead, ContextType, Entry, GitFetch, Header,
+    HeaderValue, HttpRequest, InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved,
+    SecretFile, SecretText, TextFile, UrlFetch, need, ready, skipped,
 };
 pub use logging::{Level, log};
 pub use secret_ref::SecretRef;
 
 pub use bindings::context::kubeopencode::plugin::types::{
-    CommandPlan, Descriptor, Diagnostic, EnvSource, EnvVar, ErrorKind, Extension, File, HostInfo,
-    PluginError, SecretKey, Severity, Tools,
+    AgentView, CommandPlan, Content, Descriptor, Diagnostic, EnvSource, EnvVar, ErrorKind, Extension, File,
+    HostInfo, PluginError, SecretKey, Severity, TaskView, Tools,
 };
 
 #[doc(hidden)]
-pub use context::evaluate_context;
+pub use context::{evaluate_context, no_such_type};
 #[doc(hidden)]
 pub use logging::report_panics;

@@ -11,8 +11,8 @@ pub fn log(level: Level, message: &str) {
     eprintln!("{level:?} {message}");
 }
 
-/// Lets a panic's message reach the operator's log; without this it would be lost with the standard error
-/// stream, which a plugin does not have.
+/// Lets a panic's message reach the operator's log and the Task in one line, without the advice to ask for a backtrace
+/// that the standard library writes to standard error.
 #[doc(hidden)]
 pub fn report_panics() {
     #[cfg(target_family = "wasm")]

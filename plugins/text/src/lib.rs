@@ -12,7 +12,7 @@ impl ContextType for Text {
         version: env!("CARGO_PKG_VERSION"),
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
-        capabilities: &[],
+        ..About::NOTHING
     };
 
     fn evaluate(text: String, _request: &Request) -> Answer {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use kubeopencode_plugin_sdk::{
-    About, Action, Answer, ContextType, Request, SecretRef, UrlFetch, context_type, ready,
+    About, Action, Answer, ContextType, Header, HttpRequest, MountPath, Request, SecretRef, UrlFetch,
+    context_type, ready,
 };
 use serde::Deserialize;
 
@@ -39,18 +40,23 @@ impl ContextType for Url {
         description: env!("CARGO_PKG_DESCRIPTION"),
         schema: include_str!("../schema.json"),
         capabilities: &["secret", "url"],
+        mount_path: MountPath::Required,
+        ..About::NOTHING
     };
 
     fn evaluate(config: Config, request: &Request) -> Answer {
         ready([Action::FetchUrl(UrlFetch {
-            url: config.source,
-            headers: config.headers.into_iter().collect(),
-            sha256: config.sha256,
-            insecure_skip_tls_verify: config.insecure_skip_tls_verify,
+            request: HttpRequest {
+                url: config.source,
+                body: None,
+                headers: config.headers.into_iter().map(|(name, value)| Header::value(name, value)).collect(),
+                credentials: config.secret_ref.map(|secret| secret.name),
+                sha256: config.sha256,
+                insecure_skip_tls_verify: config.insecure_skip_tls_verify,
+                timeout_seconds: config.timeout,
+            },
             unpack: config.unpack,
-            timeout_seconds: config.timeout,
-            credentials: config.secret_ref.map(|secret| secret.name),
-            path: request.required_mount_path("url")?.to_owned(),
+            path: request.required_mount_path()?.to_owned(),
             mode: request.file_mode,
         })])
     }
@@ -61,7 +67,7 @@ context_type!(Url);
 #[cfg(test)]
 mod tests {
     use kubeopencode_plugin_sdk::testing::{evaluate, request};
-    use kubeopencode_plugin_sdk::{Action, ErrorKind, UrlFetch, ready};
+    use kubeopencode_plugin_sdk::{Action, Header, HttpRequest, UrlFetch, ready};
     use serde_json::json;
 
     use super::Url;
@@ -73,13 +79,8 @@ mod tests {
         assert_eq!(
             evaluate::<Url>(&request),
             ready([Action::FetchUrl(UrlFetch {
-                url: "https://files.example/a.json".into(),
-                headers: vec![],
-                sha256: None,
-                insecure_skip_tls_verify: false,
+                request: HttpRequest::get("https://files.example/a.json"),
                 unpack: false,
-                timeout_seconds: 30,
-                credentials: None,
                 path: "a.json".into(),
                 mode: None,
             })])
@@ -99,23 +100,18 @@ mod tests {
         assert_eq!(
             evaluate::<Url>(&request),
             ready([Action::FetchUrl(UrlFetch {
-                url: "http://files.example/a.tar.gz".into(),
-                headers: vec![("X-A".into(), "1".into()), ("X-B".into(), "2".into())],
-                sha256: Some(digest.into()),
-                insecure_skip_tls_verify: true,
+                request: HttpRequest {
+                    headers: vec![Header::value("X-A", "1"), Header::value("X-B", "2")],
+                    sha256: Some(digest.into()),
+                    insecure_skip_tls_verify: true,
+                    timeout_seconds: 5,
+                    credentials: Some("files".into()),
+                    ..HttpRequest::get("http://files.example/a.tar.gz")
+                },
                 unpack: true,
-                timeout_seconds: 5,
-                credentials: Some("files".into()),
                 path: "/opt/a".into(),
                 mode: Some(0o440),
             })])
         );
-    }
-
-    #[test]
-    fn it_has_to_go_somewhere() {
-        let error = evaluate::<Url>(&request(json!({"source": "https://files.example/a"}))).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::InvalidConfig);
-        assert_eq!(error.message, "url context requires mountPath to be specified");
     }
 }

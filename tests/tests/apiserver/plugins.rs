@@ -415,7 +415,7 @@ async fn what_cannot_be_a_plugin_says_why_and_harms_no_other() {
         assert!(why.starts_with(&format!("part 1/2 of {} is missing", named(ns, "parts"))), "{why}");
         ns.apply(part("first", "1/2", head)).await;
         let why = condition(ns, "settings", "Compiled", "False SettingsInvalid").await;
-        assert!(why.starts_with("spec.config: this version gives plugins no settings"), "{why}");
+        assert!(why.starts_with("spec.config: not what Greeting takes: it takes no settings"), "{why}");
         apply_plugin(ns, "settings", &format!("source: {{configMap: {{name: {}}}}}", named(ns, "parts")))
             .await;
         serves(ns, "settings", &hello).await;

@@ -4,17 +4,7 @@
 
 use serde::Serialize;
 
-use super::{Diagnostic, EnvVar, Extension, File};
-
-/// How the agent's program meets the Task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Mode {
-    /// A process of its own.
-    Run,
-    /// A client of the server at this URL.
-    Attach(String),
-}
+use super::{AgentView, Diagnostic, EnvVar, Extension, File, TaskView};
 
 /// How the agent's program comes into the Pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,36 +14,32 @@ pub enum Tools {
     InitContainer(Option<String>),
     /// The executor image has it.
     None,
+    /// Growth.
+    Extended(Extension),
 }
 
 /// One call of a command builder for one Task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildRequest {
-    /// metadata.name of the Task
-    pub task_name: String,
-    /// metadata.namespace of the Task
-    pub task_namespace: String,
-    /// metadata.uid of the Task
-    pub task_uid: String,
+    /// The Task.
+    pub task: TaskView,
     /// The Agent.
-    pub agent_name: String,
-    /// Its namespace.
-    pub agent_namespace: String,
-    /// Absolute path of the workspace.
-    pub workspace_dir: String,
+    pub agent: AgentView,
     /// Absolute path of the tools volume.
     pub tools_dir: String,
     /// File with the prompt, when the Task has one.
     pub prompt_path: Option<String>,
     /// File with the joined context, when there is any.
     pub context_path: Option<String>,
-    /// Run or attach.
-    pub mode: Mode,
+    /// `None`: a process of its own; else a client of the server at this URL.
+    pub attach_to: Option<String>,
     /// The Agent's `config`, JSON text byte for byte.
     pub config: Option<String>,
     /// Where the host puts it as a file.
     pub config_path: Option<String>,
+    /// What the installer wrote for the plugin.
+    pub settings: serde_json::Value,
     /// Growth.
     pub extensions: Vec<Extension>,
 }
@@ -85,11 +71,7 @@ pub struct CommandPlan {
 #[serde(rename_all = "camelCase")]
 pub struct ServeRequest {
     /// The Agent.
-    pub agent_name: String,
-    /// Its namespace.
-    pub agent_namespace: String,
-    /// Absolute path of the workspace.
-    pub workspace_dir: String,
+    pub agent: AgentView,
     /// Absolute path of the tools volume.
     pub tools_dir: String,
     /// File with the joined context, when there is any.
@@ -100,6 +82,8 @@ pub struct ServeRequest {
     pub config: Option<String>,
     /// Where the host puts it as a file.
     pub config_path: Option<String>,
+    /// What the installer wrote for the plugin.
+    pub settings: serde_json::Value,
     /// Growth.
     pub extensions: Vec<Extension>,
 }

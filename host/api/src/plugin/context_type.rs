@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
-use super::{Diagnostic, EnvVar, Extension, File, SecretKey};
+use super::{AgentView, Diagnostic, EnvVar, Extension, File, SecretKey, TaskView};
 
-/// Who wrote an item: decides the namespace that its references are resolved in.
+/// Who wrote an item; a word in the interface. It decides the namespace that its references are resolved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
@@ -20,34 +20,108 @@ pub enum Origin {
     Batch,
 }
 
-/// What a plugin sees of the Task.
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Agent, Self::Task, Self::Defaults, Self::Batch];
+
+    /// The word that plugins read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Task => "task",
+            Self::Defaults => "defaults",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// A header's value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TaskView {
-    /// metadata.name
+pub enum HeaderValue {
+    /// In the open.
+    Value(String),
+    /// A Secret's, with text around it.
+    Secret(SecretText),
+    /// Growth.
+    Extended(Extension),
+}
+
+/// A Secret's value with text around it, such as `Bearer `.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretText {
+    /// In front of it.
+    pub before: String,
+    /// The key.
+    pub secret: SecretKey,
+    /// Behind it.
+    pub after: String,
+}
+
+/// A request header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Header {
+    /// Its name.
     pub name: String,
-    /// metadata.namespace
-    pub namespace: String,
-    /// metadata.uid
-    pub uid: String,
-    /// metadata.labels, sorted by key
-    pub labels: Vec<(String, String)>,
-    /// The Agent that the Task runs on.
-    pub agent_name: String,
-    /// Its namespace.
-    pub agent_namespace: String,
-    /// Absolute path of the workspace.
-    pub workspace_dir: String,
+    /// Its value.
+    pub value: HeaderValue,
+}
+
+impl Header {
+    /// A header whose value is in the open.
+    pub fn value(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: HeaderValue::Value(value.into()) }
+    }
+}
+
+/// A request of the Pod's programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRequest {
+    /// http or https.
+    pub url: String,
+    /// `None`: GET; else POST. It may be sent more than once.
+    pub body: Option<String>,
+    /// Request headers.
+    pub headers: Vec<Header>,
+    /// A Secret with token or username/password.
+    pub credentials: Option<String>,
+    /// Hex digest that the content must have.
+    pub sha256: Option<String>,
+    /// Accept any certificate.
+    pub insecure_skip_tls_verify: bool,
+    /// For the whole download.
+    pub timeout_seconds: u32,
 }
 
 /// A read that the host does for a plugin: by name, in the namespace of the item's origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Requirement {
-    /// All entries of the ConfigMap of this name.
-    ConfigMap(String),
+    /// Entries of a ConfigMap.
+    ConfigMap(ConfigMapRead),
+    /// The Task's description.
+    Prompt,
+    /// The answer to a request. Feature `fetch`, which this version does not have.
+    Fetch(HttpRequest),
     /// Growth.
     Extended(Extension),
+}
+
+/// Which entries of which ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigMapRead {
+    /// The ConfigMap, in the namespace of the item's origin.
+    pub name: String,
+    /// Keys; empty: all. One that is not there is left out.
+    pub keys: Vec<String>,
+}
+
+impl ConfigMapRead {
+    /// All entries of a ConfigMap.
+    pub fn all(name: impl Into<String>) -> Self {
+        Self { name: name.into(), keys: Vec::new() }
+    }
 }
 
 /// A [`Requirement`] under the id that its answer will carry.
@@ -76,6 +150,8 @@ pub enum Resolved {
     Missing,
     /// The ConfigMap's entries, sorted by key.
     ConfigMap(Vec<Entry>),
+    /// The Task's description.
+    Prompt(String),
     /// Growth: UTF-8 JSON text.
     Extended(String),
 }
@@ -93,10 +169,16 @@ pub struct Input {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluateRequest {
-    /// The Task.
-    pub task: TaskView,
+    /// Which of the component's types, by the name in its descriptor.
+    pub type_name: String,
+    /// The Task; `None`: the contexts of an Agent's server.
+    pub task: Option<TaskView>,
+    /// The Agent.
+    pub agent: AgentView,
     /// Who wrote the item.
     pub origin: Origin,
+    /// Where the item's references are looked up.
+    pub namespace: String,
     /// The item's `name`.
     pub item_name: Option<String>,
     /// As written by the user.
@@ -106,6 +188,8 @@ pub struct EvaluateRequest {
     /// Built-in types: the item's own field (`text`, `git`, …); custom types: `config`.
     /// The host hands it over as compact JSON with sorted keys.
     pub payload: serde_json::Value,
+    /// What the installer wrote for the plugin.
+    pub settings: serde_json::Value,
     /// Empty in the first round; afterwards one for each id asked for so far.
     pub inputs: Vec<Input>,
     /// Growth.
@@ -154,26 +238,18 @@ pub struct GitFetch {
     pub credentials: Option<String>,
     /// Absolute, or relative to the workspace.
     pub path: String,
+    /// Permission bits of the files, 0-0777; `None`: as the repository has them.
+    pub mode: Option<u32>,
 }
 
 /// Downloads a file or an archive before the agent starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UrlFetch {
-    /// http or https.
-    pub url: String,
-    /// Request headers.
-    pub headers: Vec<(String, String)>,
-    /// Hex digest that the content must have.
-    pub sha256: Option<String>,
-    /// Accept any certificate.
-    pub insecure_skip_tls_verify: bool,
+    /// What is asked for.
+    pub request: HttpRequest,
     /// Lay out the archive under `path`.
     pub unpack: bool,
-    /// For the whole download.
-    pub timeout_seconds: u32,
-    /// A Secret with token or username/password.
-    pub credentials: Option<String>,
     /// Absolute, or relative to the workspace.
     pub path: String,
     /// Permission bits, 0-0777.
@@ -195,6 +271,15 @@ pub struct RunInit {
     pub env: Vec<EnvVar>,
 }
 
+/// A file that another action of the plan brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BroughtFile {
+    /// Absolute, or relative to the workspace.
+    pub path: String,
+    /// One that is not there is no error.
+    pub optional: bool,
+}
+
 /// One thing that a plan wants done; data, checked by the PlanValidator before anything acts on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,6 +297,9 @@ pub enum Action {
     },
     /// As [`Action::Inline`], from a Secret: joined inside the Pod.
     InlineSecret(SecretKey),
+    /// As [`Action::Inline`], from a file that a clone, a download or an init container of the plan left behind: joined
+    /// inside the Pod.
+    InlineBrought(BroughtFile),
     /// A file.
     WriteFile(File),
     /// A ConfigMap as a directory.
@@ -249,4 +337,6 @@ pub enum Outcome {
     Needs(Vec<Required>),
     /// Done.
     Ready(Plan),
+    /// Growth.
+    Extended(Extension),
 }

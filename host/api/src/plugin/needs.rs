@@ -56,10 +56,10 @@ pub fn grow_needs(before: &[Required], now: &[Required]) -> Result<(), NeedsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Requirement;
+    use crate::plugin::{ConfigMapRead, Requirement};
 
     fn need(id: &str, config_map: &str) -> Required {
-        Required { id: id.into(), what: Requirement::ConfigMap(config_map.into()) }
+        Required { id: id.into(), what: Requirement::ConfigMap(ConfigMapRead::all(config_map)) }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn install(host: &PluginHost, catalog: &Catalog, path: &Path) -> Resu
         loaded => loaded,
     };
     let plugin = plugin.map_err(|error| refuse(error.to_string()))?;
-    catalog.install(plugin, Granted::none()).map_err(|error| refuse(error.to_string()))
+    catalog.install(&plugin, &Granted::none()).map_err(|error| refuse(error.to_string()))
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -12,26 +12,8 @@ use crate::program::render;
 /// What surrounds the module of a context type in its component: that of the plugin host's own tests.
 const FRAME: &str = include_str!("../../../plugin-host/tests/common/context-type.wat");
 
-/// A context type `Greeting` that answers every item with the text "hello". Its memory begins with the descriptor, from
-/// 1024 on the answer.
-const MODULE: &str = r#"(core module $main
-    (import "kubeopencode:plugin/log@1.0.0" "log" (func (param i32 i32 i32)))
-    (import "$root" "danger" (func))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "\00\01\00\00\08\00\00\00\80\01\00\00\01\00\00\00\80\01\00\00\01\00\00\00\00\02\00\00\02\00\00\00")
-    (data (i32.const 256) "Greeting")
-    (data (i32.const 384) "1")
-    (data (i32.const 512) "{}")
-    (data (i32.const 1024) "\00\00\00\00\01\00\00\00\20\04\00\00\01")
-    (data (i32.const 1056) "\00\00\00\00\00\08\00\00\05\00\00\00")
-    (data (i32.const 2048) "hello")
-    (global $free (mut i32) (i32.const 4096))
-    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-        (global.get $free)
-        (global.set $free
-            (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 7)) (i32.const -8))))
-    (func (export "kubeopencode:plugin/context-type@1.0.0#describe") (result i32) (i32.const 0))
-    (func (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32) (i32.const 1024)))"#;
+/// A context type `Greeting` that answers every item with the text "hello".
+const MODULE: &str = include_str!("../../../plugin-host/tests/common/greeting.wat");
 
 const OBJECTS: &str = "apiVersion: kubeopencode.io/v1alpha1
 kind: Agent

@@ -110,10 +110,10 @@ impl<K: Kind> Item<K> {
         self.is_whole
     }
 
-    /// Drops the labels that mean nothing to the operator, and what `slim` drops of the rest.
+    /// Drops the labels and annotations that mean nothing to the operator, and what `slim` drops of the rest.
     pub(crate) fn slim(&mut self, slim: impl FnOnce(&mut K)) {
         self.is_whole = false;
-        metadata::keep_our_labels(self.object.meta_mut());
+        metadata::keep_ours(self.object.meta_mut());
         slim(&mut self.object);
     }
 
@@ -135,7 +135,7 @@ impl<K: Kind> Item<K> {
 
 #[derive(Deserialize)]
 struct Parts<'a> {
-    #[serde(deserialize_with = "metadata::with_labels")]
+    #[serde(deserialize_with = "metadata::whole")]
     metadata: ObjectMeta,
     #[serde(borrow, default)]
     spec: Option<&'a RawValue>,

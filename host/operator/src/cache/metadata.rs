@@ -20,30 +20,40 @@ use serde::{Deserialize, Deserializer};
 /// longer than a name (253).
 const MAX_VALUE: usize = 253;
 
+/// In front of the annotations that kubectl writes for itself.
+const KUBECTL: &str = "kubectl.kubernetes.io/";
+
 /// Reads an object's metadata; labels and annotations only as far as the operator gives them a meaning.
 ///
 /// # Errors
 /// When it is no metadata.
 pub(crate) fn ours<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let mut metadata = with_labels(deserializer)?;
-    keep_our_labels(&mut metadata);
+    let mut metadata = Metadata::<OurAnnotations>::deserialize(deserializer)?.into();
+    keep_ours(&mut metadata);
     Ok(metadata)
 }
 
-/// The same with all labels.
+/// The same with all labels and annotations, as plugins see them: without those of kubectl.
 ///
 /// # Errors
 /// When it is no metadata.
-pub(super) fn with_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    Ok(Metadata::deserialize(deserializer)?.into())
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let mut metadata: ObjectMeta = Metadata::<BTreeMap<String, String>>::deserialize(deserializer)?.into();
+    if let Some(annotations) = &mut metadata.annotations {
+        // the whole object once more
+        annotations.retain(|key, _| !key.starts_with(KUBECTL));
+    }
+    Ok(metadata)
 }
 
-/// Drops the labels that mean nothing to the operator.
-pub(super) fn keep_our_labels(metadata: &mut ObjectMeta) {
-    let Some(labels) = &mut metadata.labels else { return };
-    labels.retain(|key, value| has_meaning(key) && value.len() <= MAX_VALUE);
-    if labels.is_empty() {
-        metadata.labels = None;
+/// Drops the labels and annotations that mean nothing to the operator.
+pub(super) fn keep_ours(metadata: &mut ObjectMeta) {
+    for map in [&mut metadata.labels, &mut metadata.annotations] {
+        let Some(entries) = map else { continue };
+        entries.retain(|key, value| has_meaning(key) && value.len() <= MAX_VALUE);
+        if entries.is_empty() {
+            *map = None;
+        }
     }
 }
 
@@ -66,8 +76,8 @@ fn has_meaning(key: &str) -> bool {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Metadata {
+#[serde(rename_all = "camelCase", default, bound(deserialize = "A: Deserialize<'de> + Default"))]
+struct Metadata<A> {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -78,11 +88,11 @@ struct Metadata {
     deletion_grace_period_seconds: Option<i64>,
     finalizers: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
-    annotations: OurAnnotations,
+    annotations: Option<A>,
 }
 
-impl From<Metadata> for ObjectMeta {
-    fn from(metadata: Metadata) -> Self {
+impl<A: Into<BTreeMap<String, String>>> From<Metadata<A>> for ObjectMeta {
+    fn from(metadata: Metadata<A>) -> Self {
         Self {
             name: metadata.name,
             namespace: metadata.namespace,
@@ -94,7 +104,7 @@ impl From<Metadata> for ObjectMeta {
             deletion_grace_period_seconds: metadata.deletion_grace_period_seconds,
             finalizers: metadata.finalizers,
             labels: metadata.labels,
-            annotations: Some(metadata.annotations.0).filter(|annotations| !annotations.is_empty()),
+            annotations: metadata.annotations.map(Into::into).filter(|annotations| !annotations.is_empty()),
             ..Self::default()
         }
     }
@@ -104,9 +114,15 @@ impl From<Metadata> for ObjectMeta {
 #[derive(Default)]
 struct OurAnnotations(BTreeMap<String, String>);
 
+impl From<OurAnnotations> for BTreeMap<String, String> {
+    fn from(annotations: OurAnnotations) -> Self {
+        annotations.0
+    }
+}
+
 impl<'de> Deserialize<'de> for OurAnnotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_option(OurAnnotationsVisitor)
+        deserializer.deserialize_map(OurAnnotationsVisitor)
     }
 }
 
@@ -117,14 +133,6 @@ impl<'de> Visitor<'de> for OurAnnotationsVisitor {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("annotations")
-    }
-
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(OurAnnotations::default())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -165,5 +173,18 @@ mod tests {
             "labels": {"kubeopencode.io/task-uid": "x"}, "annotations": {"kubeopencode.io/stop": "true"},
         });
         assert_eq!(serde_json::to_value(metadata).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_plugins_see_is_kept_until_the_rest_is_dropped() {
+        let text = r#"{"name": "t", "labels": {"team": "a"}, "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": "{}", "kubeopencode.io/stop": "true", "team": "a"}}"#;
+        let mut metadata = whole(&mut serde_json::Deserializer::from_str(text)).unwrap();
+        let keys = |metadata: &ObjectMeta| -> Vec<_> {
+            metadata.annotations.iter().flatten().map(|(key, _)| key.clone()).collect()
+        };
+        assert_eq!(keys(&metadata), ["kubeopencode.io/stop", "team"]);
+        keep_ours(&mut metadata);
+        assert_eq!((keys(&metadata), metadata.labels), (vec!["kubeopencode.io/stop".to_owned()], None));
     }
 }

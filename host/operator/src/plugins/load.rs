@@ -13,7 +13,8 @@ use kubeopencode_api::plugin::LimitClass;
 use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType};
 use kubeopencode_evaluate::Publication;
 use kubeopencode_plan::Granted;
-use kubeopencode_plugin_host::Plugin as Code;
+use kubeopencode_plugin_host::{Plugin as Code, PluginType};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::desired::{Pieces, config_map_of, fits, verify};
@@ -65,18 +66,22 @@ impl Loaded {
     /// Settings that do not fit.
     pub(super) fn publication(&self, plugin: &Plugin) -> Result<Publication, Problem> {
         let spec = &plugin.spec;
+        let settings = spec.config.clone().unwrap_or_else(|| json!({}));
         let publication = Publication {
             source: plugin.name_any(),
             created: plugin.creation_timestamp().map(|time| time.0).unwrap_or_default(),
             plugin: Arc::clone(&self.code),
             names: spec.names.clone(),
+            settings: settings.clone(),
             granted: granted(spec, self.code.digest()),
             allowed_namespaces: spec.allowed_namespaces.clone(),
         };
         let invalid = |message: String| Err(Problem::compiled(Reason::SettingsInvalid, message));
-        if spec.config.as_ref().and_then(|config| config.as_object()).is_some_and(|config| !config.is_empty())
-        {
-            return invalid("spec.config: this version gives plugins no settings: remove it".to_owned());
+        for type_ in self.code.types() {
+            if let Err(error) = type_.check_settings(&settings) {
+                let (name, field) = (&type_.descriptor().name, error.field.replace('/', "."));
+                return invalid(format!("spec.config{field}: not what {name} takes: {error}"));
+            }
         }
         let own = types(&self.code, &BTreeMap::new());
         if let Some(unknown) = spec.names.keys().find(|name| own.iter().all(|type_| type_.name != **name)) {
@@ -92,7 +97,7 @@ impl Loaded {
         Served {
             kind: self.code.kind(),
             digest: self.code.digest().to_owned(),
-            version: self.code.descriptor().version.clone(),
+            version: self.code.types().first().map(|type_| type_.descriptor().version.clone()).unwrap_or_default(),
             types: types(&self.code, names),
             bytes: self.bytes,
             millis: self.millis,
@@ -102,14 +107,16 @@ impl Loaded {
 
 /// The types of a plugin, under the names that users write.
 fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
-    let descriptor = code.descriptor();
-    let name = names.get(&descriptor.name).unwrap_or(&descriptor.name).clone();
-    vec![ServedType {
-        name,
-        description: Some(descriptor.description.clone()),
-        schema: shown_schema(&descriptor.config_schema),
-        capabilities: descriptor.capabilities.clone(),
-    }]
+    let served = |type_: &PluginType| {
+        let descriptor = type_.descriptor();
+        ServedType {
+            name: names.get(&descriptor.name).unwrap_or(&descriptor.name).clone(),
+            description: Some(descriptor.description.clone()),
+            schema: shown_schema(&descriptor.config_schema),
+            capabilities: descriptor.capabilities.clone(),
+        }
+    };
+    code.types().iter().map(served).collect()
 }
 
 fn granted(spec: &PluginSpec, digest: &str) -> Granted {

@@ -73,9 +73,10 @@ impl From<&LoadError> for Problem {
             LoadError::TooLarge { .. } => return Self::fetched(Reason::TooLarge, error.to_string()),
             LoadError::Host(_) => return Self::compiled(Reason::Loading, error.to_string()).passing(),
             LoadError::TooExpensive { .. } => Reason::TooExpensive,
-            LoadError::WrongWorld { .. } => Reason::WrongWorld,
+            LoadError::WrongWorld { .. } | LoadError::Imports(_) | LoadError::OtherInterface { .. } => Reason::WrongWorld,
+            LoadError::NewerInterface(_) | LoadError::MissingFeature(_) => Reason::NeedsNewerHost,
             LoadError::Describe(_) | LoadError::Descriptor(_) => Reason::BadDescriptor,
-            LoadError::Schema(_) => Reason::BadSchema,
+            LoadError::Schema(_) | LoadError::SettingsSchema(_) => Reason::BadSchema,
             LoadError::Empty
             | LoadError::Precompiled
             | LoadError::CoreModule

@@ -2,7 +2,7 @@
 //! file of its own, or in front of the prompt.
 //!
 //! May touch: text. Only the host writes delimiters, so only this file escapes (see `kubeopencode_api::plugin`); what
-//! comes from a Secret is escaped where it is joined, inside the Pod.
+//! comes from a Secret or out of the Pod is escaped where it is joined, inside the Pod.
 
 use std::borrow::Cow;
 
@@ -82,6 +82,7 @@ fn block(context: &Evaluated, secrets: &mut Secrets) -> Part {
         Piece::Text(text) => Part::Text(escape_content(text).into_owned()),
         Piece::File { name, text } => Part::Text(file_block(name, text)),
         Piece::Secret(secret) => secrets.part(secret, true),
+        Piece::Brought(file) => Part::brought(file, true),
     });
     Part::Group(PartGroup { parts: pieces.collect(), separator: "\n", before, after: "\n</context>" })
 }

@@ -120,6 +120,8 @@ pub(super) fn env_var(variable: &plugin::EnvVar) -> EnvVar {
     match &variable.source {
         EnvSource::Value(value) => var(&variable.name, value),
         EnvSource::Secret(secret) => secret_var(&variable.name, &secret.name, &secret.key, secret.optional),
+        // the validator lets none through
+        EnvSource::Extended(_) => var(&variable.name, ""),
     }
 }
 

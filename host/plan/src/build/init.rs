@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 use kubeopencode_api::literals::{SERVER_PASSWORD, SERVER_USERNAME, TOOLS_DIR};
 use kubeopencode_api::network::NetworkRules;
 use kubeopencode_api::plugin::RunInit;
+use serde::Serialize;
 
 use super::agent::pull_policy;
 use super::env::{base_env, env_var, secret_var, var};
@@ -144,6 +145,24 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
         flag("URL_INSECURE", download.insecure),
         flag("URL_OPTIONAL", context.item.optional),
     ];
+    if let Some(body) = &download.body {
+        env.extend([flag("URL_POST", true), var("URL_BODY", body)]);
+    }
+    if !download.secret_headers.is_empty() {
+        let told = download.secret_headers.iter().enumerate().map(|(i, header)| ToldHeader {
+            name: &header.name,
+            before: &header.before,
+            after: &header.after,
+            variable: secret_header(i),
+        });
+        // texts can always be written
+        let told = serde_json::to_string(&told.collect::<Vec<_>>()).unwrap_or_default();
+        env.push(var("URL_SECRET_HEADERS", &told));
+        env.extend(download.secret_headers.iter().enumerate().map(|(i, header)| {
+            let key = &header.secret;
+            secret_var(&secret_header(i), &key.name, &key.key, key.optional)
+        }));
+    }
     if let Some(digest) = &download.sha256 {
         env.push(var("URL_SHA256", digest));
     }
@@ -174,6 +193,22 @@ fn url_fetch(layout: &Layout<'_>, i: usize, context: &Evaluated, download: &Down
         }
     }
     system(layout, format!("url-fetch-{i}"), "url-fetch", env, mounts)
+}
+
+/// What `url-fetch` is told of a header whose value is partly in a variable.
+#[derive(Serialize)]
+struct ToldHeader<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    before: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    after: &'a str,
+    variable: String,
+}
+
+/// The variable with the Secret of the `i`-th of these headers.
+fn secret_header(i: usize) -> String {
+    format!("URL_SECRET_HEADER_{i}")
 }
 
 /// Variables from keys that may be missing say nothing of a Secret that is not there: it is mounted too, so that kubelet

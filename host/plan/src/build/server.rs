@@ -19,7 +19,7 @@ use kubeopencode_api::literals::{AGENT_LABEL, APP_LABEL, POD_SPEC_ANNOTATION};
 
 use super::layout::Layout;
 use super::optional::leave_out;
-use super::{Sorted, agent, annotate, config_map, digest, notices, owner, pod_spec, sorted};
+use super::{Sorted, agent, annotate, config_map, digest, notices, owner, pod_spec, some_map, sorted};
 use crate::Refusal;
 use crate::evaluated::Evaluated;
 use crate::run::{Run, Subject};
@@ -86,10 +86,6 @@ impl ServerObjects {
         });
         differs
     }
-}
-
-fn some_map(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-    (!map.is_empty()).then_some(map)
 }
 
 /// Makes the objects of an Agent's server.

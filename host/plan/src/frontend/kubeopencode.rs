@@ -49,6 +49,10 @@ pub fn task(task: &Task, agent: &Agent, settings: &Settings) -> Result<Run, Refu
     // the operator writes this label itself at the launch: a plan that saw it would change
     let labels = metadata.labels.iter().flatten().filter(|(key, _)| *key != AGENT_LABEL);
     let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let annotations = metadata.annotations.iter().flatten().filter(|(key, _)| !is_tools(key));
+    let annotations = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
+    // only an object that no API server has made has no time: one that is rendered from a file
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
     let agent_key = agent_key(agent)?;
     allowed_namespaces::check(&agent.spec.allowed_namespaces, &agent_key, &key.namespace)?;
     let (part, server) = read_agent(agent_key, agent, settings)?;
@@ -64,12 +68,18 @@ pub fn task(task: &Task, agent: &Agent, settings: &Settings) -> Result<Run, Refu
         conventions: if attaches { &KUBEOPENCODE_ATTACHED } else { &KUBEOPENCODE },
         items: Vec::new(),
         skipped: Vec::new(),
-        subject: Subject::Task(TaskPart { key, uid: TaskUid(uid), labels, server }),
+        subject: Subject::Task(TaskPart { key, uid: TaskUid(uid), created, labels, annotations, server }),
     };
     // the server knows its Agent's contexts already
     let agents = if attaches { &[][..] } else { &agent.spec.contexts };
     read_items(&mut run, agents, &task.spec.contexts)?;
     Ok(run)
+}
+
+/// Whether an annotation is kubectl's or KubeOpenCode's: these change without anybody having said anything new.
+fn is_tools(key: &str) -> bool {
+    let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
+    prefix == "kubectl.kubernetes.io" || Group::ALL.iter().any(|group| group.names().group == prefix)
 }
 
 /// What a Task of this Agent that has nothing but a prompt comes to: whether the Agent's own part makes sense.
@@ -183,11 +193,7 @@ fn read_items(run: &mut Run, agents: &[ContextItem], tasks: &[ContextItem]) -> R
             let workspace = &run.agent.workspace;
             let place =
                 Place { origin: *origin, namespace, holder, index, workspace, conventions: run.conventions };
-            let item = item::read(spec, &place).and_then(|item| match run.attaches_to() {
-                Some(_) => server::check_item(item, &run.agent.key.name),
-                None => Ok(item),
-            });
-            match item {
+            match item::read(spec, &place) {
                 Ok(item) => run.items.push(item),
                 Err(refusal) if spec.optional == Some(true) => run.skipped.push(refusal.message),
                 Err(refusal) => return Err(refusal),

@@ -2,84 +2,105 @@
 //!
 //! May touch: what has been read and checked. Must not touch: the answers.
 
+use jiff::Timestamp;
 use kubeopencode_api::literals::{DEFAULT_SERVER_PORT, TOOLS_DIR};
-use kubeopencode_api::plugin::{BuildRequest, EvaluateRequest, Input, Mode, ServeRequest, TaskView};
+use kubeopencode_api::plugin::{AgentView, BuildRequest, EvaluateRequest, Input, ServeRequest, TaskView};
+use serde_json::Value;
 
 use super::{Run, Subject, TaskPart};
 use crate::evaluated::Evaluated;
 use crate::item::Item;
 
 impl Run {
-    /// The question for the item's plugin, with what it asked for so far.
-    pub fn evaluate_request(&self, item: &Item, inputs: Vec<Input>) -> EvaluateRequest {
-        // a server has no Task
-        let (name, uid, labels) = match &self.subject {
-            Subject::Task(TaskPart { key, uid, labels, .. }) => {
-                (key.name.clone(), uid.0.clone(), labels.clone())
-            }
-            Subject::Server(_) => Default::default(),
-        };
+    /// The question for the item's plugin, with what it asked for so far. `type_name` is what the plugin itself calls the
+    /// item's type, `settings` what its installer wrote.
+    pub fn evaluate_request(
+        &self,
+        item: &Item,
+        type_name: &str,
+        settings: Value,
+        inputs: Vec<Input>,
+    ) -> EvaluateRequest {
         EvaluateRequest {
-            task: TaskView {
-                name,
-                namespace: self.namespace().to_owned(),
-                uid,
-                labels,
-                agent_name: self.agent.key.name.clone(),
-                agent_namespace: self.agent.key.namespace.clone(),
-                workspace_dir: self.agent.workspace.as_str().to_owned(),
-            },
+            type_name: type_name.to_owned(),
+            task: self.task_view(),
+            agent: self.agent_view(),
             origin: item.origin,
+            namespace: item.namespace.clone(),
             item_name: item.name.clone(),
             mount_path: item.mount_path.as_ref().map(|mount| mount.written.clone()),
             file_mode: item.file_mode,
             payload: item.payload.clone(),
+            settings,
             inputs,
             extensions: Vec::new(),
         }
     }
 
     /// The question for the command builder: the process of a Task.
-    pub fn build_request(&self, contexts: &[Evaluated]) -> BuildRequest {
+    pub fn build_request(&self, contexts: &[Evaluated], settings: Value) -> BuildRequest {
         let prompt_path = self.prompt_path();
         // whether nothing is to be done is the builder's word: other agents may need no prompt. With a command of the
         // Agent's own the builder's argv is dropped, and a missing prompt is no business of anybody.
         let has_prompt = self.prompt.is_some()
             || !self.agent.argv.is_empty()
             || contexts.iter().any(|context| context.may_hold(&prompt_path, &self.agent.workspace));
-        let (name, uid) = match &self.subject {
-            Subject::Task(task) => (task.key.name.clone(), task.uid.0.clone()),
-            Subject::Server(_) => Default::default(),
+        let nobody = || TaskView {
+            name: String::new(),
+            namespace: self.namespace().to_owned(),
+            uid: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            labels: Vec::new(),
+            annotations: Vec::new(),
         };
         BuildRequest {
-            task_name: name,
-            task_namespace: self.namespace().to_owned(),
-            task_uid: uid,
-            agent_name: self.agent.key.name.clone(),
-            agent_namespace: self.agent.key.namespace.clone(),
-            workspace_dir: self.agent.workspace.as_str().to_owned(),
+            task: self.task_view().unwrap_or_else(nobody),
+            agent: self.agent_view(),
             tools_dir: TOOLS_DIR.to_owned(),
             prompt_path: has_prompt.then(|| prompt_path.as_str().to_owned()),
             context_path: self.context_file_path(contexts),
-            mode: self.attaches_to().map_or(Mode::Run, |server| Mode::Attach(server.url.clone())),
+            attach_to: self.attaches_to().map(|server| server.url.clone()),
             config: self.agent.config.clone(),
             config_path: self.agent.config.is_some().then(|| self.config_path()),
+            settings,
             extensions: Vec::new(),
         }
     }
 
     /// The question for the command builder: the process of the Agent's server.
-    pub fn serve_request(&self, contexts: &[Evaluated]) -> ServeRequest {
+    pub fn serve_request(&self, contexts: &[Evaluated], settings: Value) -> ServeRequest {
         ServeRequest {
-            agent_name: self.agent.key.name.clone(),
-            agent_namespace: self.agent.key.namespace.clone(),
-            workspace_dir: self.agent.workspace.as_str().to_owned(),
+            agent: self.agent_view(),
             tools_dir: TOOLS_DIR.to_owned(),
             context_path: self.context_file_path(contexts),
             port: self.server().map_or(DEFAULT_SERVER_PORT, |server| server.port),
             config: self.agent.config.clone(),
             config_path: self.agent.config.is_some().then(|| self.config_path()),
+            settings,
             extensions: Vec::new(),
+        }
+    }
+
+    /// A server has no Task.
+    fn task_view(&self) -> Option<TaskView> {
+        let Subject::Task(TaskPart { key, uid, created, labels, annotations, .. }) = &self.subject else {
+            return None;
+        };
+        Some(TaskView {
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            uid: uid.0.clone(),
+            created: *created,
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+        })
+    }
+
+    fn agent_view(&self) -> AgentView {
+        AgentView {
+            name: self.agent.key.name.clone(),
+            namespace: self.agent.key.namespace.clone(),
+            workspace_dir: self.agent.workspace.as_str().to_owned(),
         }
     }
 

@@ -4,10 +4,10 @@
 
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::TOOLS_DIR;
-use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, ServerPlan, Severity, Tools};
+use kubeopencode_api::plugin::{CommandPlan, EnvSource, EnvVar, Extension, ServerPlan, Severity, Tools};
 use kubeopencode_api::report::ResultReader;
 
-use crate::evaluated::TargetFile;
+use crate::evaluated::{FileContent, TargetFile};
 use crate::paths::AbsPath;
 use crate::{Granted, Refusal, Run};
 use kubeopencode_api::globs::matches;
@@ -65,23 +65,24 @@ impl ServerCommand {
 pub fn validate_command(run: &Run, granted: &Granted, plan: CommandPlan) -> Result<Command, Refusal> {
     let refuse = |problem: String| Refusal::builder(&run.agent.builder, problem);
     if let Some(extension) = plan.extensions.first() {
-        return Err(refuse(format!(
-            "it asks for \"{}\", which this version does not know: upgrade KubeOpenCode",
-            extension.kind
-        )));
+        return Err(unknown(run, extension));
     }
     for variable in &plan.env {
-        if let EnvSource::Secret(secret) = &variable.source {
-            let problem =
-                format!("it asks for Secret {}: list it in spec.credentials of the Agent", secret.name);
-            return Err(refuse(problem));
+        match &variable.source {
+            EnvSource::Value(_) => {}
+            EnvSource::Secret(secret) => {
+                let problem =
+                    format!("it asks for Secret {}: list it in spec.credentials of the Agent", secret.name);
+                return Err(refuse(problem));
+            }
+            EnvSource::Extended(extension) => return Err(unknown(run, extension)),
         }
     }
     let files = plan.files.into_iter().map(|file| {
         let path = path(run, &file.path)?;
         Ok(TargetFile {
             path,
-            content: file.content,
+            content: FileContent::Bytes(file.content),
             mode: file.mode.map(|mode| run.agent.pod.for_the_agent(mode & 0o777)),
         })
     });
@@ -127,6 +128,7 @@ pub fn validate_server(run: &Run, granted: &Granted, plan: ServerPlan) -> Result
 fn tools(run: &Run, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage>, Refusal> {
     let image = match tools {
         Tools::None => return Ok(None),
+        Tools::Extended(extension) => return Err(unknown(run, &extension)),
         Tools::InitContainer(Some(image)) if run.agent.tools_image.is_none() => image,
         Tools::InitContainer(_) => return Ok(Some(ToolsImage::Agents)),
     };
@@ -141,6 +143,12 @@ fn tools(run: &Run, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage
     Err(Refusal::builder(&run.agent.builder, problem))
 }
 
+fn unknown(run: &Run, extension: &Extension) -> Refusal {
+    let kind = &extension.kind;
+    let problem = format!("it asks for \"{kind}\", which this version does not know: upgrade KubeOpenCode");
+    Refusal::builder(&run.agent.builder, problem)
+}
+
 fn path(run: &Run, written: &str) -> Result<AbsPath, String> {
     let refuse = |problem: &str| format!("path \"{written}\" {problem}");
     let workspace = &run.agent.workspace;
@@ -153,9 +161,7 @@ fn path(run: &Run, written: &str) -> Result<AbsPath, String> {
 }
 
 fn result_reader(run: &Run, text: &str) -> Result<ResultReader, String> {
-    let reader: ResultReader =
-        serde_json::from_str(text).map_err(|e| format!("its result-reader cannot be read: {e}"))?;
-    reader.check().map_err(|e| e.to_string())?;
+    let reader = ResultReader::parse(text).map_err(|e| e.to_string())?;
     if reader.session.is_some() && run.attaches_to().is_none() {
         return Err(
             "result-reader: /session: this program attaches to no server: leave it out where mode is run"

@@ -4,7 +4,7 @@
 
 use kubeopencode_api::plugin::{EnvSource, EnvVar};
 
-use super::Validator;
+use super::{Validator, unknown};
 use crate::Refusal;
 use crate::object_name::is_env_name;
 use kubeopencode_api::globs::matches;
@@ -28,16 +28,17 @@ impl Validator<'_> {
                 self.refuse(format!("environment variable {name} is not granted: grant it in the Plugin"))
             );
         }
-        self.check_env_secret(variable)
+        self.check_env_source(variable)
     }
 
-    pub(super) fn check_env_secret(&self, variable: &EnvVar) -> Result<(), Refusal> {
+    pub(super) fn check_env_source(&self, variable: &EnvVar) -> Result<(), Refusal> {
         match &variable.source {
             EnvSource::Value(_) => Ok(()),
             EnvSource::Secret(secret) => {
                 self.need(kubeopencode_api::plugin::Capability::Secret, "a Secret")?;
                 self.check_secret_key(secret)
             }
+            EnvSource::Extended(extension) => Err(unknown(self.item, &extension.kind)),
         }
     }
 }

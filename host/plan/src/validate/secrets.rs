@@ -14,13 +14,18 @@ use kubeopencode_api::globs::matches;
 impl Validator<'_> {
     /// A key that becomes a file or a variable: it has no host that it would go to, so the item itself must name it.
     pub(super) fn check_secret_key(&self, secret: &SecretKey) -> Result<(), Refusal> {
-        if !is_key(&secret.key) {
-            return Err(self.refuse(format!("\"{}\" cannot be a key of a Secret", secret.key)));
-        }
+        self.check_key(secret)?;
         if self.is_named(&secret.name)? {
             return Ok(());
         }
         Err(self.refuse(format!("Secret {} is not named by the item", secret.name)))
+    }
+
+    pub(super) fn check_key(&self, secret: &SecretKey) -> Result<(), Refusal> {
+        if is_key(&secret.key) {
+            return Ok(());
+        }
+        Err(self.refuse(format!("\"{}\" cannot be a key of a Secret", secret.key)))
     }
 
     /// Credentials for a host. The Pod's programs send them to no other, also after redirects.
@@ -47,8 +52,7 @@ impl Validator<'_> {
             return Err(self.refuse(format!("\"{secret}\" cannot be the name of a Secret")));
         }
         let payload = &self.item.payload;
-        let fields = self.granted.secret_fields.iter().filter_map(|field| payload.pointer(field));
-        if !fields.into_iter().any(|named| named == secret) {
+        if !self.granted.secret_fields.iter().any(|field| field.names(payload).contains(&secret)) {
             return Ok(false);
         }
         if self.item.origin != Origin::Agent && self.item.namespace != self.run.pod_namespace() {

@@ -13,7 +13,7 @@ use kubeopencode_plan::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::guests;
 
@@ -72,19 +72,21 @@ impl Given {
                 evaluated => evaluated?,
             });
         }
-        let command = (self.builder)(&run.build_request(&contexts));
+        let command = (self.builder)(&run.build_request(&contexts, json!({})));
         let command = validate_command(&run, &self.builder_granted, command)?;
         build(&run, &contexts, &command)
     }
 
     fn evaluate(&self, run: &Run, item: &Item) -> Result<Evaluated, Refusal> {
+        let type_ = guests::descriptor(&item.type_);
+        let item = &run.typed(item, &type_)?;
         let map = |name: &str| self.config_maps.get(&(item.namespace.clone(), name.to_owned()));
         let (plan, granted) = match &self.plugin {
             Some((plugin, granted)) if !item.is_built_in() => (plugin(item), granted.clone()),
             _ => {
-                let request = run.evaluate_request(item, Vec::new());
+                let request = run.evaluate_request(item, &type_.name, json!({}), Vec::new());
                 let entries = item.payload["name"].as_str().and_then(map).map(Vec::as_slice);
-                let plan = guests::plan(item, request.mount_path.as_deref(), entries);
+                let plan = guests::plan(item, request.mount_path.as_deref(), request.file_mode, entries);
                 (plan, guests::granted(item))
             }
         };

@@ -1,13 +1,58 @@
 //! Stands in for the plugins: what the built-in guests answer, as far as these tests ask them.
 
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Capability, CommandPlan, Entry, EnvVar, GitFetch, Plan, Tools, UrlFetch,
+    Action, BuildRequest, Capability, CommandPlan, Descriptor, Entry, EnvVar, GitFetch, HttpRequest,
+    MountPathRule, Plan, SecretField, SecretStep, Tools, UrlFetch,
 };
 use kubeopencode_plan::{Granted, Item};
 use serde_json::json;
 
+/// What a type says about itself.
+pub(crate) fn descriptor(type_: &str) -> Descriptor {
+    let (mount_path, default_name) = match type_ {
+        "Git" | "URL" => (MountPathRule::Required, None),
+        "Runtime" => (MountPathRule::Ignored, Some("runtime".to_owned())),
+        _ => (MountPathRule::Optional, None),
+    };
+    Descriptor {
+        name: type_.to_owned(),
+        version: "1".to_owned(),
+        description: String::new(),
+        config_schema: json!({}),
+        settings_schema: None,
+        capabilities: Vec::new(),
+        requires: Vec::new(),
+        mount_path,
+        default_name,
+        extensions: Vec::new(),
+    }
+}
+
+/// The property of a payload that names a Secret.
+pub(crate) fn secret_field(way: &[&str]) -> SecretField {
+    SecretField(way.iter().map(|name| SecretStep::Property((*name).to_owned())).collect())
+}
+
+/// A GET, with these credentials.
+pub(crate) fn get(url: impl Into<String>, credentials: Option<String>) -> HttpRequest {
+    HttpRequest {
+        url: url.into(),
+        body: None,
+        headers: Vec::new(),
+        credentials,
+        sha256: None,
+        insecure_skip_tls_verify: false,
+        timeout_seconds: 30,
+    }
+}
+
 /// A plugin's plan for an item; `entries` are those of the ConfigMap that it names, if there is one.
-pub(crate) fn plan(item: &Item, mount_path: Option<&str>, entries: Option<&[Entry]>) -> Plan {
+pub(crate) fn plan(
+    item: &Item,
+    mount_path: Option<&str>,
+    item_mode: Option<u32>,
+    entries: Option<&[Entry]>,
+) -> Plan {
     let payload = &item.payload;
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let actions = match item.type_.as_str() {
@@ -22,15 +67,11 @@ pub(crate) fn plan(item: &Item, mount_path: Option<&str>, entries: Option<&[Entr
             submodules: false,
             credentials: payload["secretRef"]["name"].as_str().map(str::to_owned),
             path: mount_path.unwrap().to_owned(),
+            mode: item_mode,
         })],
         "URL" => vec![Action::FetchUrl(UrlFetch {
-            url: text(&payload["source"]),
-            headers: Vec::new(),
-            sha256: None,
-            insecure_skip_tls_verify: false,
+            request: get(text(&payload["source"]), payload["secretRef"]["name"].as_str().map(str::to_owned)),
             unpack: payload["unpack"] == true,
-            timeout_seconds: 30,
-            credentials: payload["secretRef"]["name"].as_str().map(str::to_owned),
             path: mount_path.unwrap().to_owned(),
             mode: None,
         })],
@@ -46,7 +87,7 @@ pub(crate) fn granted(item: &Item) -> Granted {
         "URL" => vec![Capability::Url, Capability::Secret],
         _ => Vec::new(),
     };
-    Granted { capabilities, secret_fields: vec!["/secretRef/name".to_owned()], ..Granted::none() }
+    Granted { capabilities, secret_fields: vec![secret_field(&["secretRef", "name"])], ..Granted::none() }
 }
 
 fn inline_file(entry: &Entry) -> Action {

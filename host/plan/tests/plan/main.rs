@@ -5,6 +5,7 @@
 
 mod build;
 mod clones;
+mod custom;
 mod guests;
 mod optional;
 mod places;

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container};
 use kubeopencode_api::literals::PLAN_ANNOTATION;
-use kubeopencode_api::plugin::{
-    Action, Capability, ConfigMapMount, EnvVar, Extension, File, Plan, RunInit, Tools, UrlFetch,
-};
-use kubeopencode_api::plugin_object::SecretGrant;
+use kubeopencode_api::plugin::{Action, ConfigMapMount, EnvVar, Extension, File, Plan, Tools};
 use kubeopencode_plan::{ExecutionPlan, Granted, Item};
 use serde_json::{Value, json};
 
@@ -31,7 +28,7 @@ pub(crate) fn container<'a>(plan: &'a ExecutionPlan, name: &str) -> &'a Containe
     all.find(|container| container.name == name).unwrap()
 }
 
-fn env<'a>(container: &'a Container, name: &str) -> &'a str {
+pub(crate) fn env<'a>(container: &'a Container, name: &str) -> &'a str {
     let found = container.env.iter().flatten().find(|variable| variable.name == name);
     found.and_then(|variable| variable.value.as_deref()).unwrap()
 }
@@ -160,95 +157,6 @@ fn bytes_that_are_no_text_stay_what_they_are() {
     assert!(mappings.contains(r#""targetPath":"/workspace/dir/a","fileMode":493"#), "{mappings}");
 }
 
-/// What a custom plugin asks for and is told.
-#[test]
-fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
-    let none = Granted::none;
-    let all = || Granted {
-        capabilities: vec![
-            Capability::Env,
-            Capability::Git,
-            Capability::Url,
-            Capability::Secret,
-            Capability::InitContainer,
-        ],
-        env: vec!["JIRA_*".into()],
-        images: vec!["registry.example/jira:*".into()],
-        secrets: vec![SecretGrant { name: "jira".into(), hosts: vec!["*.jira.example".into()] }],
-        secret_fields: vec!["/secret".into()],
-    };
-    fn fetch(url: &str, secret: &str) -> Plan {
-        let url = UrlFetch {
-            url: url.into(),
-            headers: Vec::new(),
-            sha256: None,
-            insecure_skip_tls_verify: false,
-            unpack: false,
-            timeout_seconds: 30,
-            credentials: Some(secret.into()),
-            path: "issue".into(),
-            mode: None,
-        };
-        Plan { actions: vec![Action::FetchUrl(url)], ..Plan::default() }
-    }
-    fn only(action: Action) -> Plan {
-        Plan { actions: vec![action], ..Plan::default() }
-    }
-    fn write(path: &str) -> Plan {
-        only(Action::WriteFile(File { path: path.into(), content: Vec::new(), mode: None }))
-    }
-    fn run(image: &str) -> Plan {
-        let (name, image) = ("x".into(), image.into());
-        only(Action::RunInit(RunInit { name, image, command: vec![], args: vec![], env: vec![] }))
-    }
-    type Case = (PlanFor, fn() -> Granted, Result<(), &'static str>);
-    let none_: fn() -> Granted = none;
-    let all_: fn() -> Granted = all;
-    let cases: [Case; 17] = [
-        (|_| write("issue.md"), none_, Ok(())),
-        (|_| write("/opt/issue/a.md"), none_, Ok(())),
-        (|_| write("/etc/passwd"), all_, Err("lies neither in the workspace")),
-        (|_| write("/opt/issue/../passwd"), all_, Err("holds \"..\"")),
-        (|_| write("/tools/opencode"), all_, Err("reaches into /tools")),
-        (
-            |_| only(Action::SetEnv(EnvVar::value("JIRA_URL", "x"))),
-            none_,
-            Err("needs the capability \"env\""),
-        ),
-        (|_| only(Action::SetEnv(EnvVar::value("JIRA_URL", "x"))), all_, Ok(())),
-        (|_| only(Action::SetEnv(EnvVar::value("OTHER", "x"))), all_, Err("OTHER is not granted")),
-        (|_| only(Action::SetEnv(EnvVar::value("LD_PRELOAD", "x"))), all_, Err("LD_PRELOAD is reserved")),
-        (|_| only(Action::SetEnv(EnvVar::value("JIRA_SET", "x"))), all_, Err("JIRA_SET is set by the Agent")),
-        (|_| run("registry.example/jira:1"), all_, Ok(())),
-        (|_| run("registry.example/other:1"), all_, Err("which no grant allows")),
-        (|_| fetch("https://a.jira.example/1", "jira"), all_, Ok(())),
-        (|_| fetch("https://evil.example/1", "jira"), all_, Err("Secret jira must not go to evil.example")),
-        (|_| fetch("https://evil.example/1", "named"), all_, Ok(())),
-        (|_| fetch("https://a.jira.example/1", "other"), all_, Err("neither named by the item nor granted")),
-        (
-            |_| only(Action::Extended(Extension { kind: "volume".into(), body: "{}".into() })),
-            all_,
-            Err("asks for \"volume\", which this version does not know"),
-        ),
-    ];
-    for (i, (plugin, granted, expected)) in cases.into_iter().enumerate() {
-        let mut given =
-            given(json!([{"type": "Jira", "mountPath": "/opt/issue", "config": {"secret": "named"}}]));
-        given.agent.spec.pod_spec =
-            Some(serde_json::from_value(json!({"env": [{"name": "JIRA_SET", "value": "x"}]})).unwrap());
-        given.plugin = Some((plugin, granted()));
-        match (given.plan(), expected) {
-            (Ok(_), Ok(())) => {}
-            (Err(refusal), Err(words)) => {
-                assert!(refusal.message.contains(words), "{i}: {refusal}");
-                assert!(refusal.message.starts_with("spec.contexts[0] of Task team/hello: "), "{refusal}");
-                assert_eq!(refusal.reason.as_str(), "PluginError");
-            }
-            (plan, _) => panic!("{i}: {:?}", plan.map(|_| ()).map_err(|refusal| refusal.message)),
-        }
-    }
-}
-
 #[test]
 fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
     let mut given = given(json!([]));
@@ -280,7 +188,15 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
     assert_eq!(inits.iter().map(|init| init.name.as_str()).collect::<Vec<_>>(), ["context-init"]);
 
     type Builder = fn(&kubeopencode_api::plugin::BuildRequest) -> kubeopencode_api::plugin::CommandPlan;
-    let bad: [(Builder, &str); 5] = [
+    let bad: [(Builder, &str); 6] = [
+        (
+            |request| {
+                let mut command = guests::opencode(request);
+                command.tools = Tools::Extended(Extension { kind: "volume".into(), body: "{}".into() });
+                command
+            },
+            "it asks for \"volume\", which this version does not know",
+        ),
         (
             |request| {
                 let mut command = guests::opencode(request);
@@ -303,7 +219,7 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
                 command.result_reader = Some("{}".into());
                 command
             },
-            "its result-reader cannot be read",
+            "command builder \"opencode\": result-reader: /: ",
         ),
         (
             |request| {
@@ -336,7 +252,7 @@ fn a_builder_brings_its_image_and_files_but_not_the_hosts_variables() {
 fn the_builder_learns_whether_there_is_a_prompt() {
     let prompt = |given: &Given| {
         let run = given.run().unwrap();
-        run.build_request(&[]).prompt_path
+        run.build_request(&[], json!({})).prompt_path
     };
     let mut given = given(json!([]));
     assert_eq!(prompt(&given).as_deref(), Some("/workspace/task.md"));

@@ -84,21 +84,23 @@ fn a_schema_has_a_size() {
 }
 
 #[test]
-fn a_property_that_names_a_secret_is_found_where_the_payload_has_it() {
+fn a_string_that_names_a_secret_is_found_where_the_payload_has_it() {
     let name = || json!({"type": "string", "x-kubeopencode-secret": true});
     let schema = schema(json!({"properties": {
         "token": name(),
         "login": {"properties": {"a/b~c": name(), "user": {"x-kubeopencode-secret": false}}},
     }}));
-    assert_eq!(schema.secret_fields(), ["/login/a~1b~0c", "/token"]);
+    let fields: Vec<_> = schema.secret_fields().iter().map(ToString::to_string).collect();
+    assert_eq!(fields, ["/login/a~1b~0c", "/token"]);
 
     for elsewhere in [
-        name(),
-        json!({"items": name()}),
         json!({"anyOf": [{"properties": {"token": name()}}]}),
-        json!({"properties": {"tokens": {"additionalProperties": name()}}}),
+        json!({"prefixItems": [name()]}),
+        json!({"patternProperties": {"a": {}}, "additionalProperties": name()}),
+        json!({"default": {"x-kubeopencode-secret": true}}),
     ] {
         let refusal = refusal(elsewhere.clone());
-        assert!(refusal.contains("only a property"), "{elsewhere}: {refusal}");
+        assert!(refusal.contains("stands where it means nothing"), "{elsewhere}: {refusal}");
     }
+    assert!(refusal(json!({"x-kubeopencode-secret": "yes"})).contains("write true"));
 }

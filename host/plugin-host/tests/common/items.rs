@@ -42,10 +42,13 @@ impl Items {
 
     /// What becomes of an item that this plugin evaluates with this grant.
     pub(crate) fn plan(&self, i: usize, plugin: &Plugin, granted: &Granted) -> Result<Evaluated, String> {
-        let item = &self.0.items()[i];
+        let type_ = &plugin.types()[0];
+        let item =
+            &self.0.typed(&self.0.items()[i], type_.descriptor()).map_err(|refusal| refusal.to_string())?;
+        let granted = &granted.with_secret_fields(type_.secret_fields());
         let (mut needs, mut inputs) = (Vec::new(), Vec::new());
         for _ in 0..=MAX_ROUNDS {
-            let request = self.0.evaluate_request(item, inputs);
+            let request = self.0.evaluate_request(item, &type_.descriptor().name, json!({}), inputs);
             match plugin.evaluate(request).map_err(|error| error.to_string())? {
                 Outcome::Ready(plan) => {
                     return validate(&self.0, item, granted, plan).map_err(|refusal| refusal.to_string());
@@ -58,6 +61,7 @@ impl Items {
                         .collect();
                     needs = now;
                 }
+                Outcome::Extended(extension) => return Err(format!("answers with {}", extension.kind)),
             }
         }
         Err(format!("asks for more after {MAX_ROUNDS} rounds"))
@@ -69,6 +73,7 @@ fn read(what: &Requirement) -> Answer {
         Requirement::ConfigMap(_) => {
             Answer::ConfigMap(vec![Entry { key: "a.md".into(), value: b"one".into() }])
         }
-        Requirement::Extended(_) => Answer::Missing,
+        Requirement::Prompt => Answer::Prompt("Work.".into()),
+        Requirement::Fetch(_) | Requirement::Extended(_) => Answer::Missing,
     }
 }

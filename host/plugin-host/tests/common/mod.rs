@@ -9,14 +9,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, EvaluateRequest, Kind, Mode, Origin, Outcome, Plan, TaskView,
+    Action, AgentView, BuildRequest, EvaluateRequest, Kind, Origin, Outcome, Plan, TaskView,
 };
 use kubeopencode_plugin_host::{HostOptions, LimitClass, LoadError, Plugin, PluginHost};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The compile worker that cargo built beside the tests.
 pub(crate) fn worker() -> PathBuf {
     env!("CARGO_BIN_EXE_compile-worker").into()
+}
+
+/// The compiled guest that does what its payload says.
+pub(crate) fn hostile() -> &'static Plugin {
+    static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
+    PLUGIN.get_or_init(|| {
+        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+        let target_dir = Path::new(env!("OUT_DIR")).join("guests");
+        let built = guests::build(&plugins, &target_dir, &["hostile"]).unwrap();
+        let component = std::fs::read(built.join("hostile.wasm")).unwrap();
+        host().load(&component, Kind::ContextType, LimitClass::Default).unwrap()
+    })
 }
 
 /// One host for all tests of a binary; its cache lasts between runs.
@@ -41,47 +53,62 @@ pub(crate) fn command_builder(name: &str) -> Arc<Plugin> {
 fn built_in(kind: Kind, name: &str) -> Arc<Plugin> {
     static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
     let plugins = PLUGINS.get_or_init(|| host().load_built_in().unwrap());
-    let found = plugins.iter().find(|plugin| plugin.kind() == kind && plugin.descriptor().name == name);
+    let found = plugins.iter().find(|plugin| plugin.kind() == kind && plugin.type_named(name).is_some());
     Arc::clone(found.unwrap_or_else(|| panic!("no built-in {kind} {name}")))
 }
 
-/// An item of a Task with this payload and nothing else.
-pub(crate) fn request(payload: impl Into<Value>) -> EvaluateRequest {
+/// The Task of all requests.
+pub(crate) fn task() -> TaskView {
+    TaskView {
+        name: "task".into(),
+        namespace: "team".into(),
+        uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
+        created: "2026-01-02T03:04:05Z".parse().unwrap(),
+        labels: vec![("a".into(), "b".into())],
+        annotations: vec![],
+    }
+}
+
+/// Its Agent.
+pub(crate) fn agent() -> AgentView {
+    AgentView { name: "default".into(), namespace: "team".into(), workspace_dir: "/workspace".into() }
+}
+
+/// An item of the Task, of this type, with this payload and nothing else.
+pub(crate) fn request_of(type_name: &str, payload: impl Into<Value>) -> EvaluateRequest {
     EvaluateRequest {
-        task: TaskView {
-            name: "task".into(),
-            namespace: "team".into(),
-            uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
-            labels: vec![("a".into(), "b".into())],
-            agent_name: "default".into(),
-            agent_namespace: "team".into(),
-            workspace_dir: "/workspace".into(),
-        },
+        type_name: type_name.to_owned(),
+        task: Some(task()),
+        agent: agent(),
         origin: Origin::Task,
+        namespace: "team".into(),
         item_name: None,
         mount_path: None,
         file_mode: None,
         payload: payload.into(),
+        settings: json!({}),
         inputs: vec![],
         extensions: vec![],
     }
 }
 
+/// The same, of the type `Hostile`.
+pub(crate) fn request(payload: impl Into<Value>) -> EvaluateRequest {
+    request_of("Hostile", payload)
+}
+
 /// The process of a Task with prompt, context and config.
 pub(crate) fn build_request() -> BuildRequest {
     BuildRequest {
-        task_name: "task".into(),
-        task_namespace: "team".into(),
-        task_uid: "7f7e5f0c-5d49-4b8e-9c36-0d6c7a2f5b11".into(),
-        agent_name: "default".into(),
-        agent_namespace: "team".into(),
-        workspace_dir: "/workspace".into(),
+        task: task(),
+        agent: agent(),
         tools_dir: "/tools".into(),
         prompt_path: Some("/workspace/task.md".into()),
         context_path: Some("/workspace/.kubeopencode/context.md".into()),
-        mode: Mode::Run,
+        attach_to: None,
         config: Some(r#"{"model": "a/b"}"#.into()),
         config_path: Some("/tools/opencode.json".into()),
+        settings: json!({}),
         extensions: vec![],
     }
 }
@@ -100,10 +127,10 @@ pub(crate) fn inline(text: &str) -> Outcome {
 pub(crate) fn assert_others_work(host: &PluginHost) {
     let text = include_bytes!(concat!(env!("OUT_DIR"), "/built-in/text.wasm"));
     let text = host.load(text, Kind::ContextType, LimitClass::Default).unwrap();
-    assert_eq!(text.evaluate(request("hello")).unwrap(), inline("hello"));
+    assert_eq!(text.evaluate(request_of("Text", "hello")).unwrap(), inline("hello"));
 }
 
-/// A context type as core WebAssembly text. Its memory begins with the descriptor, from 1024 on the answer
+/// A context type as core WebAssembly text. Its memory begins with the list of its one descriptor, from 1024 on the answer
 /// `ready([inline("hello")])`; from 4096 on the schema, and what follows is free.
 pub(crate) struct Guest<'a> {
     /// Pages of memory at the start.
@@ -129,17 +156,29 @@ impl Default for Guest<'_> {
 impl Guest<'_> {
     /// The component.
     pub(crate) fn component(&self) -> Vec<u8> {
+        wat::parse_str(self.text()).unwrap()
+    }
+
+    /// The same for another version of the interface.
+    pub(crate) fn of_version(&self, version: &str) -> Vec<u8> {
+        wat::parse_str(self.text().replace("@1.0.0", &format!("@{version}"))).unwrap()
+    }
+
+    fn text(&self) -> String {
         let Guest { pages, name, schema, items, describe, evaluate } = self;
         let word = |n: usize| n.to_le_bytes()[..4].iter().map(|b| format!("\\{b:02x}")).collect::<String>();
         let escaped: String = schema.bytes().map(|b| format!("\\{b:02x}")).collect();
         let text = format!(
             r#"(core module $main
                 (import "kubeopencode:plugin/log@1.0.0" "log" (func $log (param i32 i32 i32)))
+                (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $get-stdout (result i32)))
                 (import "$root" "danger" (func $danger))
                 (memory (export "memory") {pages})
-                (data (i32.const 0)
-                    "{name_at}{name_len}{one_at}{one_len}{one_at}{one_len}{schema_at}{schema_len}{none}{none}")
+                (data (i32.const 0) "{described_at}{one}")
+                (data (i32.const 128)
+                    "{name_at}{name_len}{one_at}{one}{one_at}{one}{schema_at}{schema_len}{absent}{none}{none}{rule_at}{rule_len}{absent}{none}")
                 (data (i32.const 256) "{name}")
+                (data (i32.const 512) "optional")
                 (data (i32.const 4096) "{escaped}")
                 (data (i32.const 1024) "\00\00\00\00\01\00\00\00{action_at}{one}{none}{none}")
                 (data (i32.const 1056) "\00\00\00\00{one_at}{five}")
@@ -154,10 +193,13 @@ impl Guest<'_> {
                     {describe} (i32.const 0))
                 (func $evaluate (export "kubeopencode:plugin/context-type@1.0.0#evaluate") (param i32) (result i32)
                     {evaluate} (i32.const 1024)))"#,
+            described_at = word(128),
+            rule_at = word(512),
+            rule_len = word(8),
+            absent = word(0).repeat(3),
             name_at = word(256),
             name_len = word(name.len()),
             one_at = word(2048),
-            one_len = word(1),
             schema_at = word(4096),
             schema_len = word(schema.len()),
             none = word(0).repeat(2),
@@ -166,7 +208,7 @@ impl Guest<'_> {
             five = word(5),
             free = (4096 + schema.len()).next_multiple_of(8),
         );
-        wat::parse_str(include_str!("context-type.wat").replace("(;MODULE;)", &text)).unwrap()
+        include_str!("context-type.wat").replace("(;MODULE;)", &text)
     }
 
     /// The plugin, loaded.

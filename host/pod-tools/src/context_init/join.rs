@@ -1,10 +1,11 @@
-//! A file's content, joined from parts: keys of the plan's ConfigMaps, and files that only the Pod sees, such as
-//! mounted Secrets. What the operator must not read is put between the rest here.
+//! A file's content, joined from parts: keys of the plan's ConfigMaps, and files that only the Pod sees: mounted Secrets, and
+//! what clones, downloads and other init containers left behind. What the operator must not read is put between the rest here.
 //!
 //! A part is one of
 //! * `"KEY"`: the content of that key, as it is.
 //! * `{"path": "/secret-0/token", "optional": true, "escape": true}`: a file's content. A missing optional one is
-//!   absent, as if it had not been named. With `escape` it cannot forge a delimiter of the context file.
+//!   absent, as if it had not been named. With `escape` it cannot forge a delimiter of the context file. With `brought` it
+//!   is somebody else's: text of 256 KiB at most, never read through a symbolic link.
 //! * `{"parts": […], "separator": "\n", "trim": true, "before": "<context>\n", "after": "\n</context>"}`: its own
 //!   parts with the separator between them, and what goes before and after. Without any part present it is absent
 //!   as a whole. With `trim`, empty parts are dropped, and all but the last lose the newlines at their end.
@@ -37,6 +38,16 @@ pub(super) struct Mounted {
     optional: bool,
     #[serde(default)]
     escape: bool,
+    #[serde(default)]
+    brought: bool,
+}
+
+/// How the files of parts are read.
+pub(super) trait Files {
+    /// A file that the plan mounts.
+    fn mounted(&self, path: &Path) -> Result<Vec<u8>, Error>;
+    /// A file that somebody else wrote.
+    fn brought(&self, path: &Path) -> Result<Vec<u8>, Error>;
 }
 
 /// Parts and what goes around them.
@@ -95,17 +106,13 @@ impl Group {
     }
 
     /// The content, the keys being files of `keys`; none when no part is there.
-    pub(super) fn content(
-        &self,
-        keys: &Path,
-        read: &impl Fn(&Path) -> Result<Vec<u8>, Error>,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn content(&self, keys: &Path, files: &impl Files) -> Result<Option<Vec<u8>>, Error> {
         let mut present = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             present.extend(match part {
-                Part::Key(key) => Some(read(&keys.join(key))?),
-                Part::Path(mounted) => mounted.content(read)?,
-                Part::Group(group) => group.content(keys, read)?,
+                Part::Key(key) => Some(files.mounted(&keys.join(key))?),
+                Part::Path(mounted) => mounted.content(files)?,
+                Part::Group(group) => group.content(keys, files)?,
             });
         }
         if present.is_empty() {
@@ -120,21 +127,26 @@ impl Group {
 }
 
 impl Mounted {
-    fn content(&self, read: &impl Fn(&Path) -> Result<Vec<u8>, Error>) -> Result<Option<Vec<u8>>, Error> {
-        let content = match read(&self.path) {
+    fn content(&self, files: &impl Files) -> Result<Option<Vec<u8>>, Error> {
+        let content = match self.brought {
+            true => files.brought(&self.path),
+            false => files.mounted(&self.path),
+        };
+        let content = match content {
             Err(Error::Read { source, .. }) if self.optional && source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }
             content => content?,
         };
-        if !self.escape {
+        if !self.escape && !self.brought {
             return Ok(Some(content));
         }
         let text = String::from_utf8(content).map_err(|_| Error::Read {
             path: self.path.clone(),
             source: io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text, as context must be"),
         })?;
-        Ok(Some(escape_content(&text).into_owned().into_bytes()))
+        let text = if self.escape { escape_content(&text).into_owned() } else { text };
+        Ok(Some(text.into_bytes()))
     }
 }
 
@@ -163,17 +175,36 @@ mod tests {
 
     use super::*;
 
+    /// Those that were brought begin with `/workspace`.
+    struct There<'a>(HashMap<&'a Path, &'a str>);
+
+    impl There<'_> {
+        fn read(&self, path: &Path, is_brought: bool) -> Result<Vec<u8>, Error> {
+            assert_eq!(path.starts_with("/workspace"), is_brought, "{}", path.display());
+            match self.0.get(path) {
+                Some(content) => Ok(content.as_bytes().to_vec()),
+                None => Err(Error::Read { path: path.into(), source: io::ErrorKind::NotFound.into() }),
+            }
+        }
+    }
+
+    impl Files for There<'_> {
+        fn mounted(&self, path: &Path) -> Result<Vec<u8>, Error> {
+            self.read(path, false)
+        }
+
+        fn brought(&self, path: &Path) -> Result<Vec<u8>, Error> {
+            self.read(path, true)
+        }
+    }
+
     /// What comes of this group when these files are there.
     fn joined(group: Value, files: &[(&str, &str)]) -> Result<Option<String>, String> {
         let group: Group = serde_json::from_value(group).unwrap();
         group.check()?;
         let files: HashMap<&Path, &str> =
             files.iter().map(|(path, content)| (Path::new(path), *content)).collect();
-        let read = |path: &Path| match files.get(path) {
-            Some(content) => Ok(content.as_bytes().to_vec()),
-            None => Err(Error::Read { path: path.into(), source: io::ErrorKind::NotFound.into() }),
-        };
-        let content = group.content(Path::new("/maps"), &read).map_err(|e| e.to_string())?;
+        let content = group.content(Path::new("/maps"), &There(files)).map_err(|e| e.to_string())?;
         Ok(content.map(|content| String::from_utf8(content).unwrap()))
     }
 
@@ -229,6 +260,16 @@ mod tests {
             some("<context name=\"k\">\n\n</context>"),
             "an empty Secret is there"
         );
+    }
+
+    #[test]
+    fn what_was_brought_is_escaped_only_in_the_context_file() {
+        let part = |escape| json!({"parts": [{"path": "/workspace/a", "brought": true, "escape": escape}]});
+        let files = [("/workspace/a", "x</context>")];
+        assert_eq!(joined(part(true), &files), some("x&lt;/context>"));
+        assert_eq!(joined(part(false), &files), some("x</context>"));
+        let optional = json!({"parts": [{"path": "/workspace/b", "brought": true, "optional": true}]});
+        assert_eq!(joined(optional, &files), Ok(None));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) fn to(settings: &Settings, file: &mut File) -> Result<(), Error> {
 
 fn attempt(settings: &Settings, file: &mut File) -> Result<(), Failure> {
     let deadline = Instant::now() + settings.timeout;
-    let mut hop = Hop { url: settings.source.clone(), own: true };
+    let mut hop = Hop { url: settings.source.clone(), own: true, posts: true };
     let done = follow(settings, deadline, &mut hop)
         .and_then(|response| accept(settings, response, file, deadline, &hop));
     done.map_err(|failure| match hop.own {
@@ -84,6 +84,8 @@ struct Hop {
     url: Url,
     /// So far nothing led away from the address's own origin. What did is not trusted to lead back.
     own: bool,
+    /// So far nothing said to go on with a GET, as other answers than 307 and 308 do.
+    posts: bool,
 }
 
 fn accept(
@@ -113,7 +115,11 @@ fn follow(settings: &Settings, deadline: Instant, hop: &mut Hop) -> Result<Respo
     for _ in 0..=MAX_REDIRECTS {
         let left = || deadline.saturating_duration_since(Instant::now());
         let client = client(settings, &hop.url, left())?;
-        let mut request = client.get(hop.url.clone()).timeout(left());
+        let mut request = match settings.body.as_ref().filter(|_| hop.posts) {
+            Some(body) => client.post(hop.url.clone()).body(body.clone()),
+            None => client.get(hop.url.clone()),
+        }
+        .timeout(left());
         if hop.own {
             request = request.headers(settings.headers.clone());
             request = match &settings.credentials {
@@ -127,6 +133,14 @@ fn follow(settings: &Settings, deadline: Instant, hop: &mut Hop) -> Result<Respo
         let response = request.send().map_err(|e| broken(settings, &e))?;
         let Some(next) = redirect(&hop.url, &response)? else { return Ok(response) };
         hop.own &= next.origin() == settings.source.origin();
+        hop.posts &=
+            matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if hop.posts && settings.body.is_some() && !hop.own {
+            let next = shown(&next);
+            return Err(Failure::permanent(format!(
+                "it redirects a request with a body to another host, {next}"
+            )));
+        }
         hop.url = next;
     }
     Err(Failure::permanent(format!("it redirects more than {MAX_REDIRECTS} times")))

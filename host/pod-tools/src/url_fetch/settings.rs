@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kubeopencode_api::names::hex;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -21,7 +22,9 @@ pub(super) struct Settings {
     pub(super) source: Url,
     /// From the top of the file system.
     pub(super) target: PathBuf,
-    /// The Task's own.
+    /// Sent in a POST; `None`: a GET.
+    pub(super) body: Option<String>,
+    /// The Task's own, those with a Secret in them included.
     pub(super) headers: HeaderMap,
     pub(super) credentials: Option<Credentials>,
     /// Name of their Secret, for messages.
@@ -61,6 +64,11 @@ impl Settings {
         }
         let credentials = credentials(environment)?;
         let mut headers = headers(environment.json("URL_HEADERS")?)?;
+        secret_headers(environment, &mut headers)?;
+        let body = match environment.flag("URL_POST")? {
+            true => Some(environment.text("URL_BODY")?.unwrap_or_default()),
+            false => None,
+        };
         if credentials.is_some() {
             // a request has one, and the Secret was named for it
             headers.remove(AUTHORIZATION);
@@ -70,6 +78,7 @@ impl Settings {
             proxy: proxy(environment, source.scheme())?,
             source,
             target: target(&environment.required("URL_TARGET")?)?,
+            body,
             headers,
             credentials,
             secret: environment.text("URL_SECRET")?,
@@ -85,7 +94,10 @@ impl Settings {
 
     /// Stands for the download: all that decides what lies at the target, without any secret in clear.
     pub(super) fn mark(&self) -> String {
-        let what = format!("{} {:?} {} {:?}", self.source, self.sha256, self.unpack, self.file_mode);
+        let mut what = format!("{} {:?} {} {:?}", self.source, self.sha256, self.unpack, self.file_mode);
+        if let Some(body) = &self.body {
+            what += body;
+        }
         hex(&Sha256::digest(what))
     }
 }
@@ -136,6 +148,35 @@ fn headers(given: BTreeMap<String, String>) -> Result<HeaderMap, Error> {
         headers.insert(header, value);
     }
     Ok(headers)
+}
+
+/// A header whose value is partly a Secret's, in a variable of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretHeader {
+    name: String,
+    #[serde(default)]
+    before: String,
+    #[serde(default)]
+    after: String,
+    variable: String,
+}
+
+/// Adds them. One whose optional Secret is not there is left out.
+fn secret_headers(environment: &Environment, headers: &mut HeaderMap) -> Result<(), Error> {
+    for header in environment.json::<Vec<SecretHeader>>("URL_SECRET_HEADERS")? {
+        let SecretHeader { name, before, after, variable } = header;
+        let Some(secret) = environment.named_secret(&variable) else { continue };
+        let value = HeaderValue::try_from(format!("{before}{secret}{after}")).ok();
+        let Some((header, mut value)) = HeaderName::try_from(&name).ok().zip(value) else {
+            let reason =
+                format!("{name:?} is no header, or its Secret holds more than one line of plain text");
+            return Err(Error::Env { name: "URL_SECRET_HEADERS", reason });
+        };
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    Ok(())
 }
 
 fn credentials(environment: &Environment) -> Result<Option<Credentials>, Error> {

@@ -318,3 +318,43 @@ fn says_what_is_missing_or_in_the_way() {
         broken.fails().starts_with("context-init: environment variable FILE_MAPPINGS: EOF while parsing")
     );
 }
+
+#[test]
+fn what_was_brought_is_read_but_never_through_a_link_nor_without_measure() {
+    let pod = Pod::new(&[]).files(
+        r#"[{"targetPath": "@/workspace/a.md", "separator": "+", "parts": [
+            {"path": "@/workspace/repo/docs/a.md", "brought": true},
+            {"path": "@/workspace/repo/none.md", "brought": true, "optional": true},
+            {"path": "@/outside/b.md", "brought": true}]}]"#,
+    );
+    fs::create_dir_all(pod.path("workspace/repo/docs")).unwrap();
+    fs::write(pod.path("workspace/repo/docs/a.md"), "one").unwrap();
+    fs::write(pod.path("outside/b.md"), "two").unwrap();
+    pod.succeeds();
+    assert_eq!(fs::read_to_string(pod.path("workspace/a.md")).unwrap(), "one+two");
+
+    fs::write(pod.path("outside/secret"), "s3cret").unwrap();
+    fs::create_dir(pod.path("workspace/repo/dir")).unwrap();
+    fs::write(pod.path("workspace/repo/large"), vec![b'x'; (256 << 10) + 1]).unwrap();
+    fs::write(pod.path("workspace/repo/bytes"), b"\xff").unwrap();
+    symlink("../../outside/secret", pod.path("workspace/repo/link")).unwrap();
+    symlink("../../outside", pod.path("workspace/repo/links")).unwrap();
+    let mut pod = pod;
+    for (path, words) in [
+        ("link", "a symbolic link or a file is in its path"),
+        ("links/secret", "a symbolic link or a file is in its path"),
+        ("docs/a.md/b", "a symbolic link or a file is in its path"),
+        ("dir", "it is no file of at most 262144 bytes"),
+        ("large", "it is no file of at most 262144 bytes"),
+        ("bytes", "it is no UTF-8 text"),
+        ("none", "No such file or directory"),
+    ] {
+        pod = pod.files(&format!(
+            r#"[{{"targetPath": "@/workspace/b.md", "parts": [{{"path": "@/workspace/repo/{path}", "brought": true}}]}}]"#
+        ));
+        let output = pod.run();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(words), "{path}: {said}");
+        assert!(!pod.path("workspace/b.md").exists() && !said.contains("s3cret"), "{path}");
+    }
+}

@@ -66,6 +66,56 @@ fn sends_headers_and_credentials() {
     assert_eq!(web.seen()[0].headers["authorization"], "Basic YWRhOnB3");
 }
 
+/// A header that a Secret is part of.
+fn secret_header(variable_is_set: bool) -> Vec<(&'static str, &'static str)> {
+    let told = r#"[{"name":"X-Token","before":"Bearer ","after":"!","variable":"URL_SECRET_HEADER_0"}]"#;
+    let mut env = vec![("URL_SECRET_HEADERS", told)];
+    env.extend(variable_is_set.then_some(("URL_SECRET_HEADER_0", "s3cret-key\n")));
+    env
+}
+
+#[test]
+fn a_secret_is_joined_to_its_header_and_left_out_with_it() {
+    let (web, pod) = content();
+    pod.with(&secret_header(true)).succeeds("url-fetch");
+    assert_eq!(web.seen()[0].headers["x-token"], "Bearer s3cret-key!");
+    let (web, pod) = content();
+    pod.with(&secret_header(false)).succeeds("url-fetch");
+    assert!(!web.seen()[0].headers.contains_key("x-token"));
+    let (_web, pod) = content();
+    let message =
+        pod.with(&secret_header(true)).with(&[("URL_SECRET_HEADER_0", "s3cret\nX: y")]).fails("url-fetch");
+    assert!(
+        message.contains("\"X-Token\" is no header, or its Secret holds more than one line"),
+        "{message}"
+    );
+    assert!(!message.contains("s3cret"), "{message}");
+}
+
+#[test]
+fn a_body_is_posted_to_its_own_host_alone() {
+    let post = [("URL_POST", "true"), ("URL_BODY", "{\"query\": 1}")];
+    let (web, pod) = serving(|request| match request.path.as_str() {
+        "/file" => Response::status(307).header("location", "/second"),
+        "/second" => Response::status(303).header("location", "/third"),
+        _ => Response::ok("content"),
+    });
+    pod.with(&post).with(&secret_header(true)).succeeds("url-fetch");
+    let seen: Vec<_> =
+        web.seen().iter().map(|request| (request.method.clone(), request.body.len())).collect();
+    assert_eq!(seen, [("POST".to_owned(), 12), ("POST".to_owned(), 12), ("GET".to_owned(), 0)]);
+
+    let elsewhere = Web::http(|_| Response::ok("from elsewhere"));
+    let target = elsewhere.url("/landing");
+    let (_web, pod) = serving(move |_| Response::status(308).header("location", &target));
+    let message = pod.with(&post).with(&secret_header(true)).fails("url-fetch");
+    assert!(
+        message.contains("it redirects a request with a body to another host, http://localhost"),
+        "{message}"
+    );
+    assert!(elsewhere.seen().is_empty());
+}
+
 #[test]
 fn goes_through_a_proxy_and_names_one_that_is_not_there() {
     let proxy = Web::http(|_| Response::ok("through the proxy"));

@@ -1,4 +1,5 @@
-//! What a file consists of: bytes that the plan holds, and Secrets that only the Pod sees, joined there.
+//! What a file consists of: bytes that the plan holds, and files that only the Pod sees (Secrets, and what clones, downloads
+//! and init containers bring), joined there.
 //!
 //! May touch: bytes and references. Must not touch: paths of targets.
 
@@ -6,6 +7,8 @@ use std::borrow::Cow;
 
 use kubeopencode_api::plugin::SecretKey;
 use serde::Serialize;
+
+use crate::evaluated::Brought;
 
 /// The content of a file.
 pub(in crate::build) enum Content<'a> {
@@ -25,13 +28,13 @@ pub(in crate::build) struct PartGroup {
 /// One of them.
 pub(in crate::build) enum Part {
     Text(String),
-    Secret(SecretPart),
+    PodFile(PodFile),
     Group(PartGroup),
 }
 
-/// A Secret's key as a file in `context-init`.
+/// A file that `context-init` reads: a Secret's key, or one that was brought.
 #[derive(Serialize)]
-pub(in crate::build) struct SecretPart {
+pub(in crate::build) struct PodFile {
     path: String,
     /// a missing one is left out
     #[serde(skip_serializing_if = "is_false")]
@@ -39,6 +42,17 @@ pub(in crate::build) struct SecretPart {
     /// it cannot forge a delimiter of the context file
     #[serde(skip_serializing_if = "is_false")]
     escape: bool,
+    /// somebody else's: bounded, text, and never through a symbolic link
+    #[serde(skip_serializing_if = "is_false")]
+    brought: bool,
+}
+
+impl Part {
+    /// The part that is what a clone, a download or an init container left there.
+    pub(in crate::build) fn brought(file: &Brought, escape: bool) -> Self {
+        let path = file.path.as_str().to_owned();
+        Self::PodFile(PodFile { path, optional: file.optional, escape, brought: true })
+    }
 }
 
 /// The Secrets that `context-init` reads, each once; their places are their numbers.
@@ -53,7 +67,7 @@ impl Secrets {
             self.0.len() - 1
         });
         let path = format!("{}/{}", secret_dir(number), secret.key);
-        Part::Secret(SecretPart { path, optional: secret.optional, escape })
+        Part::PodFile(PodFile { path, optional: secret.optional, escape, brought: false })
     }
 }
 
@@ -67,7 +81,7 @@ pub(in crate::build) fn secret_dir(i: usize) -> String {
 #[serde(untagged)]
 pub(super) enum Source {
     Key(String),
-    Secret(SecretPart),
+    PodFile(PodFile),
     Group(Sources),
 }
 
@@ -84,20 +98,18 @@ pub(super) struct Sources {
 }
 
 impl From<PartGroup> for Content<'_> {
-    /// Without Secrets it is text, joined here.
+    /// Without such files it is text, joined here.
     fn from(group: PartGroup) -> Self {
         match Part::from(group) {
             Part::Text(text) => Self::Bytes(Cow::Owned(text.into_bytes())),
             Part::Group(group) => Self::Joined(group),
-            secret @ Part::Secret(_) => {
-                Self::Joined(PartGroup { parts: vec![secret], ..PartGroup::default() })
-            }
+            file @ Part::PodFile(_) => Self::Joined(PartGroup { parts: vec![file], ..PartGroup::default() }),
         }
     }
 }
 
 impl From<PartGroup> for Part {
-    /// What can be joined here is: the Pod joins only around Secrets.
+    /// What can be joined here is: the Pod joins only around its own files.
     fn from(PartGroup { parts, separator, before, after }: PartGroup) -> Self {
         let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
         for part in parts {
@@ -149,7 +161,7 @@ impl PartGroup {
         for part in &self.parts {
             match part {
                 Part::Text(text) => chunks.push(text.as_bytes()),
-                Part::Secret(_) => {}
+                Part::PodFile(_) => {}
                 Part::Group(group) => group.chunks(chunks),
             }
         }
@@ -159,7 +171,7 @@ impl PartGroup {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in self.parts {
             parts.push(match part {
-                Part::Secret(secret) => Source::Secret(secret),
+                Part::PodFile(file) => Source::PodFile(file),
                 Part::Group(group) => Source::Group(group.sources(keys)),
                 Part::Text(_) => {
                     let mut keys = keys.next().unwrap_or_default();

@@ -9,9 +9,9 @@ use kubeopencode_api::literals::TOOLS_DIR;
 use super::super::context_text::TextFile;
 use super::super::reader;
 use super::super::shared_mounts::clones;
-use super::content::{Content, PartGroup, Secrets};
+use super::content::{Content, Part, PartGroup, Secrets};
 use super::other_containers;
-use crate::evaluated::{Evaluated, TargetFile};
+use crate::evaluated::{Evaluated, FileContent, TargetFile};
 use crate::paths::AbsPath;
 use crate::{Command, Refusal, Run};
 
@@ -83,8 +83,7 @@ pub(super) fn files<'a>(
             optional: context.item.optional,
             context: Some(i),
         };
-        let bytes = |file: &'a TargetFile| Content::Bytes(Cow::Borrowed(file.content.as_slice()));
-        files.extend(context.files.iter().map(|own| file(&own.path, bytes(own), own.mode)));
+        files.extend(context.files.iter().map(|own| file(&own.path, content(own), own.mode)));
         // kubelet would make a directory of a mounted file that is not there; docs/contract.md wants an empty file
         for secret in context.secret_files.iter().filter(|file| file.secret.optional) {
             let parts = vec![secrets.part(&secret.secret, false)];
@@ -94,6 +93,16 @@ pub(super) fn files<'a>(
     }
     tools(run, contexts, command, &mut files)?;
     Ok((files, secrets))
+}
+
+fn content(file: &TargetFile) -> Content<'_> {
+    match &file.content {
+        FileContent::Bytes(bytes) => Content::Bytes(Cow::Borrowed(bytes.as_slice())),
+        FileContent::Brought(brought) => {
+            let parts = vec![Part::brought(brought, false)];
+            Content::Joined(PartGroup { parts, ..PartGroup::default() })
+        }
+    }
 }
 
 /// What lies in the tools volume, and what else the builder asks for.
@@ -129,7 +138,7 @@ fn tools<'a>(
     }
     files.extend(command.files.iter().map(|file| File {
         path: file.path.clone(),
-        content: Content::Bytes(Cow::Borrowed(file.content.as_slice())),
+        content: content(file),
         mode: file.mode,
         by: format!("command builder \"{builder}\""),
         config: true,

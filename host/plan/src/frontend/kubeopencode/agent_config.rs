@@ -2,7 +2,7 @@
 //!
 //! May touch: these values. Must not touch: what it means, which is the agent's business.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Refusal;
 
@@ -32,28 +32,8 @@ pub(super) fn read(
     }
     let Some(default) = default else { return Ok(Some(own.to_string())) };
     let mut merged = default.clone();
-    merge(&mut merged, own);
+    json_patch::merge(&mut merged, &own);
     Ok(Some(merged.to_string()))
-}
-
-/// A merge patch: RFC 7396.
-fn merge(target: &mut Value, patch: Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (key, value) in patch {
-                match value {
-                    Value::Null => drop(target.remove(&key)),
-                    value => merge(target.entry(key).or_insert(Value::Null), value),
-                }
-            }
-        }
-        // nulls within say what to take away, and here there is nothing
-        (target, patch @ Value::Object(_)) => {
-            *target = Value::Object(Map::new());
-            merge(target, patch);
-        }
-        (target, value) => *target = value,
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //!
 //! May touch: the item and the object that holds it. Must not touch: what a plugin makes of it.
 
-use kubeopencode_api::context::{BuiltInType, ContextItem, MountPathRule, UNNAMED};
+use kubeopencode_api::context::{BuiltInType, ContextItem};
 use kubeopencode_api::plugin::Origin;
 use serde_json::{Value, json};
 
 use crate::Refusal;
 use crate::conventions::Conventions;
-use crate::item::{Item, MountPath, described, file_mode};
+use crate::item::{Item, MountPath, UNNAMED, described, file_mode};
 use crate::paths::AbsPath;
 
 /// Field of the payload of a plugin's type.
@@ -32,7 +32,9 @@ pub(super) fn read(spec: &ContextItem, place: &Place<'_>) -> Result<Item, Refusa
     };
     let built_in = BuiltInType::find(&spec.type_);
     let payload = payload(spec, built_in).map_err(refuse)?;
-    let mount_path = mount_path(spec, built_in, place).map_err(refuse)?;
+    let mount_path = spec.mount_path.as_deref().filter(|path| !path.is_empty());
+    let mount_path = mount_path.map(|written| MountPath::read(written, place.workspace, place.conventions));
+    let mount_path = mount_path.transpose().map_err(refuse)?;
     let file_mode = spec.file_mode.map(file_mode).transpose().map_err(refuse)?;
     Ok(Item {
         origin: place.origin,
@@ -41,7 +43,7 @@ pub(super) fn read(spec: &ContextItem, place: &Place<'_>) -> Result<Item, Refusa
         optional: spec.optional.unwrap_or(false),
         holder: place.holder.to_owned(),
         built_in: built_in.is_some(),
-        unnamed: built_in.map_or(UNNAMED, |type_| type_.unnamed),
+        unnamed: UNNAMED.to_owned(),
         payload,
         mount_path,
         file_mode,
@@ -67,24 +69,6 @@ fn payload(spec: &ContextItem, built_in: Option<&BuiltInType>) -> Result<Value, 
         Some(payload) => Ok(payload),
         None if built_in.is_none_or(|type_| type_.may_be_empty) => Ok(json!({})),
         None => Err(format!("type {type_} needs {own}: add it")),
-    }
-}
-
-fn mount_path(
-    spec: &ContextItem,
-    built_in: Option<&BuiltInType>,
-    place: &Place<'_>,
-) -> Result<Option<MountPath>, String> {
-    let rule = built_in.map_or(MountPathRule::Optional, |type_| type_.mount_path);
-    let written = spec.mount_path.as_deref().filter(|path| !path.is_empty());
-    match (rule, written) {
-        (MountPathRule::Ignored, _) | (MountPathRule::Optional, None) => Ok(None),
-        (MountPathRule::Required, None) => {
-            Err(format!("{} context requires mountPath to be specified", spec.type_.to_lowercase()))
-        }
-        (MountPathRule::Optional | MountPathRule::Required, Some(written)) => {
-            MountPath::read(written, place.workspace, place.conventions).map(Some)
-        }
     }
 }
 
@@ -130,14 +114,6 @@ mod tests {
             ),
             (json!({"type": "Jira", "text": "x"}), "type Jira takes its content from config, not from text"),
             (json!({"type": "Text", "text": "x", "fileMode": 512}), "fileMode 512 is out of range"),
-            (
-                json!({"type": "Git", "git": {"repository": "https://a/b"}}),
-                "git context requires mountPath to be specified",
-            ),
-            (
-                json!({"type": "URL", "url": {"source": "https://a/b"}, "mountPath": ""}),
-                "url context requires mountPath to be specified",
-            ),
         ] {
             let message = read(item).unwrap_err();
             assert!(message.contains(words), "{message}");

@@ -1,13 +1,12 @@
-//! Server mode: what `Agent.spec.serverConfig` makes of an Agent's Tasks, and where its server is.
+//! Server mode: what `Agent.spec.serverConfig` says of where the server is.
 //!
-//! May touch: that field, and what it forbids a Task's context. Must not touch: the server's objects.
+//! May touch: that field. Must not touch: the server's objects.
 
 use kubeopencode_api::agent::{PasswordRef, ServerConfig};
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::plugin::SecretKey;
 
 use crate::Refusal;
-use crate::item::Item;
 use crate::object_name::is_service_name;
 use crate::run::Server;
 
@@ -29,17 +28,4 @@ pub(super) fn read(
     let password = config.password_secret_ref.clone();
     let password = password.map(|PasswordRef { name, key }| SecretKey { name, key, optional: false });
     Ok(Some(Server { port, url, password }))
-}
-
-/// Refuses a context that would have to be a file: the agent works in the server's Pod, where no Task's files are.
-pub(super) fn check_item(item: Item, agent: &str) -> Result<Item, Refusal> {
-    if item.mount_path.is_none() {
-        return Ok(item);
-    }
-    let problem = format!(
-        "context \"{}\": mountPath is not supported by server-mode Agent \"{agent}\": let the Agent hold this context, or \
-         leave mountPath out and the text goes in front of the prompt",
-        item.tag_name()
-    );
-    Err(item.refused(problem))
 }

@@ -1,0 +1,185 @@
+//! What a component is linked against, each under exactly the name that it imports.
+//!
+//! wasmtime takes `log@1.0.0` for `log@1.1.0` and the other way round, but an exact name wins over a compatible one:
+//! whatever is made of "all that is unknown" under exact names hides what is offered. So there is nothing but exact names.
+//! Of `kubeopencode:*` nothing is made up: a plugin that imports what this version does not have is refused when it is
+//! loaded, not when it calls.
+//!
+//! May touch: names and types of imports and exports. Must not touch: what is behind them.
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
+use wasmtime::{Engine, StoreContextMut};
+
+use super::Call;
+use super::wasi::{self, Handle};
+use crate::bindings::log::Level;
+use crate::error::{LoadError, quote};
+
+/// The namespace that is ours.
+const NAMESPACE: &str = "kubeopencode:";
+/// The package of `wit/plugin.wit`.
+const PACKAGE: &str = "kubeopencode:plugin";
+/// Its version: whatever has the same first number fits.
+const VERSION: &str = "1.0.0";
+
+/// What a component is linked against.
+///
+/// # Errors
+/// An import of ours that this version does not have.
+pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Call>, LoadError> {
+    let mut linker = Linker::new(engine);
+    for (name, import) in component.component_type().imports(engine) {
+        if name.starts_with(NAMESPACE) {
+            own(&mut linker, engine, name, &import.ty)?;
+        } else if name.starts_with("wasi:") {
+            let define = |mut root: LinkerInstance<'_, Call>| item(&mut root, engine, None, name, &import.ty);
+            define(linker.root())
+                .map_err(|error| LoadError::Imports(quote(&format!("{name}: {error:#}"))))?;
+        }
+    }
+    // nobody knows the rest
+    linker
+        .define_unknown_imports_as_traps(component)
+        .map_err(|error| LoadError::Imports(quote(&format!("{error:#}"))))?;
+    Ok(linker)
+}
+
+/// Whether the component exports this interface of ours in a version that fits, if it does at all.
+///
+/// # Errors
+/// It has the interface in other versions alone.
+pub(crate) fn check_exports(
+    engine: &Engine,
+    component: &Component,
+    interface: &str,
+) -> Result<(), LoadError> {
+    let ty = component.component_type();
+    let exported = ty.exports(engine).map(|(name, _)| Name::parse(name));
+    let ours: Vec<_> =
+        exported.filter(|name| name.package == PACKAGE && name.interface == interface).collect();
+    match ours.first() {
+        Some(name) if !ours.iter().any(Name::fits) => Err(name.other_version()),
+        _ => Ok(()),
+    }
+}
+
+/// `wasi:cli/stdout@0.2.6`, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name<'a> {
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Self {
+        let (path, version) = name.split_once('@').unwrap_or((name, ""));
+        let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+        Self { package, interface, version }
+    }
+
+    fn fits(&self) -> bool {
+        let major = |version: &'a str| version.split_once('.').map(|(major, _)| major);
+        // one that is still made fits nothing but itself, as everywhere
+        major(self.version) == major(VERSION) && !self.version.contains('-')
+    }
+
+    fn other_version(&self) -> LoadError {
+        LoadError::OtherInterface {
+            found: quote(&format!("{}@{}", self.package, self.version)),
+            have: format!("{PACKAGE}@{VERSION}"),
+        }
+    }
+}
+
+/// Offers an import of ours, or refuses the component.
+fn own(
+    linker: &mut Linker<Call>,
+    engine: &Engine,
+    import: &str,
+    ty: &ComponentItem,
+) -> Result<(), LoadError> {
+    let name = Name::parse(import);
+    if name.package == PACKAGE && !name.fits() {
+        return Err(name.other_version());
+    }
+    let newer = |what: String| LoadError::NewerInterface(quote(&what));
+    let ComponentItem::ComponentInstance(instance) = ty else { return Err(newer(import.to_owned())) };
+    let functions = || {
+        instance
+            .exports(engine)
+            .filter(|(_, export)| !matches!(export.ty, ComponentItem::Type(_)))
+            .map(|(function, _)| function)
+    };
+    match (name.package, name.interface) {
+        (PACKAGE, "log") => {
+            if let Some(unknown) = functions().find(|function| *function != "log") {
+                return Err(newer(format!("{import}#{unknown}")));
+            }
+            let offered = linker.instance(import).and_then(|mut instance| instance.func_wrap("log", log));
+            offered.map_err(|error| LoadError::Imports(quote(&format!("{import}: {error:#}"))))
+        }
+        // an interface of types alone: nothing has to be there
+        (PACKAGE, "types") if functions().next().is_none() => Ok(()),
+        _ => Err(newer(import.to_owned())),
+    }
+}
+
+fn log(mut store: StoreContextMut<'_, Call>, (level, message): (Level, String)) -> wasmtime::Result<()> {
+    store.data_mut().lines.push(level, message);
+    store.data_mut().listen()
+}
+
+/// Offers what WASI has, with nothing behind it; what is not there ends the call.
+fn item(
+    linker: &mut LinkerInstance<'_, Call>,
+    engine: &Engine,
+    parent: Option<&str>,
+    name: &str,
+    ty: &ComponentItem,
+) -> wasmtime::Result<()> {
+    match ty {
+        ComponentItem::ComponentInstance(instance) => {
+            let mut inner = linker.instance(name)?;
+            for (export_name, export) in instance.exports(engine) {
+                item(&mut inner, engine, Some(name), export_name, &export.ty)?;
+            }
+            Ok(())
+        }
+        ComponentItem::Resource(_) => linker.resource(name, ResourceType::host::<Handle>(), |_, _| Ok(())),
+        ComponentItem::ComponentFunc(_) => {
+            let parent = parent.unwrap_or_default();
+            let interface = Name::parse(parent);
+            if interface.version.starts_with("0.2.") {
+                let path = parent.split_once('@').map_or(parent, |(path, _)| path);
+                if wasi::define(linker, path, name)? {
+                    return Ok(());
+                }
+            }
+            let words = format!("{}: it called {parent}#{name}", wasi::absent(interface.package));
+            linker.func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(words.clone())))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_fits_by_its_first_number() {
+        for (name, fits) in [
+            ("kubeopencode:plugin/log@1.0.0", true),
+            ("kubeopencode:plugin/log@1.12.3", true),
+            ("kubeopencode:plugin/log@1.1.0-rc.1", false),
+            ("kubeopencode:plugin/log@2.0.0", false),
+            ("kubeopencode:plugin/log@10.0.0", false),
+            ("kubeopencode:plugin/log@0.1.0", false),
+            ("kubeopencode:plugin/log", false),
+        ] {
+            assert_eq!(Name::parse(name).fits(), fits, "{name}");
+        }
+    }
+}
