@@ -298,7 +298,7 @@ impl Worker {
         let (phase, agent) = match self.agent.take() {
             Some(agent) => ("Failed", agent),
             None if self.agent_does(pod).await == "end-well-on-sigterm" => {
-                ("Succeeded", ended(0, "Completed", Some(json!({"outcome": "completed"}))))
+                ("Succeeded", ended(0, "Completed", Some(json!({"outcome": "completed", "signal": 15}))))
             }
             None => ("Failed", ended(code, "Error", None)),
         };

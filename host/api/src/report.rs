@@ -69,6 +69,9 @@ pub fn message_bytes(containers: usize) -> usize {
 pub struct AgentReport {
     /// How it ended.
     pub outcome: Outcome,
+    /// The first signal that asked the program to end before it had ended, as in 15 (`SIGTERM`), which the kubelet sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u8>,
     /// What it used, as far as its output said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -127,7 +130,7 @@ pub struct Usage {
 impl AgentReport {
     /// A report of an outcome and nothing else.
     pub fn new(outcome: Outcome) -> Self {
-        AgentReport { outcome, usage: None, error: None, log: None, summary: None }
+        AgentReport { outcome, signal: None, usage: None, error: None, log: None, summary: None }
     }
 
     /// The report as compact JSON of at most `limit` bytes. Texts are cut to fit, the summary before the log (which loses
@@ -226,6 +229,7 @@ mod tests {
     fn a_report_is_written_short_fields_first_and_read_back() {
         let report = AgentReport {
             outcome: Outcome::AgentError,
+            signal: Some(15),
             usage: Some(Usage { input_tokens: Some(5), cost_usd: Some("0.0123".into()), ..Usage::default() }),
             error: Some("no such model".into()),
             log: Some("did you mean m?".into()),
@@ -234,7 +238,7 @@ mod tests {
         let message = report.to_message(MESSAGE_BYTES);
         assert_eq!(
             message,
-            r#"{"outcome":"agent-error","usage":{"inputTokens":5,"costUSD":"0.0123"},"error":"no such model","log":"did you mean m?","summary":"done"}"#
+            r#"{"outcome":"agent-error","signal":15,"usage":{"inputTokens":5,"costUSD":"0.0123"},"error":"no such model","log":"did you mean m?","summary":"done"}"#
         );
         assert_eq!(AgentReport::parse(&message), Some(report));
         assert_eq!(
@@ -247,6 +251,7 @@ mod tests {
     fn a_report_fits_its_limit_and_stays_readable() {
         let report = AgentReport {
             outcome: Outcome::Failed,
+            signal: None,
             usage: Some(Usage { input_tokens: Some(5), ..Usage::default() }),
             error: Some("\u{1}é".repeat(400)),
             log: Some("é\u{1}".repeat(400)),

@@ -136,10 +136,14 @@ fn run(mut command: Command, settings: &ReaderSettings) -> (AgentReport, u8) {
             eprintln!("agent-run: the program printed nothing for {limit:?} (idleTimeout), and was ended");
             reading.idle(limit, &stderr)
         }
-        Ok(Ended { code, idle: false }) => reading.report(code, &stderr),
-        Err(NotRun { problem, code }) => {
+        Ok(Ended { code, signal, .. }) => {
+            let (report, code) = reading.report(code, &stderr);
+            (AgentReport { signal, ..report }, code)
+        }
+        Err(NotRun { problem, code, signal }) => {
             eprintln!("agent-run: {problem}");
-            reading.not_run(problem, code, &stderr)
+            let (report, code) = reading.not_run(problem, code, &stderr);
+            (AgentReport { signal, ..report }, code)
         }
     }
 }
@@ -152,13 +156,15 @@ fn idle_limit(settings: &ReaderSettings) -> Option<Duration> {
 struct NotRun {
     problem: String,
     code: u8,
+    /// What ended it before it ran.
+    signal: Option<u8>,
 }
 
 impl NotRun {
     /// Exit codes as of a shell.
     fn program(command: &Command, e: &io::Error) -> Self {
         let problem = format!("cannot run {}: {}", command.get_program().display(), io_reason(e));
-        NotRun { problem, code: if e.kind() == io::ErrorKind::NotFound { 127 } else { 126 } }
+        NotRun { problem, code: if e.kind() == io::ErrorKind::NotFound { 127 } else { 126 }, signal: None }
     }
 }
 
@@ -203,7 +209,7 @@ fn supervised(
             None => break ended.map_err(|e| NotRun::program(command, &e)),
             Some(Left::Done) => {
                 eprintln!("agent-run: the program did not end, and its session is done: it was ended");
-                break Ok(Ended { code: 0, idle: false });
+                break Ok(Ended { code: 0, idle: false, signal: None });
             }
             // the server knows of nothing that it asked for, so nothing is done twice
             Some(Left::NotBegun)
@@ -213,13 +219,13 @@ fn supervised(
             }
             Some(Left::NotBegun) => {
                 let problem = "the program said nothing to its session, and was ended".into();
-                break Err(NotRun { problem, code: 1 });
+                break Err(NotRun { problem, code: 1, signal: None });
             }
         }
     };
     lines.finish(|line| out.line(reading, line));
     if let Some(session) = session {
-        let went_well = matches!(ended, Ok(Ended { code: 0, idle: false }));
+        let went_well = matches!(ended, Ok(Ended { code: 0, idle: false, .. }));
         if !went_well {
             told(session.abort());
             reading.aborted();
@@ -240,15 +246,16 @@ fn open<'s>(reader: &'s SessionReader, server: &str, signals: &mut Signals) -> R
     let (start, mut said) = (Instant::now(), String::new());
     loop {
         let opened = Session::open(reader, server);
-        if let Some(code) = child::ended_by(signals) {
-            return Err(NotRun { problem: "ended before its session was open; nothing ran".into(), code });
+        if let Some(signal) = child::ended_by(signals) {
+            let problem = "ended before its session was open; nothing ran".into();
+            return Err(NotRun { problem, code: 128 + signal, signal: Some(signal) });
         }
         let problem = match opened {
             Ok(session) => return Ok(session),
             Err(failed) if failed.is_transient && start.elapsed() < OPEN_PATIENCE => failed.reason,
             Err(failed) => {
                 let problem = format!("no session, so nothing ran: {}", failed.reason);
-                return Err(NotRun { problem, code: 1 });
+                return Err(NotRun { problem, code: 1, signal: None });
             }
         };
         if problem != said {

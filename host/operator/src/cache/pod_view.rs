@@ -213,10 +213,20 @@ impl PodView {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    /// When somebody asked for its deletion: its `deletionTimestamp` has the grace in it already.
+    /// When somebody asked for its deletion: its `deletionTimestamp` has the grace in it already. `None`: it is not being
+    /// deleted, or its last state does not say it any more ([`Self::is_removed`]).
     pub(crate) fn deletion_requested(&self) -> Option<Timestamp> {
+        if self.is_removed() {
+            return None;
+        }
         let grace = SignedDuration::from_secs(self.metadata.deletion_grace_period_seconds.unwrap_or(0));
         self.metadata.deletion_timestamp.as_ref()?.0.checked_sub(grace).ok()
+    }
+
+    /// Whether this is its last state. With the kubelet's request to remove it, without grace, the API server puts the time of
+    /// that removal in the place of the time of the first request.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_deleting() && self.metadata.deletion_grace_period_seconds.unwrap_or(0) == 0
     }
 
     /// Digest of the plan that it was made from.

@@ -298,7 +298,13 @@ fn timeout(observed: &Observed<'_>) -> Option<Step> {
     let (timeout, deadline) = (observed.timeout.as_ref()?, deadline(observed)?);
     // a Pod that was deleted since was deleted for its timeout
     let ended = |pod: &PodView| {
-        pod.agent_is_over() && pod.deletion_requested().is_none_or(|requested| requested < deadline)
+        let removed = pod.is_removed().then(|| {
+            let ended = pod.agent_end().and_then(|end| end.finished_at.as_ref());
+            ended.or(pod.metadata.deletion_timestamp.as_ref()).map(|time| time.0)
+        });
+        let told = removed.flatten().or(pod.deletion_requested());
+        // times of Pods are whole seconds
+        pod.agent_is_over() && told.is_none_or(|told| told.as_second() < deadline.as_second())
     };
     if observed.now < deadline || recorded(observed).or(observed.last).is_some_and(ended) {
         return None;

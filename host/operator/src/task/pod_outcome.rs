@@ -14,6 +14,9 @@ use crate::cache::pod_view::PodView;
 /// Longest part of a container's own message in ours, in bytes.
 pub(super) const MAX_EXCERPT: usize = 1024;
 
+/// Exit codes of a program that SIGTERM, or after it SIGKILL, ended.
+const KILLED: [i32; 2] = [128 + 15, 128 + 9];
+
 /// What a launched Pod says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PodState {
@@ -81,9 +84,15 @@ pub(crate) fn pod_state(pod: &PodView, keep_summary: bool) -> PodState {
     PodState::Ended(TaskOutcome { skipped: skipped(pod), ..ended })
 }
 
-/// Whether the Pod was deleted before the agent ended, at this time.
-fn deleted_before(pod: &PodView, ended: Option<&Time>) -> bool {
-    pod.is_deleting() && came_first(pod.deletion_requested(), ended)
+/// Whether the Pod was deleted while the agent worked. Where its last state does not say when that was asked for, the agent
+/// says whether it was told to end.
+fn deleted_at_work(pod: &PodView, end: &ContainerStateTerminated, report: Option<&AgentReport>) -> bool {
+    let told_to_end =
+        || report.is_some_and(|report| report.signal.is_some()) || KILLED.contains(&end.exit_code);
+    match pod.deletion_requested() {
+        Some(requested) => came_first(Some(requested), end.finished_at.as_ref()),
+        None => pod.is_removed() && told_to_end(),
+    }
 }
 
 /// Whether a cause came before an end. Both are whole seconds of two clocks: what is not known to have come later counts.
@@ -154,7 +163,7 @@ fn completed() -> TaskOutcome {
 fn agent_ended(pod: &PodView, end: &ContainerStateTerminated, keep_summary: bool) -> TaskOutcome {
     let report = end.message.as_deref().and_then(AgentReport::parse);
     let report = report.map(|report| AgentReport { log: report.log.filter(|_| keep_summary), ..report });
-    let ending = from_outside(pod, end).unwrap_or_else(|| of_agent(end, report.as_ref()));
+    let ending = from_outside(pod, end, report.as_ref()).unwrap_or_else(|| of_agent(end, report.as_ref()));
     let Some(report) = report else { return ending };
     let summary = report.summary.filter(|_| keep_summary);
     let result = TaskResult { summary, error: report.error };
@@ -166,7 +175,11 @@ fn agent_ended(pod: &PodView, end: &ContainerStateTerminated, keep_summary: bool
 }
 
 /// What ended the agent, where that was not the agent itself.
-fn from_outside(pod: &PodView, end: &ContainerStateTerminated) -> Option<TaskOutcome> {
+fn from_outside(
+    pod: &PodView,
+    end: &ContainerStateTerminated,
+    report: Option<&AgentReport>,
+) -> Option<TaskOutcome> {
     if is_oom(end) {
         return Some(TaskOutcome::failed(
             Reason::OOMKilled,
@@ -174,8 +187,7 @@ fn from_outside(pod: &PodView, end: &ContainerStateTerminated) -> Option<TaskOut
         ));
     }
     interruption(pod, end.finished_at.as_ref()).or_else(|| {
-        let deleted = deleted_before(pod, end.finished_at.as_ref());
-        deleted.then(|| {
+        deleted_at_work(pod, end, report).then(|| {
             let message =
                 format!("Pod \"{}\" was deleted while the agent worked, which {}", name(pod), exit_code(end));
             TaskOutcome::failed(Reason::PodDeleted, message)
@@ -220,7 +232,7 @@ fn failed_before_the_agent(pod: &PodView) -> TaskOutcome {
     if let Some(evicted) = interruption(pod, None) {
         return evicted;
     }
-    if deleted_before(pod, None) {
+    if pod.is_deleting() {
         let message = format!("Pod \"{}\" was deleted before the agent ran", name(pod));
         return TaskOutcome::failed(Reason::PodDeleted, message);
     }

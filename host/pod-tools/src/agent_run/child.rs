@@ -27,6 +27,8 @@ pub(super) struct Ended {
     pub(super) code: u8,
     /// It was ended because nothing came out of it for as long as [`Idle::limit`].
     pub(super) idle: bool,
+    /// The first signal that asked it to end.
+    pub(super) signal: Option<u8>,
 }
 
 /// Takes output in the order it comes.
@@ -104,7 +106,7 @@ pub(super) fn signals() -> io::Result<Signals> {
 /// The signal that ends the container, if one came before the program was started.
 pub(super) fn ended_by(signals: &mut Signals) -> Option<u8> {
     let signal = signals.pending().find(|signal| FORWARDED.contains(signal))?;
-    u8::try_from(128 + signal).ok()
+    u8::try_from(signal).ok()
 }
 
 /// Runs `command` to its end. Output that was written before the end is complete; children of the program that live on and
@@ -137,20 +139,23 @@ pub(super) fn run(
         let ended = supervise(pid, signals);
         drop((ends, beside_ends, watch_ends));
         let idle = watch.is_some_and(|watch| watch.join().unwrap_or(false));
-        ended.map(|code| Ended { code, idle })
+        ended.map(|(code, signal)| Ended { code, idle, signal })
     })
 }
 
-fn supervise(pid: Pid, signals: &mut Signals) -> io::Result<u8> {
+/// The program's code, and the first signal that was forwarded to it.
+fn supervise(pid: Pid, signals: &mut Signals) -> io::Result<(u8, Option<u8>)> {
+    let mut forwarded = None;
     loop {
         for signal in signals.wait() {
             if signal == SIGCHLD {
                 if let Some(code) = reap(pid)? {
-                    return Ok(code);
+                    return Ok((code, forwarded));
                 }
-            } else if let Some(signal) = Signal::from_named_raw(signal) {
+            } else if let Some(named) = Signal::from_named_raw(signal) {
                 // it may have ended just now, which the next round sees
-                kill_process(pid, signal).ok();
+                kill_process(pid, named).ok();
+                forwarded = forwarded.or_else(|| u8::try_from(signal).ok());
             }
         }
     }

@@ -210,6 +210,7 @@ impl<'s> Reading<'s> {
         let log = stderr.text().or_else(|| self.log.text());
         AgentReport {
             outcome,
+            signal: None,
             usage: (usage != Usage::default()).then_some(usage),
             error: self.error,
             log: log.filter(|_| self.keep_summary && outcome != Outcome::Completed),

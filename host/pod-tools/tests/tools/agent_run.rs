@@ -63,7 +63,7 @@ fn a_termination_signal_reaches_the_program_which_may_end_in_its_own_way() {
     log.read_to_string(&mut line).unwrap();
     let ended = container.finish(process);
     assert_eq!((line.as_str(), ended.code), ("saved\n", 7));
-    assert_eq!(ended.message, r#"{"outcome":"failed","log":"ready\nsaved"}"#);
+    assert_eq!(ended.message, r#"{"outcome":"failed","signal":15,"log":"ready\nsaved"}"#);
 }
 
 #[test]

@@ -224,6 +224,7 @@ fn a_signal_before_the_session_is_open_starts_nothing() {
     let ended = container.finish(process);
     assert_eq!((ended.code, ended.stdout.as_str()), (143, ""));
     assert!(ended.message.contains("nothing ran"), "{}", ended.message);
+    assert!(ended.message.contains(r#""signal":15"#), "{}", ended.message);
 }
 
 #[test]

@@ -319,7 +319,24 @@ fn what_never_starts_and_what_runs_too_long_ends() {
         "it was deleted for its timeout, and the write of that failed"
     );
     deleted["metadata"]["deletionTimestamp"] = json!(time(NOW - 100));
-    assert_eq!(word(&run(&TaskState { pods: vec![deleted], ..case })), "Complete PodDeleted ");
+    // and, once the kubelet has had it removed, by when its agent ended
+    let mut removed = deleted.clone();
+    removed["metadata"]["deletionTimestamp"] = json!(time(NOW));
+    removed["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+    let ended = |at: i64| {
+        let mut pod = removed.clone();
+        pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!(time(at));
+        pod
+    };
+    let mut case = case;
+    for (pod, expected) in [
+        (deleted, "Complete PodDeleted "),
+        (ended(NOW - 100), "Complete PodDeleted "),
+        (ended(NOW), "Complete Timeout "),
+    ] {
+        case = TaskState { pods: vec![pod], ..case };
+        assert_eq!(word(&run(&case)), expected);
+    }
 }
 
 #[test]

@@ -227,9 +227,18 @@ fn deleted(ended: i64, code: i32, message: &str, more: Value) -> PodView {
     serde_json::from_value(pod).unwrap()
 }
 
+/// The last state of such a Pod: the kubelet had it removed at second 105.
+fn removed(pod: PodView) -> PodView {
+    let mut pod = serde_json::to_value(pod).unwrap();
+    pod["metadata"]["deletionTimestamp"] = json!(Timestamp::from_second(105).unwrap());
+    pod["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+    serde_json::from_value(pod).unwrap()
+}
+
 #[test]
 fn who_is_deleted_or_evicted_at_work_has_not_completed_whatever_the_exit_code_says() {
     let completed = r#"{"outcome":"completed","summary":"half","usage":{"inputTokens":12}}"#;
+    let told_to_end = r#"{"outcome":"completed","signal":15}"#;
     let evicted = |second: i64| {
         let at = Timestamp::from_second(second).unwrap().to_string();
         json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained",
@@ -246,11 +255,18 @@ fn who_is_deleted_or_evicted_at_work_has_not_completed_whatever_the_exit_code_sa
         (deleted(99, 3, "", Value::Null), Reason::PodFailed, "exited with code 3"),
         (deleted(101, 0, completed, evicted(100)), Reason::Evicted, "EvictionByEvictionAPI: drained"),
         (deleted(99, 0, completed, evicted(100)), Reason::Completed, "ended successfully"),
+        // seen after the kubelet's own request, which hides when the first one was
+        (removed(deleted(101, 143, "", Value::Null)), Reason::PodDeleted, "exited with code 143"),
+        (removed(deleted(101, 137, "", Value::Null)), Reason::PodDeleted, "exited with code 137"),
+        (removed(deleted(101, 0, told_to_end, Value::Null)), Reason::PodDeleted, "exited with code 0"),
+        (removed(deleted(99, 0, completed, Value::Null)), Reason::Completed, "ended successfully"),
+        (removed(deleted(99, 3, "", Value::Null)), Reason::PodFailed, "exited with code 3"),
     ] {
         let PodState::Ended(ending) = pod_state(&pod, true) else { panic!("it is over") };
         assert_eq!((ending.reason, ending.succeeded), (reason, reason == Reason::Completed), "{ending:?}");
         assert!(ending.message.contains(words), "{}", ending.message);
-        let reported = pod.agent_end().unwrap().message.as_deref() == Some(completed);
+        let reported =
+            pod.agent_end().unwrap().message.as_deref().is_some_and(|message| message.contains("usage"));
         assert_eq!(ending.usage.is_some(), reported, "what it used is known: {ending:?}");
     }
 }
