@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 /// What surrounds the module of a context type in its component: that of the plugin host's own tests.
 const FRAME: &str = include_str!("../../host/plugin-host/tests/common/context-type.wat");
 
-/// A context type that answers every item with one action. Its memory begins with the list of its one descriptor, from 1024 on the answer,
-/// whose action is at 1056.
+/// A context type that answers every item with one action. Its memory begins with the list of its one descriptor; the answer
+/// is at 1024, and its action at 1056.
 const MODULE: &str = r#"(core module $main
     (import "kubeopencode:plugin/log@1.0.0" "log" (func (param i32 i32 i32)))
     (import "wasi:cli/stdout@0.2.6" "get-stdout" (func (result i32)))
@@ -48,6 +48,17 @@ pub const SET_ENV: &str = r"\0a\00\00\00\80\08\00\00\08\00\00\00\00\00\00\00\00\
 pub fn component(name: &str, action: &str, says: &str) -> Vec<u8> {
     assert_eq!((name.len(), says.len()), (8, 5));
     let module = MODULE.replace("NAMENAME", name).replace("ACTION", action).replace("SAYSS", says);
+    wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
+}
+
+/// The type `Greeting` that crashes when it is asked.
+///
+/// # Panics
+/// When the module above has changed.
+pub fn crashing() -> Vec<u8> {
+    let (answers, crashes) = ("(result i32) (i32.const 1024)))", "(result i32) (unreachable)))");
+    assert!(MODULE.contains(answers));
+    let module = MODULE.replace("NAMENAME", "Greeting").replace(answers, crashes);
     wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
 }
 

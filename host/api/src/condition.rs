@@ -83,6 +83,8 @@ string_enum! {
         Compiled,
         /// a component of the Plugin serves, this one or the last good one
         Ready,
+        /// its calls come to an end
+        Healthy,
     }
 }
 
@@ -233,6 +235,10 @@ string_enum! {
         NameTaken,
         /// no component of the Plugin serves
         Nothing,
+        /// the plugin's calls come to an end
+        Healthy,
+        /// calls of the plugin broke one after the other, and it is not asked for a while
+        Paused,
     }
 }
 

@@ -1,12 +1,14 @@
-//! Calls of plugins: how many run at the same time, on which thread, and who observes them.
+//! Calls of plugins: whether one is asked, how many run at the same time, on which thread, and who observes them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kubeopencode_plugin_host::{CallError, Plugin, outcome};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::catalog::Offer;
+use crate::health::{Health, Pause};
 
 /// Calls that run at the same time: a call without fault takes some ten microseconds, so these few are plenty, and
 /// faulty ones together stay below 256 MiB of memory.
@@ -18,18 +20,22 @@ const MAX_CALLS_OF_ONE: usize = 2;
 /// others.
 const MAX_WAIT: Duration = Duration::from_millis(250);
 
+/// News of pauses that who is told of them may be behind.
+const MAX_NEWS: usize = 64;
+
 /// Bytes of a request that a built-in plugin answers on the spot.
 const ON_THE_SPOT: usize = 16 << 10;
 
 /// Observes each call of a plugin.
 pub trait CallObserver: Send + Sync {
-    /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` is what the call took.
-    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64);
+    /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` and `fuel` are what the call took, the
+    /// latter with what a call beside it has used so far.
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, fuel: u64);
 }
 
 /// Nobody observes.
 impl CallObserver for () {
-    fn called(&self, _: &str, _: &'static str, _: f64) {}
+    fn called(&self, _: &str, _: &'static str, _: f64, _: u64) {}
 }
 
 /// A call that came to no answer of the plugin.
@@ -37,24 +43,27 @@ impl CallObserver for () {
 pub(crate) enum Uncalled {
     /// Its turn did not come.
     Busy,
+    /// Its calls broke, and it is left alone.
+    Paused(Pause),
     /// The plugin's error, or how the call broke.
     Failed(CallError),
 }
 
 impl Offer {
-    /// Calls the plugin with a request of so many bytes. A built-in one answers a small request in some ten microseconds,
+    /// Calls the plugin for this namespace, with a request of so many bytes. A built-in one answers a small request in some ten microseconds,
     /// on the spot: handing it to another thread costs as much again. Any other call goes to a thread that may block: a
     /// bad plugin takes seconds until its time is over.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         observer: &impl CallObserver,
+        namespace: &str,
         bytes: usize,
         f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Uncalled> {
         let (started, answer) = if self.is_built_in() && bytes <= ON_THE_SPOT {
             (Instant::now(), f(&self.plugin))
         } else {
-            let turn = self.calls.turn().await?;
+            let turn = self.calls.turn(namespace).await?;
             let (started, plugin) = (Instant::now(), Arc::clone(&self.plugin));
             let call = move || {
                 // held by the thread: whoever waits for the answer may be cancelled before it is there
@@ -66,21 +75,34 @@ impl Offer {
             });
             (started, answer)
         };
-        observer.called(&self.name, outcome(&answer), started.elapsed().as_secs_f64());
+        observer.called(
+            &self.name,
+            outcome(&answer),
+            started.elapsed().as_secs_f64(),
+            self.plugin.take_fuel(),
+        );
+        self.calls.called(namespace, answer.as_ref().err());
         answer.map_err(Uncalled::Failed)
     }
 }
 
-/// How many calls run at the same time: of one plugin, and of all.
+/// The calls of one plugin: how many run at the same time, and whether they come to an end.
 #[derive(Debug)]
 pub(crate) struct Calls {
     own: Arc<Semaphore>,
     shared: SharedCalls,
+    /// Name of its Plugin; `None`: it comes with the program, and is always asked.
+    source: Option<String>,
+    health: Mutex<Health>,
 }
 
 /// What all plugins have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedCalls(Arc<Semaphore>);
+pub(crate) struct SharedCalls {
+    turns: Arc<Semaphore>,
+    /// The Plugins whose pauses became others.
+    pauses: broadcast::Sender<String>,
+}
 
 /// A call may run while it is there.
 #[derive(Debug)]
@@ -91,22 +113,50 @@ pub(crate) struct Turn {
 
 impl SharedCalls {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_CALLS)))
+        Self { turns: Arc::new(Semaphore::new(MAX_CALLS)), pauses: broadcast::Sender::new(MAX_NEWS) }
     }
 
-    /// The calls of one more plugin.
-    pub(crate) fn of_one(&self) -> Calls {
-        Calls { own: Arc::new(Semaphore::new(MAX_CALLS_OF_ONE)), shared: self.clone() }
+    /// The calls of one more plugin, which this Plugin brings; `None`: the program.
+    pub(crate) fn of_one(&self, source: Option<String>) -> Calls {
+        let own = Arc::new(Semaphore::new(MAX_CALLS_OF_ONE));
+        Calls { own, shared: self.clone(), source, health: Mutex::default() }
+    }
+
+    /// Tells from now on of each Plugin whose pauses become others.
+    pub(crate) fn pauses(&self) -> broadcast::Receiver<String> {
+        self.pauses.subscribe()
     }
 }
 
 impl Calls {
-    /// Waits for a turn, [`MAX_WAIT`] at most.
-    async fn turn(&self) -> Result<Turn, Uncalled> {
+    /// The namespaces for which it is not asked.
+    pub(crate) fn pauses(&self) -> Vec<(String, Pause)> {
+        self.health().pauses()
+    }
+
+    /// A call for this namespace came to its end; `error`: how it went wrong.
+    fn called(&self, namespace: &str, error: Option<&CallError>) {
+        let Some(source) = &self.source else { return };
+        if self.health().called(namespace, error, Instant::now(), Timestamp::now()) {
+            // nobody listens in `render`
+            let _ = self.shared.pauses.send(source.clone());
+        }
+    }
+
+    /// A panic of somebody who had it leaves nothing half done.
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn, [`MAX_WAIT`] at most, where the plugin is asked for this namespace.
+    async fn turn(&self, namespace: &str) -> Result<Turn, Uncalled> {
+        if let Some(pause) = self.health().pause(namespace, Instant::now()) {
+            return Err(Uncalled::Paused(pause));
+        }
         let both = async {
             // its own first, so that who waits for it is in nobody else's way
             let own = Arc::clone(&self.own).acquire_owned().await;
-            let shared = Arc::clone(&self.shared.0).acquire_owned().await;
+            let shared = Arc::clone(&self.shared.turns).acquire_owned().await;
             Some(Turn { _own: own.ok()?, _shared: shared.ok()? })
         };
         tokio::time::timeout(MAX_WAIT, both).await.ok().flatten().ok_or(Uncalled::Busy)
@@ -120,27 +170,27 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_plugin_that_hangs_hears_that_it_is_busy_and_others_are_called() {
         let shared = SharedCalls::new();
-        let (hangs, works) = (shared.of_one(), shared.of_one());
+        let (hangs, works) = (shared.of_one(None), shared.of_one(None));
         let mut turns = Vec::new();
         for _ in 0..MAX_CALLS_OF_ONE {
-            turns.push(hangs.turn().await.unwrap());
+            turns.push(hangs.turn("team").await.unwrap());
         }
-        assert!(matches!(hangs.turn().await, Err(Uncalled::Busy)));
-        works.turn().await.unwrap();
+        assert!(matches!(hangs.turn("team").await, Err(Uncalled::Busy)));
+        works.turn("team").await.unwrap();
         turns.pop();
-        hangs.turn().await.unwrap();
+        hangs.turn("team").await.unwrap();
     }
 
     #[tokio::test]
     async fn all_plugins_together_have_a_limit_too() {
         let shared = SharedCalls::new();
-        let plugins: Vec<_> = (0..=MAX_CALLS).map(|_| shared.of_one()).collect();
+        let plugins: Vec<_> = (0..=MAX_CALLS).map(|_| shared.of_one(None)).collect();
         let mut turns = Vec::new();
         for plugin in &plugins[..MAX_CALLS] {
-            turns.push(plugin.turn().await.unwrap());
+            turns.push(plugin.turn("team").await.unwrap());
         }
-        assert!(matches!(plugins[MAX_CALLS].turn().await, Err(Uncalled::Busy)));
+        assert!(matches!(plugins[MAX_CALLS].turn("team").await, Err(Uncalled::Busy)));
         drop(turns);
-        plugins[MAX_CALLS].turn().await.unwrap();
+        plugins[MAX_CALLS].turn("team").await.unwrap();
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::calls::{Calls, SharedCalls};
+use crate::health::Pause;
 use crate::lookup::{Awaited, Offers, TypeKey};
 use crate::memory::Memory;
 
@@ -156,7 +157,7 @@ impl Catalog {
     pub fn new(built_in: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let calls = SharedCalls::new();
         let offers = |plugin: Arc<Plugin>| {
-            let calls = Arc::new(calls.of_one());
+            let calls = Arc::new(calls.of_one(None));
             let offer = |(i, type_): (usize, &PluginType)| {
                 let name = type_.descriptor().name.clone();
                 let offer = Offer {
@@ -193,6 +194,18 @@ impl Catalog {
     /// Tells of each change from now on.
     pub fn changes(&self) -> broadcast::Receiver<Arc<Change>> {
         self.changes.subscribe()
+    }
+
+    /// Tells from now on of each Plugin whose [`Self::pauses_of`] become others.
+    pub fn pauses(&self) -> broadcast::Receiver<String> {
+        self.calls.pauses()
+    }
+
+    /// The namespaces for which what a Plugin brings is not asked for a while, because its calls broke.
+    pub fn pauses_of(&self, source: &str) -> Vec<(String, Pause)> {
+        let state = self.current.load();
+        let published = state.published.get(source).and_then(|published| published.offers.first());
+        published.map(|(_, offer)| offer.calls.pauses()).unwrap_or_default()
     }
 
     /// Offers a plugin under the names that it gives its types, in the place of one that began with the same, and without a
@@ -255,6 +268,11 @@ impl Catalog {
         self.change_awaited(|awaited| awaited.awaits(source, kind, types));
     }
 
+    /// Whether somebody waits for a type that this Plugin may bring.
+    pub fn is_wanted(&self, source: &str) -> bool {
+        self.current.load().awaited.is_wanted(source)
+    }
+
     /// A Plugin serves, or is known not to.
     pub fn arrived(&self, source: &str, now: Timestamp) {
         self.change_awaited(|awaited| awaited.arrived(source, now));
@@ -273,7 +291,7 @@ impl Catalog {
     }
 
     fn offers_of(&self, new: &Publication) -> Vec<(TypeKey, Arc<Offer>)> {
-        let calls = Arc::new(self.calls.of_one());
+        let calls = Arc::new(self.calls.of_one(Some(new.source.clone())));
         let allowed_namespaces: Arc<[String]> = new.allowed_namespaces.clone().into();
         let offer = |(i, (type_, name)): (usize, (&PluginType, String))| {
             let offer = Offer {

@@ -91,7 +91,9 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
             let bytes = item.bytes() + inputs.iter().map(|input| answered(&input.value)).sum::<usize>();
             let (type_name, settings) = (&offer.descriptor().name, offer.settings.clone());
             let request = run.evaluate_request(item, type_name, settings, std::mem::take(&mut inputs));
-            let answer = offer.call(self.observer, bytes, move |plugin| plugin.evaluate(request)).await;
+            let answer = offer
+                .call(self.observer, &item.namespace, bytes, move |plugin| plugin.evaluate(request))
+                .await;
             match answer.map_err(|error| unanswered(item, error))? {
                 Outcome::Ready(plan) => {
                     let evaluated =
@@ -202,6 +204,7 @@ fn answered(value: &Answer) -> usize {
 fn unanswered<E>(item: &Item, error: Uncalled) -> EvaluateError<E> {
     let error = match error {
         Uncalled::Busy => return EvaluateError::Busy(item.type_.clone()),
+        Uncalled::Paused(pause) => return broken(item, &pause.to_string()),
         Uncalled::Failed(error) => error,
     };
     let CallError::Plugin(PluginError { kind, message, field }) = &error else {

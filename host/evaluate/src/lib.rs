@@ -12,6 +12,7 @@
 mod calls;
 mod catalog;
 mod error;
+mod health;
 mod items;
 mod lookup;
 mod memory;
@@ -21,6 +22,7 @@ mod reads;
 pub use calls::CallObserver;
 pub use catalog::{Catalog, Change, NameTaken, Offer, Publication, Snapshot};
 pub use error::EvaluateError;
+pub use health::Pause;
 pub use lookup::Lookup;
 pub use memory::Held;
 pub use planned::{Planned, PlannedServer, evaluate, evaluate_server};

@@ -1,7 +1,7 @@
 //! Who serves a type, and what it means that nobody does. Pure.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kubeopencode_api::globs::matches;
@@ -35,6 +35,8 @@ pub(crate) struct Awaited {
     is_incomplete: bool,
     /// By the Plugin's name; without types where nobody knows them.
     on_the_way: BTreeMap<String, (Kind, Option<Vec<String>>)>,
+    /// Those that somebody waits for. One for all states: who asks has an old one.
+    wanted: Arc<Mutex<BTreeSet<String>>>,
     /// When the last one arrived.
     settled: Option<Timestamp>,
 }
@@ -50,8 +52,19 @@ impl Awaited {
 
     pub(crate) fn arrived(&mut self, source: &str, now: Timestamp) {
         if self.on_the_way.remove(source).is_some() {
+            self.wanted().remove(source);
             self.settled = Some(now);
         }
+    }
+
+    /// Whether somebody waits for what a Plugin may bring.
+    pub(crate) fn is_wanted(&self, source: &str) -> bool {
+        self.on_the_way.contains_key(source) && self.wanted().contains(source)
+    }
+
+    /// A panic of somebody who had it leaves nothing half done.
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn complete(&mut self, now: Timestamp) {
@@ -64,9 +77,15 @@ impl Awaited {
         let may_bring = |(of, types): &(Kind, Option<Vec<String>>)| {
             *of == kind && types.as_ref().is_none_or(|types| types.iter().any(|type_| type_ == name))
         };
-        let on_the_way = self.on_the_way.iter().find(|(_, brings)| may_bring(brings));
-        match on_the_way {
-            Some((source, _)) => Some(format!("Plugin \"{source}\" is loading")),
+        let on_the_way: Vec<_> = self
+            .on_the_way
+            .iter()
+            .filter(|(_, brings)| may_bring(brings))
+            .map(|(source, _)| source)
+            .collect();
+        self.wanted().extend(on_the_way.iter().map(|source| (*source).clone()));
+        match on_the_way.first() {
+            Some(source) => Some(format!("Plugin \"{source}\" is loading")),
             None => self.is_incomplete.then(|| "the operator has not read all Plugins".to_owned()),
         }
     }

@@ -132,12 +132,11 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             message: format!("spec.commandBuilder: no plugin for command builder \"{name}\""),
         };
         let type_ = (Kind::CommandBuilder, name);
-        let offer =
-            self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
+        let offer = self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
         self.used(name, &offer.plugin);
         let request = request(&offer.settings);
         let call = move |plugin: &Plugin| ask(plugin, request);
-        let plan = offer.call(self.observer, run.config_bytes(), call).await;
+        let plan = offer.call(self.observer, run.pod_namespace(), run.config_bytes(), call).await;
         plan.map(|plan| (plan, offer.granted.clone())).map_err(|error| unbuilt(name, error))
     }
 }
@@ -146,6 +145,14 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
 fn unbuilt<E>(name: &str, error: Uncalled) -> EvaluateError<E> {
     let error = match error {
         Uncalled::Busy => return EvaluateError::Busy(name.to_owned()),
+        Uncalled::Paused(pause) => {
+            let message = format!("command builder \"{name}\": {pause}");
+            return EvaluateError::Refused(Refusal {
+                condition: TaskCondition::Accepted,
+                reason: Reason::PluginError,
+                message,
+            });
+        }
         Uncalled::Failed(CallError::NoSuchFunction("serve")) => {
             return EvaluateError::Refused(Refusal::invalid_config(format!(
                 "spec.serverConfig: command builder \"{name}\" cannot run a server: remove serverConfig, or name another builder"

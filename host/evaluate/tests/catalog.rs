@@ -103,7 +103,7 @@ fn of_two_that_bring_one_type_the_older_serves_whichever_comes_first() {
          Plugin"
     );
     assert_eq!(catalog.withdraw("nobody").types, []);
-    assert_eq!(catalog.withdraw("old").types, [type_.clone()]);
+    assert_eq!(catalog.withdraw("old").types, [type_]);
     assert_eq!(found(&catalog, Kind::ContextType, "Greeting"), "nobody");
     catalog.publish(&publication("young", 2, &plugin)).unwrap();
 

@@ -241,5 +241,5 @@ async fn process_ledgers(context: Arc<Context>, queue: UnboundedReceiver<AgentKe
         }
     };
     let all = || context.caches.limited_agents();
-    run_keyed(queue, LEDGER_RESYNC, LEDGER_CONCURRENCY, all, process).await;
+    run_keyed(queue, LEDGER_RESYNC, LEDGER_CONCURRENCY, |_| false, all, process).await;
 }

@@ -113,6 +113,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             host: Arc::clone(host),
             catalog: Arc::clone(&options.catalog),
             metrics: Arc::clone(&metrics),
+            health: health.clone(),
             namespace: options.namespace.clone(),
             identity: options.identity.clone(),
             leads: leads.subscribe(),

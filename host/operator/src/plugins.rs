@@ -22,7 +22,7 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::names::PluginName;
 use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
-use kubeopencode_evaluate::Catalog;
+use kubeopencode_evaluate::{Catalog, Pause};
 use kubeopencode_plugin_host::PluginHost;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use crate::cache::item::Item;
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
+use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use desired::{Meta, Pieces};
@@ -52,6 +53,7 @@ pub(crate) struct Door {
     host: Arc<PluginHost>,
     catalog: Arc<Catalog>,
     metrics: Arc<Metrics>,
+    health: Health,
     events: EventRecorder,
     /// The operator's own.
     namespace: String,
@@ -97,6 +99,8 @@ struct Seen {
     generation: Option<i64>,
     /// What it is made from, or why that is not there.
     pieces: Result<Pieces, Problem>,
+    /// The namespaces for which what it brings is not asked.
+    pauses: Vec<(String, Pause)>,
     leads: bool,
 }
 
@@ -106,6 +110,7 @@ pub(crate) struct Parts {
     pub(crate) host: Arc<PluginHost>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Health,
     pub(crate) namespace: String,
     pub(crate) identity: String,
     pub(crate) leads: sync_watch::Receiver<bool>,
@@ -113,7 +118,8 @@ pub(crate) struct Parts {
 
 /// Keeps the catalog as Plugins and ConfigMaps say, until it is dropped.
 pub(crate) async fn run(parts: Parts) {
-    let Parts { client, host, catalog, metrics, namespace, identity, leads } = parts;
+    let Parts { client, host, catalog, metrics, health, namespace, identity, leads } = parts;
+    health.always_watches(&watch::KINDS);
     catalog.opens();
     STATES.iter().for_each(|state| metrics.plugins(state, 0));
     let (plugins, plugins_writer) = watch::store();
@@ -125,6 +131,7 @@ pub(crate) async fn run(parts: Parts) {
         host,
         catalog,
         metrics,
+        health,
         events,
         namespace,
         leads,
@@ -136,11 +143,14 @@ pub(crate) async fn run(parts: Parts) {
         failures: Failures::starting_with(FIRST_PAUSE),
         turn: Semaphore::new(1),
     };
-    let reconciles = run_keyed(queued, RESYNC, CONCURRENCY, || door.all(), |name| door.reconcile(name));
+    let is_wanted = |name: &PluginName| door.catalog.is_wanted(&name.0);
+    let reconciles =
+        run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, || door.all(), |name| door.reconcile(name));
     futures::join!(
         watch::plugins(&door, plugins_writer),
         watch::config_maps(&door, config_maps_writer),
         watch::leadership(&door),
+        watch::pauses(&door),
         reconciles,
         send_events
     );

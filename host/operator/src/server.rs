@@ -95,7 +95,15 @@ pub(crate) struct Servers {
 impl Servers {
     /// Reconciles the Agents in the queue and their servers, and all of them now and then, until it is dropped.
     pub(crate) async fn run(&self, queue: UnboundedReceiver<AgentKey>) {
-        run_keyed(queue, RESYNC, CONCURRENCY, || self.agents_that(|_| true), |key| self.reconcile(key)).await;
+        run_keyed(
+            queue,
+            RESYNC,
+            CONCURRENCY,
+            |_| false,
+            || self.agents_that(|_| true),
+            |key| self.reconcile(key),
+        )
+        .await;
     }
 
     /// Agents that have a server, or had one.

@@ -8,6 +8,8 @@ use kubeopencode_api::plugin_object::SecretGrant;
 /// What a plugin may do, beyond text, files and ConfigMaps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Granted {
+    /// The Plugin whose grants these are; `None`: it has none, as what comes with KubeOpenCode and what `render` is given.
+    pub plugin: Option<String>,
     /// Kinds of action.
     pub capabilities: Vec<Capability>,
     /// Globs of the environment variables that it may set.
@@ -39,5 +41,13 @@ impl Granted {
 
     pub(crate) fn has(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
+    }
+
+    /// What is to be done about something that is not granted, by the field of the Plugin's grants.
+    pub(crate) fn remedy(&self, field: &str) -> String {
+        match &self.plugin {
+            Some(plugin) => format!("add it to spec.grants.{field} of Plugin \"{plugin}\""),
+            None => format!("it is for spec.grants.{field} of a Plugin to grant it"),
+        }
     }
 }

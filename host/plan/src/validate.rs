@@ -196,7 +196,10 @@ impl Validator<'_> {
         self.need(Capability::InitContainer, "run-init")?;
         let granted = self.granted.images.iter().any(|glob| matches(glob, &init.image) == Ok(true));
         if !granted {
-            return Err(self.refuse(format!("run-init of image \"{}\", which no grant allows", init.image)));
+            let (image, remedy) = (&init.image, self.granted.remedy("images"));
+            return Err(
+                self.refuse(format!("run-init of image \"{image}\", which no grant allows: {remedy}"))
+            );
         }
         for variable in &init.env {
             self.check_env_source(variable)?;
@@ -239,8 +242,9 @@ impl Validator<'_> {
             return Ok(());
         }
         Err(self.refuse(format!(
-            "it asks for {what}, which needs the capability \"{}\": grant it in the Plugin",
-            capability.as_str()
+            "it asks for {what}, which needs the capability \"{}\": {}",
+            capability.as_str(),
+            self.granted.remedy("capabilities")
         )))
     }
 

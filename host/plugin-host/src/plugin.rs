@@ -3,6 +3,7 @@
 //! May touch: one plugin and one call at a time. Must not touch: the cache.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use kubeopencode_api::plugin::{
@@ -29,6 +30,8 @@ pub struct Plugin {
     engine: Engine,
     code: Code,
     types: Vec<PluginType>,
+    /// Fuel that its calls used since somebody asked for it.
+    fuel: AtomicU64,
     /// Of its code.
     _file: Used,
 }
@@ -65,9 +68,17 @@ impl Plugin {
             }
         };
         let no_time = Timestamp::UNIX_EPOCH;
-        let raw = sandbox::run(engine, Limits::of(class), &digest, no_time, describe);
+        let (raw, _) = sandbox::run(engine, Limits::of(class), &digest, no_time, describe);
         let types = descriptor::check_all(raw.map_err(LoadError::Describe)?, kind)?;
-        Ok(Self { digest, class, engine: engine.clone(), code, types, _file: file })
+        Ok(Self {
+            digest,
+            class,
+            engine: engine.clone(),
+            code,
+            types,
+            fuel: AtomicU64::default(),
+            _file: file,
+        })
     }
 
     /// `sha256:` and the SHA-256 of the component in hex.
@@ -96,6 +107,11 @@ impl Plugin {
     /// Whether [`Self::serve`] can be called.
     pub fn has_server(&self) -> bool {
         matches!(&self.code, Code::CommandBuilder { server: Some(_), .. })
+    }
+
+    /// The units of fuel that its calls used since this was asked last: about one for each WebAssembly instruction.
+    pub fn take_fuel(&self) -> u64 {
+        self.fuel.swap(0, Ordering::Relaxed)
     }
 
     /// Asks a context type what one item comes to.
@@ -161,7 +177,9 @@ impl Plugin {
         time: Timestamp,
         call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
-        sandbox::run(&self.engine, Limits::of(self.class), name, time, call)
+        let (result, fuel) = sandbox::run(&self.engine, Limits::of(self.class), name, time, call);
+        self.fuel.fetch_add(fuel, Ordering::Relaxed);
+        result
     }
 
     /// The name of its first type.

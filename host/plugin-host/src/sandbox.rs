@@ -29,24 +29,26 @@ pub(crate) struct Call {
     stopped: Option<CallError>,
 }
 
-/// Runs one call in a fresh store, at which the clock stands at `time`, and tells a crash from a limit.
+/// Runs one call in a fresh store, at which the clock stands at `time`, and tells a crash from a limit. Says how much fuel it
+/// used.
 pub(crate) fn run<R>(
     engine: &Engine,
     limits: Limits,
     name: &str,
     time: Timestamp,
     call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
-) -> Result<R, CallError> {
+) -> (Result<R, CallError>, u64) {
     let mut store = Store::new(engine, Call::new(limits, time));
     store.limiter(|call| call);
     store.set_hostcall_fuel(HOSTCALL_FUEL);
     // the current tick is partly over
     store.set_epoch_deadline((limits.time.as_millis() / TICK.as_millis()) as u64 + 1);
     let result = store.set_fuel(limits.fuel).and_then(|()| call(&mut store));
+    let used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(limits.fuel));
     let mut state = store.into_data();
     state.lines.finish();
     state.lines.report(name);
-    result.map_err(|error| state.explain(error))
+    (result.map_err(|error| state.explain(error)), used)
 }
 
 impl Call {

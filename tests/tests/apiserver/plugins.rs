@@ -326,7 +326,10 @@ async fn what_a_plugin_may_do_is_granted_for_its_bytes_and_the_task_names_what_i
         ns.apply(task_of("none", "Variable")).await;
         let none = ns.phase("none", Phase::Failed).await;
         let message = status(&none).message.clone().unwrap();
-        assert!(message.contains("needs the capability \"env\": grant it in the Plugin"), "{message}");
+        assert!(
+            message.contains("needs the capability \"env\": add it to spec.grants.capabilities of Plugin"),
+            "{message}"
+        );
 
         let source = format!(
             "source: {{configMap: {{name: {}}}}}, sha256: {}",
@@ -364,6 +367,46 @@ async fn what_a_plugin_may_do_is_granted_for_its_bytes_and_the_task_names_what_i
         );
         let message = status(&foreign).message.clone().unwrap();
         assert!(message.contains(&expected), "{message}");
+        clear(ns).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let (bad, good) = (components::crashing(), component("Farewell", INLINE, "hello"));
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &bad)).await;
+        ns.apply(in_config_map(ns, "farewell", "farewell.wasm", &good)).await;
+        serves(ns, "greeting", &bad).await;
+        serves(ns, "farewell", &good).await;
+        for name in ["one", "two", "three"] {
+            ns.apply(task_of(name, "Greeting")).await;
+            let failed = ns.phase(name, Phase::Failed).await;
+            let message = status(&failed).message.clone().unwrap();
+            assert!(message.contains("plugin \"Greeting\": the plugin crashed: it aborted"), "{message}");
+        }
+        let why = condition(ns, "greeting", "Healthy", "False Paused").await;
+        let paused = format!("In namespace {} 3 calls in a row broke, so it is not asked before ", ns.name);
+        assert!(why.starts_with(&paused) && why.ends_with("the plugin crashed: it aborted"), "{why}");
+        for kind in ["Plugin", "ConfigMap"] {
+            events(ns, "greeting", &[&format!("{kind} Warning PluginPaused")]).await;
+        }
+        ns.apply(task_of("four", "Greeting")).await;
+        let failed = ns.phase("four", Phase::Failed).await;
+        let message = status(&failed).message.clone().unwrap();
+        assert!(message.contains("3 calls in a row broke, so it is not asked before "), "{message}");
+        ns.apply(task_of("beside", "Farewell")).await;
+        ns.phase("beside", Phase::Completed).await;
+
+        let mended = greeting("hello");
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &mended)).await;
+        serves(ns, "greeting", &mended).await;
+        condition(ns, "greeting", "Healthy", "True Healthy").await;
+        ns.apply(task_of("five", "Greeting")).await;
+        ns.phase("five", Phase::Completed).await;
         clear(ns).await;
     })
     .await;

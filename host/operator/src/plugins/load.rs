@@ -73,7 +73,7 @@ impl Loaded {
             plugin: Arc::clone(&self.code),
             names: spec.names.clone(),
             settings: settings.clone(),
-            granted: granted(spec, self.code.digest()),
+            granted: granted(plugin, self.code.digest()),
             allowed_namespaces: spec.allowed_namespaces.clone(),
         };
         let invalid = |message: String| Err(Problem::compiled(Reason::SettingsInvalid, message));
@@ -97,7 +97,12 @@ impl Loaded {
         Served {
             kind: self.code.kind(),
             digest: self.code.digest().to_owned(),
-            version: self.code.types().first().map(|type_| type_.descriptor().version.clone()).unwrap_or_default(),
+            version: self
+                .code
+                .types()
+                .first()
+                .map(|type_| type_.descriptor().version.clone())
+                .unwrap_or_default(),
             types: types(&self.code, names),
             bytes: self.bytes,
             millis: self.millis,
@@ -119,17 +124,19 @@ fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
     code.types().iter().map(served).collect()
 }
 
-fn granted(spec: &PluginSpec, digest: &str) -> Granted {
+fn granted(plugin: &Plugin, digest: &str) -> Granted {
+    let spec = &plugin.spec;
     let is_meant = spec.sha256.as_ref().is_some_and(|sha256| fits(sha256, digest));
+    let nothing = Granted { plugin: Some(plugin.name_any()), ..Granted::none() };
     match &spec.grants {
         Some(grants) if is_meant => Granted {
             capabilities: grants.capabilities.clone(),
             env: grants.env.clone(),
             images: grants.images.clone(),
             secrets: grants.secrets.clone(),
-            ..Granted::none()
+            ..nothing
         },
-        _ => Granted::none(),
+        _ => nothing,
     }
 }
 

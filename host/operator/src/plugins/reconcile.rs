@@ -16,13 +16,15 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::desired::{Meta, config_map_of, is_abandoned, new_plugin, pieces, source_name};
-use super::load::Loaded;
+use super::load::{Loaded, Looked};
 use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
 use crate::cache::item::Item;
 use crate::runtime::api_error::{is_conflict, is_not_found, words};
 use crate::runtime::event_recorder::{EventType, Note};
 
+/// How long a look takes of which nothing is told.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long other bytes than those that are meant are no news: one apply brings both, one after the other.
 const MISMATCH_GRACE: Duration = Duration::from_secs(5);
 
@@ -56,7 +58,7 @@ impl Door {
 
     async fn bring_up_to_date(&self, name: &PluginName, plugin: &Plugin) -> Option<Duration> {
         let seen = self.seen(plugin);
-        let before = {
+        let mut before = {
             let mut known = self.known.lock();
             let is_blocked = known.blocked.remove(name);
             match known.seen.get(name) {
@@ -69,7 +71,8 @@ impl Door {
                 _ => plugin.status.clone().unwrap_or_default(),
             }
         };
-        let looked = self.look(plugin, seen.pieces.clone()).await;
+        let mut told = None;
+        let looked = self.looked(name, plugin, &seen, &mut before, &mut told).await;
         // whatever changed meanwhile has enqueued it again
         let now = self.plugin(name);
         if now.as_deref().and_then(|item| item.get().ok()).is_none_or(|now| self.seen(now) != seen) {
@@ -91,12 +94,14 @@ impl Door {
             wanted: looked.wanted.as_deref(),
             problem: problem.as_ref(),
             serving: served.as_ref(),
+            pauses: &self.catalog.pauses_of(&name.0),
         };
         let after = status(&before, plugin.metadata.generation, findings, Timestamp::now());
         let is_leader = seen.leads;
         self.remember(name, seen, after.clone());
         let mut pause = None;
         if is_leader {
+            let plugin = told.as_ref().unwrap_or(plugin);
             let written = self.write(plugin, &before, &after, component.as_deref()).await;
             if written.is_err() {
                 self.known.lock().seen.remove(name);
@@ -112,6 +117,45 @@ impl Door {
         pause
     }
 
+    /// Looks at the component. Where that takes longer the Plugin says so meanwhile: `told` is the Plugin after that, and
+    /// `before` its status.
+    async fn looked(
+        &self,
+        name: &PluginName,
+        plugin: &Plugin,
+        seen: &Seen,
+        before: &mut PluginStatus,
+        told: &mut Option<Plugin>,
+    ) -> Looked {
+        let looking = self.look(plugin, seen.pieces.clone());
+        futures::pin_mut!(looking);
+        if let Ok(looked) = tokio::time::timeout(LOOK, &mut looking).await {
+            return looked;
+        }
+        let serving = self.known.lock().serving.get(name).cloned();
+        let served = serving.map(|loaded| loaded.served(&plugin.spec.names));
+        let problem = Problem::compiled(Reason::Loading, "The component is being loaded");
+        let findings = Findings {
+            wanted: None,
+            problem: Some(&problem),
+            serving: served.as_ref(),
+            pauses: &seen.pauses,
+        };
+        let after = status(before, plugin.metadata.generation, findings, Timestamp::now());
+        if seen.leads {
+            match self.write_status(plugin, before, &after).await {
+                Ok(written) => {
+                    *told = written;
+                    *before = after;
+                }
+                Err(error) => {
+                    tracing::debug!(plugin = %name, error = words(&error), "it is not told that it is being loaded");
+                }
+            }
+        }
+        looking.await
+    }
+
     /// What the Plugin depends on, as it is now.
     fn seen(&self, plugin: &Plugin) -> Seen {
         let maps = self.config_maps.state();
@@ -120,6 +164,7 @@ impl Door {
             generation: plugin.metadata.generation,
             pieces: config_map_of(&plugin.spec)
                 .and_then(|source| pieces(&source.name, &self.namespace, &maps)),
+            pauses: self.catalog.pauses_of(&plugin.name_any()),
             leads: self.leads(),
         }
     }
@@ -251,15 +296,16 @@ impl Door {
         Ok(())
     }
 
+    /// Writes the status, and gives the Plugin as it is then.
     #[expect(clippy::disallowed_methods, reason = "the only writer of a Plugin's status")]
     async fn write_status(
         &self,
         plugin: &Plugin,
         before: &PluginStatus,
         after: &PluginStatus,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Option<Plugin>, kube::Error> {
         if plugin.status.as_ref() == Some(after) {
-            return Ok(());
+            return Ok(None);
         }
         // what stands there may be older than what was written last
         let there = plugin.status.as_ref().unwrap_or(before);
@@ -268,8 +314,9 @@ impl Door {
         let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
         let api = Api::<Item<Plugin>>::all(self.client.clone());
         match api.patch_status(&plugin.name_any(), &PatchParams::default(), &patch).await {
-            Err(error) if !is_not_found(&error) => Err(error),
-            _ => Ok(()),
+            Ok(written) => Ok(written.get().ok().cloned()),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

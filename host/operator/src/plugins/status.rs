@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kubeopencode_api::condition::{ConditionStatus, Conditions, PluginCondition, Reason, find};
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::plugin_object::{PluginStatus, ServedDigest, ServedType};
+use kubeopencode_evaluate::Pause;
 use kubeopencode_plugin_host::LoadError;
 use serde_json::{Value, json};
 
@@ -73,7 +74,9 @@ impl From<&LoadError> for Problem {
             LoadError::TooLarge { .. } => return Self::fetched(Reason::TooLarge, error.to_string()),
             LoadError::Host(_) => return Self::compiled(Reason::Loading, error.to_string()).passing(),
             LoadError::TooExpensive { .. } => Reason::TooExpensive,
-            LoadError::WrongWorld { .. } | LoadError::Imports(_) | LoadError::OtherInterface { .. } => Reason::WrongWorld,
+            LoadError::WrongWorld { .. } | LoadError::Imports(_) | LoadError::OtherInterface { .. } => {
+                Reason::WrongWorld
+            }
             LoadError::NewerInterface(_) | LoadError::MissingFeature(_) => Reason::NeedsNewerHost,
             LoadError::Describe(_) | LoadError::Descriptor(_) => Reason::BadDescriptor,
             LoadError::Schema(_) | LoadError::SettingsSchema(_) => Reason::BadSchema,
@@ -123,6 +126,8 @@ pub(super) struct Findings<'a> {
     pub(super) problem: Option<&'a Problem>,
     /// What serves.
     pub(super) serving: Option<&'a Served>,
+    /// The namespaces for which that is not asked.
+    pub(super) pauses: &'a [(String, Pause)],
 }
 
 /// What the Plugin says then.
@@ -132,13 +137,15 @@ pub(super) fn status(
     findings: Findings<'_>,
     now: Timestamp,
 ) -> PluginStatus {
-    let Findings { wanted, problem, serving } = findings;
+    let Findings { wanted, problem, serving, pauses } = findings;
     let mut conditions = before.conditions.clone();
     conditions.retain(|condition| {
         let stage = PluginCondition::ALL.iter().find(|stage| stage.as_str() == condition.type_);
         // what it did not reach this time, it does not say
-        stage.is_some_and(|stage| {
-            *stage == PluginCondition::Ready || problem.is_none_or(|at| *stage <= at.stage)
+        stage.is_some_and(|stage| match stage {
+            PluginCondition::Ready => true,
+            PluginCondition::Healthy => serving.is_some(),
+            stage => problem.is_none_or(|at| *stage <= at.stage),
         })
     });
     let mut set = Conditions::new(&mut conditions, generation, now);
@@ -162,6 +169,10 @@ pub(super) fn status(
     }
     let (is, reason, words) = ready(problem, serving);
     set.set(PluginCondition::Ready, is, reason, &words);
+    if serving.is_some() {
+        let (is, reason, words) = healthy(pauses);
+        set.set(PluginCondition::Healthy, is, reason, &words);
+    }
     conditions.sort_by_key(|condition| {
         PluginCondition::ALL.iter().position(|stage| stage.as_str() == condition.type_)
     });
@@ -202,6 +213,19 @@ fn ready(problem: Option<&Problem>, serving: Option<&Served>) -> (ConditionStatu
     }
 }
 
+/// Whether the calls of what serves come to an end.
+fn healthy(pauses: &[(String, Pause)]) -> (ConditionStatus, Reason, String) {
+    let words = |(namespace, pause): &(String, Pause)| format!("In namespace {namespace} {pause}");
+    match pauses {
+        [] => (ConditionStatus::True, Reason::Healthy, "Its calls come to an end".to_owned()),
+        [only] => (ConditionStatus::False, Reason::Paused, words(only)),
+        [first, others @ ..] => {
+            let words = format!("{} (and {} other namespaces)", words(first), others.len());
+            (ConditionStatus::False, Reason::Paused, words)
+        }
+    }
+}
+
 fn history(before: &PluginStatus, serving: Option<&Served>, now: Timestamp) -> Vec<ServedDigest> {
     let mut history = before.history.clone();
     if let Some(served) = serving
@@ -228,9 +252,15 @@ pub(super) fn patch(before: &PluginStatus, after: &PluginStatus) -> Result<Value
     Ok(after)
 }
 
-/// Why not all is well, if so: the first condition that is False.
+/// Why a component does not serve, if so: the first condition that is False of those on its way.
 pub(super) fn first_false(status: &PluginStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.status == "False")
+    let healthy = PluginCondition::Healthy.as_str();
+    status.conditions.iter().find(|condition| condition.status == "False" && condition.type_ != healthy)
+}
+
+/// Why what serves is not asked, if so.
+fn paused(status: &PluginStatus) -> Option<&Condition> {
+    find(&status.conditions, PluginCondition::Healthy).filter(|condition| condition.status == "False")
 }
 
 /// What people are told of a change.
@@ -257,6 +287,10 @@ pub(super) fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
     {
         notes.push(refused(wrong));
     }
+    if let (None, Some(paused)) = (paused(before), paused(after)) {
+        let note = paused.message.clone();
+        notes.push(Note { type_: EventType::Warning, reason: PLUGIN_PAUSED, note });
+    }
     notes
 }
 
@@ -266,10 +300,14 @@ pub(super) fn refused(wrong: &Condition) -> Note {
     Note { type_: EventType::Warning, reason: "PluginRefused", note }
 }
 
+/// Reason of the Event that a plugin is not asked for a while.
+pub(super) const PLUGIN_PAUSED: &str = "PluginPaused";
+
 /// How a Plugin stands, in the words of the metric.
 pub(super) fn state(status: &PluginStatus) -> &'static str {
     let ready = find(&status.conditions, PluginCondition::Ready).map(|condition| condition.status.as_str());
     match (ready, first_false(status)) {
+        (Some("True"), _) if paused(status).is_some() => "paused",
         (Some("True"), None) => "ready",
         (Some("True"), Some(_)) => "stale",
         (Some("False"), _) => "refused",
@@ -278,7 +316,7 @@ pub(super) fn state(status: &PluginStatus) -> &'static str {
 }
 
 /// The states, each of which the metric always has.
-pub(super) const STATES: [&str; 4] = ["ready", "stale", "refused", "loading"];
+pub(super) const STATES: [&str; 5] = ["ready", "paused", "stale", "refused", "loading"];
 
 #[cfg(test)]
 mod tests {
@@ -300,7 +338,7 @@ mod tests {
         status(
             before,
             Some(1),
-            Findings { wanted, problem, serving },
+            Findings { wanted, problem, serving, pauses: &[] },
             Timestamp::from_second(second).unwrap(),
         )
     }
@@ -319,7 +357,13 @@ mod tests {
         let good = after(&new, None, Some(&served("a")), 0);
         assert_eq!(
             said(&good),
-            ["Fetched=True Fetched", "Verified=True Verified", "Compiled=True Compiled", "Ready=True Ready"]
+            [
+                "Fetched=True Fetched",
+                "Verified=True Verified",
+                "Compiled=True Compiled",
+                "Ready=True Ready",
+                "Healthy=True Healthy"
+            ]
         );
         assert_eq!((good.type_names.as_deref(), good.digest.as_deref()), (Some("Jira"), Some("sha256:a")));
         assert_eq!(state(&good), "ready");
@@ -335,7 +379,13 @@ mod tests {
         let stale = after(&good, Some(&problem), Some(&served("a")), 1);
         assert_eq!(
             said(&stale),
-            ["Fetched=True Fetched", "Verified=True Verified", "Compiled=False Invalid", "Ready=True Ready"]
+            [
+                "Fetched=True Fetched",
+                "Verified=True Verified",
+                "Compiled=False Invalid",
+                "Ready=True Ready",
+                "Healthy=True Healthy"
+            ]
         );
         assert_eq!(state(&stale), "stale");
         assert_eq!(told(&good, &stale), ["PluginRefused: Invalid: why"]);
@@ -346,6 +396,32 @@ mod tests {
             next.history.iter().map(|h| h.digest.as_str()).collect::<Vec<_>>(),
             ["sha256:b", "sha256:a"]
         );
+    }
+
+    #[test]
+    fn one_that_is_paused_says_where_and_why_and_is_told_of_once() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let pause = |broken| Pause {
+            until: Timestamp::from_second(10).unwrap(),
+            broken,
+            last: "the plugin was stopped: it ran for more than 5 s".into(),
+        };
+        let with = |before: &PluginStatus, pauses: &[(String, Pause)]| {
+            let served = served("a");
+            let findings =
+                Findings { wanted: Some(&served.digest), problem: None, serving: Some(&served), pauses };
+            status(before, Some(1), findings, Timestamp::from_second(0).unwrap())
+        };
+        let paused = with(&good, &[("team".into(), pause(3))]);
+        assert_eq!(said(&paused)[3..], ["Ready=True Ready", "Healthy=False Paused"]);
+        assert_eq!(state(&paused), "paused");
+        let words = "In namespace team 3 calls in a row broke, so it is not asked before 1970-01-01T00:00:10Z; the last one: \
+                     the plugin was stopped: it ran for more than 5 s";
+        assert_eq!(told(&good, &paused), [format!("PluginPaused: {words}")]);
+        let longer = with(&paused, &[("team".into(), pause(4)), ("other".into(), pause(3))]);
+        assert!(longer.conditions[4].message.ends_with("(and 1 other namespaces)"), "{longer:?}");
+        assert!(told(&paused, &longer).is_empty());
+        assert_eq!(with(&longer, &[]), good, "it is well again");
     }
 
     #[test]

@@ -1,30 +1,26 @@
 //! What the door watches: Plugins, the labelled ConfigMaps of the operator's namespace without what is in them, and whether
 //! the operator leads. Decides nothing.
 
-use std::fmt::Debug;
-use std::time::Duration;
-
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::Resource;
-use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{Store, reflector, store::Writer};
 use kube::runtime::watcher::{self, Config, Event};
 use kubeopencode_api::literals::PLUGIN_LABEL;
 use kubeopencode_api::names::PluginName;
 use kubeopencode_api::plugin_object::Plugin;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::Door;
 use super::desired::{Meta, slim, source_name};
 use crate::cache::changed::Changed;
 use crate::cache::item::Item;
-use crate::runtime::api_error::watch_failure;
-use crate::runtime::list_watch::list_watch;
 
-/// Pauses before a watch that failed is started again: the first, and how often it is doubled.
-const FIRST_PAUSE: Duration = Duration::from_millis(800);
-const MAX_DOUBLINGS: u32 = 5;
+/// What is watched.
+pub(super) const KINDS: [&str; 2] = [PLUGIN, CONFIG_MAP];
+const PLUGIN: &str = "Plugin";
+const CONFIG_MAP: &str = "ConfigMap";
 
 /// Places in `Door::listed`.
 const CONFIG_MAPS: usize = 0;
@@ -41,7 +37,7 @@ where
 
 /// Plugins. A change of the status concerns nobody.
 pub(super) async fn plugins(door: &Door, writer: Writer<Item<Plugin>>) {
-    let all = list_watch(Api::<Item<Plugin>>::all(door.client.clone()), Config::default());
+    let all = door.health.watch::<Item<Plugin>>(PLUGIN, &door.client, Config::default());
     let mut changed = Changed::default();
     let apply = |event: &Event<Item<Plugin>>| {
         if let Event::InitDone = event {
@@ -54,13 +50,13 @@ pub(super) async fn plugins(door: &Door, writer: Writer<Item<Plugin>>) {
         }
         door.enqueue(changed.by(event).into_iter().map(|key| PluginName(key.name)));
     };
-    each("Plugins", reflector(writer, all), apply, || door.tried(PLUGINS, false)).await;
+    each(reflector(writer, all), apply, || door.tried(PLUGINS, false)).await;
 }
 
 /// ConfigMaps with our label in the operator's namespace.
 pub(super) async fn config_maps(door: &Door, writer: Writer<Meta>) {
-    let api = Api::<Meta>::namespaced(door.client.clone(), &door.namespace);
-    let all = list_watch(api, Config::default().labels(PLUGIN_LABEL)).modify(slim);
+    let labelled = Config::default().labels(PLUGIN_LABEL);
+    let all = door.health.watch_in(&door.namespace, CONFIG_MAP, &door.client, labelled).modify(slim);
     let apply = |event: &Event<Meta>| match event {
         Event::InitDone => {
             door.tried(CONFIG_MAPS, true);
@@ -69,7 +65,7 @@ pub(super) async fn config_maps(door: &Door, writer: Writer<Meta>) {
         Event::Apply(map) | Event::Delete(map) => door.enqueue(door.of_source(&source_name(map))),
         Event::Init | Event::InitApply(_) => {}
     };
-    each("ConfigMaps with plugins", reflector(writer, all), apply, || door.tried(CONFIG_MAPS, false)).await;
+    each(reflector(writer, all), apply, || door.tried(CONFIG_MAPS, false)).await;
 }
 
 /// Who begins to lead has to say how each Plugin stands.
@@ -79,6 +75,18 @@ pub(super) async fn leadership(door: &Door) {
         door.enqueue(door.all());
     }
     std::future::pending().await
+}
+
+/// A Plugin says when what it brings is not asked any more, and when it is again.
+pub(super) async fn pauses(door: &Door) {
+    let mut pauses = door.catalog.pauses();
+    loop {
+        match pauses.recv().await {
+            Ok(source) => door.enqueue([PluginName(source)]),
+            Err(RecvError::Lagged(_)) => door.enqueue(door.all()),
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
 }
 
 impl Door {
@@ -111,31 +119,17 @@ impl Door {
     }
 }
 
-/// Hands over each event. What fails is repeated with pauses that grow until there is a good sign.
-async fn each<K: Debug + Send>(
-    kinds: &str,
+/// Hands over each event.
+async fn each<K: Send>(
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
     mut apply: impl FnMut(&Event<K>) + Send,
     failed: impl Fn() + Send,
 ) {
     futures::pin_mut!(stream);
-    let mut failures = 0;
     while let Some(event) = stream.next().await {
         match event {
-            Ok(event) => {
-                if !matches!(event, Event::Init | Event::InitApply(_)) {
-                    failures = 0;
-                }
-                apply(&event);
-            }
-            Err(error) => {
-                let pause = FIRST_PAUSE * 2_u32.pow(failures.min(MAX_DOUBLINGS));
-                failures += 1;
-                let reason = watch_failure(&error);
-                tracing::warn!(reason, ?pause, "the watch of {kinds} failed and is started again");
-                failed();
-                tokio::time::sleep(pause).await;
-            }
+            Ok(event) => apply(&event),
+            Err(_) => failed(),
         }
     }
 }

@@ -15,6 +15,7 @@ use futures::{Stream, StreamExt};
 use http::{Request, Uri};
 use kube::api::Api;
 use kube::client::Body;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
@@ -35,6 +36,8 @@ const KINDS: [&str; 5] = ["Task", "Agent", "KubeOpenCodeConfig", "Pod", "Deploym
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     state: Arc<Mutex<State>>,
+    /// Those that are watched whether the operator leads or not.
+    always: Arc<Mutex<Vec<Watch>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -59,7 +62,14 @@ impl Drop for Leading {
 impl Health {
     /// Of an operator that starts.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Starting)), metrics }
+        Self { state: Arc::new(Mutex::new(State::Starting)), always: Arc::default(), metrics }
+    }
+
+    /// These kinds are watched from now on, whether the operator leads or not.
+    pub(crate) fn always_watches(&self, kinds: &[&'static str]) {
+        let now = Instant::now();
+        self.always.lock().extend(kinds.iter().map(|kind| Watch::new(kind, now)));
+        kinds.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
     }
 
     /// The operator can take over at any time.
@@ -87,10 +97,15 @@ impl Health {
 
     /// Why the operator should be restarted.
     pub(crate) fn dead(&self) -> Option<String> {
-        match &*self.state.lock() {
+        let now = Instant::now();
+        let leading = match &*self.state.lock() {
             State::Starting | State::StandingBy => None,
-            State::Leading(watches) => dead(watches, Instant::now()),
-        }
+            State::Leading(watches) => dead(watches, now),
+        };
+        // one of them that never worked keeps no Task from running, and a restart would
+        let always = dead(self.always.lock().iter().filter(|watch| watch.is_listed()), now);
+        let lines: Vec<_> = leading.into_iter().chain(always).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// Watches a kind in all namespaces. What fails is repeated with pauses that grow until there is a good sign.
@@ -105,6 +120,26 @@ impl Health {
     {
         let all = Api::<K>::all(self.client(kind, client));
         self.watched(kind, list_watch(all, config))
+    }
+
+    /// The same in one namespace.
+    pub(crate) fn watch_in<K>(
+        &self,
+        namespace: &str,
+        kind: &'static str,
+        client: &Client,
+        config: watcher::Config,
+    ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let there = Api::<K>::namespaced(self.client(kind, client), namespace);
+        self.watched(kind, list_watch(there, config))
     }
 
     /// The client for one watch: each watch that the API server answers is a sign.
@@ -157,6 +192,9 @@ impl Health {
     }
 
     fn with<R>(&self, kind: &str, change: impl FnOnce(&mut Watch) -> R) -> Option<R> {
+        if let Some(watch) = self.always.lock().iter_mut().find(|watch| watch.is_of(kind)) {
+            return Some(change(watch));
+        }
         match &mut *self.state.lock() {
             State::Leading(watches) => watches.iter_mut().find(|watch| watch.is_of(kind)).map(change),
             State::Starting | State::StandingBy => None,

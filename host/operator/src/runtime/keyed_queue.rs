@@ -19,11 +19,13 @@ const MAX_RECONCILE: Duration = Duration::from_secs(60);
 const RETRY_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reconciles the keys that come in, and every `resync` those of `all`, until nobody can enqueue one any more.
-/// `reconcile` may ask to be repeated after a pause. At most `concurrency` are in flight, and none holds up the others.
+/// `reconcile` may ask to be repeated after a pause. At most `concurrency` are in flight, and none holds up the others. Of
+/// those that are due, the urgent ones come first.
 pub(crate) async fn run_keyed<K, F>(
     mut queue: UnboundedReceiver<K>,
     resync: Duration,
     concurrency: usize,
+    is_urgent: impl Fn(&K) -> bool,
     all: impl Fn() -> Vec<K>,
     reconcile: impl Fn(K) -> F,
 ) where
@@ -33,7 +35,8 @@ pub(crate) async fn run_keyed<K, F>(
     let mut resync = tokio::time::interval(resync);
     let (mut schedule, mut in_flight) = (Schedule::default(), FuturesUnordered::new());
     loop {
-        let next = schedule.next().filter(|_| in_flight.len() < concurrency);
+        let has_room = in_flight.len() < concurrency;
+        let next = if has_room { schedule.next(Instant::now(), &is_urgent) } else { None };
         let its_time = async {
             match &next {
                 Some((_, at)) => sleep_until(*at).await,
@@ -84,14 +87,17 @@ impl<K> Default for Schedule<K> {
 }
 
 impl<K: Clone + Ord> Schedule<K> {
+    /// It is due now, and keeps its place where it is due already.
     fn enqueue(&mut self, key: K, now: Instant) {
-        self.due.insert(key, now);
+        let at = self.due.entry(key).or_insert(now);
+        *at = now.min(*at);
     }
 
     /// The next that may be begun.
-    fn next(&self) -> Option<(K, Instant)> {
+    fn next(&self, now: Instant, is_urgent: impl Fn(&K) -> bool) -> Option<(K, Instant)> {
         let free = self.due.iter().filter(|(key, _)| !self.in_flight.contains(*key));
-        free.min_by_key(|(_, at)| **at).map(|(key, at)| (key.clone(), *at))
+        let order = |(key, at): &(&K, &Instant)| (**at > now, !is_urgent(key), **at);
+        free.min_by_key(order).map(|(key, at)| (key.clone(), *at))
     }
 
     fn begin(&mut self, key: &K) {
@@ -129,14 +135,18 @@ mod tests {
             schedule.enqueue("a", now);
         }
         schedule.begin(&"a");
-        assert_eq!(schedule.next(), None, "all three were one");
+        assert_eq!(schedule.next(now, |_| false), None, "all three were one");
         schedule.end("a", Some(pause), now);
-        assert_eq!(schedule.next(), Some(("a", now + pause)));
+        assert_eq!(schedule.next(now, |_| false), Some(("a", now + pause)));
         schedule.enqueue("a", now);
-        assert_eq!(schedule.next(), Some(("a", now)), "it comes before the repetition, and replaces it");
+        assert_eq!(
+            schedule.next(now, |_| false),
+            Some(("a", now)),
+            "it comes before the repetition, and replaces it"
+        );
         schedule.begin(&"a");
         schedule.end("a", None, now);
-        assert_eq!(schedule.next(), None);
+        assert_eq!(schedule.next(now, |_| false), None);
     }
 
     #[test]
@@ -145,11 +155,27 @@ mod tests {
         schedule.enqueue("hangs", now);
         schedule.begin(&"hangs");
         schedule.enqueue("hangs", now);
-        assert_eq!(schedule.next(), None);
+        assert_eq!(schedule.next(now, |_| false), None);
         schedule.enqueue("works", now);
-        assert_eq!(schedule.next(), Some(("works", now)));
+        assert_eq!(schedule.next(now, |_| false), Some(("works", now)));
         schedule.end("hangs", None, now);
         schedule.begin(&"works");
-        assert_eq!(schedule.next(), Some(("hangs", now)), "it was enqueued while it was in flight");
+        assert_eq!(
+            schedule.next(now, |_| false),
+            Some(("hangs", now)),
+            "it was enqueued while it was in flight"
+        );
+    }
+
+    #[test]
+    fn an_urgent_key_comes_first_of_those_that_are_due_and_nobody_loses_its_place() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        schedule.enqueue("first", now);
+        schedule.enqueue("wanted", after(1));
+        schedule.enqueue("first", after(2));
+        assert_eq!(schedule.next(after(2), |_| false), Some(("first", now)));
+        assert_eq!(schedule.next(after(2), |key| *key == "wanted"), Some(("wanted", after(1))));
+        assert_eq!(schedule.next(now, |key| *key == "wanted"), Some(("first", now)), "it is not due");
     }
 }

@@ -114,6 +114,7 @@ pub struct Metrics {
     errors: Family<ReasonLabel, Counter>,
     plugin_calls: Family<CallLabels, Counter>,
     plugin_seconds: Family<PluginLabel, Histogram>,
+    plugin_fuel: Family<PluginLabel, Counter>,
     plugins: Family<StateLabel, Gauge>,
     plugin_loads: Histogram,
     plugin_load_failures: Family<StageLabel, Counter>,
@@ -142,6 +143,7 @@ impl Default for Metrics {
             plugin_seconds: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.00002, 3.0, 12))
             }),
+            plugin_fuel: Family::default(),
             plugins: Family::default(),
             // ten milliseconds, from the cache of compiled code, to forty seconds
             plugin_loads: Histogram::new(exponential_buckets(0.01, 2.0, 13)),
@@ -163,6 +165,7 @@ impl Default for Metrics {
             errors,
             plugin_calls,
             plugin_seconds,
+            plugin_fuel,
             plugins,
             plugin_loads,
             plugin_load_failures,
@@ -218,6 +221,11 @@ impl Default for Metrics {
             "plugin_call_seconds",
             "Seconds that a call of a plugin took",
             plugin_seconds.clone(),
+        );
+        registry.register(
+            "plugin_fuel",
+            "Fuel that calls of plugins used: about one unit for each WebAssembly instruction",
+            plugin_fuel.clone(),
         );
         registry.register("plugins", "Plugins by state", plugins.clone());
         registry.register(
@@ -347,9 +355,10 @@ impl Metrics {
 }
 
 impl CallObserver for Metrics {
-    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64) {
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, fuel: u64) {
         self.plugin_calls.get_or_create(&CallLabels { plugin: plugin.to_owned(), outcome }).inc();
         self.plugin_seconds.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).observe(seconds);
+        self.plugin_fuel.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).inc_by(fuel);
     }
 }
 
@@ -368,7 +377,7 @@ mod tests {
         metrics.launched(true, 1.0);
         metrics.agent(&agent, Some(3), 2);
         metrics.failed("conflict");
-        metrics.called("Text", "ok", 0.0001);
+        metrics.called("Text", "ok", 0.0001, 1200);
         metrics.plugins("ready", 2);
         metrics.plugin_loaded(0.1);
         metrics.plugin_not_loaded("compile");
@@ -401,6 +410,7 @@ mod tests {
             "kubeopencode_reconcile_duration_seconds_count 0",
             "kubeopencode_reconcile_errors_total{reason=\"conflict\"} 1",
             "kubeopencode_plugin_calls_total{plugin=\"Text\",outcome=\"ok\"} 1",
+            "kubeopencode_plugin_fuel_total{plugin=\"Text\"} 1200",
             "kubeopencode_plugin_call_seconds_count{plugin=\"Text\"} 1",
             "kubeopencode_plugins{state=\"ready\"} 2",
             "kubeopencode_plugin_load_seconds_count 1",

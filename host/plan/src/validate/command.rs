@@ -136,8 +136,9 @@ fn tools(run: &Run, granted: &Granted, tools: Tools) -> Result<Option<ToolsImage
         return Ok(Some(ToolsImage::Builders(image)));
     }
     let problem = format!(
-        "it brings its program with image \"{image}\", which no grant allows: grant it in the Plugin, or name an image in \
-         spec.agentImage and spec.executorImage of {}",
+        "it brings its program with image \"{image}\", which no grant allows: {}, or name an image in spec.agentImage and \
+         spec.executorImage of {}",
+        granted.remedy("images"),
         run.agent.described
     );
     Err(Refusal::builder(&run.agent.builder, problem))

@@ -24,9 +24,8 @@ impl Validator<'_> {
             return Err(self.refuse(format!("environment variable {name} is reserved")));
         }
         if !self.granted.env.iter().any(|glob| matches(glob, name) == Ok(true)) {
-            return Err(
-                self.refuse(format!("environment variable {name} is not granted: grant it in the Plugin"))
-            );
+            let remedy = self.granted.remedy("env");
+            return Err(self.refuse(format!("environment variable {name} is not granted: {remedy}")));
         }
         self.check_env_source(variable)
     }

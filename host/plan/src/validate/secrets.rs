@@ -35,14 +35,18 @@ impl Validator<'_> {
             return Ok(());
         }
         let Some(grant) = self.granted.secrets.iter().find(|grant| grant.name == secret) else {
-            return Err(self.refuse(format!("Secret {secret} is neither named by the item nor granted")));
+            let remedy = self.granted.remedy("secrets");
+            return Err(
+                self.refuse(format!("Secret {secret} is neither named by the item nor granted: {remedy}"))
+            );
         };
         if grant.hosts.iter().any(|glob| matches(glob, host) == Ok(true)) {
             return Ok(());
         }
         Err(self.refuse(format!(
-            "Secret {secret} must not go to {host}: its grant names [{}]",
-            grant.hosts.join(", ")
+            "Secret {secret} must not go to {host}, its grant names [{}]: {}",
+            grant.hosts.join(", "),
+            self.granted.remedy("secrets")
         )))
     }
 

@@ -18,6 +18,7 @@ type PlanFor = fn(&Item) -> Plan;
 fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
     let none = Granted::none;
     let all = || Granted {
+        plugin: Some("jira".into()),
         capabilities: vec![
             Capability::Env,
             Capability::Git,
@@ -96,7 +97,11 @@ fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
         (|_| only(Action::SetEnv(EnvVar::value("LD_PRELOAD", "x"))), all_, Err("LD_PRELOAD is reserved")),
         (|_| only(Action::SetEnv(EnvVar::value("JIRA_SET", "x"))), all_, Err("JIRA_SET is set by the Agent")),
         (|_| run("registry.example/jira:1"), all_, Ok(())),
-        (|_| run("registry.example/other:1"), all_, Err("which no grant allows")),
+        (
+            |_| run("registry.example/other:1"),
+            all_,
+            Err("which no grant allows: add it to spec.grants.images of Plugin \"jira\""),
+        ),
         (|_| fetch("https://a.jira.example/1", "jira"), all_, Ok(())),
         (|_| fetch("https://evil.example/1", "jira"), all_, Err("Secret jira must not go to evil.example")),
         (|_| fetch("https://evil.example/1", "named"), all_, Ok(())),

@@ -32,6 +32,11 @@ impl Watch {
         self.kind == kind
     }
 
+    /// Whether a list was complete once.
+    pub(super) fn is_listed(&self) -> bool {
+        self.is_listed
+    }
+
     /// It showed an event, was answered, or completed a list; says whether it had failed before.
     pub(super) fn good(&mut self, with_list: bool, now: Instant) -> bool {
         self.good = now;
@@ -61,8 +66,8 @@ pub(super) fn unready(watches: &[Watch]) -> Option<String> {
 }
 
 /// Which watches are dead; `None`: none.
-pub(super) fn dead(watches: &[Watch], now: Instant) -> Option<String> {
-    let silent = watches.iter().filter(|watch| now.duration_since(watch.good) > DEAD_AFTER);
+pub(super) fn dead<'a>(watches: impl IntoIterator<Item = &'a Watch>, now: Instant) -> Option<String> {
+    let silent = watches.into_iter().filter(|watch| now.duration_since(watch.good) > DEAD_AFTER);
     lines(silent.map(|watch| {
         let seconds = now.duration_since(watch.good).as_secs();
         format!("the watch of {}s has shown nothing for {seconds} s{}", watch.kind, watch.because())

@@ -133,6 +133,24 @@ async fn a_watch_that_is_refused_is_asked_for_seldom_and_named_until_it_works() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_always_watched_counts_in_a_stand_by_too_once_it_has_worked() {
+    let server = Server::new(Answers::Forbidden);
+    let health = Health::new(Arc::default());
+    health.always_watches(&["Pod"]);
+    health.stands_by();
+    let events = health.watch_in::<Pod>("default", "Pod", &server.client(), watcher::Config::default());
+    let mut watching = Box::pin(events.for_each(|_| std::future::ready(())));
+    pass(700, &mut watching).await;
+    assert_eq!((health.unready(), health.dead()), (None, None), "a restart would not mend that");
+    server.answers(Answers::Nothing);
+    pass(61, &mut watching).await;
+    server.answers(Answers::Forbidden);
+    pass(1000, &mut watching).await;
+    let dead = health.dead().unwrap();
+    assert!(dead.starts_with("the watch of Pods has shown nothing for "), "{dead}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_cannot_be_read_to_its_end_is_no_good_sign_and_is_not_quoted() {
     let server = Server::new(Answers::Unreadable);
     let (health, _leading, watching) = leads(&server);
