@@ -1,6 +1,9 @@
 //! Plugins that come through the door: a ConfigMap or a Plugin is applied, and a new type exists, for as long as something
 //! good of it is there.
 
+mod hostile;
+mod trouble;
+
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
@@ -367,46 +370,6 @@ async fn what_a_plugin_may_do_is_granted_for_its_bytes_and_the_task_names_what_i
         );
         let message = status(&foreign).message.clone().unwrap();
         assert!(message.contains(&expected), "{message}");
-        clear(ns).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        let _operator = ns.operator();
-        let (bad, good) = (components::crashing(), component("Farewell", INLINE, "hello"));
-        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &bad)).await;
-        ns.apply(in_config_map(ns, "farewell", "farewell.wasm", &good)).await;
-        serves(ns, "greeting", &bad).await;
-        serves(ns, "farewell", &good).await;
-        for name in ["one", "two", "three"] {
-            ns.apply(task_of(name, "Greeting")).await;
-            let failed = ns.phase(name, Phase::Failed).await;
-            let message = status(&failed).message.clone().unwrap();
-            assert!(message.contains("plugin \"Greeting\": the plugin crashed: it aborted"), "{message}");
-        }
-        let why = condition(ns, "greeting", "Healthy", "False Paused").await;
-        let paused = format!("In namespace {} 3 calls in a row broke, so it is not asked before ", ns.name);
-        assert!(why.starts_with(&paused) && why.ends_with("the plugin crashed: it aborted"), "{why}");
-        for kind in ["Plugin", "ConfigMap"] {
-            events(ns, "greeting", &[&format!("{kind} Warning PluginPaused")]).await;
-        }
-        ns.apply(task_of("four", "Greeting")).await;
-        let failed = ns.phase("four", Phase::Failed).await;
-        let message = status(&failed).message.clone().unwrap();
-        assert!(message.contains("3 calls in a row broke, so it is not asked before "), "{message}");
-        ns.apply(task_of("beside", "Farewell")).await;
-        ns.phase("beside", Phase::Completed).await;
-
-        let mended = greeting("hello");
-        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &mended)).await;
-        serves(ns, "greeting", &mended).await;
-        condition(ns, "greeting", "Healthy", "True Healthy").await;
-        ns.apply(task_of("five", "Greeting")).await;
-        ns.phase("five", Phase::Completed).await;
         clear(ns).await;
     })
     .await;

@@ -1,0 +1,157 @@
+//! Plugins that break, and operators that die beside them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kubeopencode_api::task::Phase;
+use kubeopencode_tests::components::{self, INLINE, component, greeting, sha256};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::status;
+
+use super::{
+    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, serves, task_of,
+};
+use crate::scenario;
+
+/// A plugin's life has fewer writes.
+const MOST_WRITES: usize = 30;
+/// How often a component is replaced while Tasks start.
+const UPDATES: u8 = 20;
+
+#[tokio::test]
+async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let (bad, good) = (components::crashing(), component("Farewell", INLINE, "hello"));
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &bad)).await;
+        ns.apply(in_config_map(ns, "farewell", "farewell.wasm", &good)).await;
+        serves(ns, "greeting", &bad).await;
+        serves(ns, "farewell", &good).await;
+        for name in ["one", "two", "three"] {
+            ns.apply(task_of(name, "Greeting")).await;
+            let failed = ns.phase(name, Phase::Failed).await;
+            let message = status(&failed).message.clone().unwrap();
+            assert!(message.contains("plugin \"Greeting\": the plugin crashed: it aborted"), "{message}");
+        }
+        let why = condition(ns, "greeting", "Healthy", "False Paused").await;
+        let paused = format!("In namespace {} 3 calls in a row broke, so it is not asked before ", ns.name);
+        assert!(why.starts_with(&paused) && why.ends_with("the plugin crashed: it aborted"), "{why}");
+        for kind in ["Plugin", "ConfigMap"] {
+            events(ns, "greeting", &[&format!("{kind} Warning PluginPaused")]).await;
+        }
+        ns.apply(task_of("four", "Greeting")).await;
+        let failed = ns.phase("four", Phase::Failed).await;
+        let message = status(&failed).message.clone().unwrap();
+        assert!(message.contains("3 calls in a row broke, so it is not asked before "), "{message}");
+        ns.apply(task_of("beside", "Farewell")).await;
+        ns.phase("beside", Phase::Completed).await;
+
+        let mended = greeting("hello");
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &mended)).await;
+        serves(ns, "greeting", &mended).await;
+        condition(ns, "greeting", "Healthy", "True Healthy").await;
+        ns.apply(task_of("five", "Greeting")).await;
+        ns.phase("five", Phase::Completed).await;
+        clear(ns).await;
+    })
+    .await;
+}
+
+/// A plugin comes, becomes another one, and goes.
+async fn lives_and_goes(ns: &TestNamespace, name: &str) {
+    let (hello, salut) = (greeting("hello"), greeting("salut"));
+    ns.apply(in_config_map(ns, name, "greeting.wasm", &hello)).await;
+    serves(ns, name, &hello).await;
+    ns.apply(in_config_map(ns, name, "greeting.wasm", &salut)).await;
+    let plugin = serves(ns, name, &salut).await;
+    let history: Vec<_> = plugin.status.unwrap().history.into_iter().map(|served| served.digest).collect();
+    assert_eq!(history, [&salut, &hello].map(|bytes| format!("sha256:{}", sha256(bytes))));
+    delete_config_map(ns, name).await;
+    is_gone(ns, name).await;
+}
+
+#[tokio::test]
+async fn an_operator_that_dies_at_any_write_about_a_plugin_leaves_nothing_undone() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        for (fault, word) in [(Fault::CrashBefore, "before"), (Fault::CrashAfter, "after")] {
+            for k in 1.. {
+                assert!(k < MOST_WRITES, "it writes and writes");
+                let count = AtomicUsize::new(0);
+                let faults = Faults::by(move |moment: &Moment<'_>| {
+                    let is_about_one =
+                        moment.path.contains("/plugins") || moment.path.contains("/configmaps");
+                    let is_write = is_about_one && !matches!(moment.verb, "GET" | "WATCH");
+                    (is_write && count.fetch_add(1, Ordering::Relaxed) + 1 == k).then_some(fault)
+                });
+                let mut operator = ns.operator_with(&faults);
+                {
+                    let supervised = async {
+                        faults.crashed().await;
+                        operator.dead().await;
+                        operator = ns.operator();
+                        std::future::pending::<()>().await;
+                    };
+                    let name = format!("{word}-{k}");
+                    tokio::select! {
+                        () = lives_and_goes(ns, &name) => {}
+                        () = supervised => unreachable!("a supervisor never ends"),
+                    }
+                }
+                operator.stop().await;
+                if faults.struck().is_empty() {
+                    assert!(
+                        k > 6,
+                        "made, kept and told of; replaced, kept, told of and what was kept removed; removed"
+                    );
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_operators_that_believe_to_lead_none_undoes_what_the_other_did() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let (_one, _other) = (ns.operator(), ns.operator());
+        for name in ["first", "second"] {
+            lives_and_goes(ns, name).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_has_what_one_component_gave_and_names_it_however_often_that_is_replaced() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let operator = ns.operator();
+        let says: Vec<_> = (0..UPDATES).map(|i| format!("text{}", char::from(b'a' + i))).collect();
+        let digests: HashMap<_, _> =
+            says.iter().map(|says| (format!("sha256:{}", sha256(&greeting(says))), says)).collect();
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &greeting(&says[0]))).await;
+        serves(ns, "greeting", &greeting(&says[0])).await;
+        for (i, says) in says.iter().enumerate() {
+            ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &greeting(says))).await;
+            ns.apply(task_of(&format!("task-{i}"), "Greeting")).await;
+        }
+        let newest = says.last().unwrap();
+        let plugin = serves(ns, "greeting", &greeting(newest)).await;
+        assert!(plugin.status.unwrap().history.len() <= 5);
+        for i in 0..says.len() {
+            let name = format!("task-{i}");
+            let task = ns.phase(&name, Phase::Completed).await;
+            let used = status(&task).plugins.iter().find(|used| used.type_ == "Greeting").unwrap();
+            let text = context_of(ns, &name).await;
+            assert!(text.contains(&format!("type=\"Greeting\">\n{}\n", digests[&used.digest])), "{text}");
+        }
+        clear(ns).await;
+        operator.stop().await;
+    })
+    .await;
+}
