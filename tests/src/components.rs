@@ -67,6 +67,20 @@ pub fn greeting(says: &str) -> Vec<u8> {
     component("Greeting", INLINE, says)
 }
 
+/// The same component with so many bytes that nobody reads, and that cannot be made smaller.
+pub fn with_noise(component: &[u8], length: usize) -> Vec<u8> {
+    let noise = (0_u32..).flat_map(|i| Sha256::digest(i.to_le_bytes())).take(length);
+    // a custom section: its size, and its name's
+    let mut section = vec![0];
+    let mut size = length + 1;
+    while size > 127 {
+        section.push((size & 127) as u8 | 128);
+        size >>= 7;
+    }
+    section.extend([size as u8, 0]);
+    [component, &section].concat().into_iter().chain(noise).collect()
+}
+
 /// In hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -7,7 +7,7 @@
 //! | `yaml title="a.yaml"` (any language) | saved under that name, for the commands that follow |
 //! | `yaml` | one or more whole objects: the API server takes them, in a dry run |
 //! | `yaml fragment=Agent` | the same for a part of an object, from `spec:` on |
-//! | `console` | `$ ` lines are run, with kubectl, helm, kubeopencode, deploy/ and examples/ at hand; what follows is what they print. `...` in a line stands for anything, as a line for any lines; how many spaces does not matter. A command may only fail where its error is shown |
+//! | `console` | `$ ` lines are run, with kubectl, helm, kubeopencode, deploy/, examples/ and plugins/ at hand; what follows is what they print. `...` in a line stands for anything, as a line for any lines; how many spaces does not matter. A command may only fail where its error is shown |
 //! | `text` | for the reader alone |
 //!
 //! `<!-- namespaces: a b -->` names the namespaces that a document plays in, the first being the one that kubectl uses;

@@ -1,6 +1,11 @@
 //! What ends a command, in the words that stand on stderr.
 
+use std::process::ExitCode;
+
 use kubeopencode_operator::RunError;
+
+/// What clap ends with as well.
+const USAGE: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +47,20 @@ pub(crate) enum CliError {
     /// Tasks that cannot run, one message each.
     #[error("{}", .0.join("\nkubeopencode: "))]
     Refused(Vec<String>),
+    /// The command line asks for what cannot be.
+    #[error("{0}")]
+    Usage(String),
     /// The machine said no.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// What the program ends with.
+    pub(crate) fn code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(USAGE),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }

@@ -14,8 +14,11 @@ use crate::args::{Args, Command};
 use crate::error::CliError;
 
 mod args;
+mod component;
 mod controller;
 mod error;
+mod plugin;
+mod plugin_host;
 mod render;
 mod yaml;
 
@@ -31,19 +34,18 @@ fn main() -> ExitCode {
     if let Some(code) = kubeopencode_pod_tools::dispatch(env::args_os().skip(1)) {
         return code;
     }
+    let success = |()| ExitCode::SUCCESS;
     let done = match Args::parse().command {
-        Command::Controller(flags) => controller::main(flags),
-        Command::Render(flags) => render::main(&flags),
-        Command::Crds => crds(),
-        Command::ReleaseFinalizers => release_finalizers(),
+        Command::Controller(flags) => controller::main(flags).map(success),
+        Command::Render(flags) => render::main(&flags).map(success),
+        Command::Plugin(command) => plugin::main(&command),
+        Command::Crds => crds().map(success),
+        Command::ReleaseFinalizers => release_finalizers().map(success),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kubeopencode: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("kubeopencode: {error}");
+        error.code()
+    })
 }
 
 fn crds() -> Result<(), CliError> {

@@ -11,15 +11,13 @@ mod objects;
 mod offline;
 mod schema;
 
-use std::env;
 use std::io::Write;
-use std::path::PathBuf;
 
 use kubeopencode_evaluate::Catalog;
-use kubeopencode_plugin_host::{HostOptions, PluginHost};
 
 use crate::args::Render;
 use crate::error::CliError;
+use crate::plugin_host;
 use objects::Objects;
 use offline::Offline;
 
@@ -30,8 +28,7 @@ use offline::Offline;
 /// condition.
 pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
     let objects = Objects::read(&input::documents(&flags.filename)?, &flags.namespace)?;
-    let host = PluginHost::new(HostOptions { cache_dir: cache_dir()?, worker: env::current_exe()? })
-        .map_err(|error| CliError::Plugins(error.to_string()))?;
+    let host = plugin_host::at(plugin_host::cache_dir()?)?;
     let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
     let catalog = Catalog::new(built_in);
     for file in &flags.plugin {
@@ -52,13 +49,4 @@ pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
         writeln!(out, "---\n{document}")?;
     }
     Ok(())
-}
-
-/// Where compiled plugins are kept for the next call, which is many times as fast: the user's own cache.
-fn cache_dir() -> Result<PathBuf, CliError> {
-    let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    cache.map(|cache| cache.join("kubeopencode/plugins")).ok_or_else(|| {
-        CliError::Plugins("there is no place for compiled ones: set HOME or XDG_CACHE_HOME".to_owned())
-    })
 }

@@ -27,6 +27,7 @@ mod runtime;
 mod server;
 mod task;
 
+pub use plugins::pack::{PackedPlugin, pack_plugin};
 pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;

@@ -10,6 +10,7 @@ mod decode;
 mod desired;
 mod kept;
 mod load;
+pub(crate) mod pack;
 mod reconcile;
 mod status;
 mod watch;

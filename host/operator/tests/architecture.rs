@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "task/decide.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
@@ -31,6 +31,7 @@ const PURE: [&str; 15] = [
     "server/status.rs",
     "plugins/decode.rs",
     "plugins/desired.rs",
+    "plugins/pack.rs",
     "plugins/status.rs",
     "runtime/api_error.rs",
     "runtime/health/state.rs",

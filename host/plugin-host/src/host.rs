@@ -14,7 +14,9 @@ use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::compile::Compiler;
 use crate::engine::{engine, start_ticker};
 use crate::error::{HostError, LoadError};
+use crate::inspect::Inspection;
 use crate::plugin::Plugin;
+use crate::sandbox;
 
 /// What a [`PluginHost`] needs of its machine.
 #[derive(Debug, Clone)]
@@ -65,6 +67,17 @@ impl PluginHost {
         let sha256 = hex(&Sha256::digest(bytes));
         let (component, file) = self.compiler.compile(bytes, &sha256, class)?;
         Plugin::new(&self.engine, &component, file, &sha256, kind, class).map(Arc::new)
+    }
+
+    /// What a component imports and exports, whether it can be linked or not. Blocks as [`Self::load`] does, which then finds
+    /// it compiled.
+    ///
+    /// # Errors
+    /// Why it cannot be compiled.
+    pub fn inspect(&self, bytes: &[u8], class: LimitClass) -> Result<Inspection, LoadError> {
+        let sha256 = hex(&Sha256::digest(bytes));
+        let (component, _file) = self.compiler.compile(bytes, &sha256, class)?;
+        Ok(sandbox::inspect(&self.engine, &component))
     }
 }
 

@@ -23,6 +23,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod host;
+mod inspect;
 mod limits;
 mod plugin;
 mod prescan;
@@ -34,6 +35,8 @@ mod worker;
 pub use descriptor::PluginType;
 pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
+pub use inspect::{Import, Inspection, Offer};
 pub use kubeopencode_api::plugin::{Kind, LimitClass};
+pub use limits::Limits;
 pub use plugin::Plugin;
 pub use worker::compile_worker_main;

@@ -29,9 +29,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// The numbers of a [`LimitClass`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Bytes of the decoded component.
-    pub(crate) component: usize,
+    pub component: usize,
     /// Bytes of one function body.
     pub(crate) function_body: usize,
     /// Bytes of all linear memories of a call.
@@ -45,14 +45,14 @@ pub(crate) struct Limits {
     /// Address space of the compile worker, in bytes.
     pub(crate) worker_memory: u64,
     /// CPU time of the compile worker, in seconds.
-    pub(crate) worker_seconds: u64,
+    pub worker_seconds: u64,
     /// Bytes of the compiled file.
     pub(crate) compiled: u64,
 }
 
 impl Limits {
     /// Those of a class.
-    pub(crate) const fn of(class: LimitClass) -> Self {
+    pub const fn of(class: LimitClass) -> Self {
         match class {
             LimitClass::Default => Self {
                 component: 4 * MIB,

@@ -431,3 +431,32 @@ async fn what_cannot_be_a_plugin_says_why_and_harms_no_other() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_packed_for_the_door_goes_through_it() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let name = named(ns, "greeting");
+        let apply = async |component: &[u8]| {
+            let packed = kubeopencode_operator::pack_plugin(component).unwrap();
+            let kind = kubeopencode_api::plugin::Kind::ContextType;
+            let maps = packed.config_maps(&name, &ns.name, kind, &sha256(component));
+            for map in &maps {
+                ns.apply(serde_json::to_value(map).unwrap()).await;
+            }
+            maps.len()
+        };
+        let small = greeting("hello");
+        assert_eq!(apply(&small).await, 1);
+        serves(ns, "greeting", &small).await;
+        // it grows beyond one ConfigMap, and shrinks again
+        let large = components::with_noise(&greeting("salut"), 1 << 20);
+        assert_eq!(apply(&large).await, 2);
+        serves(ns, "greeting", &large).await;
+        assert_eq!(apply(&small).await, 1);
+        serves(ns, "greeting", &small).await;
+        clear(ns).await;
+    })
+    .await;
+}

@@ -86,7 +86,9 @@ impl<'a> Place<'a> {
         let (repository, directory) = (repository(), place.home());
         fs::create_dir_all(&directory).map_err(io)?;
         fs::create_dir(place.programs()).map_err(io)?;
-        symlink(repository.join("deploy"), directory.join("deploy")).map_err(io)?;
+        for folder in ["deploy", "plugins"] {
+            symlink(repository.join(folder), directory.join(folder)).map_err(io)?;
+        }
         let model_host = cluster.model_host();
         copy(&repository.join("examples"), &directory.join("examples"), &|text| {
             text.replace(MODEL_HOST, &model_host)
@@ -177,6 +179,10 @@ impl<'a> Place<'a> {
         process.args([PATIENCE, "bash", "-euo", "pipefail", "-c", command]).current_dir(self.home());
         process.env("PATH", path).env("KUBECONFIG", self.kubeconfig());
         process.env("XDG_CACHE_HOME", self.directory.path().join("cache"));
+        // what was said to the cargo that runs this is not meant for one of a document
+        for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+            process.env_remove(name);
+        }
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = process.spawn().map_err(|error| (-1, format!("{command}: {error}")))?;
         if let Some(mut stdin) = running.stdin.take() {

@@ -2,25 +2,21 @@
 //!
 //! May touch: the file, the plugin host, the catalog. It gets the grants of a plugin from a ConfigMap: none.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{Kind, LimitClass, LoadError, PluginHost};
 
+use crate::component;
 use crate::error::CliError;
-
-/// Most bytes that are read: those of the larger class and one, by which the host sees that it is too much.
-const MAX_BYTES: u64 = (32 << 20) + 1;
 
 /// Loads and installs the component of a file.
 ///
 /// # Errors
 /// A file that cannot be read, and why it is no plugin.
 pub(super) fn install(host: &PluginHost, catalog: &Catalog, path: &Path) -> Result<(), CliError> {
-    let bytes = read(path).map_err(|error| CliError::Read { path: path.to_owned(), error })?;
+    let bytes = component::read(path)?;
     let refuse = |problem: String| CliError::Object { place: path.display().to_string(), problem };
     let load = |class| match host.load(&bytes, Kind::ContextType, class) {
         Err(error @ LoadError::WrongWorld { .. }) => {
@@ -35,16 +31,4 @@ pub(super) fn install(host: &PluginHost, catalog: &Catalog, path: &Path) -> Resu
     };
     let plugin = plugin.map_err(|error| refuse(error.to_string()))?;
     catalog.install(&plugin, &Granted::none()).map_err(|error| refuse(error.to_string()))
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let decoded: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(file),
-    };
-    let mut bytes = Vec::new();
-    decoded.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::plugin::LimitClass;
+use kubeopencode_plugin_host::Limits;
 
 use super::status::Problem;
 
@@ -27,14 +28,6 @@ enum Packing {
 impl Packing {
     fn of(key: &str) -> Option<Self> {
         ENDINGS.iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, packing)| *packing)
-    }
-}
-
-/// Bytes that a decoded component of a class may have: docs/contract.md, section 7.
-fn max_bytes(class: LimitClass) -> usize {
-    match class {
-        LimitClass::Default => 4 << 20,
-        LimitClass::Large => 32 << 20,
     }
 }
 
@@ -59,9 +52,9 @@ pub(super) fn component(
         let message = "the keys of the component's parts have different endings: pack all of them alike";
         return Err(Problem::fetched(Reason::FetchFailed, message));
     };
-    unpack(packed, packing, max_bytes(class)).map_err(|error| match error {
+    unpack(packed, packing, Limits::of(class).component).map_err(|error| match error {
         Unpack::TooLarge => {
-            let (class, limit) = (class.as_str(), max_bytes(class));
+            let (class, limit) = (class.as_str(), Limits::of(class).component);
             let message = format!(
                 "the component has more than the {limit} bytes of limits class {class}; make it smaller (release build, size \
                  optimisation), or give the Plugin limits.class large"
@@ -77,7 +70,7 @@ pub(super) fn component(
 
 /// A component that [`pack`] packed.
 pub(super) fn kept(packed: impl Read, class: LimitClass) -> Option<Vec<u8>> {
-    unpack(packed, Packing::Zstd, max_bytes(class)).ok()
+    unpack(packed, Packing::Zstd, Limits::of(class).component).ok()
 }
 
 /// A component as small as it is made without taking long.
@@ -201,7 +194,7 @@ mod tests {
             message.starts_with("the component has more than the 4194304 bytes of limits class default"),
             "{message}"
         );
-        let just_fits = vec![1; max_bytes(LimitClass::Default)];
+        let just_fits = vec![1; Limits::of(LimitClass::Default).component];
         assert_eq!(decoded(&[map(&[("a.wasm.gz", &gzip(&just_fits))])]).unwrap().len(), just_fits.len());
     }
 

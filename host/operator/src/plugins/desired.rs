@@ -15,7 +15,7 @@ use kubeopencode_api::plugin_object::{ConfigMapSource, Plugin, PluginSource, Plu
 use super::status::Problem;
 
 /// Most parts of a component.
-const MAX_PARTS: usize = 4;
+pub(super) const MAX_PARTS: usize = 4;
 
 /// A ConfigMap with a component, or a part of one, without what is in it.
 pub(super) type Meta = PartialObjectMeta<ConfigMap>;

@@ -18,10 +18,9 @@ use kubeopencode_api::plugin::LimitClass;
 use kubeopencode_api::plugin_object::Plugin;
 
 use super::decode;
+use super::pack::PART;
 use crate::runtime::api_error::{is_conflict, is_not_found};
 
-/// Bytes of one ConfigMap's part: as JSON, in base64, it stays below what the API server takes.
-const PART: usize = 900_000;
 /// The key of a part.
 const KEY: &str = "component.wasm.zst";
 

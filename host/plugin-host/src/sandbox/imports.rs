@@ -15,6 +15,7 @@ use super::Call;
 use super::wasi::{self, Handle};
 use crate::bindings::log::Level;
 use crate::error::{LoadError, quote};
+use crate::inspect::{Import, Inspection, Offer};
 
 /// The namespace that is ours.
 const NAMESPACE: &str = "kubeopencode:";
@@ -22,6 +23,8 @@ const NAMESPACE: &str = "kubeopencode:";
 const PACKAGE: &str = "kubeopencode:plugin";
 /// Its version: whatever has the same first number fits.
 const VERSION: &str = "1.0.0";
+/// How the versions of WASI begin that are offered.
+const WASI: &str = "0.2.";
 
 /// What a component is linked against.
 ///
@@ -62,6 +65,54 @@ pub(crate) fn check_exports(
         Some(name) if !ours.iter().any(Name::fits) => Err(name.other_version()),
         _ => Ok(()),
     }
+}
+
+/// What a component imports, and what it would get for each: by the linker's own rules.
+pub(crate) fn inspect(engine: &Engine, component: &Component) -> Inspection {
+    let ty = component.component_type();
+    let imports = ty.imports(engine).map(|(name, import)| Import {
+        name: quote(name),
+        offer: offer(engine, name, &import.ty)
+            .unwrap_or_else(|error| Offer::Refused(quote(&format!("{name}: {error:#}")))),
+    });
+    let exported = ty.exports(engine).map(|(name, _)| Name::parse(name));
+    let ours = exported.filter(|name| name.package == PACKAGE);
+    Inspection {
+        imports: imports.collect(),
+        exports: ours
+            .map(|name| (quote(&format!("{}@{}", name.package, name.version)), quote(name.interface)))
+            .collect(),
+    }
+}
+
+fn offer(engine: &Engine, import: &str, ty: &ComponentItem) -> wasmtime::Result<Offer> {
+    let mut linker = Linker::new(engine);
+    if import.starts_with(NAMESPACE) {
+        let offered = own(&mut linker, engine, import, ty);
+        return Ok(offered.map_or_else(|error| Offer::Refused(error.to_string()), |()| Offer::Ours));
+    }
+    let name = Name::parse(import);
+    if !name.package.starts_with("wasi:") {
+        let words =
+            format!("{import}: nobody has it; a plugin imports {PACKAGE} and WASI 0.2, leave out the rest");
+        return Ok(Offer::Refused(quote(&words)));
+    }
+    let ComponentItem::ComponentInstance(instance) = ty else { return Ok(Offer::Empty) };
+    if !name.version.starts_with(WASI) {
+        let words =
+            format!("{import}: a plugin has WASI 0.2; build it for that, as for Rust's wasm32-wasip2");
+        return Ok(Offer::Refused(quote(&words)));
+    }
+    let mut scratch = linker.instance(import)?;
+    let path = import.split_once('@').map_or(import, |(path, _)| path);
+    for (function, export) in instance.exports(engine) {
+        if matches!(export.ty, ComponentItem::ComponentFunc(_))
+            && !wasi::define(&mut scratch, path, function)?
+        {
+            return Ok(Offer::Absent(wasi::absent(name.package)));
+        }
+    }
+    Ok(Offer::Empty)
 }
 
 /// `wasi:cli/stdout@0.2.6`, taken apart.
@@ -151,7 +202,7 @@ fn item(
         ComponentItem::ComponentFunc(_) => {
             let parent = parent.unwrap_or_default();
             let interface = Name::parse(parent);
-            if interface.version.starts_with("0.2.") {
+            if interface.version.starts_with(WASI) {
                 let path = parent.split_once('@').map_or(parent, |(path, _)| path);
                 if wasi::define(linker, path, name)? {
                     return Ok(());

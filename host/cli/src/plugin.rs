@@ -1,0 +1,149 @@
+//! `kubeopencode plugin`: what the author of a component and whoever installs it want to know and to have, without a cluster
+//! as far as there is none.
+//!
+//! May touch: files, stdout, stderr; `list` a cluster, of which it reads Plugins. Must not touch: what is right about a
+//! component, which the plugin host says, and how the operator reads one, which the operator says.
+
+mod examine;
+mod grants;
+mod list;
+mod pack;
+mod report;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_plugin_host::PluginHost;
+
+use crate::args::{CheckPlugin, Component, ListPlugins, Output, PackPlugin, PluginCommand};
+use crate::component;
+use crate::error::CliError;
+use crate::plugin_host;
+use crate::yaml;
+use examine::{Examined, examine};
+pub(crate) use grants::Grant;
+use report::json;
+
+/// How long a cluster may take to take a connection, and to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// What is wrong with the call, or with this machine. What is wrong with a component is an exit code.
+pub(crate) fn main(command: &PluginCommand) -> Result<ExitCode, CliError> {
+    match command {
+        PluginCommand::Check(flags) => check(flags),
+        PluginCommand::Pack(flags) => pack(flags),
+        PluginCommand::List(flags) => list(flags).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn check(flags: &CheckPlugin) -> Result<ExitCode, CliError> {
+    let Examined { report, .. } = examined(&flags.component)?;
+    let text = match flags.output {
+        Output::Text => format!("{report}\n"),
+        Output::Json => json(&report)?,
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
+    let Examined { report, packed } = examined(&flags.component)?;
+    let Some(kind) = report.kind.filter(|_| report.ok) else {
+        eprintln!("{report}; nothing is packed");
+        return Ok(ExitCode::FAILURE);
+    };
+    let file = flags.component.file.display();
+    let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
+    let asked = report.capabilities();
+    let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
+    let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
+    let (name, namespace) = (flags.name.as_deref(), flags.namespace.as_str());
+    let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
+    let objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
+    let mut out = std::io::stdout().lock();
+    // the Plugin first: otherwise the operator would make one of its own
+    if let Some(plugin) = &objects.plugin {
+        writeln!(out, "---\n{}", yaml::document(plugin)?)?;
+    }
+    for config_map in &objects.config_maps {
+        writeln!(out, "---\n{}", yaml::document(config_map)?)?;
+    }
+    eprintln!("{}", objects.summary);
+    let missing: Vec<_> =
+        asked.iter().filter(|asked| !granted.contains(asked)).map(|asked| asked.as_str()).collect();
+    if !missing.is_empty() {
+        eprintln!("it asks for more than is granted: a Task that needs {} fails", missing.join(" or "));
+    }
+    eprintln!("apply it with: kubectl apply --server-side -n {namespace} -f FILE");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at a component with a host of its own, which compiles it anew.
+fn examined(component: &Component) -> Result<Examined, CliError> {
+    let bytes = component::read(&component.file).map_err(|error| CliError::Usage(error.to_string()))?;
+    let cache = tempfile::tempdir()?;
+    let host = plugin_host::at(cache.path().to_owned())?;
+    examine(&host, component.file.display().to_string(), &bytes, component.kind, component.class)
+}
+
+fn list(flags: &ListPlugins) -> Result<(), CliError> {
+    let host: PluginHost = plugin_host::at(plugin_host::cache_dir()?)?;
+    let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
+    let mut rows: Vec<_> = built_in.iter().flat_map(|plugin| list::built_in(plugin)).collect();
+    match crate::runtime()?.block_on(plugins(flags.kubeconfig.as_deref())) {
+        Ok(plugins) => rows.extend(plugins.iter().flat_map(list::of_cluster)),
+        Err(why) => eprintln!("only those that come with KubeOpenCode: {why}"),
+    }
+    let text = match flags.output {
+        Output::Text => list::table(&rows),
+        Output::Json => json(&rows)?,
+    };
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// The Plugins of the cluster, by their names.
+///
+/// # Errors
+/// Why they are not known, in one line.
+async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
+    let client = client(kubeconfig).await.map_err(|error| format!("no cluster: {}", one_line(&error)))?;
+    let plugins = Api::<Plugin>::all(client);
+    let params = ListParams::default();
+    match tokio::time::timeout(ANSWER, plugins.list(&params)).await {
+        Ok(Ok(list)) => Ok(list.items),
+        Ok(Err(kube::Error::Api(error))) if error.code == 404 => {
+            Err("the cluster has no Plugins: KubeOpenCode is not installed there, or without them".to_owned())
+        }
+        Ok(Err(error)) => {
+            Err(format!("the cluster's Plugins cannot be read: {}", one_line(&error.to_string())))
+        }
+        Err(_) => Err(format!("the cluster did not answer in {} s", ANSWER.as_secs())),
+    }
+}
+
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, String> {
+    let mut config = match kubeconfig {
+        None => Config::infer().await.map_err(|error| error.to_string())?,
+        Some(path) => {
+            let read = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| error.to_string())?
+        }
+    };
+    config.connect_timeout = Some(CONNECT);
+    kubeopencode_operator::client(config).map_err(|error| error.to_string())
+}
+
+fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}

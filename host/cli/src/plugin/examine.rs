@@ -1,0 +1,194 @@
+//! From the bytes of a component to what there is to say about it. The rules are the plugin host's: here they are asked for,
+//! one after the other, so that an author hears of all that is wrong at once.
+//!
+//! May touch: the plugin host, and how long it took. Must not touch: files, a cluster.
+
+use std::time::Instant;
+
+use kubeopencode_api::names::hex;
+use kubeopencode_operator::{PackedPlugin, pack_plugin};
+use kubeopencode_plugin_host::{
+    Inspection, Kind, LimitClass, Limits, LoadError, Offer, Plugin, PluginHost, PluginType,
+};
+use sha2::{Digest, Sha256};
+
+use super::report::{Bytes, Compile, ImportState, Imported, Part, Problem, Report, Size, Type};
+use crate::error::CliError;
+use crate::plugin_host::worker_time;
+
+/// A component, and what there is to say about it.
+pub(super) struct Examined {
+    pub(super) report: Report,
+    pub(super) packed: PackedPlugin,
+}
+
+/// Looks at a component, with a host that has not compiled it before.
+///
+/// # Errors
+/// It could be of either kind and nobody said which, or the machine fails.
+pub(super) fn examine(
+    host: &PluginHost,
+    file: String,
+    bytes: &[u8],
+    kind: Option<Kind>,
+    class: LimitClass,
+) -> Result<Examined, CliError> {
+    let packed = pack_plugin(bytes)?;
+    let size = Size { bytes: bytes.len(), zstd_bytes: packed.len(), config_maps: packed.parts().ok() };
+    let mut report = Report {
+        file,
+        digest: format!("sha256:{}", hex(&Sha256::digest(bytes))),
+        ok: false,
+        kind,
+        interface: None,
+        server: false,
+        types: Vec::new(),
+        imports: Vec::new(),
+        size,
+        class,
+        compile: None,
+        same_twice: None,
+        problems: Vec::new(),
+    };
+    let (started, before) = (Instant::now(), worker_time());
+    match host.inspect(bytes, class) {
+        Ok(inspection) => {
+            let took = worker_time().zip(before).map(|(after, before)| after.saturating_sub(before));
+            let took = took.unwrap_or_else(|| started.elapsed());
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            let limit_seconds = Limits::of(class).worker_seconds;
+            report.compile = Some(Compile { millis, limit_seconds });
+            imported(&mut report, &inspection);
+            load(&mut report, host, bytes, &inspection)?;
+        }
+        Err(error) => refused(&mut report, &error)?,
+    }
+    if let Err(limit) = packed.parts() {
+        let (has, limit) = (Bytes(packed.len()), Bytes(limit));
+        report.problem(
+            Part::Size,
+            format!(
+                "{has} as zstd are more than the {limit} that the ConfigMaps of one component hold: make it smaller (release \
+                 build, size optimisation, `wasm-tools strip -a`)"
+            ),
+        );
+    }
+    report.ok = report.problems.is_empty();
+    Ok(Examined { report, packed })
+}
+
+/// What it gets for its imports.
+fn imported(report: &mut Report, inspection: &Inspection) {
+    for import in &inspection.imports {
+        let (state, why) = match &import.offer {
+            Offer::Ours => (ImportState::Offered, None),
+            Offer::Empty => (ImportState::Empty, None),
+            Offer::Absent(why) => (ImportState::Absent, Some(*why)),
+            Offer::Refused(words) => {
+                report.problem(Part::Imports, words.clone());
+                continue;
+            }
+        };
+        report.imports.push(Imported { name: import.name.clone(), state, why });
+    }
+}
+
+/// Loads it, twice, as the kind that it is.
+fn load(
+    report: &mut Report,
+    host: &PluginHost,
+    bytes: &[u8],
+    inspection: &Inspection,
+) -> Result<(), CliError> {
+    let kind = match (report.kind, inspection.kinds().as_slice()) {
+        (Some(asked), _) => asked,
+        (None, [only]) => *only,
+        (None, []) => {
+            let words = "it exports no plugin: build it for the world context-type-plugin or command-builder-plugin of \
+                         kubeopencode:plugin (wit/plugin.wit)";
+            report.problem(Part::Interface, words.to_owned());
+            return Ok(());
+        }
+        (None, kinds) => {
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+            let problem = format!("it is {}: say with --kind as which it is installed", kinds.join(" and "));
+            return Err(CliError::Usage(format!("{}: {problem}", report.file)));
+        }
+    };
+    report.kind = Some(kind);
+    report.interface = inspection.interface(kind).map(str::to_owned);
+    match host.load(bytes, kind, report.class) {
+        Ok(plugin) => {
+            report.server = plugin.has_server();
+            report.types = plugin.types().iter().map(described).collect();
+            let again = host.load(bytes, kind, report.class);
+            same_twice(report, &plugin, again.as_deref());
+            Ok(())
+        }
+        Err(error) => refused(report, &error),
+    }
+}
+
+fn same_twice(report: &mut Report, plugin: &Plugin, again: Result<&Plugin, &LoadError>) {
+    let descriptors =
+        |plugin: &Plugin| plugin.types().iter().map(|type_| type_.descriptor().clone()).collect::<Vec<_>>();
+    let same = again.is_ok_and(|again| descriptors(again) == descriptors(plugin));
+    report.same_twice = Some(same);
+    if !same {
+        let words = "it describes itself in other words when it is asked again: the descriptor must not depend on anything";
+        report.problem(Part::SameTwice, words.to_owned());
+    }
+}
+
+fn described(type_: &PluginType) -> Type {
+    let descriptor = type_.descriptor();
+    Type {
+        name: descriptor.name.clone(),
+        version: descriptor.version.clone(),
+        description: descriptor.description.clone(),
+        mount_path: descriptor.mount_path,
+        capabilities: descriptor.capabilities.clone(),
+        secrets: type_.secret_fields().iter().map(ToString::to_string).collect(),
+        config_schema: descriptor.config_schema.clone(),
+        settings_schema: descriptor.settings_schema.clone(),
+    }
+}
+
+/// What the host refuses, in its words.
+fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
+    let part = match error {
+        LoadError::Host(words) => return Err(CliError::Plugins(words.clone())),
+        LoadError::Empty | LoadError::Precompiled | LoadError::CoreModule | LoadError::NotWasm => Part::File,
+        LoadError::TooLarge { .. } => Part::Size,
+        LoadError::Invalid(_) | LoadError::TooExpensive { .. } => Part::Compile,
+        LoadError::WrongWorld { .. } | LoadError::OtherInterface { .. } => Part::Interface,
+        LoadError::Imports(_) | LoadError::NewerInterface(_) => Part::Imports,
+        LoadError::Describe(_) | LoadError::Descriptor(_) | LoadError::MissingFeature(_) => Part::Types,
+        LoadError::Schema(_) => Part::Schema,
+        LoadError::SettingsSchema(_) => Part::Settings,
+    };
+    // those whose words do not say it themselves
+    let remedy = match error {
+        LoadError::Empty => "; build it anew",
+        LoadError::NotWasm => "; name the file that the build for wasm32-wasip2 made",
+        LoadError::TooLarge { class, .. } if *class == LimitClass::Default.as_str() => {
+            "; make it smaller (release build, size optimisation), or check it with --class large"
+        }
+        LoadError::Describe(_) => {
+            "; describe answers without settings, Task and inputs: try it in a test of yours"
+        }
+        _ => "",
+    };
+    let message = format!("{error}{remedy}");
+    report.problem(part, message);
+    Ok(())
+}
+
+impl Report {
+    fn problem(&mut self, part: Part, message: String) {
+        // one import that is refused refuses all of the component
+        if self.problems.iter().all(|problem| problem.message != message) {
+            self.problems.push(Problem { part, message });
+        }
+    }
+}
