@@ -21,6 +21,7 @@ fmt: ## format Rust and Go
 	@deploy/local/preflight.sh formats go
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path plugins/Cargo.toml
+	@cargo fmt --all --manifest-path examples/plugins/Cargo.toml
 	@gofmt -w tests
 
 unit: ## tests without a cluster, of the crates, the plugins, and what other programs read

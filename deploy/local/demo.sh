@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole way on a real cluster: a Task runs the real OpenCode, with context, against a stand-in for a model.
 #
-#   demo.sh up     a cluster when none is given, images, chart, examples/quickstart and examples/contexts, and a look at what happened
+#   demo.sh up     a cluster when none is given, images, chart, examples/quickstart, examples/contexts and a plugin of
+#                  examples/plugins, and a look at what happened
 #   demo.sh down   remove all of it
 #
 # Env: KUBECONFIG, DEMO_CONTEXT: use that cluster and build none (images: kind, k3d and minikube load them,
@@ -35,22 +36,54 @@ up() {
   step "wait for Task every-context" wait_for_task every-context
   step "what its agent found and said (kubectl logs every-context-pod)" show_log every-context
   step "what the model received" show_received contexts
+  step "install a plugin: examples/plugins/prompt-library in a ConfigMap" install_plugin prompt-library
+  step "apply its example: a Task with a context of the plugin's type" apply_plugin_example prompt-library refund
+  step "wait for Task refund" wait_for_task refund
+  step "what the model received" show_received prompts
   run_steps
   next_steps
 }
 
+# begin TASK: an earlier run's goes first, since a Task runs once and is never changed
+begin() {
+  received_before=$(what_model_received "$namespace" | jq length)
+  kubectl --namespace "$namespace" delete task "$1" --ignore-not-found --timeout=60s >/dev/null ||
+    die "the Task of an earlier run cannot be deleted" "see: kubectl --namespace $system_namespace logs deployment/$release"
+}
+
 # apply_example FOLDER AGENT TASK
 apply_example() {
-  received_before=$(what_model_received "$namespace" | jq length)
-  # an earlier run's Task goes first: a Task runs once and is never changed
-  kubectl --namespace "$namespace" delete task "$3" --ignore-not-found --timeout=60s >/dev/null ||
-    die "the Task of an earlier run cannot be deleted" "see: kubectl --namespace $system_namespace logs deployment/$release"
+  begin "$3"
   kubectl --namespace "$namespace" apply -f "$repo/examples/$1/agent.yaml" >&2
   if pushed; then
     kubectl --namespace "$namespace" patch agent "$2" --type merge --patch \
       "{\"spec\": {\"agentImage\": \"$(reference agent-opencode)\", \"executorImage\": \"$(reference agent-devbox)\"}}" >&2
   fi
   kubectl --namespace "$namespace" apply -f "$repo/examples/$1/task.yaml" >&2
+}
+
+# install_plugin NAME: of examples/plugins, a context type that needs no grants
+install_plugin() {
+  local components digest log=$cache/logs/demo-plugin.log
+  components=$("$repo/examples/plugins/build.sh") || die "the plugin cannot be built; the lines above say why"
+  kubectl create configmap "$1" --namespace "$system_namespace" --from-file="$components/$1.wasm" --dry-run=client --output yaml |
+    kubectl label --local --filename - kubeopencode.io/plugin=context-type --output yaml |
+    kubectl apply --server-side --force-conflicts --filename - >&2
+  digest=sha256:$(sha256sum <"$components/$1.wasm" | cut -d' ' -f1)
+  wait_until 60 serves "$1" "$digest" || {
+    kubectl describe "plugins.kubeopencode.io/$1" >"$log" 2>&1 || true
+    die_with_log "$log" "the plugin does not serve after 60 s" "see $log"
+  }
+  kubectl get "plugins.kubeopencode.io/$1" | sed 's/^/    /' >&2
+}
+
+# serves PLUGIN DIGEST
+serves() { [ "$(kubectl get "plugins.kubeopencode.io/$1" --output jsonpath='{.status.digest}')" = "$2" ]; }
+
+# apply_plugin_example NAME TASK: for the Agent that is there
+apply_plugin_example() {
+  begin "$2"
+  kubectl --namespace "$namespace" apply -f "$repo/examples/plugins/$1/prompts.yaml" -f "$repo/examples/plugins/$1/task.yaml" >&2
 }
 
 # wait_for_task TASK
@@ -93,6 +126,12 @@ the Task's prompt|Say in one sentence what this team cares about.
 the Task's Text context|This project turns Kubernetes Tasks into runs of a coding agent.
 the Agent's ConfigMap, naming.md|Functions are named after what they return
 the Agent's ConfigMap, reviews.md|Every change is read by somebody who did not write it.
+WORDS
+}
+words_of_prompts() {
+  cat <<'WORDS'
+a snippet of the ConfigMap|You work on the ledger for team payments.
+words of the Task in another one|names ticket PAY-7
 WORDS
 }
 words_of_contexts() {

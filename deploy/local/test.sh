@@ -70,12 +70,12 @@ asked() { [[ $wanted == *" $1 "* ]]; }
 check_format() {
   cargo fmt --all --check || die "the host's code is not formatted" "make fmt"
   [ -z "$(gofmt -l tests)" ] || die "the Go code is not formatted" "make fmt"
-  (cd plugins && cargo fmt --all --check) || die "the guests' code is not formatted" "make fmt"
+  in_guests cargo fmt --all --check || die "the guests' code is not formatted" "make fmt"
 }
 
 lint_crate_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
-  (cd plugins && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet)
+  RUSTDOCFLAGS="-D warnings" in_guests cargo doc --workspace --no-deps --locked --quiet
 }
 # what is sourced is looked at through those that source it
 lint_shell() {
@@ -100,11 +100,11 @@ nextest() {
   "$program" nextest run --workspace --locked "$@"
 }
 
+# in_guests COMMAND...: in both of their workspaces
+in_guests() { (cd plugins && "$@") && (cd examples/plugins && "$@"); }
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
-lint_guests() {
-  (cd plugins && cargo clippy --workspace --locked --target wasm32-wasip2 -- -D warnings)
-}
-test_guests() { (cd plugins && cargo test --workspace --locked); }
+lint_guests() { in_guests cargo clippy --workspace --locked --target wasm32-wasip2 -- -D warnings; }
+test_guests() { in_guests cargo test --workspace --locked; }
 
 # -count=1: Go does not see that files outside its module changed
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
@@ -125,11 +125,11 @@ lint_chart() {
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }
 
-# both workspaces, by the one deny.toml of the repository
+# all workspaces, by the one deny.toml of the repository
 cargo_deny() {
   local manifest program
   program=$("$here/programs.sh" cargo-deny)
-  for manifest in Cargo.toml plugins/Cargo.toml; do
+  for manifest in Cargo.toml plugins/Cargo.toml examples/plugins/Cargo.toml; do
     "$program" --locked --manifest-path "$manifest" check "$@"
   done
 }

@@ -4,6 +4,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::literals::PLUGIN_LABEL;
 use kubeopencode_api::names::hex;
+use kubeopencode_api::plugin::Kind;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -87,10 +88,10 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A labelled ConfigMap with a component.
-pub fn config_map(name: &str, key: &str, bytes: &[u8]) -> Value {
+pub fn config_map(name: &str, kind: Kind, key: &str, bytes: &[u8]) -> Value {
     let mut map = ConfigMap::default();
     map.metadata.name = Some(name.to_owned());
-    map.metadata.labels = Some([(PLUGIN_LABEL.to_owned(), "context-type".to_owned())].into());
+    map.metadata.labels = Some([(PLUGIN_LABEL.to_owned(), kind.as_str().to_owned())].into());
     map.binary_data = Some([(key.to_owned(), ByteString(bytes.to_vec()))].into());
     let mut map = serde_json::to_value(map).unwrap();
     map["apiVersion"] = "v1".into();

@@ -11,6 +11,7 @@ pub mod components;
 #[cfg(test)]
 mod dashboards;
 pub mod docs;
+pub mod examples;
 pub mod exclusive;
 pub mod faults;
 pub mod injection;

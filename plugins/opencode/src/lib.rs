@@ -1,14 +1,10 @@
 //! Command builder `opencode`: the OpenCode agent as a process of its own, as a client, and as a server.
 
-mod shell;
-
 use kubeopencode_plugin_sdk::{
     About, BuildRequest, CommandBuilder, CommandPlan, Diagnostic, EnvVar, PluginError, ServeRequest, Server,
-    ServerPlan, Severity, server_builder,
+    ServerPlan, Severity, quoted, server_builder,
 };
 use serde_json::{Value, json};
-
-use shell::quoted;
 
 /// Every address of the Pod: `::` takes connections of both families, where the kernel knows IPv6 at all.
 const EVERYWHERE: &str = "`test -e /proc/net/if_inet6 && echo :: || echo 0.0.0.0`";

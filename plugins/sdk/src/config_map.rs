@@ -24,7 +24,11 @@ impl ConfigMapRef<'_> {
         self.read(&[], request)
     }
 
-    fn read<'r>(&self, keys: &[&str], request: &'r Request) -> Result<&'r [Entry], Answer> {
+    /// The entries of these keys, or all where none is named. One that is not there is left out.
+    ///
+    /// # Errors
+    /// What to answer instead: the need in the first round; that the ConfigMap is missing.
+    pub fn read<'r>(&self, keys: &[&str], request: &'r Request) -> Result<&'r [Entry], Answer> {
         let name = self.name;
         match request.input(name) {
             None => {

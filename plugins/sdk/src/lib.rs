@@ -40,6 +40,7 @@ mod errors;
 mod logging;
 mod secret_ref;
 mod settings;
+mod shell;
 pub mod testing;
 
 pub use about::{About, MountPath};
@@ -52,6 +53,7 @@ pub use context::{
 };
 pub use logging::{Level, log};
 pub use secret_ref::SecretRef;
+pub use shell::quoted;
 
 pub use bindings::context::kubeopencode::plugin::types::{
     AgentView, CommandPlan, Content, Descriptor, Diagnostic, EnvSource, EnvVar, ErrorKind, Extension, File,

@@ -17,6 +17,7 @@ mod definitions;
 mod deletion;
 mod documents;
 mod events;
+mod examples;
 mod fairness;
 mod ghosts;
 mod harness;

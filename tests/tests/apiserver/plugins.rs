@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
+use kubeopencode_api::plugin::Kind as PluginKind;
 use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::components::{self, INLINE, SET_ENV, component, greeting, sha256};
@@ -23,13 +24,13 @@ use serde_json::{Value, json};
 use crate::scenario;
 
 /// The name of this test's own, among all Plugins of the cluster.
-fn named(ns: &TestNamespace, name: &str) -> String {
+pub(crate) fn named(ns: &TestNamespace, name: &str) -> String {
     format!("{}-{name}", ns.name)
 }
 
 /// A labelled ConfigMap with a component.
-fn in_config_map(ns: &TestNamespace, name: &str, key: &str, bytes: &[u8]) -> Value {
-    components::config_map(&named(ns, name), key, bytes)
+pub(crate) fn in_config_map(ns: &TestNamespace, name: &str, key: &str, bytes: &[u8]) -> Value {
+    components::config_map(&named(ns, name), PluginKind::ContextType, key, bytes)
 }
 
 fn plugins(ns: &TestNamespace) -> Api<Plugin> {
@@ -78,7 +79,7 @@ async fn condition(ns: &TestNamespace, name: &str, type_: &str, is: &str) -> Str
 }
 
 /// Waits until a Plugin serves these bytes.
-async fn serves(ns: &TestNamespace, name: &str, bytes: &[u8]) -> Plugin {
+pub(crate) async fn serves(ns: &TestNamespace, name: &str, bytes: &[u8]) -> Plugin {
     let digest = format!("sha256:{}", sha256(bytes));
     let is_so = |status: &PluginStatus| {
         status.digest.as_ref() == Some(&digest) && says(status, "Ready").0 == "True Ready"
@@ -97,7 +98,7 @@ async fn delete_config_map(ns: &TestNamespace, name: &str) {
 }
 
 /// Plugins are the cluster's: those of this test go with it.
-async fn clear(ns: &TestNamespace) {
+pub(crate) async fn clear(ns: &TestNamespace) {
     for plugin in plugins(ns).list(&ListParams::default()).await.unwrap() {
         if plugin.name_any().starts_with(&format!("{}-", ns.name)) {
             plugins(ns).delete(&plugin.name_any(), &DeleteParams::default()).await.unwrap();

@@ -1,12 +1,12 @@
-//! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, and the
-//! tests that `tests/document.md` names.
+//! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, what the
+//! documents of the example plugins show, and the tests that `tests/document.md` names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
 
 use std::path::{Path, PathBuf};
 
 use kubeopencode_api::condition::Reason;
-use kubeopencode_tests::docs::{Document, promises, tests_in};
+use kubeopencode_tests::docs::{Document, Use, promises, tests_in};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -17,16 +17,29 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents in docs/, by their paths.
+/// The documents in docs/, and those of the example plugins, by their paths.
 fn documents() -> Vec<(PathBuf, Document)> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(repository().join("docs"))
-        .unwrap()
-        .map(|entry| Path::new("docs").join(entry.unwrap().file_name()))
+    let mut paths: Vec<PathBuf> = entries("docs")
+        .into_iter()
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .chain(examples())
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no document in docs/");
     paths.into_iter().map(|path| (path.clone(), Document::parse(&read(path)))).collect()
+}
+
+/// The documents of the example plugins.
+fn examples() -> Vec<PathBuf> {
+    let folder = Path::new("examples/plugins");
+    let of_each = entries("examples/plugins").into_iter().map(|path| path.join("README.md"));
+    let paths = of_each.chain([folder.join("README.md")]);
+    paths.filter(|path| repository().join(path).exists()).collect()
+}
+
+fn entries(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository().join(folder)).unwrap();
+    entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name())).collect()
 }
 
 /// All that is wrong at once, for whoever has to mend it.
@@ -56,6 +69,23 @@ fn every_block_runs_in_a_test() {
         }
     }
     nothing_is_wrong(&found);
+}
+
+/// Tests and the demo apply those files.
+#[test]
+fn what_an_example_plugin_shows_is_the_file_beside_it() {
+    let (mut found, mut shown) = (Vec::new(), 0);
+    for path in examples() {
+        for block in Document::parse(&read(&path)).blocks {
+            let Some(Use::File(name)) = block.used_as() else { continue };
+            shown += 1;
+            if block.text != read(path.with_file_name(name)) {
+                found.push(format!("{}:{}: {name} is another one", path.display(), block.line));
+            }
+        }
+    }
+    nothing_is_wrong(&found);
+    assert!(shown > 3, "the example plugins show {shown} files");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod contexts;
 mod credentials;
 mod cross_namespace;
+mod example_plugins;
 mod examples;
 mod lifecycle;
 mod operator;

@@ -6,28 +6,58 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE;
+use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::cluster::FIELD_MANAGER;
 use kubeopencode_tests::components::{config_map, greeting, sha256};
 use kubeopencode_tests::namespace::TestNamespace;
 
-use crate::support::{log, on_the_whole_cluster, shell_agent, task};
+use crate::support::{in_time, log, on_the_whole_cluster, shell_agent, task};
 
 /// How long the operator may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn install(ns: &TestNamespace, name: &str, component: &[u8]) {
-    let maps = Api::<ConfigMap>::namespaced(ns.client.clone(), DEFAULT_OPERATOR_NAMESPACE);
-    let map = config_map(name, "greeting.wasm", component);
-    maps.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&map)).await.unwrap();
-    let digest = format!("sha256:{}", sha256(component));
+/// A component in a labelled ConfigMap of the operator's namespace.
+pub(crate) async fn install(ns: &TestNamespace, name: &str, kind: Kind, component: &[u8]) {
+    let map = config_map(name, kind, &format!("{name}.wasm"), component);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    config_maps(ns).patch(name, &params, &Patch::Apply(&map)).await.unwrap();
+    serves(ns, name, component).await;
+}
+
+/// Waits until a Plugin as it is now serves this component.
+pub(crate) async fn serves(ns: &TestNamespace, name: &str, component: &[u8]) {
+    let digest = Some(format!("sha256:{}", sha256(component)));
     let serves = |plugin: Option<&Plugin>| {
-        plugin.and_then(|plugin| plugin.status.as_ref()?.digest.as_ref()).is_some_and(|now| *now == digest)
+        plugin.is_some_and(|plugin| {
+            let status = plugin.status.as_ref();
+            let observed = status.and_then(|status| status.observed_generation);
+            observed == plugin.metadata.generation && status.is_some_and(|status| status.digest == digest)
+        })
     };
-    let plugins = Api::<Plugin>::all(ns.client.clone());
-    let served = tokio::time::timeout(PATIENCE, await_condition(plugins, name, serves)).await;
-    served.expect("the plugin serves").unwrap();
+    in_time(PATIENCE, "the plugin serves", await_condition(plugins(ns), name, serves)).await;
+}
+
+/// Removes a ConfigMap with a plugin, and its Plugin, whoever made it; neither need be there.
+pub(crate) async fn remove(ns: &TestNamespace, name: &str) {
+    let (foreground, is_gone) = (DeleteParams::default(), |plugin: Option<&Plugin>| plugin.is_none());
+    for deleted in [
+        config_maps(ns).delete(name, &foreground).await.map(drop),
+        plugins(ns).delete(name, &foreground).await.map(drop),
+    ] {
+        let is_there = !matches!(&deleted, Err(kube::Error::Api(status)) if status.is_not_found());
+        assert!(!is_there || deleted.is_ok(), "{deleted:?}");
+    }
+    in_time(PATIENCE, "the Plugin goes", await_condition(plugins(ns), name, is_gone)).await;
+}
+
+pub(crate) fn plugins(ns: &TestNamespace) -> Api<Plugin> {
+    Api::all(ns.client.clone())
+}
+
+fn config_maps(ns: &TestNamespace) -> Api<ConfigMap> {
+    Api::namespaced(ns.client.clone(), DEFAULT_OPERATOR_NAMESPACE)
 }
 
 #[tokio::test]
@@ -36,18 +66,16 @@ async fn what_a_plugin_of_a_config_map_says_reaches_the_agent() {
         let name = format!("{}-greeting", ns.name);
         ns.apply(shell_agent("cat .kubeopencode/context.md", "")).await;
         for says in ["hello", "salut"] {
-            install(ns, &name, &greeting(says)).await;
+            install(ns, &name, Kind::ContextType, &greeting(says)).await;
             ns.apply(task(says).spec("contexts: [{type: Greeting}]")).await;
             let done = ns.phase(says, Phase::Completed).await;
             let said = log(ns, &done).await;
             assert!(said.contains(&format!("type=\"Greeting\">\n{says}\n</context>")), "{said}");
         }
-        let maps = Api::<ConfigMap>::namespaced(ns.client.clone(), DEFAULT_OPERATOR_NAMESPACE);
-        maps.delete(&name, &DeleteParams::default()).await.unwrap();
-        let plugins = Api::<Plugin>::all(ns.client.clone());
+        config_maps(ns).delete(&name, &DeleteParams::default()).await.unwrap();
         let is_gone = |plugin: Option<&Plugin>| plugin.is_none();
-        let gone = tokio::time::timeout(PATIENCE, await_condition(plugins, &name, is_gone)).await;
-        gone.expect("the Plugin goes with its ConfigMap").unwrap();
+        let gone = await_condition(plugins(ns), &name, is_gone);
+        in_time(PATIENCE, "the Plugin goes with its ConfigMap", gone).await;
     })
     .await;
 }

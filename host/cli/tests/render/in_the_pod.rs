@@ -1,19 +1,24 @@
 //! The seam between the plan and the program in the Pod: what is rendered is given to the real `context-init`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::program::render;
+use crate::program::{example, examples, render};
+
+fn objects_of(stdout: &str) -> Vec<Value> {
+    let documents = serde_norway::Deserializer::from_str(stdout);
+    documents.map(|document| Value::deserialize(document).unwrap()).collect()
+}
 
 /// Writes what the Pod's volumes would show below `root`, and runs `context-init` there: every path of the Pod is one
 /// below `root`. The workspace must be there already.
 fn context_init(root: &Path, stdout: &str, secrets: &[(&str, &str)]) {
-    let documents = serde_norway::Deserializer::from_str(stdout);
-    let documents: Vec<Value> = documents.map(|document| Value::deserialize(document).unwrap()).collect();
+    let documents = objects_of(stdout);
     let at = |path: &str| format!("{}{path}", root.display());
     for dir in ["/configmap-files", "/tools"] {
         fs::create_dir_all(at(dir)).unwrap();
@@ -144,4 +149,62 @@ spec:
     assert_eq!(read("workspace/may"), "", "an optional Secret that is not there is an empty file");
     assert_eq!(read("tools/opencode.json"), r#"{"model":"a/b"}"#);
     assert!(root.path().join("tools/kubeopencode").is_file(), "the result reader");
+}
+
+/// Prints what Claude Code prints, and says what it was given.
+const CLAUDE: &str = include_str!("../../../../tests/fixtures/claude.sh");
+
+#[test]
+fn claude_code_is_given_its_files_and_its_output_is_read() {
+    let component = example("claude-code");
+    let agent = fs::read_to_string(examples().join("claude-code/agent.yaml")).unwrap();
+    for (does, code, outcome) in [("Say hello.", 0, "completed"), ("Please fail.", 1, "agent-error")] {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| format!("{}{path}", root.path().display());
+        fs::create_dir(at("/workspace")).unwrap();
+        let place = format!("spec:\n  workspaceDir: {}\n", at("/workspace"));
+        let objects = format!(
+            "{}\n---\napiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: hello}}\n\
+             spec: {{agentRef: claude, description: {does}, contexts: [{{type: Text, text: Some words.}}]}}\n",
+            agent.replace("spec:\n", &place)
+        );
+        let said = render(&["--plugin", component.to_str().unwrap(), "-f", "-"], &objects);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        context_init(root.path(), &said.stdout, &[]);
+        fs::write(at("/tools/claude"), CLAUDE).unwrap();
+        fs::set_permissions(at("/tools/claude"), fs::Permissions::from_mode(0o755)).unwrap();
+
+        let pod = objects_of(&said.stdout).into_iter().find(|object| object["kind"] == "Pod").unwrap();
+        let command = pod["spec"]["containers"][0]["command"].as_array().unwrap();
+        let words = command.iter().map(|word| word.as_str().unwrap().replace("/tools/", &at("/tools/")));
+        let words: Vec<_> = words.collect();
+        let output = Command::new(&words[0])
+            .args(&words[1..])
+            .env("KUBEOPENCODE_TERMINATION_LOG", at("/message"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_str(&fs::read_to_string(at("/message")).unwrap()).unwrap();
+        assert_eq!(report["outcome"], outcome, "{report}");
+        let usage =
+            json!({"inputTokens": 1205, "outputTokens": 21, "cacheReadTokens": 800, "costUSD": "0.0125"});
+        assert_eq!(report["usage"], usage);
+        if outcome == "agent-error" {
+            assert_eq!(report["error"], "API Error: 401 invalid x-api-key");
+            continue;
+        }
+        let summary = report["summary"].as_str().unwrap();
+        for words in [
+            "asked: Say hello.;",
+            "arguments: -p --setting-sources user --strict-mcp-config --permission-mode bypassPermissions --settings",
+            "--output-format stream-json --verbose;",
+            "settings: {model:sonnet,permissions:{deny:[WebFetch]}};",
+            "servers: {mcpServers:{docs:{type:http,url:https://mcp.example.com}}};",
+            "Some words.",
+        ] {
+            assert!(summary.contains(words), "{words}: {summary}");
+        }
+        let log = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(log, format!("I will look.\nBash\n{summary}\n"));
+    }
 }

@@ -12,6 +12,19 @@ pub(crate) struct Said {
     pub(crate) code: i32,
 }
 
+/// The component of an example plugin, which its own script builds if it is not fresh.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let script = examples().join("build.sh");
+    let built = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "{} failed: see above", script.display());
+    Path::new(str::from_utf8(&built.stdout).unwrap().trim()).join(name).with_extension("wasm")
+}
+
+/// The example plugins.
+pub(crate) fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins")
+}
+
 /// The folder of the fixtures, which calls run in, so that messages show no path of this machine.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/fixtures")

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The word itself where a shell takes it as it is, so that what people read stays readable; else quoted.
-pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+/// A word for `sh -c`: itself where a shell takes it as it is, so that what people read stays readable; else quoted.
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return Cow::Borrowed(word);

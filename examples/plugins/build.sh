@@ -1,0 +1,15 @@
+#!/bin/sh
+# Builds the examples; prints the folder with NAME.wasm of each. Wants Rust with the target wasm32-wasip2, which
+# rust-toolchain.toml names.
+set -eu
+cd "$(dirname "$0")"
+# what was said to a cargo that calls this is not meant for these
+env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET -u RUSTC_WRAPPER -u RUSTC_WORKSPACE_WRAPPER \
+  cargo build --quiet --release --locked --target wasm32-wasip2 --target-dir target >&2
+cd target/wasm32-wasip2/release
+# a library's name has no hyphens
+for component in *_*.wasm; do
+  name=$(echo "$component" | tr _ -)
+  cp "$component" "$name.partial" && mv "$name.partial" "$name"
+done
+pwd

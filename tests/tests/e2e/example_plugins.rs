@@ -1,0 +1,146 @@
+//! The plugins of `examples/plugins`, installed and used as their documents say.
+//!
+//! They go under their own names, beside whatever an earlier run, or `make demo`, left of them.
+
+use kube::api::{Patch, PatchParams};
+use kubeopencode_api::agent::Agent;
+use kubeopencode_api::plugin::Kind;
+use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::cluster::FIELD_MANAGER;
+use kubeopencode_tests::components::sha256;
+use kubeopencode_tests::examples::{component, file};
+use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::objects::{self, Builder, documents, secret, status, words};
+use serde_json::json;
+
+use crate::contexts::sources;
+use crate::plugins::{install, plugins, remove, serves};
+use crate::support::{agent, log, on_the_whole_cluster, received_with, shell_agent};
+
+/// Prints what Claude Code prints.
+const STAND_IN: &str = include_str!("../../fixtures/claude.sh");
+
+/// Builds an example and puts it into a labelled ConfigMap, without a Plugin that somebody wrote.
+async fn installed(ns: &TestNamespace, name: &'static str, kind: Kind) -> Vec<u8> {
+    // cargo, for a minute
+    let component = tokio::task::spawn_blocking(move || component(name)).await.unwrap();
+    remove(ns, name).await;
+    install(ns, name, kind, &component).await;
+    component
+}
+
+/// Writes the Plugin, and waits until it serves.
+async fn apply_plugin(ns: &TestNamespace, plugin: Builder<Plugin>, name: &str, component: &[u8]) {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    plugins(ns).patch(name, &params, &Patch::Apply(&plugin.json())).await.unwrap();
+    serves(ns, name, component).await;
+}
+
+#[tokio::test]
+async fn snippets_of_a_library_reach_the_model_with_what_the_task_says_of_itself() {
+    on_the_whole_cluster(async |ns| {
+        installed(ns, "prompt-library", Kind::ContextType).await;
+        ns.apply(agent("m")).await;
+        ns.apply(file("prompt-library/prompts.yaml").as_str()).await;
+        ns.apply(file("prompt-library/task.yaml").as_str()).await;
+        ns.phase("refund", Phase::Completed).await;
+        let asked = received_with(&ns.client, &format!("by Task {}/refund.", ns.name)).await;
+        for words in ["You work on the ledger for team payments.", "that names ticket PAY-7."] {
+            assert!(asked.contains(words), "{words}: {asked}");
+        }
+        remove(ns, "prompt-library").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pull_request_is_two_files_once_its_plugin_may_download() {
+    on_the_whole_cluster(async |ns| {
+        let name = "pull-request";
+        let component = installed(ns, name, Kind::ContextType).await;
+        ns.apply(secret("github", &[("token", "t0ken")])).await;
+        let script = "cat .kubeopencode/context.md pull-request-7/pull.diff pull-request-7/pull.json";
+        ns.apply(shell_agent(script, "")).await;
+        // answers nobody without the token
+        let api = format!("{}/token", sources());
+        let review = Builder::<Task>::among(&file("pull-request/task.yaml"), "Task", "review")
+            .set("/spec/contexts/0/config/apiUrl", api);
+
+        ns.apply(review.clone().change("/metadata/name", "refused")).await;
+        let refused = ns.phase("refused", Phase::Failed).await;
+        assert_eq!(status(&refused).reason.as_deref(), Some("PluginError"), "{:#?}", refused.status);
+        let message = status(&refused).message.as_deref().unwrap();
+        assert!(message.contains("needs the capability \"url\": grant it in the Plugin"), "{message}");
+
+        let plugin = Builder::among(&file("pull-request/plugin.yaml"), "Plugin", name)
+            .change("/spec/sha256", sha256(&component));
+        apply_plugin(ns, plugin, name, &component).await;
+        ns.apply(review).await;
+        let done = ns.phase("review", Phase::Completed).await;
+        let said = log(ns, &done).await;
+        for words in [
+            "- pull-request-7/pull.diff: what it changes",
+            "+def price(items): return round(sum(items), 2)",
+            "\"title\": \"Prices have two digits\"",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        remove(ns, name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn claude_code_works_on_tasks_and_what_it_says_of_them_is_read() {
+    on_the_whole_cluster(async |ns| {
+        let name = "claude-code";
+        let component = installed(ns, name, Kind::CommandBuilder).await;
+        let plugin = Builder::among(&file("claude-code/plugin.yaml"), "Plugin", name)
+            .change("/spec/config/program", "/workspace/bin/claude");
+        apply_plugin(ns, plugin, name, &component).await;
+        let objects = file("claude-code/agent.yaml");
+        let agent = Builder::<Agent>::among(&objects, "Agent", "claude").without("/spec/executorImage").set(
+            "/spec/contexts",
+            json!([
+                {"type": "Text", "mountPath": "bin/claude", "fileMode": 0o755, "text": STAND_IN},
+                {"type": "Text", "text": "Words of the Agent."},
+            ]),
+        );
+        let others = documents(&objects).into_iter().filter(|object| object["kind"] != "Agent");
+        ns.apply(others.chain([agent.json()]).collect::<Vec<_>>()).await;
+        ns.apply(secret("anthropic", &[("api-key", "k3y")])).await;
+
+        let task = |name: &str, does: &str| objects::task(name).agent("claude").description(does);
+        ns.apply(task("hello", "Say hello.")).await;
+        let done = ns.phase("hello", Phase::Completed).await;
+        let summary = status(&done).result.as_ref().and_then(|result| result.summary.clone()).unwrap();
+        for words in [
+            "asked: Say hello.;",
+            "--permission-mode bypassPermissions",
+            "--output-format stream-json --verbose;",
+            "model:sonnet",
+            "deny:[WebFetch]",
+            "url:https://mcp.example.com",
+            "Words of the Agent.",
+            "key: there",
+        ] {
+            assert!(summary.contains(words), "{words}: {summary}");
+        }
+        let usage = status(&done).usage.as_ref().unwrap();
+        let tokens = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens);
+        assert_eq!(tokens, (Some(1205), Some(21), Some(800)));
+        assert_eq!(usage.cost_usd.as_deref(), Some("0.0125"));
+        let said = log(ns, &done).await;
+        assert!(said.starts_with("I will look.\nBash\nasked: Say hello.;"), "{said}");
+
+        ns.apply(task("fails", "Please fail.")).await;
+        let failed = ns.phase("fails", Phase::Failed).await;
+        let (_, reason, message) = words(&failed, "Succeeded");
+        assert_eq!(reason, "AgentReportedError", "{:#?}", failed.status);
+        assert!(message.contains("API Error: 401 invalid x-api-key"), "{message}");
+        assert_eq!(status(&failed).usage.as_ref().unwrap().cost_usd.as_deref(), Some("0.0125"));
+        remove(ns, name).await;
+    })
+    .await;
+}
