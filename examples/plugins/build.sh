@@ -7,9 +7,9 @@ cd "$(dirname "$0")"
 env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET -u RUSTC_WRAPPER -u RUSTC_WORKSPACE_WRAPPER \
   cargo build --quiet --release --locked --target wasm32-wasip2 --target-dir target >&2
 cd target/wasm32-wasip2/release
-# a library's name has no hyphens
+# a library's name has no hyphens; whoever reads one meanwhile has it whole
 for component in *_*.wasm; do
   name=$(echo "$component" | tr _ -)
-  cp "$component" "$name.partial" && mv "$name.partial" "$name"
+  cp "$component" "$name.$$" && mv "$name.$$" "$name"
 done
 pwd

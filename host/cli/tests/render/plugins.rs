@@ -72,6 +72,7 @@ fn a_library_of_prompts_is_filled_in_with_what_the_task_says() {
 fn a_pull_request_is_told_which_grant_it_needs() {
     let said = rendered("pull-request", &["task.yaml"]);
     assert_eq!(said.code, 1, "{}", said.stdout);
-    let words = "it asks for fetch-url, which needs the capability \"url\": grant it in the Plugin";
+    let words = "it asks for fetch-url, which needs the capability \"url\": it is for \
+                 spec.grants.capabilities of a Plugin to grant it";
     assert!(said.stderr.contains(words), "{}", said.stderr);
 }
