@@ -29,12 +29,13 @@ async fn a_pull_request_is_downloaded_twice_with_a_secret_in_a_header() {
         ns.apply(Builder::<Task>::among(&file("pull-request/task.yaml"), "Task", "review")).await;
         ns.phase("review", Phase::Completed).await;
 
-        let history = ns.record.history();
-        let pod = history.revisions(Kind::Pod).find(|pod| pod.name() == "review-pod").unwrap();
-        let downloads = pod
-            .list("/spec/initContainers")
-            .iter()
-            .filter(|init| init["name"].as_str().is_some_and(|name| name.starts_with("url-fetch-")));
+        let is_download =
+            |init: &&Value| init["name"].as_str().is_some_and(|name| name.starts_with("url-fetch-"));
+        let downloads: Vec<_> = {
+            let history = ns.record.history();
+            let pod = history.revisions(Kind::Pod).find(|pod| pod.name() == "review-pod").unwrap();
+            pod.list("/spec/initContainers").iter().filter(is_download).cloned().collect()
+        };
         let env = |init: &Value, name: &str| {
             let variables = init["env"].as_array().unwrap();
             variables.iter().find(|variable| variable["name"] == name).cloned().unwrap_or_default()
@@ -43,8 +44,8 @@ async fn a_pull_request_is_downloaded_twice_with_a_secret_in_a_header() {
             ("/workspace/pull-request-7/pull.diff", "application/vnd.github.diff"),
             ("/workspace/pull-request-7/pull.json", "application/vnd.github+json"),
         ];
-        assert_eq!(downloads.clone().count(), expected.len());
-        for (init, (target, accept)) in downloads.zip(expected) {
+        assert_eq!(downloads.len(), expected.len());
+        for (init, (target, accept)) in downloads.iter().zip(expected) {
             assert_eq!(env(init, "URL_SOURCE")["value"], "https://api.github.com/repos/acme/shop/pulls/7");
             assert_eq!(env(init, "URL_TARGET")["value"], target);
             let headers = format!(r#"{{"Accept":"{accept}","X-GitHub-Api-Version":"2022-11-28"}}"#);

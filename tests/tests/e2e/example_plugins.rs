@@ -71,7 +71,12 @@ async fn a_pull_request_is_two_files_once_its_plugin_may_download() {
         let refused = ns.phase("refused", Phase::Failed).await;
         assert_eq!(status(&refused).reason.as_deref(), Some("PluginError"), "{:#?}", refused.status);
         let message = status(&refused).message.as_deref().unwrap();
-        assert!(message.contains("needs the capability \"url\": add it to spec.grants.capabilities of Plugin \"pull-request\""), "{message}");
+        assert!(
+            message.contains(
+                "needs the capability \"url\": add it to spec.grants.capabilities of Plugin \"pull-request\""
+            ),
+            "{message}"
+        );
 
         let plugin = Builder::among(&file("pull-request/plugin.yaml"), "Plugin", name)
             .change("/spec/sha256", sha256(&component));
