@@ -107,11 +107,12 @@ async fn a_task_over_its_timeout_fails_and_its_log_is_kept_unless_the_policy_say
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        ns.apply(task("fix").does("run-on").spec("timeout: 1s")).await;
+        // its agent has started by then also on a busy machine
+        ns.apply(task("fix").does("run-on").spec("timeout: 5s")).await;
         let late = ns.phase("fix", Phase::Failed).await;
         assert_eq!(
             words(&late, "Succeeded"),
-            ("False", "Timeout", "the Task ran longer than spec.timeout (1s)")
+            ("False", "Timeout", "the Task ran longer than spec.timeout (5s)")
         );
         let is_ended = |pod: &Revision| pod.text("/status/phase") == "Failed";
         let kept = ns.until("its Pod is ended", |history| {
