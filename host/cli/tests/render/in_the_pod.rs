@@ -173,6 +173,8 @@ fn claude_code_is_given_its_files_and_its_output_is_read() {
         context_init(root.path(), &said.stdout, &[]);
         fs::write(at("/tools/claude"), CLAUDE).unwrap();
         fs::set_permissions(at("/tools/claude"), fs::Permissions::from_mode(0o755)).unwrap();
+        // the kubelet's
+        fs::write(at("/message"), "").unwrap();
 
         let pod = objects_of(&said.stdout).into_iter().find(|object| object["kind"] == "Pod").unwrap();
         let command = pod["spec"]["containers"][0]["command"].as_array().unwrap();
