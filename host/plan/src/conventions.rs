@@ -88,8 +88,8 @@ const TASKS: Conventions = Conventions {
 };
 
 /// Programs and libraries; what the loader, the shell, name resolution, TLS, ssh and git read by themselves; OpenCode's own
-/// directory, whose settings win over all others. `/etc/alternatives` is where Debian's `/usr/bin` leads to.
-const IMAGE_PATHS: [&str; 41] = [
+/// directory and that of Claude Code, whose settings win over all others. `/etc/alternatives` is where Debian's `/usr/bin` leads to.
+const IMAGE_PATHS: [&str; 42] = [
     "/bin",
     "/sbin",
     "/usr",
@@ -102,6 +102,7 @@ const IMAGE_PATHS: [&str; 41] = [
     "/etc/bash.bashrc",
     "/etc/ca-certificates",
     "/etc/ca-certificates.conf",
+    "/etc/claude-code",
     "/etc/crypto-policies",
     "/etc/environment",
     "/etc/gai.conf",

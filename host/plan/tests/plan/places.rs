@@ -25,6 +25,7 @@ fn nothing_that_the_agent_runs_through_is_a_tasks() {
         "/lib/x86_64-linux-gnu/libc.so.6",
         "/lib64",
         "/etc/opencode/opencode.json",
+        "/etc/claude-code/managed-settings.json",
         "/etc/passwd",
         "/etc/group",
         "/etc/ssl/certs/ca.pem",
