@@ -218,11 +218,18 @@ fn indented(text: &str, by: &str) -> String {
     text.lines().map(|line| format!("{by}{line}\n")).collect()
 }
 
+/// Name of the directories that cargo builds in.
+const CARGOS: &str = "target";
+
 /// A folder with all that is in it, each text changed.
 fn copy(from: &Path, to: &Path, change: &dyn Fn(String) -> String) -> std::io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        // what cargo made of them is no part of the examples
+        if entry.file_name() == CARGOS {
+            continue;
+        }
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target, change)?;
