@@ -124,7 +124,7 @@ pub(crate) struct PackPlugin {
     /// Name of ConfigMap and Plugin; by default that of the component's first type
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// What it may do: git, url, secret, env=NAME, image=IMAGE, host=HOST, or secret=NAME:HOST[,HOST]
+    /// What it may do: git, url, secret, env=NAME, image=IMAGE, host=HOST, or secret=NAME:HOST,HOST
     #[arg(long, value_name = "GRANT")]
     pub(crate) grant: Vec<Grant>,
     /// Another ConfigMap for each version, for whoever removes the old ones
