@@ -4,8 +4,8 @@
 set -eu
 cd "$(dirname "$0")"
 # what was said to a cargo that calls this is not meant for these
-env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET -u RUSTC_WRAPPER -u RUSTC_WORKSPACE_WRAPPER \
-  cargo build --quiet --release --locked --target wasm32-wasip2 --target-dir target >&2
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
+cargo build --quiet --release --locked --target wasm32-wasip2 --target-dir target >&2
 cd target/wasm32-wasip2/release
 # a library's name has no hyphens; whoever reads one meanwhile has it whole
 for component in *_*.wasm; do
