@@ -59,10 +59,15 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- divf (mulf (trimSuffix $unit $text | float64) (get $factors $unit)) 1048576 | floor | int }}
 {{- end }}
 
-{{/* The operator and its compile worker share the container's memory: under this the kernel ends both. */}}
+{{/* The operator and its compile worker share the container's memory: under this the kernel ends both. The same of its cache. */}}
 {{- define "kubeopencode.checkMemory" -}}
 {{- $limit := dig "limits" "memory" "" .Values.controller.resources }}
 {{- if and $limit (lt (include "kubeopencode.mebibytes" $limit | int) 384) }}
 {{- fail (printf "controller.resources.limits.memory is %v, too little for the operator and the 256 MiB in which a plugin is compiled: set it to 384Mi or more, 768Mi for plugins of class large" $limit) }}
+{{- end }}
+{{- /* over its limit the kubelet evicts the operator; one compilation takes up to 256 MiB beside what is kept */}}
+{{- $cache := .Values.plugins.cacheSizeLimit }}
+{{- if lt (include "kubeopencode.mebibytes" $cache | int) 768 }}
+{{- fail (printf "plugins.cacheSizeLimit is %v, too little for the 512 MiB of compiled plugins that the operator keeps and one compilation beside them: set it to 768Mi or more" $cache) }}
 {{- end }}
 {{- end }}
