@@ -312,3 +312,8 @@ pub struct ServedDigest {
     /// Since when it served.
     pub time: Time,
 }
+
+/// What users write for a type that its plugin calls `own`, by [`PluginSpec::names`].
+pub fn served_name<'a>(names: &'a BTreeMap<String, String>, own: &'a str) -> &'a str {
+    names.get(own).map_or(own, String::as_str)
+}

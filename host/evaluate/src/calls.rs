@@ -1,10 +1,11 @@
 //! Calls of plugins: whether one is asked, how many run at the same time, on which thread, and who observes them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kubeopencode_plugin_host::{CallError, Plugin, outcome};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::catalog::Offer;
@@ -50,9 +51,9 @@ pub(crate) enum Uncalled {
 }
 
 impl Offer {
-    /// Calls the plugin for this namespace, with a request of so many bytes. A built-in one answers a small request in some ten microseconds,
-    /// on the spot: handing it to another thread costs as much again. Any other call goes to a thread that may block: a
-    /// bad plugin takes seconds until its time is over.
+    /// Calls the plugin for this namespace, with a request of so many bytes. A built-in one answers a small request in some
+    /// ten microseconds, on the spot: handing it to another thread costs as much again. Any other call goes to a thread
+    /// that may block: a bad plugin takes seconds until its time is over.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         observer: &impl CallObserver,
@@ -131,26 +132,21 @@ impl SharedCalls {
 impl Calls {
     /// The namespaces for which it is not asked.
     pub(crate) fn pauses(&self) -> Vec<(String, Pause)> {
-        self.health().pauses()
+        self.health.lock().pauses()
     }
 
     /// A call for this namespace came to its end; `error`: how it went wrong.
     fn called(&self, namespace: &str, error: Option<&CallError>) {
         let Some(source) = &self.source else { return };
-        if self.health().called(namespace, error, Instant::now(), Timestamp::now()) {
+        if self.health.lock().called(namespace, error, Instant::now(), Timestamp::now()) {
             // nobody listens in `render`
             let _ = self.shared.pauses.send(source.clone());
         }
     }
 
-    /// A panic of somebody who had it leaves nothing half done.
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for a turn, [`MAX_WAIT`] at most, where the plugin is asked for this namespace.
     async fn turn(&self, namespace: &str) -> Result<Turn, Uncalled> {
-        if let Some(pause) = self.health().pause(namespace, Instant::now()) {
+        if let Some(pause) = self.health.lock().pause(namespace, Instant::now()) {
             return Err(Uncalled::Paused(pause));
         }
         let both = async {

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use kubeopencode_api::plugin::{Descriptor, Kind};
+use kubeopencode_api::plugin_object::served_name;
 use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{Plugin, PluginType};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -60,8 +62,8 @@ pub struct Publication {
 impl Publication {
     /// The types under the names that users write.
     pub fn type_names(&self) -> Vec<String> {
-        let served = |own: &str| self.names.get(own).map_or(own, String::as_str).to_owned();
-        self.plugin.types().iter().map(|type_| served(&type_.descriptor().name)).collect()
+        let served = |type_: &PluginType| served_name(&self.names, &type_.descriptor().name).to_owned();
+        self.plugin.types().iter().map(served).collect()
     }
 }
 
@@ -156,25 +158,8 @@ impl Catalog {
     /// The built-in plugins, whose names are taken, and no other is waited for.
     pub fn new(built_in: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let calls = SharedCalls::new();
-        let offers = |plugin: Arc<Plugin>| {
-            let calls = Arc::new(calls.of_one(None));
-            let offer = |(i, type_): (usize, &PluginType)| {
-                let name = type_.descriptor().name.clone();
-                let offer = Offer {
-                    plugin: Arc::clone(&plugin),
-                    name: name.clone(),
-                    type_: i,
-                    settings: json!({}),
-                    granted: Granted::built_in(type_.descriptor()).with_secret_fields(type_.secret_fields()),
-                    calls: Arc::clone(&calls),
-                    source: None,
-                    allowed_namespaces: Arc::default(),
-                };
-                ((plugin.kind(), name), Arc::new(offer))
-            };
-            plugin.types().iter().enumerate().map(offer).collect::<Vec<_>>()
-        };
-        let built_in: Offers = built_in.into_iter().flat_map(offers).collect();
+        let built_in: Offers =
+            built_in.into_iter().flat_map(|plugin| offers(&plugin, &calls, None)).collect();
         let state = State { offers: built_in.clone(), ..State::default() };
         Self {
             current: ArcSwap::from_pointee(state),
@@ -232,12 +217,12 @@ impl Catalog {
     /// # Errors
     /// When somebody else has the name of one of its types. What the Plugin brought before serves on then.
     pub fn publish(&self, new: &Publication) -> Result<Change, NameTaken> {
-        let offers = self.offers_of(new);
+        let offers = offers(&new.plugin, &self.calls, Some(new));
         let built_in = offers.iter().find(|(key, _)| self.built_in.contains_key(key));
         if let Some((key, _)) = built_in {
             return Err(NameTaken::ByBuiltIn(key.1.clone()));
         }
-        let _alone = self.alone();
+        let _alone = self.writer.lock();
         let before = self.current.load_full();
         let mut published = before.published.clone();
         published.insert(new.source.clone(), Published { created: new.created, offers });
@@ -251,7 +236,7 @@ impl Catalog {
 
     /// What a Plugin brought is offered no more.
     pub fn withdraw(&self, source: &str) -> Change {
-        let _alone = self.alone();
+        let _alone = self.writer.lock();
         let before = self.current.load_full();
         let mut published = before.published.clone();
         published.remove(source);
@@ -284,29 +269,10 @@ impl Catalog {
     }
 
     fn change_awaited(&self, change: impl FnOnce(&mut Awaited)) {
-        let _alone = self.alone();
+        let _alone = self.writer.lock();
         let mut state = State::clone(&self.current.load());
         change(&mut state.awaited);
         self.current.store(Arc::new(state));
-    }
-
-    fn offers_of(&self, new: &Publication) -> Vec<(TypeKey, Arc<Offer>)> {
-        let calls = Arc::new(self.calls.of_one(Some(new.source.clone())));
-        let allowed_namespaces: Arc<[String]> = new.allowed_namespaces.clone().into();
-        let offer = |(i, (type_, name)): (usize, (&PluginType, String))| {
-            let offer = Offer {
-                plugin: Arc::clone(&new.plugin),
-                name: name.clone(),
-                type_: i,
-                settings: new.settings.clone(),
-                granted: new.granted.with_secret_fields(type_.secret_fields()),
-                calls: Arc::clone(&calls),
-                source: Some(new.source.clone()),
-                allowed_namespaces: Arc::clone(&allowed_namespaces),
-            };
-            ((new.plugin.kind(), name), Arc::new(offer))
-        };
-        new.plugin.types().iter().zip(new.type_names()).enumerate().map(offer).collect()
     }
 
     fn swap(&self, before: &State, published: BTreeMap<String, Published>, displaced: Vec<String>) -> Change {
@@ -323,11 +289,31 @@ impl Catalog {
         let _ = self.changes.send(Arc::new(change.clone()));
         change
     }
+}
 
-    /// A panic of somebody who had it leaves nothing half done.
-    fn alone(&self) -> MutexGuard<'_, ()> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// An offer of each type of a plugin, which this Plugin brings; `None`: the program.
+fn offers(plugin: &Arc<Plugin>, calls: &SharedCalls, by: Option<&Publication>) -> Vec<(TypeKey, Arc<Offer>)> {
+    let source = by.map(|new| new.source.clone());
+    let calls = Arc::new(calls.of_one(source.clone()));
+    let allowed_namespaces: Arc<[String]> =
+        by.map_or_else(Arc::default, |new| new.allowed_namespaces.clone().into());
+    let offer = |(i, type_): (usize, &PluginType)| {
+        let descriptor = type_.descriptor();
+        let name = by.map_or(descriptor.name.as_str(), |new| served_name(&new.names, &descriptor.name));
+        let granted = by.map_or_else(|| Granted::built_in(descriptor), |new| new.granted.clone());
+        let offer = Offer {
+            plugin: Arc::clone(plugin),
+            name: name.to_owned(),
+            type_: i,
+            settings: by.map_or_else(|| json!({}), |new| new.settings.clone()),
+            granted: granted.with_secret_fields(type_.secret_fields()),
+            calls: Arc::clone(&calls),
+            source: source.clone(),
+            allowed_namespaces: Arc::clone(&allowed_namespaces),
+        };
+        ((plugin.kind(), offer.name.clone()), Arc::new(offer))
+    };
+    plugin.types().iter().enumerate().map(offer).collect()
 }
 
 /// The Plugins of which an older one has the name of a type.

@@ -1,12 +1,13 @@
 //! Who serves a type, and what it means that nobody does. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kubeopencode_api::globs::matches;
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plan::Refusal;
+use parking_lot::Mutex;
 
 use crate::EvaluateError;
 use crate::catalog::{Offer, Snapshot};
@@ -52,19 +53,14 @@ impl Awaited {
 
     pub(crate) fn arrived(&mut self, source: &str, now: Timestamp) {
         if self.on_the_way.remove(source).is_some() {
-            self.wanted().remove(source);
+            self.wanted.lock().remove(source);
             self.settled = Some(now);
         }
     }
 
     /// Whether somebody waits for what a Plugin may bring.
     pub(crate) fn is_wanted(&self, source: &str) -> bool {
-        self.on_the_way.contains_key(source) && self.wanted().contains(source)
-    }
-
-    /// A panic of somebody who had it leaves nothing half done.
-    fn wanted(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.on_the_way.contains_key(source) && self.wanted.lock().contains(source)
     }
 
     pub(crate) fn complete(&mut self, now: Timestamp) {
@@ -83,7 +79,7 @@ impl Awaited {
             .filter(|(_, brings)| may_bring(brings))
             .map(|(source, _)| source)
             .collect();
-        self.wanted().extend(on_the_way.iter().map(|source| (*source).clone()));
+        self.wanted.lock().extend(on_the_way.iter().map(|source| (*source).clone()));
         match on_the_way.first() {
             Some(source) => Some(format!("Plugin \"{source}\" is loading")),
             None => self.is_incomplete.then(|| "the operator has not read all Plugins".to_owned()),

@@ -10,7 +10,7 @@ use kube::api::Api;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::hex;
 use kubeopencode_api::plugin::LimitClass;
-use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType};
+use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType, served_name};
 use kubeopencode_evaluate::Publication;
 use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{Plugin as Code, PluginType};
@@ -34,12 +34,12 @@ pub(super) struct Loaded {
 }
 
 /// What came of a component.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Looked {
     /// Its digest, once it is known.
     pub(super) wanted: Option<String>,
     /// The component and what it came to, or why it came to nothing.
-    pub(super) result: Option<Result<(Vec<u8>, Loaded), Problem>>,
+    pub(super) result: Result<(Vec<u8>, Loaded), Problem>,
 }
 
 fn class_of(spec: &PluginSpec) -> LimitClass {
@@ -115,7 +115,7 @@ fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
     let served = |type_: &PluginType| {
         let descriptor = type_.descriptor();
         ServedType {
-            name: names.get(&descriptor.name).unwrap_or(&descriptor.name).clone(),
+            name: served_name(names, &descriptor.name).to_owned(),
             description: Some(descriptor.description.clone()),
             schema: shown_schema(&descriptor.config_schema),
             capabilities: descriptor.capabilities.clone(),
@@ -143,9 +143,9 @@ fn granted(plugin: &Plugin, digest: &str) -> Granted {
 impl Door {
     /// Fetches, unpacks, verifies and loads the component of a Plugin.
     pub(super) async fn look(&self, plugin: &Plugin, pieces: Result<Pieces, Problem>) -> Looked {
-        let mut looked = Looked::default();
-        looked.result = Some(self.look_into(plugin, pieces, &mut looked.wanted).await);
-        looked
+        let mut wanted = None;
+        let result = self.look_into(plugin, pieces, &mut wanted).await;
+        Looked { wanted, result }
     }
 
     async fn look_into(
