@@ -79,9 +79,8 @@ impl Door {
             return None;
         }
         let (component, problem) = match looked.result {
-            Some(Ok((component, loaded))) => (Some(component), self.publish(name, plugin, loaded).err()),
-            Some(Err(problem)) => (None, Some(problem)),
-            None => (None, None),
+            Ok((component, loaded)) => (Some(component), self.publish(name, plugin, loaded).err()),
+            Err(problem) => (None, Some(problem)),
         };
         if problem.is_some() {
             self.fall_back(name, plugin).await;
@@ -94,6 +93,7 @@ impl Door {
             wanted: looked.wanted.as_deref(),
             problem: problem.as_ref(),
             serving: served.as_ref(),
+            // those of what serves now: a component that has just been published has none
             pauses: &self.catalog.pauses_of(&name.0),
         };
         let after = status(&before, plugin.metadata.generation, findings, Timestamp::now());

@@ -289,7 +289,7 @@ pub(super) fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
     }
     if let (None, Some(paused)) = (paused(before), paused(after)) {
         let note = paused.message.clone();
-        notes.push(Note { type_: EventType::Warning, reason: PLUGIN_PAUSED, note });
+        notes.push(Note { type_: EventType::Warning, reason: "PluginPaused", note });
     }
     notes
 }
@@ -299,9 +299,6 @@ pub(super) fn refused(wrong: &Condition) -> Note {
     let note = format!("{}: {}", wrong.reason, wrong.message);
     Note { type_: EventType::Warning, reason: "PluginRefused", note }
 }
-
-/// Reason of the Event that a plugin is not asked for a while.
-pub(super) const PLUGIN_PAUSED: &str = "PluginPaused";
 
 /// How a Plugin stands, in the words of the metric.
 pub(super) fn state(status: &PluginStatus) -> &'static str {

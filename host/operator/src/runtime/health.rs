@@ -97,15 +97,14 @@ impl Health {
 
     /// Why the operator should be restarted.
     pub(crate) fn dead(&self) -> Option<String> {
-        let now = Instant::now();
-        let leading = match &*self.state.lock() {
-            State::Starting | State::StandingBy => None,
-            State::Leading(watches) => dead(watches, now),
+        let (state, always) = (self.state.lock(), self.always.lock());
+        let leading = match &*state {
+            State::Starting | State::StandingBy => &[],
+            State::Leading(watches) => watches.as_slice(),
         };
         // one of them that never worked keeps no Task from running, and a restart would
-        let always = dead(self.always.lock().iter().filter(|watch| watch.is_listed()), now);
-        let lines: Vec<_> = leading.into_iter().chain(always).collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        let always = always.iter().filter(|watch| watch.is_listed());
+        dead(leading.iter().chain(always), Instant::now())
     }
 
     /// Watches a kind in all namespaces. What fails is repeated with pauses that grow until there is a good sign.
