@@ -37,6 +37,7 @@ bench: ## plugins, and launches on a real API server: latency, throughput, write
 	@deploy/local/preflight.sh bench
 	@cargo bench --locked --workspace --bench plugins
 	@deploy/local/with-control-plane.sh bench cargo bench --locked --workspace --bench launch
+	@deploy/local/with-control-plane.sh bench cargo bench --locked --workspace --bench custom_plugins
 
 soak: ## half an hour of Tasks, deletions, changes and cut connections: memory and connections; MINUTES=5
 	@deploy/local/preflight.sh bench

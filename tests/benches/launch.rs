@@ -12,7 +12,6 @@
     reason = "a bench that cannot go on says so by panicking"
 )]
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::audit::{Entry, Mark};
+use kubeopencode_tests::audit::Mark;
+use kubeopencode_tests::bench::{Latency, Table, millis as ms, percentile, until};
 use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
 use kubeopencode_tests::objects::{Builder, task};
 use kubeopencode_tests::process::{as_f64, processor_by_pid_file};
 use kubeopencode_tests::program::{self, Program};
-use kubeopencode_tests::record::{History, Kind};
+use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
 
 /// Tasks of the steady part, ten a second.
@@ -56,14 +56,6 @@ fn counts_stars() -> Builder<Task> {
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(bench());
-}
-
-struct Row {
-    what: String,
-    ours: String,
-    bare: String,
-    other: &'static str,
-    goal: &'static str,
 }
 
 /// A burst of Tasks, as the API server's record has it.
@@ -103,7 +95,7 @@ struct Bench {
     cache: PathBuf,
     /// Where the control plane keeps the numbers of its processes.
     pids: PathBuf,
-    rows: Vec<Row>,
+    table: Table,
 }
 
 async fn bench() {
@@ -113,7 +105,7 @@ async fn bench() {
     let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
     let audit_log = PathBuf::from(from_environment("KUBEOPENCODE_TEST_AUDIT_LOG"));
     let pids = audit_log.ancestors().nth(2).unwrap().join("pids");
-    let mut bench = Bench { cluster, executable, kubeconfig, cache, pids, rows: Vec::new() };
+    let mut bench = Bench { cluster, executable, kubeconfig, cache, pids, table: Table::default() };
     let started = Instant::now();
     // cargo's own argument is `--bench`
     let parts: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -129,23 +121,14 @@ async fn bench() {
             bench.bursts(tasks, speed, creation).await;
         }
     }
-    bench.print(started.elapsed());
+    bench.table.print("bare client", "the other");
+    println!(
+        "\n{:.0} s; the other: a controller-runtime operator on the same kind of machine",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 impl Bench {
-    fn row(
-        &mut self,
-        what: impl Into<String>,
-        ours: String,
-        bare: String,
-        other: &'static str,
-        goal: &'static str,
-    ) {
-        let what = what.into();
-        eprintln!("{what}: {ours} (bare client: {bare})");
-        self.rows.push(Row { what, ours, bare, other, goal });
-    }
-
     fn cost(&self, operator: Option<&Program>) -> Cost {
         Cost {
             operator: operator.map_or(0.0, |operator| operator.process.processor()),
@@ -173,7 +156,7 @@ impl Bench {
         let operator = self.operator();
         operator.is_ready().await;
         let idle = format!("{:.0} MiB", operator.process.memory());
-        self.row("memory, idle", idle, "-".into(), "39 MiB", "< 25 MiB");
+        self.table.row("memory, idle", idle, "-".into(), "39 MiB", "< 25 MiB");
         let mark = self.cluster.audit.mark();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
@@ -200,13 +183,19 @@ impl Bench {
             template.launch(&bare_ns, &task).await;
         }
         let bare = Latency::of(&self.cluster.audit.all_writes_since(mark, &bare_ns.name));
-        self.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "9.4 ms", "");
-        self.row("10/s: created to Pod, p99", ms(ours.pod(99)), ms(bare.pod(99)), "22.0 ms", "<= 11 ms");
-        self.row("10/s: created to gate off, p50", ms(ours.gate(50)), ms(bare.gate(50)), "no gate", "");
-        self.row("10/s: created to gate off, p99", ms(ours.gate(99)), ms(bare.gate(99)), "no gate", "");
+        self.table.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "9.4 ms", "");
+        self.table.row(
+            "10/s: created to Pod, p99",
+            ms(ours.pod(99)),
+            ms(bare.pod(99)),
+            "22.0 ms",
+            "<= 11 ms",
+        );
+        self.table.row("10/s: created to gate off, p50", ms(ours.gate(50)), ms(bare.gate(50)), "no gate", "");
+        self.table.row("10/s: created to gate off, p99", ms(ours.gate(99)), ms(bare.gate(99)), "no gate", "");
         let per_task = as_f64(writes.len()) / as_f64(STEADY);
         let writes = format!("{per_task:.2}, {conflicts} conflicts");
-        self.row(
+        self.table.row(
             "writes per Task, to its end, with Events",
             writes,
             "-".into(),
@@ -250,8 +239,14 @@ impl Bench {
         let mut waits: Vec<f64> = waits.collect();
         waits.sort_by(f64::total_cmp);
         let (half, most) = (percentile(&waits, 50), percentile(&waits, 99));
-        self.row("queue: end of one to Pod of next, p50", ms(half), "-".into(), "3.9-8.5 s", "17-22 ms kept");
-        self.row("queue: end of one to Pod of next, p99", ms(most), "-".into(), "", "");
+        self.table.row(
+            "queue: end of one to Pod of next, p50",
+            ms(half),
+            "-".into(),
+            "3.9-8.5 s",
+            "17-22 ms kept",
+        );
+        self.table.row("queue: end of one to Pod of next, p99", ms(most), "-".into(), "", "");
         ns.clear_away().await;
     }
 
@@ -275,14 +270,14 @@ impl Bench {
         operator.is_ready().await;
         let ours = self.burst(&ns, &operator, tasks).await;
         let speed_of_ours = format!("{:.0}/s ({:.2} of bare)", ours.speed, ours.speed / bare.speed);
-        self.row(
+        self.table.row(
             format!("burst of {tasks}: launches per second"),
             speed_of_ours,
             format!("{:.0}/s", bare.speed),
             speed,
             "0.95 of bare",
         );
-        self.row(
+        self.table.row(
             format!("burst of {tasks}: created by {CREATORS} clients in"),
             format!("{:.1} s", ours.creation),
             format!("{:.1} s", bare.creation),
@@ -291,9 +286,9 @@ impl Bench {
         );
         let (ours, bare) = (ours.cost, bare.cost);
         let name = |process| format!("burst of {tasks}: processor time per Task, {process}");
-        self.row(name("operator"), ms(ours.operator), "-".into(), "3.0 ms", "<= 1.0 ms");
-        self.row(name("API server"), ms(ours.api_server), ms(bare.api_server), "11.5 ms", "<= 11.5 ms");
-        self.row(name("etcd"), ms(ours.etcd), ms(bare.etcd), "2.3 ms", "");
+        self.table.row(name("operator"), ms(ours.operator), "-".into(), "3.0 ms", "<= 1.0 ms");
+        self.table.row(name("API server"), ms(ours.api_server), ms(bare.api_server), "11.5 ms", "<= 11.5 ms");
+        self.table.row(name("etcd"), ms(ours.etcd), ms(bare.etcd), "2.3 ms", "");
         if tasks == MANY {
             self.many(&ns, operator).await;
         } else {
@@ -348,7 +343,13 @@ impl Bench {
     /// What it takes that many Tasks run.
     async fn many(&mut self, ns: &TestNamespace, operator: Program) {
         let memory = |operator: &Program| format!("{:.0} MiB", operator.process.memory());
-        self.row("memory with 5000 Tasks and Pods", memory(&operator), "-".into(), "186 MiB", "< 45 MiB");
+        self.table.row(
+            "memory with 5000 Tasks and Pods",
+            memory(&operator),
+            "-".into(),
+            "186 MiB",
+            "< 45 MiB",
+        );
         drop(operator);
         let mark = self.cluster.audit.mark();
         create(ns, MANY).await;
@@ -358,21 +359,10 @@ impl Bench {
         let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
         let made = entries.iter().find(|entry| entry.summary() == "create pods 201").unwrap().stage_timestamp;
         let restart = format!("{:.2} s", made.duration_since(started).as_secs_f64());
-        self.row("restart at 5000: process start to next Pod", restart, "-".into(), "1.43 s", "< 1 s");
-        self.row("memory after that restart", memory(&operator), "-".into(), "", "");
+        self.table.row("restart at 5000: process start to next Pod", restart, "-".into(), "1.43 s", "< 1 s");
+        self.table.row("memory after that restart", memory(&operator), "-".into(), "", "");
         create_many(ns, MANY + 1..MOST).await;
-        self.row("memory with 10000 Tasks and Pods", memory(&operator), "-".into(), "", "64 MiB");
-    }
-
-    fn print(&self, took: Duration) {
-        println!("\n{:<54} {:>24} {:>12} {:>16}   goal", "", "ours", "bare client", "the other");
-        for Row { what, ours, bare, other, goal } in &self.rows {
-            println!("{what:<54} {ours:>24} {bare:>12} {other:>16}   {goal}");
-        }
-        println!(
-            "\n{:.0} s; the other: a controller-runtime operator on the same kind of machine",
-            took.as_secs_f64()
-        );
+        self.table.row("memory with 10000 Tasks and Pods", memory(&operator), "-".into(), "", "64 MiB");
     }
 }
 
@@ -394,15 +384,6 @@ async fn create(ns: &TestNamespace, i: usize) -> Task {
     let mut task: Task = serde_json::from_value(counts_stars().json()).unwrap();
     task.metadata.name = Some(format!("t-{i}"));
     ns.tasks().create(&PostParams::default(), &task).await.unwrap()
-}
-
-/// Looks ten times a second: a look at each of many thousand changes would take the processor from what is measured.
-async fn until(ns: &TestNamespace, what: &str, is_so: impl Fn(&History) -> bool) {
-    let asked = Instant::now();
-    while !is_so(&ns.record.history()) {
-        assert!(asked.elapsed() < Duration::from_secs(600), "waited ten minutes in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// What the operator made for one Task, to be made again by the bare client for others.
@@ -474,49 +455,4 @@ impl Template {
         let open = json!({"metadata": {"uid": pod.uid()}, "spec": {"schedulingGates": [{"$patch": "delete", "name": "kubeopencode.io/launch"}]}});
         pods.patch(&pod.name_any(), &patch, &Patch::Strategic(&open)).await.unwrap();
     }
-}
-
-/// From the creation of each Task to its Pod and to the end of its gate, in seconds, sorted.
-struct Latency {
-    pod: Vec<f64>,
-    gate: Vec<f64>,
-}
-
-impl Latency {
-    fn of(entries: &[Entry]) -> Self {
-        let times = |summary: &str| -> HashMap<String, Timestamp> {
-            let those = entries.iter().filter(|entry| entry.summary() == summary);
-            those
-                .map(|entry| (entry.name().trim_end_matches("-pod").to_owned(), entry.stage_timestamp))
-                .collect()
-        };
-        let (created, made, opened) =
-            (times("create tasks 201"), times("create pods 201"), times("patch pods 200"));
-        let since = |later: &HashMap<String, Timestamp>| {
-            let waits = created
-                .iter()
-                .filter_map(|(task, created)| Some(later.get(task)?.duration_since(*created).as_secs_f64()));
-            let mut waits: Vec<f64> = waits.collect();
-            waits.sort_by(f64::total_cmp);
-            waits
-        };
-        Self { pod: since(&made), gate: since(&opened) }
-    }
-
-    fn pod(&self, percent: usize) -> f64 {
-        percentile(&self.pod, percent)
-    }
-
-    fn gate(&self, percent: usize) -> f64 {
-        percentile(&self.gate, percent)
-    }
-}
-
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1));
-    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
-}
-
-fn ms(seconds: f64) -> String {
-    format!("{:.1} ms", seconds * 1000.0)
 }

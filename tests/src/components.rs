@@ -53,13 +53,23 @@ pub fn component(name: &str, action: &str, says: &str) -> Vec<u8> {
 }
 
 /// The type `Greeting` that crashes when it is asked.
+pub fn crashing() -> Vec<u8> {
+    instead_of_an_answer("Greeting", "unreachable")
+}
+
+/// The type `name`, of 8 letters, that never answers.
+pub fn endless(name: &str) -> Vec<u8> {
+    instead_of_an_answer(name, "loop (result i32) (br 0) end")
+}
+
+/// A type whose code ends otherwise than with an answer.
 ///
 /// # Panics
 /// When the module above has changed.
-pub fn crashing() -> Vec<u8> {
-    let (answers, crashes) = ("(result i32) (i32.const 1024)))", "(result i32) (unreachable)))");
-    assert!(MODULE.contains(answers));
-    let module = MODULE.replace("NAMENAME", "Greeting").replace(answers, crashes);
+fn instead_of_an_answer(name: &str, code: &str) -> Vec<u8> {
+    let (answers, does) = ("(result i32) (i32.const 1024)))", format!("(result i32) {code}))"));
+    assert!(MODULE.contains(answers) && name.len() == 8);
+    let module = MODULE.replace("NAMENAME", name).replace(answers, &does);
     wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod audit;
+pub mod bench;
 pub mod cluster;
 pub mod components;
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub fn build(profile: &str) -> PathBuf {
         "--workspace",
         "--bin",
         "kubeopencode",
+        // with the features that the benches are built with: others would compile everything a second time
+        "--bench",
+        "launch",
         "--message-format",
         "json",
     ];

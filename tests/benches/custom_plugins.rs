@@ -1,0 +1,417 @@
+//! The third part of `make bench`: an operator with 200 plugins out of ConfigMaps on a real API server. How long it takes
+//! from an empty cache, what a Task with twenty custom contexts costs beside one with twenty built-in ones, what Tasks
+//! feel of a plugin that hangs, and what becomes of 500 Tasks while two plugins are replaced 100 times each.
+//!
+//! `cargo bench --bench custom_plugins -- many hostile storm` runs some of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench that cannot go on says so by panicking"
+)]
+
+use std::fs::DirEntry;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kubeopencode_api::plugin::Kind as PluginKind;
+use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_api::task::Task;
+use kubeopencode_tests::bench::{Latency, Table, millis, until};
+use kubeopencode_tests::cluster::{Cluster, FIELD_MANAGER, from_environment};
+use kubeopencode_tests::components::{config_map, endless, sha256, with_noise};
+use kubeopencode_tests::kubelet::Kubelet;
+use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::objects::task;
+use kubeopencode_tests::program::{self, Program};
+use kubeopencode_tests::record::{Kind, Revision};
+use serde_json::{Value, json};
+
+/// Plugins that are there.
+const MANY: usize = 200;
+/// Context items of a Task that has many.
+const ITEMS: usize = 20;
+/// Such Tasks, ten a second, of each kind.
+const TASKS: usize = 50;
+/// Tasks beside a plugin that hangs, ten a second, as many as ask that plugin.
+const BESIDE: usize = 100;
+/// Updates of each of two plugins, and Tasks that start meanwhile.
+const UPDATES: usize = 100;
+const STARTED: usize = 500;
+/// Clients that create Tasks at once.
+const CREATORS: usize = 10;
+/// Tasks that may fail.
+const HARM: &str = "harm";
+/// The operator's own namespace.
+const OWN: &str = "kubeopencode-system";
+const PROBES: u16 = 18_083;
+
+/// Components of the plugin host's own tests, a context type `Fixture` each, compressed.
+const RUST: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/rust.wasm.zst");
+const JAVASCRIPT: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(bench());
+}
+
+struct Bench {
+    cluster: Cluster,
+    executable: PathBuf,
+    kubeconfig: PathBuf,
+    cache: PathBuf,
+    table: Table,
+}
+
+async fn bench() {
+    let cluster = Cluster::control_plane().await;
+    let executable = program::build("release");
+    let cache = executable.with_file_name("plugin-cache-of-custom-plugins");
+    let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
+    let mut bench = Bench { cluster, executable, kubeconfig, cache, table: Table::default() };
+    let own: Namespace = serde_json::from_value(json!({"metadata": {"name": OWN}})).unwrap();
+    let namespaces = Api::<Namespace>::all(bench.cluster.client());
+    namespaces.patch(OWN, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&own)).await.unwrap();
+    let started = Instant::now();
+    let parts: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    if wants("many") {
+        bench.many().await;
+    }
+    if wants("hostile") {
+        bench.hostile().await;
+    }
+    if wants("storm") {
+        bench.storm().await;
+    }
+    bench.table.print("beside it", "");
+    println!("\n{:.0} s", started.elapsed().as_secs_f64());
+}
+
+impl Bench {
+    /// An operator with an empty cache of compiled code.
+    fn operator(&self) -> Program {
+        let _ = std::fs::remove_dir_all(&self.cache);
+        Program::start(&self.executable, &self.kubeconfig, &self.cache, PROBES)
+    }
+
+    async fn namespace(&self) -> TestNamespace {
+        let namespace = make_namespace(&self.cluster.client()).await;
+        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
+        ns.apply(TEAM).await;
+        ns
+    }
+
+    fn plugins(&self) -> Api<Plugin> {
+        Api::all(self.cluster.client())
+    }
+
+    /// The component in a ConfigMap, and a Plugin of it: its types `Fixture` and `FixtureSettings` under names with this
+    /// number.
+    async fn install(&self, name: &str, number: usize, component: &[u8]) {
+        self.apply_map(name, component).await;
+        let names = json!({"Fixture": type_name(number), "FixtureSettings": format!("Settings{number}")});
+        let spec = json!({"kind": "context-type", "source": {"configMap": {"name": name}}, "names": names});
+        let plugin = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Plugin", "metadata": {"name": name}, "spec": spec});
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.plugins().patch(name, &params, &Patch::Apply(&plugin)).await.unwrap();
+    }
+
+    async fn apply_map(&self, name: &str, component: &[u8]) {
+        let map = config_map(name, PluginKind::ContextType, "plugin.wasm.zst", &compressed(component));
+        let maps = Api::<ConfigMap>::namespaced(self.cluster.client(), OWN);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        maps.patch(name, &params, &Patch::Apply(&map)).await.unwrap();
+    }
+
+    async fn clear(&self) {
+        let maps = Api::<ConfigMap>::namespaced(self.cluster.client(), OWN);
+        maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+        self.plugins().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    }
+
+    /// Waits until so many Plugins serve.
+    async fn serve(&self, number: usize) {
+        let asked = Instant::now();
+        loop {
+            let plugins = self.plugins().list(&ListParams::default()).await.unwrap();
+            let serves = |plugin: &&Plugin| {
+                let status = plugin.status.as_ref();
+                status.is_some_and(|status| status.digest.is_some() && status.digest == status.wanted)
+            };
+            if plugins.iter().filter(serves).count() == number {
+                return;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(600), "waited ten minutes for {number} Plugins");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Waits until code of so many plugins is in the cache.
+    async fn compiled(&self, number: usize) {
+        let asked = Instant::now();
+        while std::fs::read_dir(&self.cache).unwrap().filter(is_compiled).count() < number {
+            assert!(
+                asked.elapsed() < Duration::from_secs(600),
+                "waited ten minutes for {number} compilations"
+            );
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// The start with many plugins and nothing compiled, and what Tasks with many contexts cost then.
+    async fn many(&mut self) {
+        let ns = self.namespace().await;
+        let _kubelet = Kubelet::start(&ns.client, &ns.name);
+        let component = decompressed(RUST);
+        for i in 0..MANY {
+            self.install(&format!("many-{i}"), i, &with_noise(&component, i + 1)).await;
+        }
+        let installed = Instant::now();
+        let operator = self.operator();
+        self.serve(MANY).await;
+        self.table.row(
+            format!("{MANY} new plugins: to all Ready"),
+            seconds(installed.elapsed()),
+            "-".into(),
+            "",
+            "",
+        );
+        drop(operator);
+        // of the one that comes last
+        create(&ns, "wanted", &[custom(MANY - 1)]).await;
+        let started = Instant::now();
+        let operator = self.operator();
+        let is_over = |name: &'static str| {
+            until(&ns, name, move |history| {
+                history.all(Kind::Task).any(|task| task.name() == name && is_over(task))
+            })
+        };
+        is_over("wanted").await;
+        self.table.row(
+            format!("{MANY} plugins, empty cache: to the end of a Task"),
+            seconds(started.elapsed()),
+            "-".into(),
+            "",
+            "",
+        );
+        self.compiled(MANY).await;
+        let what = |what: &str| format!("{MANY} plugins, empty cache: {what}");
+        self.table.row(what("to all Ready"), seconds(started.elapsed()), "-".into(), "", "");
+        let peak = format!("{:.0} MiB", operator.process.peak_memory());
+        self.table.row(what("most memory"), peak, "-".into(), "", "< 1024 MiB");
+        let now = format!("{:.0} MiB", operator.process.memory());
+        self.table.row(what("memory then"), now, "-".into(), "", "");
+
+        let custom: Vec<_> = (0..ITEMS).map(custom).collect();
+        let built_in: Vec<_> = (0..ITEMS).map(|i| json!({"type": "Text", "text": format!("{i}")})).collect();
+        let mut medians = Vec::new();
+        for (name, items) in [("first", &custom), ("built-in", &built_in), ("custom", &custom)] {
+            let mark = self.cluster.audit.mark();
+            let tasks = every_tenth_of_a_second(&ns, name, TASKS, items);
+            tasks.await;
+            let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &ns.name));
+            medians.push((latency.pod(50), latency.pod(99)));
+        }
+        for (what, ours, beside) in [("p50", medians[2].0, medians[1].0), ("p99", medians[2].1, medians[1].1)]
+        {
+            self.table.row(
+                format!("{ITEMS} custom contexts (built-in beside): to Pod, {what}"),
+                millis(ours),
+                millis(beside),
+                "",
+                "",
+            );
+        }
+        drop(operator);
+        self.clear().await;
+        ns.clear_away().await;
+    }
+
+    /// What Tasks feel of others whose plugin never answers.
+    async fn hostile(&mut self) {
+        let ns = self.namespace().await;
+        let _kubelet = Kubelet::start(&ns.client, &ns.name);
+        self.apply_map("endless", &endless("Endless1")).await;
+        let operator = self.operator();
+        self.serve(1).await;
+        let text = [json!({"type": "Text", "text": "hello"})];
+        let mut figures = Vec::new();
+        for name in ["warm", "alone", "beside"] {
+            let mark = self.cluster.audit.mark();
+            let harm = async {
+                if name == "beside" {
+                    every_tenth_of_a_second(&ns, HARM, BESIDE, &[json!({"type": "Endless1"})]).await;
+                }
+            };
+            futures::join!(every_tenth_of_a_second(&ns, name, BESIDE, &text), harm);
+            let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
+            let entries: Vec<_> =
+                entries.into_iter().filter(|entry| entry.name().starts_with(name)).collect();
+            let latency = Latency::of(&entries);
+            figures.push((latency.pod(50), latency.pod(99)));
+        }
+        for (what, beside, alone) in
+            [("p50", figures[2].0, figures[1].0), ("p99", figures[2].1, figures[1].1)]
+        {
+            self.table.row(
+                format!("beside a plugin that hangs (without it): to Pod, {what}"),
+                format!("{} ({:.2} of without)", millis(beside), beside / alone),
+                millis(alone),
+                "",
+                if what == "p99" { "<= 2x" } else { "" },
+            );
+        }
+        let peak = format!("{:.0} MiB", operator.process.peak_memory());
+        self.table.row("most memory beside a plugin that hangs", peak, "-".into(), "", "");
+        drop(operator);
+        self.clear().await;
+        ns.clear_away().await;
+    }
+
+    /// Two plugins that are replaced again and again while Tasks of both start.
+    async fn storm(&mut self) {
+        let ns = self.namespace().await;
+        let _kubelet = Kubelet::start(&ns.client, &ns.name);
+        let (rust, javascript) = (decompressed(RUST), decompressed(JAVASCRIPT));
+        self.install("storm-rust", 0, &rust).await;
+        self.install("storm-javascript", 1, &javascript).await;
+        let operator = self.operator();
+        self.serve(2).await;
+        let items = [custom(0), custom(1)];
+        let started = Instant::now();
+        let updates = async {
+            for i in 1..=UPDATES {
+                // other bytes that nobody reads
+                self.apply_map("storm-rust", &with_noise(&rust, i)).await;
+                self.apply_map("storm-javascript", &with_noise(&javascript, i)).await;
+            }
+            started.elapsed()
+        };
+        let tasks = async {
+            let each = futures::stream::iter(0..STARTED).for_each_concurrent(CREATORS, async |i| {
+                create(&ns, &format!("storm-{i}"), &items).await;
+            });
+            each.await;
+            until(&ns, "all Tasks are over", |history| {
+                history.all(Kind::Task).filter(|task| is_over(task)).count() == STARTED
+            })
+            .await;
+            started.elapsed()
+        };
+        let (updated, over) = futures::join!(updates, tasks);
+        self.serve(2).await;
+        let newest = started.elapsed();
+        let completed = ns
+            .record
+            .history()
+            .all(Kind::Task)
+            .filter(|task| task.text("/status/phase") == "Completed")
+            .count();
+        let digests: Vec<_> = (0..=UPDATES)
+            .map(|i| match i {
+                0 => sha256(&rust),
+                _ => sha256(&with_noise(&rust, i)),
+            })
+            .collect();
+        let known = ns
+            .record
+            .history()
+            .all(Kind::Task)
+            .filter(|task| {
+                let plugins = task.object["status"]["plugins"].as_array().cloned().unwrap_or_default();
+                let digest =
+                    plugins.iter().find(|used| used["type"] == type_name(0)).map(|used| &used["digest"]);
+                digest.and_then(Value::as_str).is_some_and(|digest| {
+                    digests.iter().any(|known| digest.strip_prefix("sha256:") == Some(known))
+                })
+            })
+            .count();
+        let what = |what: &str| format!("{UPDATES} updates of two beside {STARTED} Tasks: {what}");
+        self.table.row(what("Completed"), completed.to_string(), "-".into(), "", "all");
+        self.table.row(what("name a digest"), known.to_string(), "-".into(), "", "all");
+        self.table.row(what("applied in"), seconds(updated), "-".into(), "", "");
+        self.table.row(what("Tasks over in"), seconds(over), "-".into(), "", "");
+        self.table.row(what("newest serves after"), seconds(newest), "-".into(), "", "");
+        let peak = format!("{:.0} MiB", operator.process.peak_memory());
+        self.table.row(what("most memory"), peak, "-".into(), "", "< 1024 MiB");
+        self.table.row(
+            what("cache"),
+            format!("{} MiB", size(&self.cache) >> 20),
+            "-".into(),
+            "",
+            "< 512 MiB",
+        );
+        drop(operator);
+        self.clear().await;
+        ns.clear_away().await;
+    }
+}
+
+fn type_name(number: usize) -> String {
+    format!("Fixture{number}")
+}
+
+/// An item of that type.
+fn custom(number: usize) -> Value {
+    json!({"type": type_name(number), "config": {"deed": "hash"}})
+}
+
+fn compressed(component: &[u8]) -> Vec<u8> {
+    zstd::encode_all(component, 3).unwrap()
+}
+
+fn decompressed(component: &[u8]) -> Vec<u8> {
+    zstd::decode_all(component).unwrap()
+}
+
+async fn create(ns: &TestNamespace, name: &str, items: &[Value]) {
+    let contexts = Value::from(items.to_vec());
+    let task = task(name).description("Count the stars.").spec(&format!("contexts: {contexts}"));
+    let task: Task = serde_json::from_value(task.json()).unwrap();
+    ns.tasks().create(&PostParams::default(), &task).await.unwrap();
+}
+
+/// Creates Tasks with these items, and waits until all of them are over.
+async fn every_tenth_of_a_second(ns: &TestNamespace, name: &str, number: usize, items: &[Value]) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for i in 0..number {
+        ticks.tick().await;
+        create(ns, &format!("{name}-{i}"), items).await;
+    }
+    let prefix = format!("{name}-");
+    until(ns, "all Tasks are over", |history| {
+        let those = history.all(Kind::Task).filter(|task| task.name().starts_with(&prefix));
+        those.filter(|task| is_over(task)).count() == number
+    })
+    .await;
+    if name != HARM {
+        let history = ns.record.history();
+        let failed = history
+            .all(Kind::Task)
+            .find(|task| task.name().starts_with(&prefix) && task.text("/status/phase") == "Failed");
+        assert!(failed.is_none(), "{}", failed.unwrap().text("/status/message"));
+    }
+}
+
+fn is_over(task: &Revision) -> bool {
+    matches!(task.text("/status/phase"), "Completed" | "Failed")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn is_compiled(file: &std::io::Result<DirEntry>) -> bool {
+    file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "cwasm")
+}
+
+/// Bytes of the files in a folder.
+fn size(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}

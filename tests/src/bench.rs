@@ -1,0 +1,112 @@
+//! What the benches on an API server share: latencies out of its audit log, and the table that they print.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::audit::Entry;
+use crate::namespace::TestNamespace;
+use crate::record::History;
+
+/// What was measured, to be printed when all of it is.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    what: String,
+    ours: String,
+    bare: String,
+    other: &'static str,
+    goal: &'static str,
+}
+
+impl Table {
+    /// Adds a row: what it is, the operator's figure, the one beside it, that of another operator, and the goal.
+    pub fn row(
+        &mut self,
+        what: impl Into<String>,
+        ours: String,
+        bare: String,
+        other: &'static str,
+        goal: &'static str,
+    ) {
+        let what = what.into();
+        eprintln!("{what}: {ours} ({bare})");
+        self.rows.push(Row { what, ours, bare, other, goal });
+    }
+
+    /// Prints all rows.
+    pub fn print(&self, beside: &str, other: &str) {
+        println!("\n{:<54} {:>24} {beside:>12} {other:>16}   goal", "", "ours");
+        for Row { what, ours, bare, other, goal } in &self.rows {
+            println!("{what:<54} {ours:>24} {bare:>12} {other:>16}   {goal}");
+        }
+    }
+}
+
+/// Looks ten times a second: a look at each of many thousand changes would take the processor from what is measured.
+///
+/// # Panics
+/// When it is not so after ten minutes.
+pub async fn until(ns: &TestNamespace, what: &str, is_so: impl Fn(&History) -> bool) {
+    let asked = Instant::now();
+    while !is_so(&ns.record.history()) {
+        assert!(asked.elapsed() < Duration::from_secs(600), "waited ten minutes in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// From the creation of each Task to its Pod and to the end of its gate, in seconds, sorted.
+#[derive(Debug)]
+pub struct Latency {
+    pod: Vec<f64>,
+    gate: Vec<f64>,
+}
+
+impl Latency {
+    /// From the API server's record of writes.
+    pub fn of(entries: &[Entry]) -> Self {
+        let times = |summary: &str| -> HashMap<String, Timestamp> {
+            let those = entries.iter().filter(|entry| entry.summary() == summary);
+            those
+                .map(|entry| (entry.name().trim_end_matches("-pod").to_owned(), entry.stage_timestamp))
+                .collect()
+        };
+        let (created, made, opened) =
+            (times("create tasks 201"), times("create pods 201"), times("patch pods 200"));
+        let since = |later: &HashMap<String, Timestamp>| {
+            let waits = created
+                .iter()
+                .filter_map(|(task, created)| Some(later.get(task)?.duration_since(*created).as_secs_f64()));
+            let mut waits: Vec<f64> = waits.collect();
+            waits.sort_by(f64::total_cmp);
+            waits
+        };
+        Self { pod: since(&made), gate: since(&opened) }
+    }
+
+    /// To its Pod, in seconds.
+    pub fn pod(&self, percent: usize) -> f64 {
+        percentile(&self.pod, percent)
+    }
+
+    /// To the end of its gate, in seconds.
+    pub fn gate(&self, percent: usize) -> f64 {
+        percentile(&self.gate, percent)
+    }
+}
+
+/// Of sorted figures, the one that so many percent are not above.
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1));
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
+/// As in `1.5 ms`.
+pub fn millis(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1000.0)
+}
