@@ -21,8 +21,11 @@ use crate::runtime::api_error::words;
 const BACKLOG: usize = 8192;
 /// Events sent at once.
 const CONCURRENCY: usize = 2;
-/// How long an Event waits for launches to be over: where they never are, people hear of things a minute later.
+/// How long an Event waits for launches to be over. Where they never are, people hear of things a minute later, and
+/// launches go on nearly as fast: an API server pays as much for an Event as for any write of a launch.
 const MAX_DELAY: Duration = Duration::from_secs(60);
+/// Between two Events that did not wait for launches any longer.
+const TRICKLE: Duration = Duration::from_millis(200);
 /// Longest note that the API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 /// Longest `reportingInstance`, in characters.
@@ -141,10 +144,12 @@ async fn send(client: Client, waiting: mpsc::Receiver<(Instant, Event)>, launche
     sent.await;
 }
 
-/// Waits until no launch is under way, and no longer than an Event that was recorded then may wait.
+/// Waits until no launch is under way, and no longer than an Event that was recorded then may wait; [`TRICKLE`] at least,
+/// while launches are.
 async fn wait_for_launches(launches: &mut watch::Receiver<usize>, recorded: Instant) {
     let none = launches.wait_for(|launches| *launches == 0);
-    let _ = tokio::time::timeout_at(recorded + MAX_DELAY, none).await;
+    let latest = (recorded + MAX_DELAY).max(Instant::now() + TRICKLE);
+    let _ = tokio::time::timeout_at(latest, none).await;
 }
 
 #[cfg(test)]
@@ -163,6 +168,9 @@ mod tests {
         assert!(wait_for_launches(&mut seen, recorded).now_or_never().is_none(), "one is under way");
         wait_for_launches(&mut seen, recorded).await;
         assert_eq!(recorded.elapsed().as_secs(), MAX_DELAY.as_secs());
+        let late = Instant::now();
+        wait_for_launches(&mut seen, recorded).await;
+        assert_eq!(late.elapsed(), TRICKLE, "others are late too, and launches come first");
         drop(second);
         wait_for_launches(&mut seen, Instant::now()).now_or_never().unwrap();
     }
