@@ -4,6 +4,7 @@
 //! credentials, scheduling, a Task's status) stands with the first group and is used from there.
 
 pub mod batch;
+pub mod batch_task;
 pub mod context;
 pub mod task;
 pub mod workspace_config;

@@ -13,6 +13,7 @@ pub mod kubetask;
 pub mod literals;
 pub mod names;
 pub mod network;
+pub mod pieces;
 pub mod plugin;
 pub mod plugin_object;
 pub mod reference;

@@ -65,7 +65,8 @@ pub(crate) struct Controller {
 /// Flags of `kubeopencode render`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Render {
-    /// File or directory with Tasks, Agents, ConfigMaps and KubeOpenCodeConfigs; - reads stdin
+    /// File or directory with Tasks, Agents, ConfigMaps and KubeOpenCodeConfigs, or with Tasks, Batches and WorkspaceConfigs of
+    /// kubetask.io; - reads stdin
     #[arg(short, long, required = true, value_name = "FILE", num_args = 1..)]
     pub(crate) filename: Vec<PathBuf>,
     /// Component of a plugin (.wasm, .wasm.gz or .wasm.zst), installed under the name that it gives itself

@@ -7,6 +7,7 @@
 
 mod component;
 mod input;
+mod kubetask;
 mod objects;
 mod offline;
 mod schema;

@@ -102,9 +102,15 @@ impl Room {
 impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn task(&mut self, run: &Run) -> Result<ExecutionPlan, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
-        let ask = |settings: &Value| run.build_request(&contexts, settings.clone());
-        let (plan, granted) = self.command(run, ask, |builder, request| builder.build(&request)).await?;
-        let command = validate_command(run, &granted, plan).map_err(EvaluateError::Refused)?;
+        let command = match run.own_command(&contexts).map_err(EvaluateError::Refused)? {
+            Some(own) => own,
+            None => {
+                let ask = |settings: &Value| run.build_request(&contexts, settings.clone());
+                let (plan, granted) =
+                    self.command(run, ask, |builder, request| builder.build(&request)).await?;
+                validate_command(run, &granted, plan).map_err(EvaluateError::Refused)?
+            }
+        };
         self.hold(run, command.bytes())?;
         build(run, &contexts, &command).map_err(EvaluateError::Refused)
     }

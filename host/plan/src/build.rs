@@ -40,6 +40,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::evaluated::Evaluated;
+use crate::run::pod_options::IgnoredKeys;
 use crate::run::{Subject, TaskPart};
 use crate::{Command, Refusal, Run};
 use config_map_packing::Data;
@@ -287,13 +288,11 @@ fn sorted<T>(objects: &[T]) -> Vec<Sorted<'_, T>> {
 }
 
 fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason, String)> {
-    let skipped = run.skipped.iter().map(|why| (Reason::OptionalSkipped, why.clone()));
+    let left_out = run.notices.iter().cloned();
     let evaluated = contexts.iter().flat_map(|context| context.notices.clone());
-    let pod = &run.agent.pod;
-    let ignored = [("labels", &pod.ignored_labels), ("annotations", &pod.ignored_annotations)];
-    let ignored = ignored.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(field, keys)| {
+    let ignored = run.agent.pod.ignored.iter().map(|IgnoredKeys { field, keys }| {
         let message = format!(
-            "spec.podSpec.{field} of {}: {} ignored, these keys are KubeOpenCode's own",
+            "{field} of {}: {} ignored, these keys are KubeOpenCode's own",
             run.agent.described,
             keys.join(", ")
         );
@@ -303,7 +302,7 @@ fn notices(run: &Run, contexts: &[Evaluated], command: &Command) -> Vec<(Reason,
         .warnings
         .iter()
         .map(|warning| (Reason::Resolved, format!("command builder \"{}\": {warning}", run.agent.builder)));
-    skipped.chain(evaluated).chain(ignored).chain(warnings).collect()
+    left_out.chain(evaluated).chain(ignored).chain(warnings).collect()
 }
 
 fn some_map<T>(map: BTreeMap<String, T>) -> Option<BTreeMap<String, T>> {

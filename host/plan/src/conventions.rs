@@ -20,11 +20,17 @@ pub(crate) struct Conventions {
     pub(crate) group: Group,
     /// Annotation of Pods: the name of the object that says how the agent is run.
     pub(crate) agent_annotation: Option<&'static str>,
+    /// Kind of that object, in messages.
+    pub(crate) agent_kind: &'static str,
+    /// Who says what the agent's container runs.
+    pub(crate) program: Program,
     /// Variables of every container that works in the workspace, before those of the Task.
     pub(crate) base_env: &'static [(&'static str, &'static str)],
     /// The volume that the agent works in. Without one only single files are mounted there, and the image's own working
     /// directory stays.
     pub(crate) workspace: Option<Workspace>,
+    /// Whether a clone or a ConfigMap may be the workspace itself.
+    pub(crate) whole_workspace: bool,
     /// Name of the prompt's file in the workspace.
     pub(crate) prompt_file: &'static str,
     /// Where the text of contexts without mountPath goes.
@@ -34,8 +40,18 @@ pub(crate) struct Conventions {
     pub(crate) conflicts: fn(&[PathUse]) -> Result<(), Obstacle>,
     /// What no context, credential or workspace may cover or lie in: the parts of the Pod that are not theirs.
     pub(crate) reserved_paths: &'static [&'static str],
-    /// What only the Agent's own contexts may replace: the programs of the image and what they are told.
-    pub(crate) image_paths: &'static [&'static str],
+    /// What only the Agent's own contexts may replace: the programs of the image and what they are told. `None`: whoever
+    /// writes a context may replace all that an image has.
+    pub(crate) image_paths: Option<&'static [&'static str]>,
+}
+
+/// Who says what the agent's container runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The command builder, or the Agent in its place; the tools volume holds what it runs.
+    Builder,
+    /// Its image, by its own entrypoint. Nothing of ours is in that container.
+    Image,
 }
 
 /// The volume that the agent works in.
@@ -52,6 +68,8 @@ pub(crate) struct Workspace {
 pub(crate) struct ContextText {
     /// A file of its own, below the workspace.
     pub(crate) file: Option<&'static str>,
+    /// Whether it is the prompt: nothing else says what is to be done.
+    pub(crate) is_prompt: bool,
     /// The files that it and the prompt become.
     pub(crate) files: ContextFiles,
 }
@@ -63,16 +81,67 @@ pub(crate) type ContextFiles = for<'a> fn(&'a Run, &[Evaluated], &mut Secrets) -
 pub(crate) static KUBEOPENCODE: Conventions = TASKS;
 
 /// `kubeopencode.io`, for clients of an Agent's server: it works in a Pod where none of their files are.
-pub(crate) static KUBEOPENCODE_ATTACHED: Conventions =
-    Conventions { context_text: ContextText { file: None, files: context_text::before_prompt }, ..TASKS };
+pub(crate) static KUBEOPENCODE_ATTACHED: Conventions = Conventions {
+    context_text: ContextText { file: None, is_prompt: false, files: context_text::before_prompt },
+    ..TASKS
+};
+
+/// `kubetask.io`, in an image of its user's.
+pub(crate) static KUBETASK: Conventions = PIECES;
+
+/// `kubetask.io`, by OpenCode in the executor image.
+pub(crate) static KUBETASK_OPENCODE: Conventions = Conventions {
+    program: Program::Builder,
+    base_env: TASKS.base_env,
+    workspace: TASKS.workspace,
+    reserved_paths: &[
+        "/tools",
+        "/git",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        "/run/secrets/kubernetes.io/serviceaccount",
+    ],
+    ..PIECES
+};
+
+/// "No reserved paths": what is reserved is what cannot be.
+const PIECES: Conventions = Conventions {
+    group: Group::KubeTask,
+    agent_annotation: None,
+    agent_kind: "WorkspaceConfig",
+    program: Program::Image,
+    base_env: &[],
+    workspace: None,
+    whole_workspace: false,
+    prompt_file: "task.md",
+    context_text: ContextText { file: None, is_prompt: true, files: context_text::joined_pieces },
+    conflicts: path_conflicts::refuse,
+    reserved_paths: &[
+        "/proc",
+        "/sys",
+        "/dev",
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        "/run/secrets/kubernetes.io/serviceaccount",
+    ],
+    image_paths: None,
+};
 
 const TASKS: Conventions = Conventions {
     group: Group::KubeOpenCode,
     agent_annotation: Some(AGENT_NAME_ANNOTATION),
+    agent_kind: "Agent",
+    program: Program::Builder,
     base_env: &[("HOME", "/tmp"), ("SHELL", "/bin/bash")],
     workspace: Some(Workspace { volume: "workspace", variable: "WORKSPACE_DIR" }),
+    whole_workspace: true,
     prompt_file: "task.md",
-    context_text: ContextText { file: Some(".kubeopencode/context.md"), files: context_text::tagged_file },
+    context_text: ContextText {
+        file: Some(".kubeopencode/context.md"),
+        is_prompt: false,
+        files: context_text::tagged_file,
+    },
     conflicts: path_conflicts::refuse,
     reserved_paths: &[
         "/tools",
@@ -84,7 +153,7 @@ const TASKS: Conventions = Conventions {
         "/var/run/secrets",
         "/run/secrets",
     ],
-    image_paths: &IMAGE_PATHS,
+    image_paths: Some(&IMAGE_PATHS),
 };
 
 /// Programs and libraries; what the loader, the shell, name resolution, TLS, ssh and git read by themselves; OpenCode's own

@@ -4,6 +4,7 @@
 
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::network::NetworkRules;
+use kubeopencode_api::pieces;
 use kubeopencode_api::plugin::{Entry, EnvVar, RunInit, SecretKey};
 
 use crate::item::Item;
@@ -39,6 +40,16 @@ pub(crate) enum Piece {
     Secret(SecretKey),
     /// the same
     Brought(Brought),
+}
+
+impl Piece {
+    /// Whether it is more than line ends, or only the Pod sees it.
+    pub(crate) fn has_words(&self) -> bool {
+        match self {
+            Self::Text(text) | Self::File { text, .. } => !pieces::is_blank(text),
+            Self::Secret(_) | Self::Brought(_) => true,
+        }
+    }
 }
 
 /// A file that a clone, a download or an init container leaves in the Pod.
@@ -230,6 +241,11 @@ impl Evaluated {
     /// Whether it adds to the context file.
     pub(crate) fn has_context_text(&self) -> bool {
         !self.pieces.is_empty()
+    }
+
+    /// Whether it has text beyond line ends, or text that only the Pod sees.
+    pub(crate) fn has_words(&self) -> bool {
+        self.pieces.iter().any(Piece::has_words)
     }
 
     /// Whether the file may be there in the end: a clone, an archive or a ConfigMap in the workspace's own place may

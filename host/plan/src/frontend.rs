@@ -2,4 +2,10 @@
 //!
 //! May touch: the specs. Must not touch: what plugins made of the contexts.
 
+mod credentials;
+mod images;
+mod item;
 pub mod kubeopencode;
+pub mod kubetask;
+mod own_keys;
+mod parts;

@@ -66,7 +66,8 @@ impl MountPath {
                 "mountPath \"{written}\" reaches into {reserved}, which is reserved: choose another"
             ));
         }
-        if workspace != &path && workspace.is_within(&path) {
+        let is_workspace = workspace == &path;
+        if workspace.is_within(&path) && !(is_workspace && conventions.whole_workspace) {
             return Err(format!(
                 "mountPath \"{written}\" would cover the workspace {workspace}: choose another"
             ));
@@ -139,6 +140,11 @@ impl Item {
     /// Bytes of what its plugin is given.
     pub fn bytes(&self) -> usize {
         text_of(&self.payload)
+    }
+
+    /// Whether it was written beside the Agent's own configuration, by whoever decides on that.
+    pub(crate) fn is_agents(&self) -> bool {
+        matches!(self.origin, Origin::Agent | Origin::Defaults)
     }
 
     /// Whether its type comes with KubeOpenCode.

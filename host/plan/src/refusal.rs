@@ -31,6 +31,12 @@ impl Refusal {
         ))
     }
 
+    /// The WorkspaceConfig is missing, or makes no sense.
+    pub fn workspace_config(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { condition: TaskCondition::Accepted, reason: Reason::WorkspaceConfigError, message }
+    }
+
     /// The spec of Task or Agent makes no sense.
     pub fn invalid_config(message: impl Into<String>) -> Self {
         Self { condition: TaskCondition::Accepted, reason: Reason::InvalidConfig, message: message.into() }

@@ -8,12 +8,13 @@ pub(crate) mod pod_options;
 mod requests;
 
 use jiff::Timestamp;
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::config::{CaBundle, Proxy, PullPolicy, TaskSecretRefs};
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::SecretKey;
 
-use crate::conventions::Conventions;
+use crate::conventions::{Conventions, Program};
 use crate::item::Item;
 use crate::paths::AbsPath;
 use crate::refusal::Refusal;
@@ -30,8 +31,8 @@ pub struct Run {
     pub(crate) subject: Subject,
     pub(crate) agent: AgentPart,
     pub(crate) items: Vec<Item>,
-    /// optional items that made no sense, and why
-    pub(crate) skipped: Vec<String>,
+    /// what became of items that are not among them: optional ones that made no sense, and those that others replaced
+    pub(crate) notices: Vec<(Reason, String)>,
     pub(crate) prompt: Option<String>,
     pub(crate) conventions: &'static Conventions,
 }
@@ -200,6 +201,11 @@ impl Run {
 
     pub(crate) fn is_cross_namespace(&self) -> bool {
         self.namespace() != self.pod_namespace()
+    }
+
+    /// Whether the agent's container has the tools volume, and the command in it.
+    pub(crate) fn has_tools(&self) -> bool {
+        self.conventions.program == Program::Builder
     }
 
     /// Where containers that work in the workspace start; `None`: where their image says.

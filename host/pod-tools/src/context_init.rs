@@ -35,14 +35,14 @@ pub fn main() -> ExitCode {
 
 fn run(settings: &Settings) -> Result<(), Error> {
     let operations = settings.operations()?;
-    let workspace = RootedDir::workspace(&settings.workspace_dir)?;
     let (tools, elsewhere) = (RootedDir::filesystem(false)?, RootedDir::filesystem(true)?);
+    let workspace = settings.workspace_dir.as_deref().map(RootedDir::workspace).transpose()?;
+    let workspace = workspace.as_ref().zip(settings.workspace_dir.as_deref());
     let mut skipped = Vec::new();
-    let files =
-        PodFiles { workspace_dir: &settings.workspace_dir, workspace: &workspace, elsewhere: &elsewhere };
+    let files = PodFiles { workspace, elsewhere: &elsewhere };
     for operation in &operations {
         let root = match operation.place {
-            Place::Workspace => &workspace,
+            Place::Workspace => workspace.map_or(&elsewhere, |(root, _)| root),
             Place::Tools => &tools,
             Place::Elsewhere => &elsewhere,
         };
@@ -85,8 +85,8 @@ fn perform(operation: &Operation, root: &RootedDir, files: &PodFiles<'_>) -> Res
 
 /// The files of this Pod.
 struct PodFiles<'a> {
-    workspace_dir: &'a Path,
-    workspace: &'a RootedDir,
+    /// The volume, and where it is; without one there are only clones and archives.
+    workspace: Option<(&'a RootedDir, &'a Path)>,
     elsewhere: &'a RootedDir,
 }
 
@@ -97,9 +97,10 @@ impl Files for PodFiles<'_> {
 
     /// A hostile clone may hold a link to what only this container sees, such as a Secret.
     fn brought(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        match path.strip_prefix(self.workspace_dir) {
-            Ok(below) => self.workspace.read(below, MAX_BROUGHT),
-            Err(_) => self.elsewhere.read(path.strip_prefix("/").unwrap_or(path), MAX_BROUGHT),
+        let in_workspace = self.workspace.and_then(|(root, dir)| Some((root, path.strip_prefix(dir).ok()?)));
+        match in_workspace {
+            Some((root, below)) => root.read(below, MAX_BROUGHT),
+            None => self.elsewhere.read(path.strip_prefix("/").unwrap_or(path), MAX_BROUGHT),
         }
     }
 }

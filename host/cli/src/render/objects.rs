@@ -10,6 +10,9 @@ use kube::Resource;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
 use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask;
+use kubeopencode_api::kubetask::batch::Batch;
+use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
 use kubeopencode_api::names::{AgentKey, ObjectKey};
 use kubeopencode_api::task::Task;
@@ -23,8 +26,8 @@ use super::input::Document;
 use super::schema::{self, Schema};
 use crate::error::CliError;
 
-/// The group of Batch and WorkspaceConfig: an unknown kind of it is an error, and not ignored as a foreign one.
-const OTHER_GROUP: &str = Group::KubeTask.names().group;
+/// The group of Batch and WorkspaceConfig.
+const KUBETASK: &str = Group::KubeTask.names().group;
 
 /// What the files hold.
 #[derive(Debug, Default)]
@@ -34,7 +37,12 @@ pub(super) struct Objects {
     pub(super) agents: Vec<(String, Agent)>,
     configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
     pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
-    seen: HashMap<(String, ObjectKey), String>,
+    /// Tasks of `kubetask.io`, as the Batches are.
+    pub(super) kubetask: Vec<(String, kubetask::task::Task)>,
+    pub(super) batches: Vec<(String, Batch)>,
+    workspaces: HashMap<ObjectKey, WorkspaceConfig>,
+    /// Group, kind and key, with the place.
+    seen: HashMap<(String, String, ObjectKey), String>,
 }
 
 impl Objects {
@@ -54,7 +62,8 @@ impl Objects {
             return Err(CliError::Refused(problems));
         }
         let servers = objects.agents.iter().any(|(_, agent)| agent.spec.server_config.is_some());
-        if objects.tasks.is_empty() && !servers {
+        let any = !objects.tasks.is_empty() || !objects.kubetask.is_empty() || !objects.batches.is_empty();
+        if !any && !servers {
             let problem = "there is nothing to render: name a file that holds one with -f";
             return Err(CliError::Refused(refuse("no Task", problem)));
         }
@@ -65,6 +74,11 @@ impl Objects {
     pub(super) fn agent(&self, key: &AgentKey) -> Option<&Agent> {
         let found = self.agents.iter().find(|(_, agent)| AgentKey::of(agent) == *key);
         found.map(|(_, agent)| agent)
+    }
+
+    /// The WorkspaceConfig of this name.
+    pub(super) fn workspace(&self, namespace: &str, name: &str) -> Option<&WorkspaceConfig> {
+        self.workspaces.get(&ObjectKey::new(namespace, name))
     }
 
     /// The spec of the KubeOpenCodeConfig that is read in a namespace.
@@ -90,7 +104,7 @@ impl Objects {
         let group = version.split_once('/').map_or("", |(group, _)| group);
         let Some(schema) = reader.schemas.iter().find(|schema| schema.is_of(&version, &kind)) else {
             return match group {
-                GROUP | OTHER_GROUP => {
+                GROUP | KUBETASK => {
                     Err(refuse(place, format!("no matches for kind \"{kind}\" in version \"{version}\"")))
                 }
                 _ => Ok(()),
@@ -100,23 +114,38 @@ impl Objects {
         match (group, kind.as_str()) {
             (GROUP, "Task") => {
                 let (place, task) = reader.object::<Task>(place, value)?;
-                self.first(&kind, &task, &place)?;
+                self.first(&task, &place)?;
                 self.tasks.push((place, task));
             }
             (GROUP, "Agent") => {
                 let (place, agent) = reader.object::<Agent>(place, value)?;
-                self.first(&kind, &agent, &place)?;
+                self.first(&agent, &place)?;
                 self.agents.push((place, agent));
             }
             ("", "ConfigMap") => {
                 let (place, map) = reader.object(place, value)?;
-                let key = self.first(&kind, &map, &place)?;
+                let key = self.first::<ConfigMap>(&map, &place)?;
                 self.config_maps.insert(key, map);
             }
             (GROUP, "KubeOpenCodeConfig") => {
                 let (place, config) = reader.object(place, value)?;
-                let key = self.first(&kind, &config, &place)?;
+                let key = self.first::<KubeOpenCodeConfig>(&config, &place)?;
                 self.configs.insert(key, config);
+            }
+            (KUBETASK, "Task") => {
+                let (place, task) = reader.object::<kubetask::task::Task>(place, value)?;
+                self.first(&task, &place)?;
+                self.kubetask.push((place, task));
+            }
+            (KUBETASK, "Batch") => {
+                let (place, batch) = reader.object::<Batch>(place, value)?;
+                self.first(&batch, &place)?;
+                self.batches.push((place, batch));
+            }
+            (KUBETASK, "WorkspaceConfig") => {
+                let (place, workspace) = reader.object(place, value)?;
+                let key = self.first::<WorkspaceConfig>(&workspace, &place)?;
+                self.workspaces.insert(key, workspace);
             }
             // no Task's Pod depends on it
             _ => {}
@@ -125,9 +154,13 @@ impl Objects {
     }
 
     /// Its key, if no other document has it.
-    fn first<K: Resource>(&mut self, kind: &str, object: &K, place: &str) -> Result<ObjectKey, Problems> {
+    fn first<K>(&mut self, object: &K, place: &str) -> Result<ObjectKey, Problems>
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let key = ObjectKey::of(object);
-        match self.seen.insert((kind.to_owned(), key.clone()), place.to_owned()) {
+        let kind = (K::group(&()).into_owned(), K::kind(&()).into_owned(), key.clone());
+        match self.seen.insert(kind, place.to_owned()) {
             None => Ok(key),
             Some(other) => Err(refuse(place, format!("the same object stands in {other}: remove one"))),
         }
@@ -186,12 +219,15 @@ impl ObjectReader<'_> {
             return Err(unknown.into_iter().flat_map(problem).collect());
         }
         let metadata = object.meta_mut();
-        // the API server gives a random one; here the same files give the same bytes
-        let uid = || Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{namespace}/{name}").as_bytes()).to_string();
-        metadata.uid = metadata.uid.take().or_else(|| Some(uid()));
+        metadata.uid = metadata.uid.take().or_else(|| Some(uid(&namespace, &name)));
         metadata.namespace = Some(namespace);
         Ok((place, object))
     }
+}
+
+/// UID of an object that no API server has made: it gives a random one; here the same files give the same bytes.
+pub(super) fn uid(namespace: &str, name: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{namespace}/{name}").as_bytes()).to_string()
 }
 
 /// What is wrong, each with its place.

@@ -10,9 +10,10 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
 use kubeopencode_evaluate::{ConfigMapReader, EvaluateError, Planned, Snapshot, evaluate, evaluate_server};
-use kubeopencode_plan::frontend::kubeopencode;
-use kubeopencode_plan::{Refusal, ServerObjects, Settings};
+use kubeopencode_plan::frontend::{self, kubeopencode};
+use kubeopencode_plan::{ExecutionPlan, Refusal, ServerObjects, Settings};
 
+use super::kubetask::{self, Found};
 use super::objects::Objects;
 use crate::error::CliError;
 use crate::yaml::document;
@@ -66,15 +67,21 @@ impl Offline<'_> {
         }
         for (place, task) in &self.objects.tasks {
             match self.plan(task).await {
-                Ok(planned) => {
-                    let plan = planned.plan;
-                    for map in &plan.config_maps {
-                        rendered.documents.push(document(map)?);
-                    }
-                    rendered.documents.push(document(&plan.pod)?);
-                    rendered.warn(place, &plan.notices);
-                }
+                Ok(planned) => rendered.add(place, &planned.plan)?,
                 Err(refusal) => refused.push(format!("{place}: {}: {refusal}", refusal.reason)),
+            }
+        }
+        for found in kubetask::tasks(self.objects) {
+            let found = match found {
+                Ok(found) => found,
+                Err(problem) => {
+                    refused.push(problem);
+                    continue;
+                }
+            };
+            match self.plan_kubetask(&found).await {
+                Ok(planned) => rendered.add(&found.place, &planned.plan)?,
+                Err(refusal) => refused.push(format!("{}: {}: {refusal}", found.place, refusal.reason)),
             }
         }
         if refused.is_empty() { Ok(rendered) } else { Err(CliError::Refused(refused)) }
@@ -85,6 +92,18 @@ impl Offline<'_> {
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
         let run = kubeopencode::task(task, agent, &settings)?;
+        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
+    }
+
+    async fn plan_kubetask(&self, found: &Found<'_>) -> Result<Planned, Refusal> {
+        let task = &*found.task;
+        let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+        let workspace = self.objects.workspace(namespace, frontend::kubetask::workspace_name(task));
+        if workspace.is_none() && frontend::kubetask::is_explicit(task) {
+            return Err(frontend::kubetask::workspace_not_found(task));
+        }
+        let settings = self.settings(namespace, namespace);
+        let run = frontend::kubetask::task(task, found.batch, workspace, &settings)?;
         evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 
@@ -103,6 +122,15 @@ impl Offline<'_> {
 }
 
 impl Rendered {
+    fn add(&mut self, place: &str, plan: &ExecutionPlan) -> Result<(), CliError> {
+        for map in &plan.config_maps {
+            self.documents.push(document(map)?);
+        }
+        self.documents.push(document(&plan.pod)?);
+        self.warn(place, &plan.notices);
+        Ok(())
+    }
+
     fn warn(&mut self, place: &str, notices: &[(Reason, String)]) {
         self.warnings.extend(notices.iter().map(|(reason, message)| format!("{place}: {reason}: {message}")));
     }

@@ -27,6 +27,10 @@
 //! | 5 refusals: key, ConfigMap, mountPath missing; conflicts | `refusals` |
 //! | 6 Deployment, Service, NetworkPolicy, probes, contexts in front of the prompt | `server`, `server_with_password` |
 //! | 6 mountPath, Git, URL with a server | `refusals` |
+//! | 9 the examples of the document; the image's own entrypoint | `kubetask.rs` |
+//! | 9 WorkspaceConfig: credentials, labels, scheduling; layers; pieces, of which one is a Secret's; single files | `kubetask_layers` |
+//! | 9 the default pair of images, with a workspace and the result reader | `kubetask_opencode` |
+//! | 9 other types in File's place | `kubetask_plugins` |
 
 use crate::program::render;
 
@@ -48,6 +52,9 @@ fixtures![
     environment,
     files_and_directories,
     git_and_url,
+    kubetask_layers,
+    kubetask_opencode,
+    kubetask_plugins,
     nested_mounts,
     network,
     optional_contexts,
@@ -63,7 +70,7 @@ fixtures![
 ];
 
 /// The plan's digest changes with every byte of it.
-fn without_digests(text: &str) -> String {
+pub(crate) fn without_digests(text: &str) -> String {
     let mut parts = text.split("sha256:");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {

@@ -5,15 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::program::{example, examples, render};
-
-fn objects_of(stdout: &str) -> Vec<Value> {
-    let documents = serde_norway::Deserializer::from_str(stdout);
-    documents.map(|document| Value::deserialize(document).unwrap()).collect()
-}
+use crate::program::{example, examples, objects_of, render};
 
 /// Writes what the Pod's volumes would show below `root`, and runs `context-init` there: every path of the Pod is one
 /// below `root`. The workspace must be there already.
@@ -149,6 +143,27 @@ spec:
     assert_eq!(read("workspace/may"), "", "an optional Secret that is not there is an empty file");
     assert_eq!(read("tools/opencode.json"), r#"{"model":"a/b"}"#);
     assert!(root.path().join("tools/kubeopencode").is_file(), "the result reader");
+}
+
+#[test]
+fn pieces_are_joined_around_a_secret_that_may_be_missing() {
+    let said = render(&["-f", "kubetask_layers.yaml"], "");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let start = "Write tests first.\n\n---\n\nUpdate it.\n\n---\n\n";
+    for (hint, expected) in [
+        (Some("Look at main.\n\n"), format!("{start}Look at main.\n\n---\n\nSay done.\n")),
+        // it goes with its separator
+        (Some("\r\n"), format!("{start}Say done.\n")),
+        (None, format!("{start}Say done.\n")),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let secrets: Vec<_> = hint.map(|hint| ("/secret-0/a", hint)).into_iter().collect();
+        context_init(root.path(), &said.stdout, &secrets);
+        let read = |i: usize| fs::read_to_string(root.path().join(format!("tools/.files/{i}"))).unwrap();
+        assert_eq!(read(0), expected, "{hint:?}");
+        let other = fs::read_dir(root.path().join("tools/.files")).unwrap().count();
+        assert_eq!(other, 2, "task.md and the optional file");
+    }
 }
 
 /// Prints what Claude Code prints, and says what it was given.

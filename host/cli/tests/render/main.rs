@@ -5,6 +5,7 @@
 mod command_line;
 mod contract;
 mod in_the_pod;
+mod kubetask;
 mod plugins;
 mod program;
 mod refusals;

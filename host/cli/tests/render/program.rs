@@ -4,6 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 /// What a call came to.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -28,6 +31,12 @@ pub(crate) fn examples() -> PathBuf {
 /// The folder of the fixtures, which calls run in, so that messages show no path of this machine.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/fixtures")
+}
+
+/// The objects that were printed.
+pub(crate) fn objects_of(stdout: &str) -> Vec<Value> {
+    let documents = serde_norway::Deserializer::from_str(stdout);
+    documents.map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
 /// `kubeopencode render` with these arguments and this stdin. Compiled plugins stay between the tests.

@@ -43,7 +43,7 @@ pub(super) fn container(layout: &Layout<'_>) -> Container {
         env_from: some(env_from.collect()),
         resources: run.agent.pod.resources.clone(),
         security_context: Some(run.agent.pod.security_context()),
-        volume_mounts: Some(agent_mounts(layout)),
+        volume_mounts: some(agent_mounts(layout)),
         ..Container::default()
     }
 }

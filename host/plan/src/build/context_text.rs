@@ -1,11 +1,12 @@
-//! The prompt, and the text of every context without mountPath, between delimiters that their text cannot forge: in a
-//! file of its own, or in front of the prompt.
+//! The prompt, and the text of every context without mountPath: between delimiters that their text cannot forge, in a
+//! file of its own or in front of the prompt; or as pieces that are the prompt.
 //!
 //! May touch: text. Only the host writes delimiters, so only this file escapes (see `kubeopencode_api::plugin`); what
 //! comes from a Secret or out of the Pod is escaped where it is joined, inside the Pod.
 
 use std::borrow::Cow;
 
+use kubeopencode_api::pieces::SEPARATOR;
 use kubeopencode_api::plugin::{escape_attribute, escape_content, file_block};
 
 use super::layout::{Content, Part, PartGroup, Secrets};
@@ -57,6 +58,29 @@ pub(crate) fn before_prompt<'a>(
     file.into_iter().collect()
 }
 
+/// One file: each piece of text as it is, whatever it came from.
+pub(crate) fn joined_pieces<'a>(
+    run: &'a Run,
+    contexts: &[Evaluated],
+    secrets: &mut Secrets,
+) -> Vec<TextFile<'a>> {
+    let with_words: Vec<_> = contexts.iter().filter(|context| context.has_words()).collect();
+    let Some(first) = with_words.first() else { return Vec::new() };
+    let by = match with_words.len() - 1 {
+        0 => first.item.to_string(),
+        more => format!("{} (and {more} more without mountPath)", first.item),
+    };
+    let pieces = with_words.iter().flat_map(|context| &context.pieces).filter(|piece| piece.has_words());
+    let parts = pieces.map(|piece| match piece {
+        Piece::Text(text) | Piece::File { text, .. } => Part::Text(text.clone()),
+        Piece::Secret(secret) => secrets.part(secret, false),
+        Piece::Brought(file) => Part::brought(file, false),
+    });
+    let group =
+        PartGroup { parts: parts.collect(), separator: SEPARATOR, trim: true, ..PartGroup::default() };
+    vec![TextFile { path: run.prompt_path(), by, content: group.into() }]
+}
+
 fn prompt_field(run: &Run) -> String {
     format!("spec.description of {}", run.described())
 }
@@ -84,5 +108,6 @@ fn block(context: &Evaluated, secrets: &mut Secrets) -> Part {
         Piece::Secret(secret) => secrets.part(secret, true),
         Piece::Brought(file) => Part::brought(file, true),
     });
-    Part::Group(PartGroup { parts: pieces.collect(), separator: "\n", before, after: "\n</context>" })
+    let (parts, after) = (pieces.collect(), "\n</context>");
+    Part::Group(PartGroup { parts, separator: "\n", before, after, ..PartGroup::default() })
 }

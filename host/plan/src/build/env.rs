@@ -43,7 +43,7 @@ pub(super) fn agent_env(
     if let Some(variable) = run.server().and_then(server_password) {
         env.add(variable, &format!("spec.serverConfig of {}", run.agent.described), None).map_err(config)?;
     }
-    if clones(contexts).next().is_some() {
+    if run.has_tools() && clones(contexts).next().is_some() {
         env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode", None).map_err(config)?;
     }
     let last = &run.agent.pod.env;

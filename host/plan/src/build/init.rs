@@ -235,13 +235,15 @@ fn plugin_init(layout: &Layout<'_>, i: usize, init: &RunInit) -> Container {
 }
 
 fn context_init(layout: &Layout<'_>, parents: Option<EnvVar>) -> Container {
-    let mut env = vec![
-        var("WORKSPACE_DIR", layout.run.agent.workspace.as_str()),
+    let run = layout.run;
+    let workspace = run.conventions.workspace.as_ref().map(|_| run.agent.workspace.as_str());
+    let mut env: Vec<_> = workspace.map(|path| var("WORKSPACE_DIR", path)).into_iter().collect();
+    env.extend([
         var("CONFIGMAP_PATH", CONFIG_MAP_PATH),
         var("FILE_MAPPINGS", &layout.file_mappings),
         var("DIR_MAPPINGS", &layout.dir_mappings),
-    ];
-    if reader::is_needed(layout.run, layout.command) {
+    ]);
+    if reader::is_needed(run, layout.command) {
         env.push(var("TOOLS_DIR", TOOLS_DIR));
     }
     env.extend(parents);

@@ -72,7 +72,8 @@ pub(super) enum Delivery {
     Written,
     /// mounted as a single file
     Mounted,
-    /// not one key, and outside of what init containers reach: joined in the tools volume and mounted from there
+    /// not one key, and outside of what init containers reach: joined in the tools volume, which `context-init` has in any case,
+    /// and mounted from there
     Joined,
 }
 
@@ -113,8 +114,11 @@ impl<'a> Layout<'a> {
         let written: usize = contents.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len()).sum();
         let Packed { mut maps, keys, .. } = pack(&contents);
         let file_maps = maps.len();
-        let files: Vec<_> =
-            files.into_iter().zip(keys).map(|(file, keys)| PlacedFile::new(file, keys, &shared)).collect();
+        let files: Vec<_> = files
+            .into_iter()
+            .zip(keys)
+            .map(|(file, keys)| PlacedFile::new(run, file, keys, &shared))
+            .collect();
         let directories = directories(run, contexts, &shared, &mut maps)?;
         let embedded: usize =
             maps.iter().skip(file_maps).flatten().map(|(key, value)| key.len() + value.len()).sum();
@@ -171,7 +175,7 @@ impl<'a> Layout<'a> {
     /// Whether `context-init` writes to the tools volume.
     pub(super) fn writes_tools(&self) -> bool {
         let in_tools = |file: &PlacedFile| match file.delivery {
-            Delivery::Written => is_tool(&file.path),
+            Delivery::Written => self.run.has_tools() && is_tool(&file.path),
             Delivery::Joined => true,
             Delivery::Mounted => false,
         };
@@ -180,9 +184,9 @@ impl<'a> Layout<'a> {
 }
 
 impl PlacedFile {
-    fn new(file: File<'_>, keys: Vec<Vec<String>>, shared: &SharedMounts) -> Self {
+    fn new(run: &Run, file: File<'_>, keys: Vec<Vec<String>>, shared: &SharedMounts) -> Self {
         let sources = file.content.sources(keys);
-        let delivery = match (is_written(&file.path, shared), sources.key()) {
+        let delivery = match (is_written(run, &file.path, shared), sources.key()) {
             (true, _) => Delivery::Written,
             (false, Some(_)) => Delivery::Mounted,
             (false, None) => Delivery::Joined,
@@ -220,8 +224,8 @@ fn too_many(run: &Run, contexts: &[Evaluated], files: usize) -> Obstacle {
 }
 
 /// Whether `context-init` can write there so that the agent sees it.
-pub(super) fn is_written(path: &AbsPath, shared: &SharedMounts) -> bool {
-    shared.holds(path) || is_tool(path)
+pub(super) fn is_written(run: &Run, path: &AbsPath, shared: &SharedMounts) -> bool {
+    shared.holds(path) || (run.has_tools() && is_tool(path))
 }
 
 fn is_tool(path: &AbsPath) -> bool {

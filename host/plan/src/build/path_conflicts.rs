@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::layout::{File, is_written};
+use super::network;
 use super::optional::Obstacle;
 use super::shared_mounts::SharedMounts;
 use crate::evaluated::{Evaluated, GitClone};
@@ -105,7 +106,7 @@ pub(super) fn all(
     };
     let mut uses = Vec::new();
     for file in files {
-        let written = is_written(&file.path, shared);
+        let written = is_written(run, &file.path, shared);
         let (path, by) = (file.path.clone(), file.by.clone());
         let context = file.context;
         uses.push(PathUse { path, kind: PathKind::File, by, written, config: file.config, context });
@@ -131,14 +132,23 @@ pub(super) fn all(
             context: None,
         });
     }
-    // a directory of a context may be the workspace; nothing else may
-    let is_workspace =
-        |path_use: &PathUse| path_use.path == run.agent.workspace && path_use.kind == PathKind::Writable;
-    if run.conventions.workspace.is_some() && !uses.iter().any(is_workspace) {
-        uses.push(own(&run.agent.workspace, format!("spec.workspaceDir of {}", run.agent.described)));
+    let workspace = &run.agent.workspace;
+    if run.conventions.whole_workspace {
+        // a directory of a context may be the workspace; nothing else may
+        let is_workspace =
+            |path_use: &PathUse| path_use.path == *workspace && path_use.kind == PathKind::Writable;
+        if !uses.iter().any(is_workspace) {
+            uses.push(own(workspace, format!("spec.workspaceDir of {}", run.agent.described)));
+        }
+    } else {
+        uses.push(own(workspace, "the workspace".to_owned()));
     }
-    if let Ok(tools) = AbsPath::parse(TOOLS_DIR, None) {
+    if let Some(tools) = AbsPath::parse(TOOLS_DIR, None).ok().filter(|_| run.has_tools()) {
         uses.push(own(&tools, "the agent's tools".to_owned()));
+    }
+    if let Some(bundle) = network::mount(run).and_then(|mount| AbsPath::parse(&mount.mount_path, None).ok()) {
+        let by = "spec.caBundle of KubeOpenCodeConfig".to_owned();
+        uses.push(PathUse { kind: PathKind::ReadOnly, written: false, ..own(&bundle, by) });
     }
     uses
 }

@@ -21,7 +21,8 @@ pub(super) const URL_FILE: &str = "content";
 
 /// The volumes, in the order of docs/contract.md, section 4.
 pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volume> {
-    let mut volumes = vec![empty(TOOLS)];
+    let has_tools = layout.run.has_tools() || layout.writes_tools();
+    let mut volumes: Vec<_> = has_tools.then(|| empty(TOOLS)).into_iter().collect();
     let workspace = layout.run.conventions.workspace.as_ref();
     let workspace = workspace.filter(|own| layout.shared.uses_volume(own.volume));
     volumes.extend(workspace.map(|own| empty(own.volume)));
@@ -83,7 +84,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
 
 /// What the agent's container mounts.
 pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
-    let mut mounts = vec![mount(TOOLS, TOOLS_DIR)];
+    let mut mounts: Vec<_> = layout.run.has_tools().then(|| mount(TOOLS, TOOLS_DIR)).into_iter().collect();
     mounts.extend(layout.shared.mounts());
     for (i, credential) in layout.run.agent.credentials.iter().enumerate() {
         if let Some(target) = &credential.mount {

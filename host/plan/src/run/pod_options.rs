@@ -26,12 +26,10 @@ const READABLE: u32 = 0o444;
 pub(crate) struct PodOptions {
     /// without the keys that are ignored
     pub(crate) labels: BTreeMap<String, String>,
-    /// keys of labels that users must not set
-    pub(crate) ignored_labels: Vec<String>,
     /// without the keys that are ignored
     pub(crate) annotations: BTreeMap<String, String>,
-    /// keys of annotations that users must not set
-    pub(crate) ignored_annotations: Vec<String>,
+    /// keys of labels and annotations that users must not set
+    pub(crate) ignored: Vec<IgnoredKeys>,
     pub(crate) node_selector: BTreeMap<String, String>,
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) affinity: Option<Affinity>,
@@ -55,6 +53,15 @@ pub(crate) struct PodOptions {
     pub(crate) mount_paths: Vec<(AbsPath, String)>,
     pub(crate) host_aliases: Vec<HostAlias>,
     pub(crate) dns_config: Option<PodDNSConfig>,
+}
+
+/// Keys of a field that are left out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IgnoredKeys {
+    /// As in `spec.podSpec.labels`.
+    pub(crate) field: &'static str,
+    /// At least one.
+    pub(crate) keys: Vec<String>,
 }
 
 impl PodOptions {

@@ -8,8 +8,10 @@ use kubeopencode_api::plugin::{AgentView, BuildRequest, EvaluateRequest, Input, 
 use serde_json::Value;
 
 use super::{Run, Subject, TaskPart};
+use crate::conventions::Program;
 use crate::evaluated::Evaluated;
 use crate::item::Item;
+use crate::{Command, Refusal};
 
 impl Run {
     /// The question for the item's plugin, with what it asked for so far. `type_name` is what the plugin itself calls the
@@ -42,9 +44,7 @@ impl Run {
         let prompt_path = self.prompt_path();
         // whether nothing is to be done is the builder's word: other agents may need no prompt. With a command of the
         // Agent's own the builder's argv is dropped, and a missing prompt is no business of anybody.
-        let has_prompt = self.prompt.is_some()
-            || !self.agent.argv.is_empty()
-            || contexts.iter().any(|context| context.may_hold(&prompt_path, &self.agent.workspace));
+        let has_prompt = !self.agent.argv.is_empty() || self.has_prompt(contexts);
         let nobody = || TaskView {
             name: String::new(),
             namespace: self.namespace().to_owned(),
@@ -65,6 +65,32 @@ impl Run {
             settings,
             extensions: Vec::new(),
         }
+    }
+
+    /// The command that no command builder is asked for: the image's own entrypoint. `None`: the builder is to be asked.
+    ///
+    /// # Errors
+    /// The contexts alone say what is to be done, and they say nothing.
+    pub fn own_command(&self, contexts: &[Evaluated]) -> Result<Option<Command>, Refusal> {
+        match self.conventions.program {
+            Program::Image => Ok(Some(Command::of_image())),
+            Program::Builder if self.conventions.context_text.is_prompt && !self.has_prompt(contexts) => {
+                Err(Refusal::invalid_config(format!(
+                    "{} has nothing to do: add a File without mountPath to spec.contexts, or mount one at {}",
+                    self.described(),
+                    self.prompt_path()
+                )))
+            }
+            Program::Builder => Ok(None),
+        }
+    }
+
+    /// Whether anything says what is to be done, as far as it is known here.
+    fn has_prompt(&self, contexts: &[Evaluated]) -> bool {
+        let path = self.prompt_path();
+        self.prompt.is_some()
+            || (self.conventions.context_text.is_prompt && contexts.iter().any(Evaluated::has_words))
+            || contexts.iter().any(|context| context.may_hold(&path, &self.agent.workspace))
     }
 
     /// The question for the command builder: the process of the Agent's server.

@@ -27,8 +27,9 @@ impl Validator<'_> {
             FileContent::Bytes(_) => None,
         });
         let workspace = &self.run.agent.workspace;
+        let is_volume = self.run.conventions.workspace.is_some();
         for Brought { path, .. } in pieces.chain(files) {
-            let in_workspace = path.is_within(workspace);
+            let in_workspace = is_volume && path.is_within(workspace);
             let cloned = out.clones.iter().any(|clone| path.is_within(&clone.path));
             let unpacked = out.downloads.iter().any(|got| got.unpack && path.is_within(&got.path));
             let downloaded = out.downloads.iter().any(|got| got.path == *path) && in_workspace;

@@ -12,7 +12,7 @@ use crate::paths::AbsPath;
 use crate::{Granted, Refusal, Run};
 use kubeopencode_api::globs::matches;
 
-/// How the agent is run, checked. Only [`validate_command`] and [`validate_server`] make one.
+/// How the agent is run, checked. What a builder says of it, only [`validate_command`] and [`validate_server`] make one of.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// image of the init container that brings the program; the Agent's own comes first
@@ -29,6 +29,20 @@ pub struct Command {
 }
 
 impl Command {
+    /// The image's own entrypoint.
+    pub(crate) fn of_image() -> Self {
+        Self {
+            tools: None,
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            files: Vec::new(),
+            reader: None,
+            warnings: Vec::new(),
+            agent_notice: None,
+        }
+    }
+
     /// Bytes of its files.
     pub fn bytes(&self) -> usize {
         self.files.iter().map(|file| file.content.len()).sum()

@@ -4,7 +4,6 @@
 //! May touch: names. Must not touch: the network.
 
 use kubeopencode_api::network::{NetworkRules, REFUSED};
-use kubeopencode_api::plugin::Origin;
 
 use super::Validator;
 use crate::Refusal;
@@ -13,9 +12,9 @@ impl Validator<'_> {
     /// The rules for this item, which allow its host.
     pub(super) fn network(&self, host: &str) -> Result<NetworkRules, Refusal> {
         let network = &self.run.agent.network;
-        let rules = match self.item.origin {
-            Origin::Agent => &network.of_agents,
-            _ => network.of_tasks.as_ref().map_err(|problem| {
+        let rules = match self.item.is_agents() {
+            true => &network.of_agents,
+            false => network.of_tasks.as_ref().map_err(|problem| {
                 self.item.refused(format!(
                     "{REFUSED} {host}: spec.taskNetwork of a KubeOpenCodeConfig decides, and {problem}; ask who runs \
                      KubeOpenCode"

@@ -4,7 +4,6 @@
 //! May touch: paths and names of variables. Must not touch: a file system.
 
 use kubeopencode_api::globs::matches;
-use kubeopencode_api::plugin::Origin;
 
 use super::env::decides_on_programs;
 use crate::item::Item;
@@ -14,12 +13,12 @@ use crate::{Refusal, Run};
 /// Refuses a path at which a Task's context would replace what the agent runs through or is told by, and one that the
 /// Agent's `taskMountPaths` do not allow.
 pub(super) fn check(run: &Run, item: &Item, path: &AbsPath) -> Result<(), Refusal> {
-    if item.origin == Origin::Agent {
+    let Some(image_paths) = run.conventions.image_paths.filter(|_| !item.is_agents()) else {
         return Ok(());
-    }
+    };
     let (agent, workspace) = (&run.agent, &run.agent.workspace);
     let in_workspace = path.is_within(workspace);
-    if !in_workspace && let Some(reserved) = reserved(run, path) {
+    if !in_workspace && let Some(reserved) = reserved(run, image_paths, path) {
         return Err(item.refused(format!(
             "path {path} reaches into {reserved}: choose one in the workspace {workspace}, or let {} hold the context",
             agent.described
@@ -51,8 +50,8 @@ fn covers(pattern: &AbsPath, path: &AbsPath) -> bool {
 }
 
 /// What a path outside of the workspace must not touch, in words that follow "reaches into".
-fn reserved(run: &Run, path: &AbsPath) -> Option<String> {
-    if let Some(place) = path.touches(run.conventions.image_paths) {
+fn reserved(run: &Run, image_paths: &[&'static str], path: &AbsPath) -> Option<String> {
+    if let Some(place) = path.touches(image_paths) {
         return Some(format!("{place}, which the agent's image decides on"));
     }
     let env = &run.agent.pod.env;

@@ -4,7 +4,7 @@
 //! May touch: names. Must not touch: a Secret.
 
 use kubeopencode_api::config::TaskSecretRefs;
-use kubeopencode_api::plugin::{Capability, Origin, SecretKey};
+use kubeopencode_api::plugin::{Capability, SecretKey};
 
 use super::Validator;
 use crate::Refusal;
@@ -59,17 +59,19 @@ impl Validator<'_> {
         if !self.granted.secret_fields.iter().any(|field| field.names(payload).contains(&secret)) {
             return Ok(false);
         }
-        if self.item.origin != Origin::Agent && self.item.namespace != self.run.pod_namespace() {
+        if !self.item.is_agents() && self.item.namespace != self.run.pod_namespace() {
             return Err(self.item.refused(format!(
-                "Secret {secret} of namespace \"{}\" is out of reach: the Pod runs in \"{}\"; let the Agent hold it",
+                "Secret {secret} of namespace \"{}\" is out of reach: the Pod runs in \"{}\"; let the {} hold it",
                 self.item.namespace,
-                self.run.pod_namespace()
+                self.run.pod_namespace(),
+                self.run.conventions.agent_kind
             )));
         }
-        if self.item.origin != Origin::Agent && self.run.agent.task_secret_refs == TaskSecretRefs::Deny {
+        if !self.item.is_agents() && self.run.agent.task_secret_refs == TaskSecretRefs::Deny {
             return Err(self.item.refused(format!(
                 "Secret {secret}: contexts of Tasks may not name Secrets here (taskSecretRefs: Deny in \
-                 KubeOpenCodeConfig, or a KubeOpenCodeConfig that cannot be read); let the Agent hold it"
+                 KubeOpenCodeConfig, or a KubeOpenCodeConfig that cannot be read); let the {} hold it",
+                self.run.conventions.agent_kind
             )));
         }
         Ok(true)

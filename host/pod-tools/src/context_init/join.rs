@@ -8,13 +8,14 @@
 //!   is somebody else's: text of 256 KiB at most, never read through a symbolic link.
 //! * `{"parts": […], "separator": "\n", "trim": true, "before": "<context>\n", "after": "\n</context>"}`: its own
 //!   parts with the separator between them, and what goes before and after. Without any part present it is absent
-//!   as a whole. With `trim`, empty parts are dropped, and all but the last lose the newlines at their end.
+//!   as a whole. With `trim`, the parts are pieces of text, joined as [`kubeopencode_api::pieces`] says.
 //!
 //! Pure but for the reading, which the caller does.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use kubeopencode_api::pieces;
 use kubeopencode_api::plugin::escape_content;
 use serde::Deserialize;
 
@@ -111,23 +112,26 @@ impl Group {
         for part in &self.parts {
             present.extend(match part {
                 Part::Key(key) => Some(files.mounted(&keys.join(key))?),
-                Part::Path(mounted) => mounted.content(files)?,
+                Part::Path(mounted) => mounted.content(files, self.trim)?,
                 Part::Group(group) => group.content(keys, files)?,
             });
         }
         if present.is_empty() {
             return Ok(None);
         }
-        if self.trim {
-            trim(&mut present);
-        }
-        let joined = present.join(self.separator.as_bytes());
+        let joined = match self.trim {
+            true => match joined_pieces(&present, &self.separator)? {
+                Some(joined) => joined.into_bytes(),
+                None => return Ok(None),
+            },
+            false => present.join(self.separator.as_bytes()),
+        };
         Ok(Some([self.before.as_bytes(), &joined, self.after.as_bytes()].concat()))
     }
 }
 
 impl Mounted {
-    fn content(&self, files: &impl Files) -> Result<Option<Vec<u8>>, Error> {
+    fn content(&self, files: &impl Files, is_piece: bool) -> Result<Option<Vec<u8>>, Error> {
         let content = match self.brought {
             true => files.brought(&self.path),
             false => files.mounted(&self.path),
@@ -138,7 +142,7 @@ impl Mounted {
             }
             content => content?,
         };
-        if !self.escape && !self.brought {
+        if !self.escape && !self.brought && !is_piece {
             return Ok(Some(content));
         }
         let text = String::from_utf8(content).map_err(|_| Error::Read {
@@ -150,13 +154,10 @@ impl Mounted {
     }
 }
 
-fn trim(parts: &mut Vec<Vec<u8>>) {
-    parts.retain(|part| !part.is_empty());
-    let Some((_, all_but_last)) = parts.split_last_mut() else { return };
-    for part in all_but_last {
-        let end = part.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
-        part.truncate(end);
-    }
+fn joined_pieces(pieces: &[Vec<u8>], separator: &str) -> Result<Option<String>, Error> {
+    let texts: Result<Vec<_>, _> = pieces.iter().map(|piece| str::from_utf8(piece)).collect();
+    let texts = texts.map_err(|_| Error::Failed("a piece of the text is no UTF-8".to_owned()))?;
+    Ok(pieces::join(texts, separator))
 }
 
 fn is_key(key: &str) -> bool {
@@ -236,9 +237,13 @@ mod tests {
         assert_eq!(with("second\n", "st\n"), some("first\n\n---\n\nsecond\n\n---\n\nlast\n"));
         assert_eq!(with("missing", "st\n"), some("first\n\n---\n\nlast\n"));
         assert_eq!(with("", "st"), some("first\n\n---\n\nlast"));
+        assert_eq!(with("\r\n\n", "st\n"), some("first\n\n---\n\nlast\n"), "nothing but line ends");
+        assert_eq!(with("a\r\n", "\n"), some("first\n\n---\n\na\n\n---\n\nla\n"));
         let only =
             json!({"separator": "|", "trim": true, "parts": [{"path": "/s/none", "optional": true}, "one"]});
         assert_eq!(joined(only, &[("/maps/one", "verbatim\n\n")]), some("verbatim\n\n"));
+        let secret = json!({"separator": "|", "trim": true, "parts": [{"path": "/s/a"}]});
+        assert_eq!(joined(secret, &[("/s/a", "\n")]), Ok(None), "no piece at all");
     }
 
     #[test]

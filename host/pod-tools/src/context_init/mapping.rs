@@ -22,7 +22,8 @@ const PROGRAM: &str = "kubeopencode";
 
 /// What docs/contract.md, section 4, gives to `context-init`.
 pub(super) struct Settings {
-    pub(super) workspace_dir: PathBuf,
+    /// the volume that the agent works in, where there is one
+    pub(super) workspace_dir: Option<PathBuf>,
     config_map_path: Option<PathBuf>,
     tools_dir: Option<PathBuf>,
     files: Vec<FileMapping>,
@@ -91,7 +92,7 @@ pub(super) enum Place {
 impl Settings {
     pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
         Ok(Settings {
-            workspace_dir: environment.path("WORKSPACE_DIR").ok_or(Error::EnvMissing("WORKSPACE_DIR"))?,
+            workspace_dir: environment.path("WORKSPACE_DIR"),
             config_map_path: environment.path("CONFIGMAP_PATH"),
             tools_dir: environment.path("TOOLS_DIR"),
             files: environment.json("FILE_MAPPINGS")?,
@@ -163,10 +164,11 @@ impl Settings {
         }
         let from_top = target.strip_prefix("/").unwrap_or(&target);
         let tools = self.tools_dir.as_deref().unwrap_or(Path::new(TOOLS_DIR));
-        let (place, path) = match target.strip_prefix(&self.workspace_dir) {
-            Ok(below) => (Place::Workspace, below),
-            Err(_) if target.starts_with(tools) => (Place::Tools, from_top),
-            Err(_) => (Place::Elsewhere, from_top),
+        let in_workspace = self.workspace_dir.as_ref().and_then(|dir| target.strip_prefix(dir).ok());
+        let (place, path) = match in_workspace {
+            Some(below) => (Place::Workspace, below),
+            None if target.starts_with(tools) => (Place::Tools, from_top),
+            None => (Place::Elsewhere, from_top),
         };
         if path.as_os_str().is_empty() && !matches!(content, Content::Directory(_)) {
             return refuse(format!("{} is a directory, no place for a file", target.display()));
@@ -192,7 +194,7 @@ mod tests {
 
     fn settings(files: serde_json::Value, directories: serde_json::Value) -> Settings {
         Settings {
-            workspace_dir: "/workspace".into(),
+            workspace_dir: Some("/workspace".into()),
             config_map_path: Some("/configmap-files".into()),
             tools_dir: None,
             files: serde_json::from_value(files).unwrap(),
@@ -241,6 +243,14 @@ mod tests {
             let operation = only(&settings(files, json!([])));
             assert_eq!((operation.place, operation.mode), (place, expected), "{target}");
         }
+    }
+
+    #[test]
+    fn without_a_workspace_of_its_own_all_else_is_elsewhere() {
+        let files = json!([{"key": "k", "targetPath": "/workspace/repo/a"}]);
+        let settings = Settings { workspace_dir: None, ..settings(files, json!([])) };
+        let operation = only(&settings);
+        assert_eq!((operation.place, operation.path), (Place::Elsewhere, "workspace/repo/a".into()));
     }
 
     #[test]

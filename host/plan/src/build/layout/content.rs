@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use kubeopencode_api::pieces;
 use kubeopencode_api::plugin::SecretKey;
 use serde::Serialize;
 
@@ -21,6 +22,8 @@ pub(in crate::build) enum Content<'a> {
 pub(in crate::build) struct PartGroup {
     pub(in crate::build) parts: Vec<Part>,
     pub(in crate::build) separator: &'static str,
+    /// they are pieces of text, joined as [`pieces`] says
+    pub(in crate::build) trim: bool,
     pub(in crate::build) before: String,
     pub(in crate::build) after: &'static str,
 }
@@ -91,6 +94,8 @@ pub(super) struct Sources {
     pub(super) parts: Vec<Source>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) separator: &'static str,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) trim: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     before: String,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -110,7 +115,7 @@ impl From<PartGroup> for Content<'_> {
 
 impl From<PartGroup> for Part {
     /// What can be joined here is: the Pod joins only around its own files.
-    fn from(PartGroup { parts, separator, before, after }: PartGroup) -> Self {
+    fn from(PartGroup { parts, separator, trim, before, after }: PartGroup) -> Self {
         let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
         for part in parts {
             let part = match part {
@@ -118,6 +123,7 @@ impl From<PartGroup> for Part {
                 part => part,
             };
             match (joined.last_mut(), part) {
+                (Some(Part::Text(text)), Part::Text(next)) if trim => pieces::push(text, &next, separator),
                 (Some(Part::Text(text)), Part::Text(next)) => {
                     text.push_str(separator);
                     text.push_str(&next);
@@ -128,7 +134,7 @@ impl From<PartGroup> for Part {
         match joined.as_mut_slice() {
             [Part::Text(text)] if before.is_empty() && after.is_empty() => Part::Text(std::mem::take(text)),
             [Part::Text(text)] => Part::Text([&before, text.as_str(), after].concat()),
-            _ => Part::Group(PartGroup { parts: joined, separator, before, after }),
+            _ => Part::Group(PartGroup { parts: joined, separator, trim, before, after }),
         }
     }
 }
@@ -168,8 +174,9 @@ impl PartGroup {
     }
 
     fn sources(self, keys: &mut impl Iterator<Item = Vec<String>>) -> Sources {
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
+        let Self { parts: own, separator, trim, before, after } = self;
+        let mut parts = Vec::with_capacity(own.len());
+        for part in own {
             parts.push(match part {
                 Part::PodFile(file) => Source::PodFile(file),
                 Part::Group(group) => Source::Group(group.sources(keys)),
@@ -182,14 +189,14 @@ impl PartGroup {
                 }
             });
         }
-        Sources { parts, separator: self.separator, before: self.before, after: self.after }
+        Sources { parts, separator, trim, before, after }
     }
 }
 
 impl Sources {
     fn plain(keys: Vec<String>) -> Self {
         let parts = keys.into_iter().map(Source::Key).collect();
-        Self { parts, separator: "", before: String::new(), after: "" }
+        Self { parts, separator: "", trim: false, before: String::new(), after: "" }
     }
 
     /// The one key that is all of it.
@@ -210,7 +217,8 @@ mod tests {
     use super::*;
 
     fn block(parts: Vec<Part>) -> Part {
-        Part::Group(PartGroup { parts, separator: "\n", before: "<c>\n".into(), after: "\n</c>" })
+        let (before, after) = ("<c>\n".into(), "\n</c>");
+        Part::Group(PartGroup { parts, separator: "\n", before, after, ..PartGroup::default() })
     }
 
     fn group(parts: Vec<Part>) -> PartGroup {
@@ -224,6 +232,24 @@ mod tests {
             panic!()
         };
         assert_eq!(bytes.as_ref(), b"<c>\na\nb\n</c>\n\nc");
+    }
+
+    #[test]
+    fn pieces_around_a_secret_are_joined_as_far_as_they_are_known() {
+        let mut secrets = Secrets::default();
+        let secret = SecretKey { name: "s".into(), key: "k".into(), optional: true };
+        let text = |text: &str| Part::Text(text.into());
+        let parts =
+            vec![text("a\r\n"), text("b\n\n"), secrets.part(&secret, false), text("c\n"), text("d\n")];
+        let group = PartGroup { parts, separator: "|", trim: true, ..PartGroup::default() };
+        let content = Content::from(group);
+        // which of them is the last, the Pod knows
+        assert_eq!(content.chunks(), [&b"a|b\n\n"[..], b"c|d\n"]);
+        let sources = content.sources(vec![vec!["one".into()], vec!["two".into()]]);
+        assert_eq!(
+            serde_json::to_string(&sources).unwrap(),
+            r#"{"parts":["one",{"path":"/secret-0/k","optional":true},"two"],"separator":"|","trim":true}"#
+        );
     }
 
     #[test]

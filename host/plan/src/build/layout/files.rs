@@ -127,7 +127,7 @@ fn tools<'a>(
         let by = format!("spec.config of {}", run.agent.described);
         files.push(config(&format!("{builder}.json"), Cow::Borrowed(text.as_bytes()), None, by));
     }
-    if clones(contexts).next().is_some() {
+    if run.has_tools() && clones(contexts).next().is_some() {
         let by = "the Git configuration".to_owned();
         files.push(config(GIT_CONFIG_NAME, Cow::Borrowed(GIT_CONFIG), Some(GIT_CONFIG_MODE), by));
     }

@@ -17,6 +17,8 @@ struct Mapping<'a> {
     parts: Option<&'a [Source]>,
     #[serde(skip_serializing_if = "str::is_empty")]
     separator: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    trim: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_path: Option<String>,
     target_path: String,
@@ -34,6 +36,7 @@ pub(super) fn file_mappings(files: &[PlacedFile]) -> String {
             key,
             parts: key.is_none().then_some(file.sources.parts.as_slice()),
             separator: file.sources.separator,
+            trim: file.sources.trim,
             source_path: None,
             target_path: match file.delivery {
                 Delivery::Joined => format!("{TOOLS_DIR}/{}", joined_at(i)),
@@ -52,6 +55,7 @@ pub(super) fn dir_mappings(directories: &[PlacedDirectory<'_>]) -> String {
             key: None,
             parts: None,
             separator: "",
+            trim: false,
             source_path: Some(dir_path(i)),
             target_path: placed.directory.path.as_str().to_owned(),
             file_mode: placed.directory.mode,

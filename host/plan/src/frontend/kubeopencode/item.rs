@@ -3,53 +3,23 @@
 //! May touch: the item and the object that holds it. Must not touch: what a plugin makes of it.
 
 use kubeopencode_api::context::{BuiltInType, ContextItem};
-use kubeopencode_api::plugin::Origin;
 use serde_json::{Value, json};
 
 use crate::Refusal;
-use crate::conventions::Conventions;
-use crate::item::{Item, MountPath, UNNAMED, described, file_mode};
-use crate::paths::AbsPath;
+use crate::frontend::item::{self, CONFIG, Place, Written};
+use crate::item::Item;
 
-/// Field of the payload of a plugin's type.
-const CONFIG: &str = "config";
-
-/// Where an item stands.
-pub(super) struct Place<'a> {
-    pub(super) origin: Origin,
-    pub(super) namespace: &'a str,
-    pub(super) holder: &'a str,
-    pub(super) index: usize,
-    pub(super) workspace: &'a AbsPath,
-    pub(super) conventions: &'a Conventions,
-}
-
-pub(super) fn read(spec: &ContextItem, place: &Place<'_>) -> Result<Item, Refusal> {
-    let field = format!("spec.contexts[{}]", place.index);
-    let name = spec.name.clone().filter(|name| !name.is_empty());
-    let refuse = |problem: String| {
-        Refusal::context(format!("{}: {problem}", described(&field, name.as_deref(), place.holder)))
+pub(super) fn read(spec: &ContextItem, index: usize, place: &Place<'_>) -> Result<Item, Refusal> {
+    let written = Written {
+        field: format!("spec.contexts[{index}]"),
+        type_: &spec.type_,
+        name: spec.name.as_deref(),
+        payload: payload(spec, BuiltInType::find(&spec.type_)),
+        mount_path: spec.mount_path.as_deref(),
+        file_mode: spec.file_mode,
+        optional: spec.optional,
     };
-    let built_in = BuiltInType::find(&spec.type_);
-    let payload = payload(spec, built_in).map_err(refuse)?;
-    let mount_path = spec.mount_path.as_deref().filter(|path| !path.is_empty());
-    let mount_path = mount_path.map(|written| MountPath::read(written, place.workspace, place.conventions));
-    let mount_path = mount_path.transpose().map_err(refuse)?;
-    let file_mode = spec.file_mode.map(file_mode).transpose().map_err(refuse)?;
-    Ok(Item {
-        origin: place.origin,
-        namespace: place.namespace.to_owned(),
-        type_: spec.type_.clone(),
-        optional: spec.optional.unwrap_or(false),
-        holder: place.holder.to_owned(),
-        built_in: built_in.is_some(),
-        unnamed: UNNAMED.to_owned(),
-        payload,
-        mount_path,
-        file_mode,
-        field,
-        name,
-    })
+    item::read(written, place)
 }
 
 /// What stands in the field of the item's type; another type's field is refused.
@@ -74,8 +44,11 @@ fn payload(spec: &ContextItem, built_in: Option<&BuiltInType>) -> Result<Value, 
 
 #[cfg(test)]
 mod tests {
+    use kubeopencode_api::plugin::Origin;
+
     use super::*;
     use crate::conventions::KUBEOPENCODE;
+    use crate::paths::AbsPath;
 
     fn read(json: Value) -> Result<Item, String> {
         let workspace = AbsPath::parse("/workspace", None).unwrap();
@@ -84,11 +57,10 @@ mod tests {
             origin: Origin::Task,
             namespace: "team",
             holder: "Task team/fix",
-            index: 2,
             workspace: &workspace,
             conventions: &KUBEOPENCODE,
         };
-        super::read(&spec, &place).map_err(|refusal| refusal.message)
+        super::read(&spec, 2, &place).map_err(|refusal| refusal.message)
     }
 
     #[test]

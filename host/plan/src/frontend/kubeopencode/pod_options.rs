@@ -2,15 +2,15 @@
 //!
 //! May touch: the Agent's podSpec and the settings' defaults of it. Must not touch: the meaning of core types, which the API server checks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use kubeopencode_api::agent::AgentPodSpec;
 use kubeopencode_api::config::Defaults;
-use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{APP_LABEL, DEFAULT_CONTAINER_ANNOTATION};
+use kubeopencode_api::literals::DEFAULT_CONTAINER_ANNOTATION;
 
 use crate::Refusal;
-use crate::object_name::{is_env_name, is_label_key, is_label_value};
+use crate::frontend::own_keys;
+use crate::object_name::{is_env_name, is_label_key};
 use crate::paths::AbsPath;
 use crate::run::pod_options::PodOptions;
 
@@ -61,13 +61,8 @@ pub(super) fn read(
             return Err(refuse(format!("env[{i}]"), problem));
         }
     }
-    for (key, value) in &spec.labels {
-        if !is_label_key(key) || !is_label_value(value) {
-            let problem =
-                format!("\"{key}: {value}\" is no label: use at most 63 letters, digits, -, _ and .");
-            return Err(refuse("labels".to_owned(), problem));
-        }
-    }
+    let (labels, ignored_labels) = own_keys::labels("spec.podSpec.labels", &spec.labels)
+        .map_err(|problem| refuse("labels".to_owned(), problem))?;
     for key in spec.annotations.keys() {
         if !is_label_key(key) {
             let problem = format!(
@@ -76,8 +71,8 @@ pub(super) fn read(
             return Err(refuse("annotations".to_owned(), problem));
         }
     }
-    let (ignored_labels, labels) = without_own(&spec.labels, APP_LABEL);
-    let (ignored_annotations, annotations) = without_own(&spec.annotations, DEFAULT_CONTAINER_ANNOTATION);
+    let (annotations, ignored_annotations) =
+        own_keys::leave_out("spec.podSpec.annotations", &spec.annotations, DEFAULT_CONTAINER_ANNOTATION);
     let pull_secrets = match spec.image_pull_secrets.as_slice() {
         [] => &defaults.image_pull_secrets,
         _ => &spec.image_pull_secrets,
@@ -85,9 +80,8 @@ pub(super) fn read(
     let scheduling = spec.scheduling.clone().unwrap_or_default();
     Ok(PodOptions {
         labels,
-        ignored_labels,
         annotations,
-        ignored_annotations,
+        ignored: ignored_labels.into_iter().chain(ignored_annotations).collect(),
         node_selector: scheduling.node_selector,
         tolerations: scheduling.tolerations,
         affinity: scheduling.affinity,
@@ -112,16 +106,6 @@ pub(super) fn read(
     })
 }
 
-/// The keys that are KubeOpenCode's own, and the rest.
-fn without_own(given: &BTreeMap<String, String>, own: &str) -> (Vec<String>, BTreeMap<String, String>) {
-    let ours = |key: &str| {
-        let prefix = key.split_once('/').map(|(prefix, _)| prefix);
-        key == own || Group::ALL.iter().any(|group| prefix == Some(group.names().group))
-    };
-    let (ignored, rest): (BTreeMap<_, _>, _) = given.clone().into_iter().partition(|(key, _)| ours(key));
-    (ignored.into_keys().collect(), rest)
-}
-
 fn is_own(name: &str) -> bool {
     let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
     OWN_VOLUMES.contains(&name)
@@ -133,6 +117,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::run::pod_options::IgnoredKeys;
 
     fn options(spec: Value) -> Result<PodOptions, String> {
         let spec: AgentPodSpec = serde_json::from_value(spec).unwrap();
@@ -144,7 +129,8 @@ mod tests {
         let options = options(json!({"labels": {"app": "x", "kubeopencode.io/task": "y", "team": "z",
             "kubeopencode.io.example/a": "b"}}))
         .unwrap();
-        assert_eq!(options.ignored_labels, ["app", "kubeopencode.io/task"]);
+        let [IgnoredKeys { field, keys }] = options.ignored.try_into().unwrap();
+        assert_eq!((field, keys), ("spec.podSpec.labels", vec!["app".into(), "kubeopencode.io/task".into()]));
         assert_eq!(options.labels.keys().collect::<Vec<_>>(), ["kubeopencode.io.example/a", "team"]);
     }
 
@@ -153,8 +139,10 @@ mod tests {
         let options = options(json!({"annotations": {"kubectl.kubernetes.io/default-container": "x",
             "kubeopencode.io/plan": "y", "kubetask.io/plan": "y", "linkerd.io/inject": "disabled"}}))
         .unwrap();
+        let [IgnoredKeys { field, keys }] = options.ignored.try_into().unwrap();
+        assert_eq!(field, "spec.podSpec.annotations");
         assert_eq!(
-            options.ignored_annotations,
+            keys,
             ["kubectl.kubernetes.io/default-container", "kubeopencode.io/plan", "kubetask.io/plan"]
         );
         assert_eq!(options.annotations.keys().collect::<Vec<_>>(), ["linkerd.io/inject"]);

@@ -1,6 +1,6 @@
-//! `Agent.spec.credentials`: Secrets as environment or files, in the four forms that mean something.
+//! `spec.credentials` of an Agent or a WorkspaceConfig: Secrets as environment or files, in the four forms that mean something.
 //!
-//! May touch: the Agent's credentials. Must not touch: a Secret.
+//! May touch: these credentials. Must not touch: a Secret.
 
 use kubeopencode_api::agent::Credential as Spec;
 

@@ -36,6 +36,11 @@ impl Images {
         }
     }
 
+    /// Those of an Agent that names none.
+    pub(super) fn of_settings(defaults: &Defaults) -> Self {
+        Self::new(&AgentSpec::default(), defaults)
+    }
+
     /// What the agent's program of a Task runs in, or its client of a server.
     pub(super) fn of_task(self, attaches: bool) -> String {
         if attaches { self.attach } else { self.executor }
