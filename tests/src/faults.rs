@@ -147,9 +147,17 @@ impl Faults {
         Self::new(rule, None)
     }
 
-    /// None, but a kind that the API server does not have, by its plural: its definition is not installed yet.
-    pub fn not_installed(plural: &'static str) -> Self {
-        Self::new(|_| None, Some(plural))
+    /// None, but a kind that the API server does not have, by its plural, or a whole group by its name: until
+    /// [`Self::let_go`], the definitions are not installed.
+    pub fn not_installed(plural_or_group: &'static str) -> Self {
+        Self::new(|_| None, Some(plural_or_group))
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        let Some(missing) = self.0.not_installed.filter(|_| !self.0.let_go.is_cancelled()) else {
+            return false;
+        };
+        path.ends_with(&format!("/{missing}")) || path.starts_with(&format!("/apis/{missing}/"))
     }
 
     fn new(
@@ -246,7 +254,7 @@ where
         if faults.is_crashed() {
             return std::future::pending().boxed();
         }
-        if faults.0.not_installed.is_some_and(|plural| path.ends_with(&format!("/{plural}"))) {
+        if faults.is_missing(&path) {
             let query = request.uri().query().unwrap_or_default();
             *request.uri_mut() = format!("{path}-not-installed?{query}").parse().expect("an address");
         }

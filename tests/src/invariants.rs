@@ -1,11 +1,11 @@
-//! The invariants I1 to I6 of ARCHITECTURE.md, checked on the API server's own record.
+//! The invariants I1 to I6 of ARCHITECTURE.md, checked on the API server's own record, for the Tasks of both groups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::literals::{AGENT_NAME_ANNOTATION, TASK_UID_LABEL};
+use kubeopencode_api::literals::AGENT_NAME_ANNOTATION;
 use serde_json::Value;
 
 use crate::record::{History, Kind, Revision};
@@ -61,14 +61,10 @@ fn agent_of(pod: &Revision) -> AgentKey<'_> {
     (pod.namespace(), pod.annotation(AGENT_NAME_ANNOTATION))
 }
 
-fn of(revisions: &[Arc<Revision>], kind: Kind) -> impl Iterator<Item = &Arc<Revision>> {
-    revisions.iter().filter(move |revision| revision.kind == kind)
-}
-
 /// I2: a terminal Task stays as it is. I6: the phase never goes back. The recorded Pod stays the recorded Pod.
 fn tasks_move_forward(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
     let mut last: HashMap<&str, &Revision> = HashMap::new();
-    for task in of(revisions, Kind::Task) {
+    for task in revisions.iter().filter(|revision| revision.kind.is_task()) {
         if let Some(before) = last.insert(task.uid(), task) {
             let (old, new) = (before.text("/status/phase"), task.text("/status/phase"));
             if rank(new) < rank(old) {
@@ -103,11 +99,11 @@ fn one_launch(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
     let mut launched: HashMap<&str, BTreeSet<&str>> = HashMap::new();
     for revision in revisions {
         match revision.kind {
-            Kind::Task if !revision.text("/status/podUID").is_empty() => {
+            kind if kind.is_task() && !revision.text("/status/podUID").is_empty() => {
                 recorded.insert(revision.uid(), revision.text("/status/podUID"));
             }
-            Kind::Pod if !revision.is_gated() && !revision.label(TASK_UID_LABEL).is_empty() => {
-                let task = revision.label(TASK_UID_LABEL);
+            Kind::Pod if !revision.is_gated() && !revision.task_uid().is_empty() => {
+                let task = revision.task_uid();
                 let pods = launched.entry(task).or_default();
                 if pods.insert(revision.uid()) {
                     if recorded.get(task) != Some(&revision.uid()) {
@@ -126,7 +122,7 @@ fn one_launch(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                 }
             }
             Kind::Pod if revision.is_gated() => {
-                let pods = launched.get(revision.label(TASK_UID_LABEL));
+                let pods = launched.get(revision.task_uid());
                 if pods.is_some_and(|pods| pods.contains(revision.uid())) {
                     found.push(format!(
                         "I1: Pod {} got its gate back at {}",
@@ -194,7 +190,7 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                 if !is_new || *limit == usize::MAX {
                     continue;
                 }
-                if !admitted.contains(&revision.label(TASK_UID_LABEL)) {
+                if !admitted.contains(&revision.task_uid()) {
                     found.push(format!(
                         "I3: Pod {} may run without a slot at {}",
                         revision.name(),
@@ -216,9 +212,9 @@ fn limits(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
 
 /// I4: no Pod outlives its Task, no Task is Running without a Pod. I5: who is not over says what it waits for.
 fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut Vec<String>) {
-    let tasks: BTreeSet<_> = history.all(Kind::Task).map(|task| task.uid().to_owned()).collect();
-    for pod in history.all(Kind::Pod).filter(|pod| !pod.label(TASK_UID_LABEL).is_empty()) {
-        if !tasks.contains(pod.label(TASK_UID_LABEL)) {
+    let tasks: BTreeSet<_> = history.tasks().map(|task| task.uid().to_owned()).collect();
+    for pod in history.all(Kind::Pod).filter(|pod| !pod.task_uid().is_empty()) {
+        if !tasks.contains(pod.task_uid()) {
             found.push(format!("I4: Pod {} is left of a Task that is gone", pod.name()));
         }
     }
@@ -226,10 +222,8 @@ fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut V
     for revision in revisions {
         match revision.kind {
             Kind::Pod if revision.gone => launched.retain(|_, pod| *pod != revision.uid()),
-            Kind::Pod if !revision.is_gated() => {
-                _ = launched.insert(revision.label(TASK_UID_LABEL), revision.uid())
-            }
-            Kind::Task if revision.gone && launched.contains_key(revision.uid()) => {
+            Kind::Pod if !revision.is_gated() => _ = launched.insert(revision.task_uid(), revision.uid()),
+            kind if kind.is_task() && revision.gone && launched.contains_key(revision.uid()) => {
                 found.push(format!(
                     "I4: Task {} went at {} while its Pod was there",
                     revision.name(),
@@ -239,7 +233,7 @@ fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut V
             _ => {}
         }
     }
-    for task in history.all(Kind::Task).filter(|task| !is_terminal(task)) {
+    for task in history.tasks().filter(|task| !is_terminal(task)) {
         let (namespace, pod) = (task.text("/status/podNamespace"), task.text("/status/podName"));
         let pod = history.get_in(Kind::Pod, namespace, pod);
         let pod_is_there = pod.is_some_and(|pod| pod.uid() == task.text("/status/podUID"));
@@ -254,11 +248,11 @@ fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut V
 
 /// I9: nothing that was made for a Task is left, in whatever namespace, when both the Task and its Pod are gone.
 fn config_maps_go(history: &History, found: &mut Vec<String>) {
-    let tasks = history.all(Kind::Task).map(|task| task.uid());
-    let pods = history.all(Kind::Pod).map(|pod| pod.label(TASK_UID_LABEL));
+    let tasks = history.tasks().map(|task| task.uid());
+    let pods = history.all(Kind::Pod).map(|pod| pod.task_uid());
     let needed: HashSet<&str> = tasks.chain(pods).collect();
-    for map in history.all(Kind::ConfigMap).filter(|map| !map.label(TASK_UID_LABEL).is_empty()) {
-        if !needed.contains(map.label(TASK_UID_LABEL)) {
+    for map in history.all(Kind::ConfigMap).filter(|map| !map.task_uid().is_empty()) {
+        if !needed.contains(map.task_uid()) {
             found.push(format!(
                 "I9: ConfigMap {}/{} is left of a Task that is gone",
                 map.namespace(),
@@ -320,7 +314,7 @@ fn quotas(revisions: &[Arc<Revision>], found: &mut Vec<String>) {
                 }
             }
             Kind::Pod if !revision.gone && !revision.is_gated() && running.insert(revision.uid()) => {
-                let task = revision.label(TASK_UID_LABEL);
+                let task = revision.task_uid();
                 launched.insert(task);
                 let agent = agents.get(&agent_of(revision)).filter(|agent| agent.now.is_some());
                 if agent.is_some_and(|agent| !agent.counted.contains(task)) {
@@ -356,7 +350,7 @@ fn refused_starts_go(history: &History, found: &mut Vec<String>) {
         task.text("/status/phase") == "Failed" && task.text("/status/podUID").is_empty()
     };
     let refused: HashMap<&str, &str> =
-        history.all(Kind::Task).filter(refused).map(|task| (task.uid(), task.name())).collect();
+        history.tasks().filter(refused).map(|task| (task.uid(), task.name())).collect();
     for agent in history.all(Kind::Agent) {
         for start in agent.list("/status/taskStartHistory") {
             if let Some(task) = start["taskUID"].as_str().and_then(|uid| refused.get(uid)) {

@@ -5,16 +5,20 @@
 //! injected, run until the Pod is ended; native sidecars end after the agent, and badly.
 
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
-use kubeopencode_api::literals::{LAUNCH_GATE, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL};
+use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::task::Task as KubeTask;
+use kubeopencode_api::literals::{APP_LABEL, LAUNCH_GATE, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL};
 use kubeopencode_api::task::Task;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -226,9 +230,23 @@ impl Worker {
         // a Pod that no operator made is for no kubelet here
         let Some(name) = pod.annotations().get(TASK_NAME_ANNOTATION) else { return "unscheduled".to_owned() };
         let namespace = pod.labels().get(TASK_NAMESPACE_LABEL).cloned().or_else(|| pod.namespace());
-        let tasks = Api::<Task>::namespaced(self.client.clone(), &namespace.unwrap_or_default());
-        let task = self.done(tasks.get_metadata_opt(name).await).flatten();
-        task.and_then(|task| task.annotations().get(AGENT_DOES).cloned()).unwrap_or_default()
+        let namespace = namespace.unwrap_or_default();
+        let is_kubetasks = pod.labels().get(APP_LABEL).is_some_and(|app| app == Group::KubeTask.names().app);
+        let does = if is_kubetasks {
+            self.task_says::<KubeTask>(&namespace, name).await
+        } else {
+            self.task_says::<Task>(&namespace, name).await
+        };
+        does.unwrap_or_default()
+    }
+
+    async fn task_says<K>(&self, namespace: &str, name: &str) -> Option<String>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let tasks = Api::<K>::namespaced(self.client.clone(), namespace);
+        let task = self.done(tasks.get_metadata_opt(name).await).flatten()?;
+        task.annotations().get(AGENT_DOES).cloned()
     }
 
     fn pods(&self, pod: &Pod) -> Api<Pod> {

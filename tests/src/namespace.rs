@@ -16,8 +16,11 @@ use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
-use kubeopencode_api::literals::{FINALIZER, STOP_ANNOTATION};
+use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::task::Task as KubeTask;
+use kubeopencode_api::literals::STOP_ANNOTATION;
 use kubeopencode_api::task::{Phase, Task};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::audit::{AuditLog, Entry, Mark};
@@ -25,7 +28,7 @@ use crate::cluster::{Cluster, FIELD_MANAGER, Plugins};
 use crate::faults::Faults;
 use crate::invariants::{left_behind, violations};
 use crate::kubelet::Kubelet;
-use crate::objects::{Builder, Objects};
+use crate::objects::{AnyTask, Builder, Objects};
 use crate::operator::{Operator, Setup};
 use crate::record::{History, Kind, Recorder, Revision};
 
@@ -243,6 +246,7 @@ impl TestNamespace {
         self.release_but(task).await;
         let others = ListParams::default().fields(&format!("metadata.name!={task}"));
         let _ = self.tasks().delete_collection(&DeleteParams::background(), &others).await;
+        let _ = self.api::<KubeTask>().delete_collection(&DeleteParams::background(), &others).await;
         let stays = |entry: &Value| entry["taskName"] == task;
         let agents: Vec<_> = self.record.history().all(Kind::Agent).cloned().collect();
         for agent in agents {
@@ -255,7 +259,7 @@ impl TestNamespace {
         }
         let pod = format!("{task}-pod");
         self.until("the namespace is clear", |history| {
-            let tasks = history.all(Kind::Task).all(|other| other.name() == task);
+            let tasks = history.tasks().all(|other| other.name() == task);
             let pods = history.all(Kind::Pod).all(|other| other.name() == pod);
             let slots =
                 history.all(Kind::Agent).all(|agent| agent.list("/status/admitted").iter().all(stays));
@@ -265,15 +269,18 @@ impl TestNamespace {
     }
 
     async fn release_but(&self, task: &str) {
-        let held: Vec<String> = {
+        let held: Vec<(Kind, String)> = {
             let history = self.record.history();
-            let has_finalizer =
-                |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(|f| f == FINALIZER);
-            let held = history.all(Kind::Task).filter(has_finalizer).map(|task| task.name().to_owned());
-            held.filter(|name| name != task).collect()
+            let is_ours =
+                |finalizer: &Value| Group::ALL.iter().any(|group| finalizer == group.names().finalizer);
+            let has_finalizer = |task: &&Arc<Revision>| task.list("/metadata/finalizers").iter().any(is_ours);
+            let held = history.tasks().filter(has_finalizer).filter(|held| held.name() != task);
+            held.map(|task| (task.kind, task.name().to_owned())).collect()
         };
-        let (tasks, patch) = (self.tasks(), json!({"metadata": {"finalizers": null}}));
-        let released = futures::stream::iter(held).for_each_concurrent(16, async |task| {
+        let patch = json!({"metadata": {"finalizers": null}});
+        let released = futures::stream::iter(held).for_each_concurrent(16, async |(kind, task)| {
+            let tasks =
+                Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.name, &kind.resource());
             let _ = tasks.patch(&task, &PatchParams::default(), &Patch::Merge(&patch)).await;
         });
         released.await;
@@ -410,10 +417,30 @@ impl TestNamespace {
 
     /// Waits until a Task looks so.
     pub async fn until_task(&self, name: &str, what: &str, is_so: impl Fn(&Task) -> bool) -> Task {
-        self.until(&format!("Task {name} {what}"), |history| {
-            let task = history.get(Kind::Task, name)?;
-            let task: Task = serde_json::from_value(task.object.clone()).unwrap();
-            is_so(&task).then_some(task)
+        self.until_object(Kind::Task, name, what, is_so).await
+    }
+
+    /// The same for a Task of `kubetask.io`.
+    pub async fn until_kubetask(
+        &self,
+        name: &str,
+        what: &str,
+        is_so: impl Fn(&KubeTask) -> bool,
+    ) -> KubeTask {
+        self.until_object(Kind::KubeTask, name, what, is_so).await
+    }
+
+    async fn until_object<K: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        name: &str,
+        what: &str,
+        is_so: impl Fn(&K) -> bool,
+    ) -> K {
+        self.until(&format!("{kind:?} {name} {what}"), |history| {
+            let object = history.get(kind, name)?;
+            let object: K = serde_json::from_value(object.object.clone()).unwrap();
+            is_so(&object).then_some(object)
         })
         .await
     }
@@ -423,16 +450,15 @@ impl TestNamespace {
     /// # Panics
     /// When it ended in another one, or after some time.
     pub async fn phase(&self, name: &str, phase: Phase) -> Task {
-        let has_phase = |task: &Task| {
-            let now = task.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-            assert!(
-                now == phase || !now.is_terminal(),
-                "Task {name} is {now:?} instead of {phase:?}: {:#?}",
-                task.status
-            );
-            now == phase
-        };
-        self.until_task(name, &format!("is {phase:?}"), has_phase).await
+        self.until_task(name, &format!("is {phase:?}"), |task| has_phase(task, phase)).await
+    }
+
+    /// The same for a Task of `kubetask.io`.
+    ///
+    /// # Panics
+    /// As [`Self::phase`].
+    pub async fn kubetask_phase(&self, name: &str, phase: Phase) -> KubeTask {
+        self.until_kubetask(name, &format!("is {phase:?}"), |task| has_phase(task, phase)).await
     }
 
     /// Waits until the agent's container in a Pod runs.
@@ -487,7 +513,7 @@ impl TestNamespace {
         let mut text = format!("--- namespace {}\n", self.name);
         {
             let history = self.record.history();
-            for kind in [Kind::Task, Kind::Agent] {
+            for kind in [Kind::Task, Kind::KubeTask, Kind::Batch, Kind::Agent] {
                 for object in history.all(kind) {
                     text += &format!(
                         "--- {kind:?} {}\n{}",
@@ -546,13 +572,20 @@ impl TestNamespace {
     }
 }
 
+/// Whether a Task is in this phase, and panics where it ended in another one.
+fn has_phase(task: &impl AnyTask, phase: Phase) -> bool {
+    let now = task.status().and_then(|status| status.phase).unwrap_or_default();
+    assert!(now == phase || !now.is_terminal(), "a Task is {now:?} instead of {phase:?}: {task:#?}");
+    now == phase
+}
+
 /// A revision on one line.
 fn line(revision: &Revision) -> String {
     let Revision { kind, version, gone, .. } = revision;
     let more = match kind {
         Kind::Pod if revision.is_gated() => "gated".to_owned(),
         Kind::Pod => revision.text("/status/phase").to_owned(),
-        Kind::Task => {
+        Kind::Task | Kind::KubeTask | Kind::Batch => {
             let deleting =
                 if revision.text("/metadata/deletionTimestamp").is_empty() { "" } else { " deleting" };
             format!("{} {}{deleting}", revision.text("/status/phase"), revision.text("/status/podUID"))

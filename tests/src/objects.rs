@@ -3,11 +3,16 @@
 //! A field that is set twice, taken away where it is not, or written in YAML that is none, is a panic: a test never
 //! runs another scenario than the one that it shows.
 
+use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::object::HasStatus;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::task::Task as KubeTask;
+use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::task::{Task, TaskStatus};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -93,6 +98,17 @@ pub fn task(name: &str) -> Builder<Task> {
     Builder::new("Task", name).set("/spec/description", "d")
 }
 
+/// A Task of `kubetask.io` with one piece of context, whose agent succeeds.
+pub fn kubetask(name: &str) -> Builder<KubeTask> {
+    let piece = json!({"type": "File", "file": {"name": "task.md", "source": {"inline": "d"}}});
+    Builder::of(Group::KubeTask, "Task", name).set("/spec/contexts", json!([piece]))
+}
+
+/// A WorkspaceConfig that says nothing.
+pub fn workspace_config(name: &str) -> Builder<WorkspaceConfig> {
+    Builder::of(Group::KubeTask, "WorkspaceConfig", name)
+}
+
 /// An Agent with the ServiceAccount of [`crate::namespace::TEAM`].
 pub fn agent(name: &str) -> Builder<Agent> {
     Builder::new("Agent", name).set("/spec/serviceAccountName", "kubeopencode-agent")
@@ -124,7 +140,13 @@ pub fn service_account(name: &str) -> Value {
 
 impl<K> Builder<K> {
     fn new(kind: &str, name: &str) -> Self {
-        let object = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": {}});
+        Self::of(Group::KubeOpenCode, kind, name)
+    }
+
+    /// An object of a group, without a spec.
+    pub(crate) fn of(group: Group, kind: &str, name: &str) -> Self {
+        let object =
+            json!({"apiVersion": group.api_version(), "kind": kind, "metadata": {"name": name}, "spec": {}});
         Self { object, kind: PhantomData }
     }
 
@@ -196,6 +218,11 @@ impl<K> Builder<K> {
     pub fn annotation(self, key: &str, value: &str) -> Self {
         self.set(&format!("/metadata/annotations/{}", key.replace('/', "~1")), value)
     }
+
+    /// What the agent of a Task does, where the kubelet of the harness runs it: see [`AGENT_DOES`].
+    pub fn does(self, what: &str) -> Self {
+        self.annotation(AGENT_DOES, what)
+    }
 }
 
 impl Builder<Task> {
@@ -207,11 +234,6 @@ impl Builder<Task> {
     /// With this Agent of another namespace.
     pub fn agent_in(self, namespace: &str, name: &str) -> Self {
         self.set("/spec/agentRef", json!({"name": name, "namespace": namespace}))
-    }
-
-    /// What its agent does, where the kubelet of the harness runs it: see [`AGENT_DOES`].
-    pub fn does(self, what: &str) -> Self {
-        self.annotation(AGENT_DOES, what)
     }
 
     /// Another description.
@@ -232,25 +254,30 @@ impl Builder<Agent> {
     }
 }
 
+/// A Task of either group.
+pub trait AnyTask: HasStatus<Status = TaskStatus> + Debug {}
+
+impl<T: HasStatus<Status = TaskStatus> + Debug> AnyTask for T {}
+
 /// The status of a Task that has one.
 ///
 /// # Panics
 /// When it has none.
-pub fn status(task: &Task) -> &TaskStatus {
-    task.status.as_ref().expect("a status")
+pub fn status(task: &impl AnyTask) -> &TaskStatus {
+    task.status().expect("a status")
 }
 
 /// A condition that must be there.
 ///
 /// # Panics
 /// When it is not.
-pub fn condition<'a>(task: &'a Task, type_: &str) -> &'a Condition {
+pub fn condition<'a>(task: &'a impl AnyTask, type_: &str) -> &'a Condition {
     let found = status(task).conditions.iter().find(|condition| condition.type_ == type_);
-    found.unwrap_or_else(|| panic!("no condition {type_}: {:#?}", task.status))
+    found.unwrap_or_else(|| panic!("no condition {type_}: {:#?}", task.status()))
 }
 
 /// Status, reason and message of a condition that must be there.
-pub fn words<'a>(task: &'a Task, type_: &str) -> (&'a str, &'a str, &'a str) {
+pub fn words<'a>(task: &'a impl AnyTask, type_: &str) -> (&'a str, &'a str, &'a str) {
     let Condition { status, reason, message, .. } = condition(task, type_);
     (status, reason, message)
 }

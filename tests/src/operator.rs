@@ -31,6 +31,8 @@ pub struct Setup {
     pub candidate: Option<String>,
     /// Whose rights it has; without a name it may do everything.
     pub user: Option<String>,
+    /// Whether it does nothing about `kubetask.io`.
+    pub without_kubetask: bool,
     /// Whether it answers probes and scrapes.
     pub is_probed: bool,
 }
@@ -64,6 +66,7 @@ impl Operator {
             metrics_address: setup.is_probed.then_some(metrics),
             catalog: plugins.catalog(),
             plugin_host: Some(Arc::clone(&plugins.host)),
+            kubetask: !setup.without_kubetask,
             cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };
         let log_of_run = log.clone();

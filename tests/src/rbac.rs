@@ -65,6 +65,12 @@ impl Granted {
         granted
     }
 
+    /// The same without the rules about a group of which the operator was told to do nothing.
+    pub fn without_group(mut self, group: &str) -> Self {
+        self.rules.retain(|(_, rule)| rule.api_groups.iter().flatten().all(|name| name != group));
+        self
+    }
+
     /// The rules that hold everywhere, without these verbs on a resource.
     pub fn without(&self, verbs: &[&str], resource: &str) -> Vec<PolicyRule> {
         let everywhere = self.rules.iter().filter(|(namespace, _)| namespace.is_none());
@@ -258,6 +264,16 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: system}]
         assert!(all.contains("create pods") && all.contains("get leases.coordination.k8s.io"), "{all:?}");
         let broad = all.iter().find(|words| words.contains("secrets") || words.contains('*'));
         assert_eq!(broad, None);
+    }
+
+    #[test]
+    fn without_a_group_nothing_is_allowed_of_it() {
+        let chart = Granted::by_the_chart();
+        let is_kubetasks = |words: &String| words.ends_with(".kubetask.io");
+        assert!(chart.all().contains("patch batches/status.kubetask.io"));
+        let kubeopencode: BTreeSet<_> =
+            chart.all().into_iter().filter(|words| !is_kubetasks(words)).collect();
+        assert_eq!(chart.without_group("kubetask.io").all(), kubeopencode);
     }
 
     #[test]

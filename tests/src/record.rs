@@ -10,6 +10,8 @@ use futures::TryStreamExt;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::core::{GroupVersionKind, ObjectList, Request};
+use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::APP_LABEL;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -22,8 +24,12 @@ const CATCH_UP: Duration = Duration::from_secs(120);
 /// A kind that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Task
+    /// Task of `kubeopencode.io`
     Task,
+    /// Task of `kubetask.io`
+    KubeTask,
+    /// Batch
+    Batch,
     /// Agent
     Agent,
     /// Pod
@@ -36,12 +42,20 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Task, Self::Agent, Self::Pod, Self::ConfigMap, Self::Event];
+    pub const ALL: [Self; 7] =
+        [Self::Task, Self::KubeTask, Self::Batch, Self::Agent, Self::Pod, Self::ConfigMap, Self::Event];
+
+    /// Whether it is the Task of a group.
+    pub fn is_task(self) -> bool {
+        matches!(self, Self::Task | Self::KubeTask)
+    }
 
     /// How the API server knows it.
     pub fn resource(self) -> ApiResource {
         let (group, version, kind) = match self {
             Self::Task => ("kubeopencode.io", "v1alpha1", "Task"),
+            Self::KubeTask => ("kubetask.io", "v1alpha1", "Task"),
+            Self::Batch => ("kubetask.io", "v1alpha1", "Batch"),
             Self::Agent => ("kubeopencode.io", "v1alpha1", "Agent"),
             Self::Pod => ("", "v1", "Pod"),
             Self::ConfigMap => ("", "v1", "ConfigMap"),
@@ -92,6 +106,13 @@ impl Revision {
     /// A label.
     pub fn label(&self, key: &str) -> &str {
         self.object["metadata"]["labels"][key].as_str().unwrap_or_default()
+    }
+
+    /// UID of the Task that a Pod or a ConfigMap says it was made for, empty where it says none: the label of the group
+    /// that its label `app` names.
+    pub fn task_uid(&self) -> &str {
+        let group = Group::ALL.into_iter().find(|group| self.label(APP_LABEL) == group.names().app);
+        self.label(group.unwrap_or(Group::KubeOpenCode).names().task_uid_label)
     }
 
     /// An annotation.
@@ -159,6 +180,11 @@ impl History {
     /// What is there now, by name.
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Revision>> {
         self.now.values().filter(move |revision| revision.kind == kind)
+    }
+
+    /// The Tasks of both groups that are there now.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Revision>> {
+        self.now.values().filter(|revision| revision.kind.is_task())
     }
 
     /// All revisions of one kind, oldest first.

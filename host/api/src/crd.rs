@@ -110,6 +110,11 @@ const BATCH_RULES: &[(&str, &str)] = &[
         "spec cannot change once the Batch has started; make a new Batch",
     ),
     (
+        "!has(oldSelf.status) || !has(oldSelf.status.made) || (has(self.status) && has(self.status.made) && \
+         self.status.made >= oldSelf.status.made)",
+        "status.made never goes back: no Task of a Batch is made twice",
+    ),
+    (
         "!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Completed', 'Failed']) || \
          (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)",
         "a Batch that is over stays as it is",

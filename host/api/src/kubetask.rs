@@ -6,5 +6,6 @@
 pub mod batch;
 pub mod batch_task;
 pub mod context;
+pub mod indexes;
 pub mod task;
 pub mod workspace_config;

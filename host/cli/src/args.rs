@@ -29,8 +29,8 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
-    /// Remove the operator's finalizer from all Tasks, as before the operator is uninstalled
-    ReleaseFinalizers,
+    /// Remove the operator's finalizers from all Tasks, as before the operator is uninstalled
+    ReleaseFinalizers(ReleaseFinalizers),
 }
 
 /// Flags of `kubeopencode controller`.
@@ -51,6 +51,9 @@ pub(crate) struct Controller {
     /// Load no plugins but those that come with the program: the definition of Plugin is not installed
     #[arg(long)]
     pub(crate) without_plugins: bool,
+    /// Do nothing about Tasks of kubetask.io: their definitions are not installed
+    #[arg(long)]
+    pub(crate) without_kubetask: bool,
     /// Namespace of the operator
     #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
@@ -60,6 +63,14 @@ pub(crate) struct Controller {
     /// Identity of this operator in the lease
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+}
+
+/// Flags of `kubeopencode release-finalizers`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReleaseFinalizers {
+    /// Leave Tasks of kubetask.io alone
+    #[arg(long)]
+    pub(crate) without_kubetask: bool,
 }
 
 /// Flags of `kubeopencode render`.

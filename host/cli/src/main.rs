@@ -8,9 +8,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kubeopencode_api::group::Group;
+use kubeopencode_operator::Release;
 use tikv_jemallocator::Jemalloc;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, ReleaseFinalizers};
 use crate::error::CliError;
 
 mod args;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         Command::Render(flags) => render::main(&flags).map(success),
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
-        Command::ReleaseFinalizers => release_finalizers().map(success),
+        Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),
     };
     done.unwrap_or_else(|error| {
         eprintln!("kubeopencode: {error}");
@@ -56,14 +58,14 @@ fn crds() -> Result<(), CliError> {
     Ok(())
 }
 
-fn release_finalizers() -> Result<(), CliError> {
+fn release_finalizers(flags: &ReleaseFinalizers) -> Result<(), CliError> {
+    let groups = if flags.without_kubetask { &[Group::KubeOpenCode][..] } else { &Group::ALL };
     let released = runtime()?.block_on(async {
         let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
         let namespace = config.default_namespace.clone();
         let client = kubeopencode_operator::client(config)?;
-        let tasks = kube::Api::all(client.clone());
-        let released = kubeopencode_operator::release_finalizers(&client, &namespace, &tasks);
-        Ok::<_, CliError>(released.await?)
+        let of = Release { groups, only_in: None };
+        Ok::<_, CliError>(kubeopencode_operator::release_finalizers(&client, &namespace, of).await?)
     })?;
     println!("released {released} Tasks");
     Ok(())

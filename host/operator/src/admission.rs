@@ -13,12 +13,12 @@ mod recovery;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::{Agent, MAX_ENTRIES};
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -26,7 +26,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::frontend::{Frontend, KubeOpenCode};
+use crate::frontend::{Runner, cached_task};
 use crate::runtime::api_error::is_conflict;
 use crate::runtime::keyed_queue::enqueue_after;
 use crate::runtime::metrics::Metrics;
@@ -152,9 +152,11 @@ impl Admission {
     }
 
     /// The Task waits for nothing here (any more): neither for a start of the Agent nor for room in its namespace.
-    pub(crate) fn leave(&self, agent: &AgentKey, uid: &TaskUid) {
-        self.leave_queue(agent, uid);
-        self.leave_namespace(&agent.namespace, uid);
+    pub(crate) fn leave(&self, runner: &Runner, uid: &TaskUid) {
+        if let Some(agent) = runner.agent() {
+            self.leave_queue(agent, uid);
+        }
+        self.leave_namespace(runner.namespace(), uid);
     }
 
     /// The Task waits for no start of the Agent (any more).
@@ -211,17 +213,15 @@ impl Admission {
 
     /// Whether the cache shows the Task, and shows it as one that may still start.
     fn may_start(&self, task: &QueuedTask) -> bool {
-        let may = self.caches.task(&task.key, |cached| {
-            KubeOpenCode::task_ref(cached).is_some_and(|cached| {
-                cached.uid() == task.uid && !cached.is_deleting() && !cached.is_terminal()
-            })
+        let may = cached_task(&self.caches, &task.key, |cached| {
+            cached.uid() == task.uid && !cached.is_deleting() && !cached.is_terminal()
         });
         may == Some(true)
     }
 
     /// Nobody starts before those that run are counted, and those that came before have been reconciled.
     fn knows_everybody(&self, waiting: &WaitQueue) -> bool {
-        waiting.is_complete() && self.caches.tasks.wait_until_ready().now_or_never().is_some()
+        waiting.is_complete() && self.caches.has_tasks_of(Group::KubeOpenCode)
     }
 
     fn queue(&self, agent: &AgentKey) -> Arc<AgentQueue> {

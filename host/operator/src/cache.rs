@@ -12,12 +12,18 @@ pub(crate) mod task_view;
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
+use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::batch::Batch;
+use kubeopencode_api::kubetask::task::Task as KubeTask;
+use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::literals::DEFAULT_NAME;
-use kubeopencode_api::names::{AgentKey, TaskKey};
+use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::{Layer, Settings};
 
@@ -27,7 +33,7 @@ use pods::Pods;
 /// What the watches show.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    /// Tasks.
+    /// Tasks of `kubeopencode.io`.
     pub(crate) tasks: Store<Item<Task>>,
     /// Agents.
     pub(crate) agents: Store<Item<Agent>>,
@@ -35,7 +41,9 @@ pub(crate) struct Caches {
     pub(crate) configs: Store<Item<KubeOpenCodeConfig>>,
     /// Deployments of servers.
     pub(crate) deployments: Store<Deployment>,
-    /// Pods of Tasks.
+    /// What there is of `kubetask.io`: nothing where the operator does without that group.
+    pub(crate) kubetask: KubeTaskCaches,
+    /// Pods of Tasks of both groups.
     pub(crate) pods: Pods,
     /// Namespace whose settings hold for everybody.
     pub(crate) operator_namespace: String,
@@ -43,10 +51,58 @@ pub(crate) struct Caches {
     pub(crate) cluster_domain: String,
 }
 
+/// What the watches show of `kubetask.io`.
+#[derive(Debug)]
+pub(crate) struct KubeTaskCaches {
+    /// Tasks.
+    pub(crate) tasks: Store<Item<KubeTask>>,
+    /// Batches.
+    pub(crate) batches: Store<Item<Batch>>,
+    /// WorkspaceConfigs.
+    pub(crate) workspaces: Store<Item<WorkspaceConfig>>,
+}
+
+impl KubeTaskCaches {
+    /// A Batch, also one that cannot be read.
+    pub(crate) fn batch(&self, key: &ObjectKey) -> Option<Arc<Item<Batch>>> {
+        self.batches.get(&ObjectRef::new(&key.name).within(&key.namespace))
+    }
+
+    /// A WorkspaceConfig, also one that cannot be read.
+    pub(crate) fn workspace(&self, key: &ObjectKey) -> Option<Arc<Item<WorkspaceConfig>>> {
+        self.workspaces.get(&ObjectRef::new(&key.name).within(&key.namespace))
+    }
+}
+
+/// Whether the first list of these objects is complete.
+pub(crate) fn is_listed<K>(store: &Store<K>) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    matches!(store.wait_until_ready().now_or_never(), Some(Ok(())))
+}
+
 impl Caches {
-    /// What `read` says of a Task.
-    pub(crate) fn task<R>(&self, key: &TaskKey, read: impl FnOnce(&Item<Task>) -> R) -> Option<R> {
-        self.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace)).map(|task| read(&task))
+    /// The UID of the Task of this group, namespace and name.
+    pub(crate) fn task_uid(&self, key: &TaskKey) -> Option<TaskUid> {
+        let TaskKey { group, namespace, name } = key;
+        match group {
+            Group::KubeOpenCode => {
+                self.tasks.get(&ObjectRef::new(name).within(namespace)).map(|task| TaskUid::of(task.as_ref()))
+            }
+            Group::KubeTask => {
+                let task = self.kubetask.tasks.get(&ObjectRef::new(name).within(namespace));
+                task.map(|task| TaskUid::of(task.as_ref()))
+            }
+        }
+    }
+
+    /// Whether the first list of the group's Tasks is complete.
+    pub(crate) fn has_tasks_of(&self, group: Group) -> bool {
+        match group {
+            Group::KubeOpenCode => is_listed(&self.tasks),
+            Group::KubeTask => is_listed(&self.kubetask.tasks),
+        }
     }
 
     /// An Agent that can be read.

@@ -16,6 +16,8 @@ use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::batch::Batch;
+use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -23,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::admission::Admission;
-use crate::cache::Caches;
 use crate::cache::item::Item;
 use crate::cache::pods::Pods;
-use crate::frontend::KubeOpenCode;
+use crate::cache::{Caches, KubeTaskCaches};
+use crate::frontend::{Frontend, KubeOpenCode, KubeTask};
 use crate::runtime::api_error::{is_too_large, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
@@ -67,16 +69,20 @@ pub(crate) async fn run(
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
-    let _leading = health.leads();
+    let groups = if options.kubetask { &Group::ALL[..] } else { &[Group::KubeOpenCode] };
+    let optional = if options.kubetask { &watches::KUBETASK_KINDS[..] } else { &[] };
+    let _leading = health.leads(&watches::KINDS, optional);
     let (tasks_reader, tasks_writer) = store::<Item<Task>>();
     let (agents_reader, agents_writer) = store::<Item<Agent>>();
     let (configs_reader, configs_writer) = store::<Item<KubeOpenCodeConfig>>();
     let (deployments_reader, deployments_writer) = store::<Deployment>();
+    let (kubetask, kubetask_writers) = kubetask_stores();
     let caches = Arc::new(Caches {
-        tasks: tasks_reader.clone(),
+        tasks: tasks_reader,
         agents: agents_reader,
         configs: configs_reader,
         deployments: deployments_reader,
+        kubetask,
         pods: Pods::default(),
         operator_namespace: options.namespace.clone(),
         cluster_domain: options.cluster_domain.clone(),
@@ -115,45 +121,60 @@ pub(crate) async fn run(
 
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
-    let pods = watches::pods(&client, health, Arc::clone(&context), Arc::clone(&queues), pods_listed);
+    let pods = watches::pods(&client, health, groups, Arc::clone(&context), Arc::clone(&queues), pods_listed);
     let agents = watches::agents(&client, health, agents_writer, Arc::clone(&context), Arc::clone(&queues));
     let configs =
         watches::configs(&client, health, configs_writer, Arc::clone(&context), Arc::clone(&queues));
     let deployments =
         watches::deployments(&client, health, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
+    let KubeTaskWriters { tasks: kubetask_writer, batches, workspaces } = kubetask_writers;
+    let of_kubetask = when(options.kubetask, async {
+        let batches = watches::batches(&client, health, batches, Arc::clone(&context), Arc::clone(&queues));
+        let workspaces =
+            watches::workspaces(&client, health, workspaces, Arc::clone(&context), Arc::clone(&queues));
+        futures::join!(batches, workspaces);
+    });
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
     let plugins = watches::plugins(Arc::clone(&context), Arc::clone(&servers), Arc::clone(&queues));
+    let (route, [first_queue, second_queue]) = by_group(queued_tasks);
     let background = async {
-        futures::join!(pods, agents, configs, deployments, ledgers, plugins, send_events);
+        futures::join!(pods, agents, configs, deployments, of_kubetask, ledgers, plugins, send_events, route);
     };
     let work = async {
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
         let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context), Arc::clone(&queues));
-        let orphans = orphans::run(Arc::clone(&context), tasks_reader.clone());
+        let first = control::<KubeOpenCode>(tasks, first_queue, &context, &shutdown);
+        let second = async {
+            if options.kubetask {
+                let queues = Arc::clone(&queues);
+                let tasks =
+                    watches::kubetask_tasks(&client, health, kubetask_writer, Arc::clone(&context), queues);
+                control::<KubeTask>(tasks, second_queue, &context, &shutdown).await;
+            }
+        };
         let serving = async {
             if caches.deployments.wait_until_ready().await.is_ok() {
                 servers.run(queued_servers).await;
             }
         };
         let retention = async {
-            if tasks_reader.wait_until_ready().await.is_ok() {
+            if caches.tasks.wait_until_ready().await.is_ok() {
                 retention::run(Arc::clone(&context), Arc::clone(&context.writer.finished)).await;
             }
         };
-        let controller = Controller::for_stream(tasks, tasks_reader.clone())
-            .with_config(Config::default().concurrency(CONCURRENCY))
-            .reconcile_on(refs(queued_tasks))
-            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile, error_policy, Arc::clone(&context))
-            .for_each(|_| futures::future::ready(()));
-        let launch = async |key: TaskKey| launch(&context, &key).await;
+        let launch = async |key: TaskKey| match key.group {
+            Group::KubeOpenCode => launch::<KubeOpenCode>(&context, &key).await,
+            Group::KubeTask => launch::<KubeTask>(&context, &key).await,
+        };
         let launches = context.launches.run(&shutdown, &queues.tasks, launch);
-        let both = async { futures::join!(controller, launches) };
+        let all = async { futures::join!(first, second, launches) };
         tokio::select! {
-            _ = both => {}
-            () = orphans => {}
+            _ = all => {}
+            () = orphans::run::<KubeOpenCode>(Arc::clone(&context)) => {}
+            () = when(options.kubetask, orphans::run::<KubeTask>(Arc::clone(&context))) => {}
+            () = orphans::run_counts(Arc::clone(&context)) => {}
             () = retention => {}
             () = serving => {}
         }
@@ -177,30 +198,105 @@ where
     (writer.as_reader(), writer)
 }
 
-fn refs(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = ObjectRef<Item<Task>>> {
+/// What fills [`KubeTaskCaches`].
+struct KubeTaskWriters {
+    tasks: StoreWriter<Item<<KubeTask as Frontend>::Object>>,
+    batches: StoreWriter<Item<Batch>>,
+    workspaces: StoreWriter<Item<WorkspaceConfig>>,
+}
+
+fn kubetask_stores() -> (KubeTaskCaches, KubeTaskWriters) {
+    let ((tasks, tasks_writer), (batches, batches_writer)) = (store(), store());
+    let (workspaces, workspaces_writer) = store();
+    let writers =
+        KubeTaskWriters { tasks: tasks_writer, batches: batches_writer, workspaces: workspaces_writer };
+    (KubeTaskCaches { tasks, batches, workspaces }, writers)
+}
+
+/// What does not apply never ends, as what does.
+async fn when(applies: bool, then: impl Future<Output = ()>) {
+    if applies { then.await } else { std::future::pending().await }
+}
+
+/// Parts the queue of Tasks: each group has a controller of its own, since that knows its store alone. Where one group is
+/// off, nobody reads its keys.
+fn by_group(
+    mut queue: UnboundedReceiver<TaskKey>,
+) -> (impl Future<Output = ()>, [UnboundedReceiver<TaskKey>; 2]) {
+    let ((first, firsts), (second, seconds)) = (unbounded_channel(), unbounded_channel());
+    let route = async move {
+        while let Some(key) = queue.recv().await {
+            let to = match key.group {
+                Group::KubeOpenCode => &first,
+                Group::KubeTask => &second,
+            };
+            let _ = to.send(key);
+        }
+    };
+    (route, [firsts, seconds])
+}
+
+/// Reconciles a group's Tasks until `shutdown`.
+async fn control<F: Frontend>(
+    tasks: impl watches::TaskStream<F> + 'static,
+    queue: UnboundedReceiver<TaskKey>,
+    context: &Arc<Context>,
+    shutdown: &CancellationToken,
+) {
+    let controller = Controller::for_stream(tasks, F::tasks(&context.caches).clone())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(refs::<F>(queue))
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile::<F>, error_policy::<F>, Arc::clone(context))
+        .for_each(|_| futures::future::ready(()));
+    // kube's controller waits for the first list, which never comes where the definitions are missing
+    let nothing_to_finish = async {
+        shutdown.cancelled().await;
+        if context.caches.has_tasks_of(F::GROUP) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = controller => {}
+        () = nothing_to_finish => {}
+    }
+}
+
+fn refs<F: Frontend>(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = ObjectRef<Item<F::Object>>> {
     futures::stream::unfold(queue, |mut queue| async move {
         let key = queue.recv().await?;
         Some((ObjectRef::new(&key.name).within(&key.namespace), queue))
     })
 }
 
-async fn reconcile(task: Arc<Item<Task>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile<F: Frontend>(
+    task: Arc<Item<F::Object>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let started = Instant::now();
-    let result = context.reconcile::<KubeOpenCode>(&task).await;
+    let result = context.reconcile::<F>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
     // of one that is to be launched, the launch says whether that fails
-    if result.is_ok() && !context.launches.has(&TaskKey::of(Group::KubeOpenCode, task.as_ref())) {
+    if result.is_ok() && !context.launches.has(&TaskKey::of(F::GROUP, task.as_ref())) {
         context.failures.forget(&TaskUid::of(task.as_ref()));
     }
     result
 }
 
-fn error_policy(task: Arc<Item<Task>>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    failed(&task, error, &context).map_or_else(Action::await_change, Action::requeue)
+fn error_policy<F: Frontend>(
+    task: Arc<Item<F::Object>>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
+    failed::<F>(&task, error, &context).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Until a reconciliation that failed is repeated; `None`: when the Task changes.
-fn failed(task: &Item<Task>, error: &ReconcileError, context: &Context) -> Option<Duration> {
+fn failed<F: Frontend>(
+    task: &Item<F::Object>,
+    error: &ReconcileError,
+    context: &Context,
+) -> Option<Duration> {
     context.metrics.failed(error.label());
     if is_too_large(&error.0) {
         tracing::warn!(?task, %error, "nothing can be written to the Task until it is smaller");
@@ -212,17 +308,17 @@ fn failed(task: &Item<Task>, error: &ReconcileError, context: &Context) -> Optio
 }
 
 /// Launches a Task whose turn has come; says when that is to be repeated.
-async fn launch(context: &Context, key: &TaskKey) -> Option<Duration> {
-    let task = context.caches.tasks.get(&ObjectRef::new(&key.name).within(&key.namespace))?;
+async fn launch<F: Frontend>(context: &Context, key: &TaskKey) -> Option<Duration> {
+    let task = F::tasks(&context.caches).get(&ObjectRef::new(&key.name).within(&key.namespace))?;
     let started = Instant::now();
-    let result = context.launch::<KubeOpenCode>(&task).await;
+    let result = context.launch::<F>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
     match result {
         Ok(again) => {
             context.failures.forget(&TaskUid::of(task.as_ref()));
             again
         }
-        Err(error) => failed(&task, &error, context),
+        Err(error) => failed::<F>(&task, &error, context),
     }
 }
 

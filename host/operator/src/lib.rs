@@ -32,7 +32,7 @@ pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
 use runtime::{http, lease};
-pub use task::uninstall::release_finalizers;
+pub use task::uninstall::{Release, release_finalizers};
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Options {
     pub catalog: Arc<Catalog>,
     /// What loads the plugins of Plugins and ConfigMaps; `None`: there are none but those of the catalog.
     pub plugin_host: Option<Arc<PluginHost>>,
+    /// Whether the operator acts on Tasks of `kubetask.io` too. Their definitions may be missing, or come later.
+    pub kubetask: bool,
     /// Domain of the cluster's Services: see [`cluster_domain`].
     pub cluster_domain: String,
 }

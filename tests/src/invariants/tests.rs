@@ -1,6 +1,6 @@
 //! Each invariant finds a history that breaks it, and leaves one alone that does not.
 
-use kubeopencode_api::literals::LAUNCH_GATE;
+use kubeopencode_api::literals::{LAUNCH_GATE, TASK_UID_LABEL};
 use serde_json::json;
 
 use super::*;
@@ -114,6 +114,30 @@ fn i4_nobody_runs_without_a_task_or_without_a_pod() {
     assert_eq!(broken(running.clone().into_iter().chain([gone_first])), ["I4", "I4"], "left, and went first");
     let lost = gone(&running[2], 4);
     assert_eq!(broken(running.into_iter().chain([lost])), ["I4"]);
+}
+
+/// The same, as it is with `kubetask.io`.
+fn of_kubetask(mut revision: Revision) -> Revision {
+    if revision.kind == Kind::Task {
+        revision.kind = Kind::KubeTask;
+    }
+    if let Some(labels) = revision.object["metadata"].get_mut("labels") {
+        *labels = json!({"app": "kubetask", "kubetask.io/task-uid": labels[TASK_UID_LABEL]});
+    }
+    revision
+}
+
+#[test]
+fn tasks_of_kubetask_are_held_to_the_same() {
+    let running = [pod(1, "fix", true), recorded(2, "fix", "Running"), pod(3, "fix", false)].map(of_kubetask);
+    assert_eq!(broken(running.clone()), NONE);
+    assert_eq!(broken(running[1..].iter().cloned()), NONE);
+    let [_, task, pod] = running.clone();
+    assert_eq!(broken([Revision { version: 2, since: 2, ..pod.clone() }, task.clone()]), ["I1"]);
+    assert_eq!(broken([task.clone(), pod.clone(), gone(&task, 4)]), ["I4", "I4"]);
+    assert_eq!(broken([task.clone(), pod.clone(), gone(&pod, 4)]), ["I4"]);
+    let left = of_kubetask(config_map(1, "team", "fix"));
+    assert_eq!(broken([left, task.clone(), pod.clone(), gone(&pod, 4), gone(&task, 5)]), ["I9"]);
 }
 
 #[test]

@@ -238,6 +238,14 @@ async fn so_it_does_in_kubetask_io() {
             let refused = with("b").set_status(client, &json!({"phase": "Running"})).await.unwrap_err();
             assert!(refused.message.contains(over), "{}", refused.message);
         }
+        let other = Verbatim::new(&replaced(&replaced(batch, "WHICH", "a"), "name: b", "name: c"), &ns.name);
+        other.apply(&ns.client).await.unwrap();
+        let made = |made: Value| json!({"made": made, "completedIndexes": "0-11,13"});
+        other.set_status(&ns.client, &made(json!(2))).await.unwrap();
+        for less in [json!(1), json!(null)] {
+            let refused = other.set_status(&ns.client, &made(less)).await.unwrap_err();
+            assert!(refused.message.contains("status.made never goes back"), "{}", refused.message);
+        }
     })
     .await;
 }

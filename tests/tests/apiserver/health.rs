@@ -15,10 +15,10 @@ use serde_json::json;
 use crate::scenario;
 
 /// Whose rights are the namespace's own.
-const USER: &str = "operator-with-a-role";
+pub(crate) const USER: &str = "operator-with-a-role";
 
 /// Gives the operator these rights, and no other.
-async fn grant(ns: &TestNamespace, rules: Vec<PolicyRule>) {
+pub(crate) async fn grant(ns: &TestNamespace, rules: Vec<PolicyRule>) {
     let (api, name) = ("rbac.authorization.k8s.io/v1", json!({"name": "operator"}));
     let role = json!({"apiVersion": api, "kind": "Role", "metadata": name, "rules": rules});
     let binding = json!({

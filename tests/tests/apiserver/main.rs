@@ -23,6 +23,7 @@ mod ghosts;
 mod harness;
 mod health;
 mod interference;
+mod kubetask;
 mod leaders;
 mod lifecycle;
 mod limits;

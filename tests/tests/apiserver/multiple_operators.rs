@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::task::Phase;
-use kubeopencode_operator::release_finalizers;
+use kubeopencode_operator::{Release, release_finalizers};
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config_map, task, words};
@@ -139,12 +140,12 @@ async fn an_operator_that_is_uninstalled_stands_still_and_lets_go_of_all_tasks()
         let operator = ns.candidate("leader");
         ns.apply(task("before")).await;
         ns.phase("before", Phase::Completed).await;
-        let client = &ns.client;
-        let released = release_finalizers(client, &ns.name, &ns.tasks()).await.unwrap();
+        let (client, of) = (&ns.client, Release { groups: &Group::ALL, only_in: Some(&ns.name) });
+        let released = release_finalizers(client, &ns.name, of.clone()).await.unwrap();
         assert_eq!(released, 1);
         // it would make a Pod within milliseconds
         ns.apply(task("after")).await;
-        assert_eq!(release_finalizers(client, &ns.name, &ns.tasks()).await.unwrap(), 0);
+        assert_eq!(release_finalizers(client, &ns.name, of).await.unwrap(), 0);
         let tasks = ns.tasks().list(&ListParams::default()).await.unwrap();
         assert!(tasks.iter().all(|task| task.finalizers().is_empty()), "{tasks:#?}");
         assert_eq!(ns.tasks().get("after").await.unwrap().status, None);

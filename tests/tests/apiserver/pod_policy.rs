@@ -136,6 +136,12 @@ async fn nobody_but_the_operator_makes_a_pod_look_like_a_tasks() {
         is_refused(create(pod("forged", gate)).await, GATE);
         let finalizer = json!({"metadata": {"finalizers": ["kubeopencode.io/task-cleanup"]}});
         is_refused(create(pod("forged", finalizer)).await, FINALIZER);
+        let of_kubetask =
+            json!({"metadata": {"labels": {"app": "kubetask", "kubetask.io/task-uid": "another"}}});
+        is_refused(create(pod("forged", of_kubetask)).await, LABELS);
+        let finalizer = json!({"metadata": {"finalizers": ["kubetask.io/task-cleanup"]}});
+        let words = "metadata.finalizers: kubetask.io/task-cleanup is for Tasks";
+        is_refused(create(pod("forged", finalizer)).await, words);
         create(pod("plain", json!({"metadata": {"labels": {"app": "kubeopencode"}}}))).await.unwrap();
         let label = Patch::Merge(json!({"metadata": {"labels": {"kubeopencode.io/task-uid": "another"}}}));
         is_refused(ns.pods().patch("plain", &PatchParams::default(), &label).await, LABELS);

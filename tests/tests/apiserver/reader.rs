@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::Request;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::FINALIZER;
 use kubeopencode_api::task::Phase;
-use kubeopencode_operator::release_finalizers;
+use kubeopencode_operator::{Release, release_finalizers};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{config, status, task};
 use kubeopencode_tests::record::{Kind, Revision};
@@ -109,7 +110,8 @@ async fn a_deep_task_with_our_finalizer_can_be_deleted_and_uninstalled() {
         delete(ns, "deleted").await;
         ns.until("it is gone", |history| history.get(Kind::Task, "deleted").is_none().then_some(())).await;
         operator.stop().await;
-        assert_eq!(release_finalizers(&ns.client, &ns.name, &ns.tasks()).await.unwrap(), 1);
+        let of = Release { groups: &Group::ALL, only_in: Some(&ns.name) };
+        assert_eq!(release_finalizers(&ns.client, &ns.name, of).await.unwrap(), 1);
         let left = ns.tasks().list_metadata(&Default::default()).await;
         assert!(left.is_err(), "managedFields are as deep as the object: {left:?}");
     })

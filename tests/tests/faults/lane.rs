@@ -9,7 +9,7 @@ use futures::future::Either;
 use kubeopencode_tests::cluster::{Cluster, plugin_host};
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, check_invariants, make_namespace, operator_of};
-use kubeopencode_tests::objects::{agent, task};
+use kubeopencode_tests::objects::{agent, task, workspace_config};
 use kubeopencode_tests::operator::Operator;
 use kubeopencode_tests::record::{History, Kind};
 
@@ -44,6 +44,7 @@ impl Lane {
         let [team, platform] = lane.start().await;
         team.apply(TEAM).await;
         platform.apply(TEAM).await;
+        team.apply(workspace_config("default").spec("serviceAccountName: kubeopencode-agent")).await;
         platform.apply(agent("shared").at_once(1)).await;
         let operator = operator_of(&[&team, &platform], &Faults::none());
         platform.apply(task(NEIGHBOUR).agent(NEIGHBOURS_AGENT).does("run-on")).await;

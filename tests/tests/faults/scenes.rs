@@ -2,7 +2,7 @@
 
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::{Builder, status, task};
+use kubeopencode_tests::objects::{Builder, kubetask, status, task};
 use kubeopencode_tests::record::Kind;
 
 /// What happens in a lane. Those that are `Far` have their Tasks in the first namespace and the Agent, its Pods and their
@@ -19,6 +19,8 @@ pub(crate) enum Scene {
     Deleted,
     /// A Task is made again under its name, while the ConfigMap and the Pod of the one before may still hold theirs.
     MadeAgain,
+    /// A Task of `kubetask.io` runs and completes beside one of the first group that wants its Pod's name.
+    KubeTask,
     /// Two Tasks of one name, one in each namespace, share an Agent that runs one at a time; both complete and are
     /// deleted.
     FarLimited,
@@ -29,12 +31,13 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Unlimited,
         Self::Limited,
         Self::Stopped,
         Self::Deleted,
         Self::MadeAgain,
+        Self::KubeTask,
         Self::FarLimited,
         Self::FarDeleted,
         Self::FarPodDeleted,
@@ -82,6 +85,14 @@ impl Scene {
                     team.delete_task(run).await;
                     team.gone(Kind::Task, run).await;
                 }
+            }
+            Self::KubeTask => {
+                let theirs = format!("{run}-kt");
+                team.apply(task(&theirs)).await;
+                team.apply(kubetask(run)).await;
+                completes(team, &theirs).await;
+                let task = team.kubetask_phase(run, Phase::Completed).await;
+                assert_eq!(status(&task).reason.as_deref(), Some("Completed"));
             }
             Self::FarLimited => {
                 team.apply(far(platform, "shared", run)).await;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use crate::task::TaskStatus;
 
-/// One run of an agent whose contexts say what to do. It runs at most once. Nothing acts on it yet.
+/// One run of an agent whose contexts say what to do. It runs at most once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubetask.io",
@@ -37,4 +37,10 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub workspace_config_ref: Option<String>,
+    /// Maximum duration from `status.startTime`, for example `90s` or `2h30m`; at least 1s. Default: `defaults.timeout` of
+    /// KubeOpenCodeConfig. Then the Task fails, and its Pod is ended and kept with its logs, or deleted: `stopPolicy` of
+    /// KubeOpenCodeConfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::duration")]
+    pub timeout: Option<String>,
 }

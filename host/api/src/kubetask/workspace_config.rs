@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use crate::agent::{Credential, Scheduling};
 
-/// How the Tasks of a namespace are executed, and the context that they share. Nothing acts on it yet.
+/// How the Tasks of a namespace are executed, and the context that they share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "kubetask.io",

@@ -1,8 +1,8 @@
 //! Who may try to start in a namespace whose ResourceQuota is full. Pure.
 //!
-//! One Task of the namespace tries, with growing pauses; the others wait in order of arrival, in a line for each Agent.
-//! Pods of one Agent want the same resources, those of another may want less: so after a refusal another Agent's first
-//! Task tries, and after a launch the next one of the same Agent.
+//! One Task of the namespace tries, with growing pauses; the others wait in order of arrival, in a line for each Agent and
+//! each WorkspaceConfig. Pods of one want the same resources, those of another may want less: so after a refusal the first
+//! Task of another line tries, and after a launch the next one of the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -24,7 +24,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct NamespaceGate {
     /// What the API server said.
     words: String,
-    /// By the Agent's name.
+    /// By what tells Agents and WorkspaceConfigs of the namespace apart: [`Runner::line`](crate::frontend::Runner::line).
     lines: BTreeMap<String, BTreeSet<QueuedTask>>,
     turn: Turn,
     refusals: u32,

@@ -1,46 +1,47 @@
 //! Namespaces whose ResourceQuota is full: who waits there, and whose turn it is to try.
 
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::{AgentKey, TaskUid};
+use kubeopencode_api::names::TaskUid;
 use tokio::time::Instant;
 
 use super::Admission;
 use super::ledger::{Blocked, QueuedTask};
 use super::namespace_gate::{NamespaceGate, Next};
+use crate::frontend::Runner;
 use crate::runtime::keyed_queue::enqueue_after;
 
 impl Admission {
     /// What the Task waits for, unless the namespace of its Pod has room, or it is its turn to try.
-    pub(crate) fn ask_namespace(&self, agent: &AgentKey, task: &QueuedTask) -> Option<Blocked> {
+    pub(crate) fn ask_namespace(&self, runner: &Runner, task: &QueuedTask) -> Option<Blocked> {
         let mut gates = self.gates.lock();
-        let gate = gates.get_mut(&agent.namespace)?;
+        let gate = gates.get_mut(runner.namespace())?;
         // one that vanished has left a line in which it did not stand yet
-        if self.may_start(task) && gate.ask(&agent.name, task, Instant::now()) {
+        if self.may_start(task) && gate.ask(&runner.line(), task, Instant::now()) {
             return None;
         }
-        Some(waits_for_room(&agent.namespace, gate.words()))
+        Some(waits_for_room(runner.namespace(), gate.words()))
     }
 
     /// The API server refused the Task's Pod or ConfigMaps for the namespace's ResourceQuota; says what it waits for.
-    pub(crate) fn namespace_is_full(&self, agent: &AgentKey, task: QueuedTask, words: &str) -> Blocked {
+    pub(crate) fn namespace_is_full(&self, runner: &Runner, task: QueuedTask, words: &str) -> Blocked {
         // the words before these name the Pod
         let words = words.find("exceeded quota").and_then(|at| words.get(at..)).unwrap_or(words);
         let mut gates = self.gates.lock();
-        let gate = gates
-            .entry(agent.namespace.clone())
-            .or_insert_with(|| NamespaceGate::new(&agent.name, task.clone()));
-        self.go_on(gate.refused(&agent.name, task, words.to_owned(), Instant::now()));
-        waits_for_room(&agent.namespace, words)
+        let (namespace, line) = (runner.namespace(), runner.line());
+        let gate =
+            gates.entry(namespace.to_owned()).or_insert_with(|| NamespaceGate::new(&line, task.clone()));
+        self.go_on(gate.refused(&line, task, words.to_owned(), Instant::now()));
+        waits_for_room(namespace, words)
     }
 
     /// A Task was launched.
-    pub(crate) fn namespace_took(&self, agent: &AgentKey, uid: &TaskUid) {
-        self.at_gate(&agent.namespace, |gate| gate.launched(&agent.name, uid, Instant::now()));
+    pub(crate) fn namespace_took(&self, runner: &Runner, uid: &TaskUid) {
+        self.at_gate(runner.namespace(), |gate| gate.launched(&runner.line(), uid, Instant::now()));
     }
 
     /// The Task's try to start is over, whatever became of it.
-    pub(crate) fn tried(&self, agent: &AgentKey, uid: &TaskUid) {
-        self.at_gate(&agent.namespace, |gate| gate.tried(uid));
+    pub(crate) fn tried(&self, runner: &Runner, uid: &TaskUid) {
+        self.at_gate(runner.namespace(), |gate| gate.tried(uid));
     }
 
     /// The Task waits for no room in the namespace (any more).
@@ -62,7 +63,7 @@ impl Admission {
     }
 
     /// Those who wait in a namespace and are no more.
-    pub(super) fn leave_namespaces(&self) {
+    pub(crate) fn leave_namespaces(&self) {
         let gone: Vec<_> = {
             let gates = self.gates.lock();
             let waiting =

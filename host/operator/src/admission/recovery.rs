@@ -13,7 +13,8 @@ use super::live_pods::live_pods;
 use super::queue::holds_slot;
 use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
-use crate::frontend::{Frontend, KubeOpenCode, live_task};
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Runner, cached_task, each_task, live_task};
 
 /// What an entry of `status.admitted` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +30,9 @@ pub(super) enum Slot {
 impl Admission {
     /// The Task is gone. Where it was never launched, its slot and its start go back; nobody else can say later which it
     /// was.
-    pub(crate) fn task_is_gone(&self, agent: &AgentKey, uid: &TaskUid, was_launched: bool) {
-        self.leave(agent, uid);
+    pub(crate) fn task_is_gone(&self, runner: &Runner, uid: &TaskUid, was_launched: bool) {
+        self.leave(runner, uid);
+        let Some(agent) = runner.agent() else { return };
         if self.may_hold(agent, uid) {
             if !was_launched {
                 self.queue(agent).waiting.lock().never_launched.insert(uid.0.clone());
@@ -65,9 +67,8 @@ impl Admission {
 
     /// The Tasks of an Agent that were launched and still count, as the cache shows them; who runs comes first.
     pub(super) fn started(&self, agent: &AgentKey, spec: &AgentSpec, now: Timestamp) -> Vec<Started> {
-        let tasks = self.caches.tasks.state();
-        let started = tasks.iter().filter_map(|item| {
-            let task = KubeOpenCode::task_ref(item)?;
+        let mut started = Vec::new();
+        let entry = |task: TaskRef<'_>| {
             let is_agents = task.recorded_agent().is_some_and(|used| used == *agent);
             task.pod_uid().filter(|_| is_agents)?;
             let entry = TaskStart {
@@ -79,8 +80,8 @@ impl Admission {
             let pods = self.caches.pods.of(&PodPlaces::of(task));
             let runs = !task.is_terminal() || pods.iter().any(|pod| !pod.agent_is_over());
             (runs || counts_for_quota(spec, &entry, now)).then_some(Started { entry, runs })
-        });
-        let mut started: Vec<_> = started.collect();
+        };
+        each_task(&self.caches, |task| started.extend(entry(task)));
         started.sort_by_key(|started| !started.runs);
         started
     }
@@ -119,9 +120,9 @@ impl Admission {
     ) -> Result<Slot, kube::Error> {
         let uid = TaskUid(entry.task_uid.clone());
         let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
-        let cached = self.caches.task(&key, |item| {
-            let task = KubeOpenCode::task_ref(item).filter(|task| task.uid() == uid)?;
-            Some((task.is_terminal(), task.pod_uid().is_some(), PodPlaces::of(task)))
+        let cached = cached_task(&self.caches, &key, |task| {
+            let is_it = task.uid() == uid;
+            is_it.then(|| (task.is_terminal(), task.pod_uid().is_some(), PodPlaces::of(task)))
         });
         let (over, places) = match cached.flatten() {
             Some((false, ..)) => return Ok(Slot::Held),

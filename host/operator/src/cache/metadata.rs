@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
     AGENT_LABEL, AGENT_NAME_ANNOTATION, APP_LABEL, MADE_FOR_ANNOTATION, MADE_IN_ANNOTATION, PLAN_ANNOTATION,
@@ -87,8 +87,17 @@ struct Metadata<A> {
     deletion_timestamp: Option<Time>,
     deletion_grace_period_seconds: Option<i64>,
     finalizers: Option<Vec<String>>,
+    owner_references: Option<Vec<OwnerReference>>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<A>,
+}
+
+/// The one owner whose contexts a Task may have: the Batch that made it. Of others, which garbage collection alone looks
+/// at, a Pod has one, and nobody needs it.
+fn is_batch(owner: &OwnerReference) -> bool {
+    let is_kubetask =
+        owner.api_version.split_once('/').is_some_and(|(group, _)| group == Group::KubeTask.names().group);
+    owner.controller == Some(true) && owner.kind == "Batch" && is_kubetask
 }
 
 impl<A: Into<BTreeMap<String, String>>> From<Metadata<A>> for ObjectMeta {
@@ -103,6 +112,10 @@ impl<A: Into<BTreeMap<String, String>>> From<Metadata<A>> for ObjectMeta {
             deletion_timestamp: metadata.deletion_timestamp,
             deletion_grace_period_seconds: metadata.deletion_grace_period_seconds,
             finalizers: metadata.finalizers,
+            owner_references: metadata
+                .owner_references
+                .map(|owners| owners.into_iter().filter(is_batch).collect::<Vec<_>>())
+                .filter(|owners| !owners.is_empty()),
             labels: metadata.labels,
             annotations: metadata.annotations.map(Into::into).filter(|annotations| !annotations.is_empty()),
             ..Self::default()
@@ -173,6 +186,20 @@ mod tests {
             "labels": {"kubeopencode.io/task-uid": "x"}, "annotations": {"kubeopencode.io/stop": "true"},
         });
         assert_eq!(serde_json::to_value(metadata).unwrap(), expected);
+    }
+
+    #[test]
+    fn of_owners_the_batch_that_controls_a_task_is_kept() {
+        let owner = |version: &str, kind: &str, controls: bool| serde_json::json!({"apiVersion": version, "kind": kind, "name": "b", "uid": "u", "controller": controls});
+        let owners = [
+            owner("v1", "Batch", true),
+            owner("kubetask.io/v1alpha1", "Batch", false),
+            owner("kubetask.io/v1alpha1", "Task", true),
+            owner("kubetask.io/v1alpha1", "Batch", true),
+        ];
+        let text = serde_json::json!({"name": "t", "ownerReferences": owners}).to_string();
+        let metadata = ours(&mut serde_json::Deserializer::from_str(&text)).unwrap();
+        assert_eq!(serde_json::to_value(metadata.owner_references).unwrap(), serde_json::json!([owners[3]]));
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl PodPlaces {
     pub(crate) fn fit(&self, pod: &PodView) -> bool {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         let place = (part(&pod.metadata.namespace), part(&pod.metadata.name));
-        self.places.contains(&place) && (self.is_recorded(pod) || pod.task_uid().as_ref() == Some(&self.uid))
+        let is_of_it = || pod.group() == self.key.group && pod.task_uid().as_ref() == Some(&self.uid);
+        self.places.contains(&place) && (self.is_recorded(pod) || is_of_it())
     }
 
     /// Whether a Pod is the Task's: it fits, and it is the recorded one or the launch gate still holds it.

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
-    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, CONTEXT_FILES_VOLUME, DIRECTORY_VOLUMES, LAUNCH_GATE,
-    PLAN_ANNOTATION, TASK_LABEL, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL, TASK_UID_LABEL,
+    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP_LABEL, CONTEXT_FILES_VOLUME, DIRECTORY_VOLUMES, LAUNCH_GATE,
+    PLAN_ANNOTATION, TASK_NAME_ANNOTATION,
 };
 use kubeopencode_api::names::{AgentKey, Naming, TaskKey, TaskNames, TaskUid};
 use serde::{Deserialize, Serialize};
@@ -150,21 +150,35 @@ impl PodView {
         }
     }
 
+    /// The group whose Task it claims to be for, by the label that it is found by. One that has lost that label, which only
+    /// its name finds, is of the group whose label it still has.
+    pub(crate) fn group(&self) -> Group {
+        let labels = self.labels();
+        let is_its_app = |group: &Group| labels.get(APP_LABEL).is_some_and(|app| app == group.names().app);
+        let has_its_label = |group: &Group| labels.contains_key(group.names().task_uid_label);
+        let groups = || Group::ALL.into_iter();
+        groups().find(is_its_app).or_else(|| groups().find(has_its_label)).unwrap_or(Group::KubeOpenCode)
+    }
+
     /// UID of the Task that it was made for.
     pub(crate) fn task_uid(&self) -> Option<TaskUid> {
-        self.labels().get(TASK_UID_LABEL).cloned().map(TaskUid)
+        self.labels().get(self.group().names().task_uid_label).cloned().map(TaskUid)
     }
 
     /// The Task that it was made for.
     pub(crate) fn task_key(&self) -> Option<TaskKey> {
-        let labels = self.labels();
-        let name = self.annotations().get(TASK_NAME_ANNOTATION).or_else(|| labels.get(TASK_LABEL))?;
-        let namespace = labels.get(TASK_NAMESPACE_LABEL).cloned().or_else(|| self.namespace())?;
-        Some(TaskKey::new(Group::KubeOpenCode, namespace, name.clone()))
+        let (labels, group) = (self.labels(), self.group());
+        let names = group.names();
+        let name = self.annotations().get(TASK_NAME_ANNOTATION).or_else(|| labels.get(names.task_label))?;
+        let namespace = labels.get(names.task_namespace_label).cloned().or_else(|| self.namespace())?;
+        Some(TaskKey::new(group, namespace, name.clone()))
     }
 
-    /// The Agent that it runs with.
+    /// The Agent that it runs with, which a Pod of `kubetask.io` never has.
     pub(crate) fn pod_agent(&self) -> Option<AgentKey> {
+        if self.group() != Group::KubeOpenCode {
+            return None;
+        }
         Some(AgentKey::new(self.namespace()?, self.annotations().get(AGENT_NAME_ANNOTATION)?.clone()))
     }
 
@@ -236,7 +250,7 @@ impl PodView {
 
     /// Whether it is in another namespace than the Task that it was made for.
     fn is_far(&self) -> bool {
-        let namespace = self.labels().get(TASK_NAMESPACE_LABEL);
+        let namespace = self.labels().get(self.group().names().task_namespace_label);
         namespace.is_some_and(|namespace| self.metadata.namespace.as_ref() != Some(namespace))
     }
 
@@ -266,6 +280,24 @@ impl PodView {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_pod_is_of_the_group_that_its_app_says_whatever_else_somebody_put_on_it() {
+        let both = json!({"app": "kubetask", "kubetask.io/task": "fix", "kubetask.io/task-uid": "second",
+            "kubeopencode.io/task": "fix", "kubeopencode.io/task-uid": "first"});
+        let of = |labels: &serde_json::Value| {
+            let annotations = json!({"kubeopencode.io/agent-name": "default"});
+            let metadata = json!({"namespace": "team", "labels": labels, "annotations": annotations});
+            let pod: PodView = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            (pod.task_key().map(|key| key.group), pod.task_uid().map(|uid| uid.0), pod.pod_agent().is_some())
+        };
+        assert_eq!(of(&both), (Some(Group::KubeTask), Some("second".into()), false));
+        let mut first = both.clone();
+        first["app"] = json!("kubeopencode");
+        assert_eq!(of(&first), (Some(Group::KubeOpenCode), Some("first".into()), true));
+        let only = json!({"kubetask.io/task": "fix", "kubetask.io/task-uid": "second"});
+        assert_eq!(of(&only), (Some(Group::KubeTask), Some("second".into()), false), "found by its name");
+    }
 
     #[test]
     fn the_config_maps_of_a_pod_are_those_that_were_made_for_it() {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{TaskKey, TaskUid};
 use parking_lot::RwLock;
 
@@ -144,9 +145,11 @@ impl Pods {
         self.inner.write().last.remove(task);
     }
 
-    /// Only these Tasks may still read a last state.
-    pub(crate) fn forget_all_but(&self, known: impl Fn(&TaskUid) -> bool) {
-        self.inner.write().last.retain(|task, _| known(task));
+    /// Of the group's Tasks only these may still read a last state.
+    pub(crate) fn forget_all_but(&self, group: Group, known: impl Fn(&TaskUid) -> bool) {
+        let is_of_group =
+            |pods: &BTreeMap<String, Arc<PodView>>| pods.values().any(|pod| pod.group() == group);
+        self.inner.write().last.retain(|task, pods| !is_of_group(pods) || known(task));
     }
 
     /// The Tasks with a Pod that is not over.

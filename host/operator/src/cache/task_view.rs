@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference};
 use kube::core::DynamicResourceScope;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{AGENT_LABEL, MADE_IN_ANNOTATION, VERSION};
@@ -22,8 +22,8 @@ pub(crate) struct TaskRef<'a> {
     pub(crate) metadata: &'a ObjectMeta,
     /// `status`, once it has one.
     pub(crate) status: Option<&'a TaskStatus>,
-    /// Whether an annotation asks to stop it.
-    pub(crate) stop: bool,
+    /// The annotation that asks to stop it.
+    pub(crate) stop: Option<&'static str>,
     /// `spec.timeout`, as it was written.
     pub(crate) timeout: Option<&'a str>,
 }
@@ -99,17 +99,24 @@ impl<'a> TaskRef<'a> {
         MadeIn::parse(self.metadata.annotations.as_ref()?.get(MADE_IN_ANNOTATION)?)
     }
 
-    /// The Agent that its status names.
+    /// The Agent that its status names. A Task of `kubetask.io` has none, whatever stands there.
     pub(crate) fn recorded_agent(&self) -> Option<AgentKey> {
-        self.status?.recorded_agent()
+        self.status.filter(|_| self.group == Group::KubeOpenCode)?.recorded_agent()
+    }
+
+    /// The Batch that made it: its only owner that is kept, by UID.
+    pub(crate) fn batch(&self) -> Option<&'a OwnerReference> {
+        self.metadata.owner_references.as_ref()?.first()
     }
 }
 
+/// The annotation that stops a Task.
+pub(crate) fn stop_annotation(group: Group, metadata: &ObjectMeta) -> Option<&'static str> {
+    stop_annotations(group, metadata).find(|(_, value)| *value == "true").map(|(key, _)| key)
+}
+
 /// The annotations of a Task that are meant to stop it: key and value. The value `true` does.
-pub(crate) fn stop_annotations(
-    group: Group,
-    metadata: &ObjectMeta,
-) -> impl Iterator<Item = (&'static str, &str)> {
+fn stop_annotations(group: Group, metadata: &ObjectMeta) -> impl Iterator<Item = (&'static str, &str)> {
     let annotations = metadata.annotations.as_ref();
     let keys = group.names().stop_annotations.iter();
     keys.filter_map(move |key| Some((*key, annotations?.get(*key)?.as_str())))
@@ -186,7 +193,7 @@ impl kube::Resource for TaskView {
 impl TaskView {
     /// As a frontend would show it.
     pub(crate) fn task_ref(&self, group: Group) -> TaskRef<'_> {
-        TaskRef { group, metadata: &self.metadata, status: self.status.as_ref(), stop: false, timeout: None }
+        TaskRef { group, metadata: &self.metadata, status: self.status.as_ref(), stop: None, timeout: None }
     }
 }
 

@@ -2,51 +2,50 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::Kind;
-use kubeopencode_api::task::Task;
 
 use super::Queues;
 use crate::cache::Caches;
 use crate::cache::item::Item;
 use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
-use crate::frontend::{Frontend, KubeOpenCode};
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, KubeOpenCode, KubeTask, Runner, cached_task, tasks_that};
 use crate::runtime::api_error::words;
 use crate::task::orphans;
-use crate::task::reconcile::{Context, recorded_or_spec_agent};
+use crate::task::reconcile::{Context, recorded_or_spec_runner};
 
 /// An annotation that stops nothing came with this change, which the cache has not taken in yet: whoever set it hears of it.
-pub(super) fn tell_of_ignored_stop(context: &Context, item: &Item<Task>) {
-    let Some(task) = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal()) else { return };
+pub(super) fn tell_of_ignored_stop<F: Frontend>(context: &Context, item: &Item<F::Object>) {
+    let Some(task) = F::task_ref(item).filter(|task| !task.is_terminal()) else { return };
     let Some((key, value)) = task.ignored_stop() else { return };
-    let is_known = |before: &Item<Task>| {
-        KubeOpenCode::task_ref(before).and_then(|task| task.ignored_stop()) == Some((key, value))
-    };
-    if !context.caches.task(&task.key(), is_known).unwrap_or(false) {
+    let is_known = |before: TaskRef<'_>| before.ignored_stop() == Some((key, value));
+    if !cached_task(&context.caches, &task.key(), is_known).unwrap_or(false) {
         let note = format!("The annotation {key} is \"{value}\": only \"true\" stops a Task");
         context.writer.warn(task, "StopIgnored", note);
     }
 }
 
 /// A Task vanished: what was kept of it goes, its slot may be free, and a Pod that it left behind is deleted.
-pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
-    let (uid, key) = (TaskUid::of(item), TaskKey::of(Group::KubeOpenCode, item));
+pub(super) fn task_is_gone<F: Frontend>(context: &Arc<Context>, item: &Item<F::Object>) {
+    let (uid, key) = (TaskUid::of(item), TaskKey::of(F::GROUP, item));
     context.launches.cancel(&key);
-    context.writer.tasks.forget(&uid.0);
+    context.writer.tasks(F::GROUP).forget(&uid.0);
     context.failures.forget(&uid);
     context.busy.forget(&uid);
     context.caches.pods.forget(&uid);
-    if let Some(agent) = recorded_or_spec_agent::<KubeOpenCode>(item) {
-        let was_launched = KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some());
-        context.admission.task_is_gone(&agent, &uid, was_launched);
+    if let Some(runner) = recorded_or_spec_runner::<F>(item) {
+        let was_launched = F::task_ref(item).is_some_and(|task| task.pod_uid().is_some());
+        context.admission.task_is_gone(&runner, &uid, was_launched);
     }
-    let Some(places) = places_of(item).filter(|places| !context.caches.pods.of(places).is_empty()) else {
+    let Some(places) = places_of::<F>(item).filter(|places| !context.caches.pods.of(places).is_empty())
+    else {
         return;
     };
     let context = Arc::clone(context);
@@ -58,21 +57,28 @@ pub(super) fn task_is_gone(context: &Arc<Context>, item: &Item<Task>) {
 }
 
 /// Where the Pods of a Task may be, by all that the cache knows of it.
-fn places_of(item: &Item<Task>) -> Option<PodPlaces> {
-    let task = KubeOpenCode::task_ref(item)?;
+fn places_of<F: Frontend>(item: &Item<F::Object>) -> Option<PodPlaces> {
+    let task = F::task_ref(item)?;
     let places = PodPlaces::of(task).and_in(task.namespace());
-    let agent = KubeOpenCode::spec_agent(item).ok().filter(|_| task.pod_uid().is_none());
-    Some(agent.into_iter().fold(places, |places, agent| places.and_in(&agent.namespace)))
+    let runner = F::spec_runner(item).ok().filter(|_| task.pod_uid().is_none());
+    Some(runner.into_iter().fold(places, |places, runner| places.and_in(runner.namespace())))
 }
 
 /// Whether a Task may still ask how this Pod ended, which is gone. While not all Tasks were listed, any may.
 pub(super) fn may_ask_for(caches: &Caches, pod: &PodView) -> bool {
-    if caches.tasks.wait_until_ready().now_or_never().is_none() {
+    if !caches.has_tasks_of(pod.group()) {
         return true;
     }
     let Some(key) = pod.task_key() else { return false };
-    let is_its_tasks = caches.task(&key, |item| places_of(item).is_some_and(|places| places.fit(pod)));
-    is_its_tasks == Some(true)
+    match key.group {
+        Group::KubeOpenCode => is_at_its_places::<KubeOpenCode>(caches, &key, pod),
+        Group::KubeTask => is_at_its_places::<KubeTask>(caches, &key, pod),
+    }
+}
+
+fn is_at_its_places<F: Frontend>(caches: &Caches, key: &TaskKey, pod: &PodView) -> bool {
+    let item = F::tasks(caches).get(&ObjectRef::new(&key.name).within(&key.namespace));
+    item.and_then(|item| places_of::<F>(&item)).is_some_and(|places| places.fit(pod))
 }
 
 /// The Pod that this event, which the cache has not taken in yet, shows as over or gone for the first time.
@@ -89,10 +95,8 @@ pub(super) fn ended_pod<'a>(caches: &Caches, event: &'a Event<PodView>) -> Optio
 /// its Agent of the slot.
 pub(super) fn pod_has_ended(context: &Context, queues: &Queues, pod: &PodView) {
     context.admission.namespace_has_room(pod.metadata.namespace.as_deref().unwrap_or_default());
-    let uid = pod.task_uid();
-    let task =
-        pod.task_key().and_then(|key| context.caches.task(&key, |task| Some(TaskUid::of(task)) == uid));
-    if let Some(agent) = pod.pod_agent().filter(|_| task != Some(true)) {
+    let known = pod.task_key().and_then(|key| context.caches.task_uid(&key));
+    if let Some(agent) = pod.pod_agent().filter(|_| known.is_none() || known != pod.task_uid()) {
         let _ = queues.agents.send(agent);
     }
 }
@@ -104,7 +108,7 @@ pub(super) fn tasks_of_agent(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> 
     let concerned = tasks.iter().filter_map(|item| {
         let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
         let is_concerned = match task.pod_uid() {
-            None => KubeOpenCode::spec_agent(item).is_ok_and(|key| key == *agent),
+            None => KubeOpenCode::spec_runner(item).is_ok_and(|runner| runner.agent() == Some(agent)),
             Some(_) => task.timeout.is_none() && task.recorded_agent().is_some_and(|key| key == *agent),
         };
         is_concerned.then(|| task.key())
@@ -115,20 +119,34 @@ pub(super) fn tasks_of_agent(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> 
 /// The Tasks that a new list of Pods may concern: those that are not over, those that are being deleted, and those with a
 /// Pod that is not over.
 pub(super) fn tasks_with_a_pod_to_follow(caches: &Caches) -> Vec<TaskKey> {
-    let tasks = caches.tasks.state();
-    let tasks = tasks.iter().filter_map(|item| KubeOpenCode::task_ref(item));
-    let open = tasks.filter(|task| !task.is_terminal() || task.is_deleting()).map(|task| task.key());
-    open.chain(caches.pods.tasks_with_live_pods()).collect()
+    let mut tasks = tasks_that(caches, |task| !task.is_terminal() || task.is_deleting());
+    tasks.extend(caches.pods.tasks_with_live_pods());
+    tasks
+}
+
+/// The Tasks that a WorkspaceConfig's coming, going or change concerns: those that wait for it, or whose Pod waits for its
+/// image.
+pub(super) fn tasks_of_workspace(caches: &Caches, workspace: &ObjectKey) -> Vec<TaskKey> {
+    let tasks = caches.kubetask.tasks.state();
+    let concerned = tasks.iter().filter_map(|item| {
+        let task = KubeTask::task_ref(item).filter(|task| !task.is_terminal())?;
+        let runner = KubeTask::spec_runner(item).ok()?;
+        matches!(&runner, Runner::Workspace(key) if key == workspace).then(|| task.key())
+    });
+    concerned.collect()
+}
+
+/// The Tasks that a Batch's coming, going or change concerns.
+pub(super) fn tasks_of_batch(caches: &Caches, batch: &ObjectKey) -> Vec<TaskKey> {
+    let is_of = |task: TaskRef<'_>| {
+        task.namespace() == batch.namespace && task.batch().is_some_and(|owner| owner.name == batch.name)
+    };
+    tasks_that(caches, |task| !task.is_terminal() && is_of(task))
 }
 
 /// The Tasks that wait for a plugin of one of these types, by what they say themselves; `None`: of any type.
 pub(super) fn tasks_that_wait_for_plugins(caches: &Caches, types: Option<&[(Kind, String)]>) -> Vec<TaskKey> {
-    let tasks = caches.tasks.state();
-    let waiting = tasks.iter().filter_map(|item| {
-        let task = KubeOpenCode::task_ref(item).filter(|task| !task.is_terminal())?;
-        waits_for_plugin(task.conditions(), types).then(|| task.key())
-    });
-    waiting.collect()
+    tasks_that(caches, |task| !task.is_terminal() && waits_for_plugin(task.conditions(), types))
 }
 
 fn waits_for_plugin(conditions: &[Condition], types: Option<&[(Kind, String)]>) -> bool {

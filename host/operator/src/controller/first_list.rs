@@ -1,14 +1,15 @@
-//! The Tasks that were there before the operator: those that are queued keep their place, and those that were never
-//! reconciled are waited for, since they may have come first.
+//! The Tasks with an Agent that were there before the operator: those that are queued keep their place, and those that were
+//! never reconciled are waited for, since they may have come first.
 
 use kube::runtime::watcher::Event;
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_api::task::{Phase, Task};
 
 use crate::admission::ledger::QueuedTask;
 use crate::cache::item::Item;
-use crate::frontend::{Frontend, KubeOpenCode};
+use crate::frontend::{Frontend, KubeOpenCode, Runner};
 use crate::task::reconcile::{Context, queued_task, waits_for};
 
 /// What a list of Tasks has shown so far.
@@ -30,7 +31,7 @@ impl FirstList {
             Event::InitApply(task) => self.listed(task),
             Event::InitDone => {
                 self.is_up = true;
-                context.writer.tasks.forget_all();
+                context.writer.tasks(Group::KubeOpenCode).forget_all();
                 context.admission.tasks_were_listed();
                 for (agent, task) in self.queued.drain(..) {
                     context.admission.remember(&agent, task);
@@ -46,9 +47,8 @@ impl FirstList {
     }
 
     fn listed(&mut self, item: &Item<Task>) {
-        let (Some(task), Ok(agent)) = (KubeOpenCode::task_ref(item), KubeOpenCode::spec_agent(item)) else {
-            return;
-        };
+        let runner = KubeOpenCode::spec_runner(item);
+        let (Some(task), Ok(Runner::Agent(agent))) = (KubeOpenCode::task_ref(item), runner) else { return };
         match task.phase() {
             // who waits for room in a namespace stands in no Agent's queue
             Phase::Queued if waits_for(task) != Some(Reason::NamespaceQuotaExceeded) => {

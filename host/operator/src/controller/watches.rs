@@ -1,9 +1,10 @@
-//! The five watches, and the changes of the plugins: each keeps its store slim and enqueues whom an event concerns.
+//! The watches, five and three for `kubetask.io`, and the changes of the plugins: each keeps its store slim and enqueues
+//! whom an event concerns.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::runtime::WatchStreamExt;
@@ -13,50 +14,104 @@ use kube::runtime::watcher::{self, Event};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::{APP, APP_LABEL, PLAN_ANNOTATION};
+use kubeopencode_api::kubetask::batch::Batch;
+use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
+use kubeopencode_api::literals::{APP_LABEL, PLAN_ANNOTATION};
 use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::first_list::FirstList;
 use super::{Queues, changes};
+use crate::cache::Caches;
 use crate::cache::changed::Changed;
 use crate::cache::item::{Item, Kind};
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
-use crate::frontend::{Frontend, KubeOpenCode};
+use crate::frontend::{Frontend, KubeOpenCode, KubeTask, is_over};
 use crate::runtime::health::Health;
 use crate::server::{SERVER_SELECTOR, Servers, server_agent};
 use crate::task::reconcile::Context;
+
+/// The kinds as logs and the metric of the watches have them.
+pub(super) const KINDS: [&str; 5] = [TASK, AGENT, CONFIG, POD, DEPLOYMENT];
+/// Those of `kubetask.io`, whose definitions may be missing.
+pub(super) const KUBETASK_KINDS: [&str; 3] = [KUBETASK_TASK, BATCH, WORKSPACE_CONFIG];
+const TASK: &str = "Task";
+const AGENT: &str = "Agent";
+const CONFIG: &str = "KubeOpenCodeConfig";
+const POD: &str = "Pod";
+const DEPLOYMENT: &str = "Deployment";
+const KUBETASK_TASK: &str = "kubetask.io Task";
+const BATCH: &str = "Batch";
+const WORKSPACE_CONFIG: &str = "WorkspaceConfig";
 
 /// Largest Task, as JSON in bytes, that is kept whole until it is launched; a larger one is read again when its turn
 /// comes. What people write by hand is smaller, and 5,000 of them take 20 MiB.
 const MAX_KEPT: usize = 4096;
 
-/// Tasks, slim: once launched or over, nobody needs their contexts any more.
+/// A group's Tasks as a stream of those that changed.
+pub(super) trait TaskStream<F: Frontend>:
+    Stream<Item = Result<Item<F::Object>, watcher::Error>> + Send
+{
+}
+
+impl<F: Frontend, S> TaskStream<F> for S where S: Stream<Item = Result<Item<F::Object>, watcher::Error>> + Send
+{}
+
+/// Tasks of `kubeopencode.io`, slim: once launched or over, nobody needs their contexts any more.
 pub(super) fn tasks(
     client: &Client,
     health: &Health,
     writer: StoreWriter<Item<Task>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
-) -> impl Stream<Item = Result<Item<Task>, watcher::Error>> + use<> {
-    let all = health.watch::<Item<Task>>("Task", client, watcher::Config::default());
+) -> impl TaskStream<KubeOpenCode> + use<> {
+    let all = health.watch::<Item<Task>>(TASK, client, watcher::Config::default());
+    let (mut first_list, of) = (FirstList::default(), Arc::clone(&context));
+    slim_tasks::<KubeOpenCode>(all, writer, context, queues, move |event| first_list.apply(&of, event))
+}
+
+/// The same of `kubetask.io`. No Agent has to know who was there before the operator.
+pub(super) fn kubetask_tasks(
+    client: &Client,
+    health: &Health,
+    writer: StoreWriter<Item<<KubeTask as Frontend>::Object>>,
+    context: Arc<Context>,
+    queues: Arc<Queues>,
+) -> impl TaskStream<KubeTask> + use<> {
+    let all = health.watch(KUBETASK_TASK, client, watcher::Config::default());
+    let of = Arc::clone(&context);
+    slim_tasks::<KubeTask>(all, writer, context, queues, move |event| {
+        if let Event::InitDone = event {
+            of.writer.tasks(KubeTask::GROUP).forget_all();
+            of.admission.leave_namespaces();
+        }
+    })
+}
+
+fn slim_tasks<F: Frontend>(
+    all: impl Stream<Item = Result<Event<Item<F::Object>>, watcher::Error>> + Send,
+    writer: StoreWriter<Item<F::Object>>,
+    context: Arc<Context>,
+    queues: Arc<Queues>,
+    mut see: impl FnMut(&Event<Item<F::Object>>) + Send,
+) -> impl TaskStream<F> {
     let (mut unknown, stops) = (UnknownFields::default(), Arc::clone(&context));
     let slim = all.modify(move |item| {
         unknown.tell(item);
-        changes::tell_of_ignored_stop(&stops, item);
+        changes::tell_of_ignored_stop::<F>(&stops, item);
         let is_launched =
-            KubeOpenCode::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
+            F::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
         if is_launched || item.bytes() > MAX_KEPT {
-            KubeOpenCode::slim(item);
+            F::slim(item);
         }
     });
-    let (mut first_list, caches) = (FirstList::default(), Arc::clone(&context.caches));
+    let caches = Arc::clone(&context.caches);
     let events = reflector(writer, slim).inspect_ok(move |event| {
-        first_list.apply(&context, event);
+        see(event);
         if let Event::Delete(item) = event {
-            changes::task_is_gone(&context, item);
+            changes::task_is_gone::<F>(&context, item);
         }
     });
     // while a list comes in, the cache shows the one before: whoever looked then would see what was
@@ -64,9 +119,7 @@ pub(super) fn tasks(
         let touched = match event {
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
-                for item in caches.tasks.state() {
-                    drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, item.as_ref())));
-                }
+                enqueue_all::<F>(&caches, &queues, |_| true);
                 None
             }
             Event::Init | Event::InitApply(_) => None,
@@ -75,16 +128,24 @@ pub(super) fn tasks(
     })
 }
 
-/// Pods with our label; `listed` becomes true with the first whole list.
+/// Enqueues the group's Tasks that `are` so.
+fn enqueue_all<F: Frontend>(caches: &Caches, queues: &Queues, are: impl Fn(&Item<F::Object>) -> bool) {
+    for item in F::tasks(caches).state().iter().filter(|item| are(item)) {
+        drop(queues.tasks.send(TaskKey::of(F::GROUP, item.as_ref())));
+    }
+}
+
+/// Pods of these groups' Tasks; `listed` becomes true with the first whole list.
 pub(super) async fn pods(
     client: &Client,
     health: &Health,
+    groups: &[Group],
     context: Arc<Context>,
     queues: Arc<Queues>,
     listed: tokio::sync::watch::Sender<bool>,
 ) {
-    let selector = watcher::Config::default().labels(&format!("{APP_LABEL}={APP}"));
-    let stream = health.watch("Pod", client, selector).modify(PodView::slim);
+    let selector = watcher::Config::default().labels(&pods_of(groups));
+    let stream = health.watch(POD, client, selector).modify(PodView::slim);
     each(stream, |event| {
         if let Event::Delete(pod) = &event {
             context.writer.pods.forget(pod.uid());
@@ -121,7 +182,7 @@ pub(super) async fn agents(
 ) {
     let mut unknown = UnknownFields::default();
     let all = health
-        .watch::<Item<Agent>>("Agent", client, watcher::Config::default())
+        .watch::<Item<Agent>>(AGENT, client, watcher::Config::default())
         .modify(move |agent| unknown.tell(agent));
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
@@ -146,7 +207,7 @@ pub(super) async fn deployments(
     queues: Arc<Queues>,
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
-    let all = health.watch::<Deployment>("Deployment", client, of_servers);
+    let all = health.watch::<Deployment>(DEPLOYMENT, client, of_servers);
     let slim = all.modify(|deployment| {
         deployment.metadata.managed_fields = None;
         let annotations = deployment.metadata.annotations.iter_mut();
@@ -177,23 +238,70 @@ pub(super) async fn configs(
 ) {
     let mut unknown = UnknownFields::default();
     let all = health
-        .watch::<Item<KubeOpenCodeConfig>>("KubeOpenCodeConfig", client, watcher::Config::default())
+        .watch::<Item<KubeOpenCodeConfig>>(CONFIG, client, watcher::Config::default())
         .modify(move |config| unknown.tell(config));
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
         // at the start everything is reconciled anyway
-        if changed.by(&event).is_empty() || context.caches.tasks.wait_until_ready().now_or_never().is_none() {
+        if changed.by(&event).is_empty() || !context.caches.has_tasks_of(KubeOpenCode::GROUP) {
             return;
         }
         context.writer.finished.notify_one();
         for agent in context.caches.agents.state() {
             drop(queues.servers.send(AgentKey::of(agent.as_ref())));
         }
-        for item in context.caches.tasks.state() {
-            if !KubeOpenCode::task_ref(&item).is_some_and(|task| task.is_terminal()) {
-                drop(queues.tasks.send(TaskKey::of(Group::KubeOpenCode, item.as_ref())));
-            }
+        enqueue_open::<KubeOpenCode>(&context.caches, &queues);
+        enqueue_open::<KubeTask>(&context.caches, &queues);
+    })
+    .await;
+}
+
+/// Those that are not over.
+fn enqueue_open<F: Frontend>(caches: &Caches, queues: &Queues) {
+    enqueue_all::<F>(caches, queues, |item| !F::task_ref(item).is_some_and(|task| task.is_terminal()));
+}
+
+/// WorkspaceConfigs: whoever waits for one goes on, and a change holds for those that are launched later.
+pub(super) async fn workspaces(
+    client: &Client,
+    health: &Health,
+    writer: StoreWriter<Item<WorkspaceConfig>>,
+    context: Arc<Context>,
+    queues: Arc<Queues>,
+) {
+    let mut unknown = UnknownFields::default();
+    let all = health
+        .watch::<Item<WorkspaceConfig>>(WORKSPACE_CONFIG, client, watcher::Config::default())
+        .modify(move |workspace| unknown.tell(workspace));
+    let mut changed = Changed::default();
+    each(reflector(writer, all), |event| {
+        let keys = changed.by(&event).into_iter();
+        let tasks = keys.flat_map(|key| changes::tasks_of_workspace(&context.caches, &key));
+        tasks.for_each(|task| drop(queues.tasks.send(task)));
+    })
+    .await;
+}
+
+/// Batches, whose contexts are their Tasks'. The Tasks of one that is over may be cleaned up.
+pub(super) async fn batches(
+    client: &Client,
+    health: &Health,
+    writer: StoreWriter<Item<Batch>>,
+    context: Arc<Context>,
+    queues: Arc<Queues>,
+) {
+    let mut unknown = UnknownFields::default();
+    let all = health
+        .watch::<Item<Batch>>(BATCH, client, watcher::Config::default())
+        .modify(move |batch| unknown.tell(batch));
+    let mut changed = Changed::default();
+    each(reflector(writer, all), |event| {
+        if matches!(&event, Event::Apply(batch) if is_over(batch)) {
+            context.writer.finished.notify_one();
         }
+        let keys = changed.by(&event).into_iter();
+        let tasks = keys.flat_map(|key| changes::tasks_of_batch(&context.caches, &key));
+        tasks.for_each(|task| drop(queues.tasks.send(task)));
     })
     .await;
 }
@@ -214,6 +322,15 @@ pub(super) async fn plugins(context: Arc<Context>, servers: Arc<Servers>, queues
         for agent in servers.agents_that_use(types) {
             drop(queues.servers.send(agent));
         }
+    }
+}
+
+/// The Pods that these groups' Tasks have.
+fn pods_of(groups: &[Group]) -> String {
+    let apps: Vec<_> = groups.iter().map(|group| group.names().app).collect();
+    match apps.as_slice() {
+        [app] => format!("{APP_LABEL}={app}"),
+        apps => format!("{APP_LABEL} in ({})", apps.join(",")),
     }
 }
 

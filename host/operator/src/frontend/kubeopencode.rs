@@ -1,17 +1,17 @@
 //! The Tasks of `kubeopencode.io`.
 
-use kube::Resource;
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
 use kubeopencode_plan::{Refusal, Run, Settings};
 use serde_json::Value;
 
-use super::{Frontend, Unresolved};
+use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::cache::task_view::{TaskRef, stop_annotations};
+use crate::cache::task_view::{TaskRef, stop_annotation};
 
 /// The first group.
 pub(crate) struct KubeOpenCode;
@@ -21,12 +21,16 @@ impl Frontend for KubeOpenCode {
 
     type Object = Task;
 
+    fn tasks(caches: &Caches) -> &Store<Item<Task>> {
+        &caches.tasks
+    }
+
     fn task_ref(task: &Item<Task>) -> Option<TaskRef<'_>> {
         Some(TaskRef {
             group: Self::GROUP,
             metadata: task.meta(),
             status: task.status().ok()?,
-            stop: stop_annotations(Self::GROUP, task.meta()).any(|(_, value)| value == "true"),
+            stop: stop_annotation(Self::GROUP, task.meta()),
             timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
         })
     }
@@ -42,15 +46,25 @@ impl Frontend for KubeOpenCode {
         });
     }
 
-    fn spec_agent(task: &Item<Task>) -> Result<AgentKey, Refusal> {
-        spec_agent(readable(task)?)
+    fn spec_runner(task: &Item<Task>) -> Result<Runner, Refusal> {
+        spec_agent(readable(task)?).map(Runner::Agent)
     }
 
-    fn agent_images(caches: &Caches, agent: &AgentKey, settings: &Settings) -> Option<[String; 2]> {
-        caches.agent(agent).map(|agent| plan::agent_images(&agent, settings))
+    fn timeout(runner: Option<&Runner>, caches: &Caches) -> Option<(String, String)> {
+        let agent = runner?.agent()?;
+        Some((caches.agent_timeout(agent)?, format!("spec.timeout of Agent \"{agent}\"")))
     }
 
-    fn resolve(task: &Item<Task>, caches: &Caches, settings: &Settings) -> Result<Run, Unresolved> {
+    fn agent_images(caches: &Caches, runner: &Runner, settings: &Settings) -> Option<[String; 2]> {
+        caches.agent(runner.agent()?).map(|agent| plan::agent_images(&agent, settings))
+    }
+
+    async fn resolve(
+        _: &Client,
+        task: &Item<Task>,
+        caches: &Caches,
+        settings: &Settings,
+    ) -> Result<Run, Unresolved> {
         let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;
         let Some(agent) = caches.agent(&key) else {
@@ -64,8 +78,4 @@ impl Frontend for KubeOpenCode {
         };
         plan::task(task, &agent, settings).map_err(Unresolved::Refused)
     }
-}
-
-fn readable(task: &Item<Task>) -> Result<&Task, Refusal> {
-    task.get().map_err(|unreadable| Refusal::invalid_config(unreadable.to_string()))
 }

@@ -115,6 +115,12 @@ pub(crate) fn watch_failure(error: &watcher::Error) -> String {
     }
 }
 
+/// Whether a watch failed because there is no such kind of object: its definition is not installed.
+pub(crate) fn is_missing_kind(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) if is_not_found(error))
+}
+
 /// What went wrong, in words for a log or a status: never with what an object says, which words of serde can quote, and
 /// without the whole Status that kube prints behind its message.
 pub(crate) fn words(error: &Error) -> String {

@@ -24,13 +24,10 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::runtime::api_error::watch_failure;
+use crate::runtime::api_error::{is_missing_kind, watch_failure};
 use crate::runtime::list_watch::{list_watch, newest};
 use crate::runtime::metrics::Metrics;
-use state::{Watch, dead, unready};
-
-/// What is watched by whoever leads.
-const KINDS: [&str; 5] = ["Task", "Agent", "KubeOpenCodeConfig", "Pod", "Deployment"];
+use state::{Watch, dead, plural, unready};
 
 /// What is known of the operator's state. Clones share it.
 #[derive(Clone, Debug)]
@@ -50,12 +47,15 @@ enum State {
 
 /// While it lives the watches count; afterwards the operator stands by.
 #[derive(Debug)]
-pub(crate) struct Leading(Health);
+pub(crate) struct Leading {
+    health: Health,
+    kinds: Vec<&'static str>,
+}
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        self.0.stands_by();
-        KINDS.iter().for_each(|kind| self.0.metrics.forget_watch(kind));
+        self.health.stands_by();
+        self.kinds.iter().for_each(|kind| self.health.metrics.forget_watch(kind));
     }
 }
 
@@ -68,7 +68,7 @@ impl Health {
     /// These kinds are watched from now on, whether the operator leads or not.
     pub(crate) fn always_watches(&self, kinds: &[&'static str]) {
         let now = Instant::now();
-        self.always.lock().extend(kinds.iter().map(|kind| Watch::new(kind, now)));
+        self.always.lock().extend(kinds.iter().map(|kind| Watch::optional(kind, now)));
         kinds.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
     }
 
@@ -77,13 +77,18 @@ impl Health {
         *self.state.lock() = State::StandingBy;
     }
 
-    /// The operator leads: it is ready when it has listed everything once.
-    pub(crate) fn leads(&self) -> Leading {
+    /// The operator leads: it is ready when it has listed all of these kinds once. The `optional` ones may not even be
+    /// installed.
+    pub(crate) fn leads(&self, kinds: &[&'static str], optional: &[&'static str]) -> Leading {
         let now = Instant::now();
-        *self.state.lock() = State::Leading(KINDS.iter().map(|kind| Watch::new(kind, now)).collect());
+        let needed = kinds.iter().map(|kind| Watch::new(kind, now));
+        let optional = optional.iter().map(|kind| Watch::optional(kind, now));
+        let watches: Vec<_> = needed.chain(optional).collect();
+        let kinds: Vec<_> = watches.iter().map(Watch::kind).collect();
+        *self.state.lock() = State::Leading(watches);
         // a watch that never works has a series, and the greatest age
-        KINDS.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
-        Leading(self.clone())
+        kinds.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
+        Leading { health: self.clone(), kinds }
     }
 
     /// Why the operator is not ready.
@@ -102,9 +107,7 @@ impl Health {
             State::Starting | State::StandingBy => &[],
             State::Leading(watches) => watches.as_slice(),
         };
-        // one of them that never worked keeps no Task from running, and a restart would
-        let always = always.iter().filter(|watch| watch.is_listed());
-        dead(leading.iter().chain(always), Instant::now())
+        dead(leading.iter().chain(always.iter()), Instant::now())
     }
 
     /// Watches a kind in all namespaces. What fails is repeated with pauses that grow until there is a good sign.
@@ -172,7 +175,7 @@ impl Health {
             Ok(Event::Apply(_) | Event::Delete(_)) => health.good(kind, false),
             // a list whose end never comes is no good sign
             Ok(Event::Init | Event::InitApply(_)) => {}
-            Err(error) => health.failed(kind, watch_failure(error)),
+            Err(error) => health.failed(kind, watch_failure(error), is_missing_kind(error)),
         });
         seen.backoff(Pauses { kind, health: self.clone(), growing: DefaultBackoff::default() })
     }
@@ -181,13 +184,15 @@ impl Health {
         let Some(had_failed) = self.with(kind, |watch| watch.good(with_list, Instant::now())) else { return };
         self.metrics.watch_event(kind, jiff::Timestamp::now().as_second());
         if had_failed {
-            tracing::info!("the watch of {kind}s works again");
+            tracing::info!("the watch of {} works again", plural(kind));
         }
     }
 
-    fn failed(&self, kind: &'static str, reason: String) {
-        tracing::warn!(reason, "the watch of {kind}s failed and is started again");
-        self.with(kind, |watch| watch.failed(reason));
+    fn failed(&self, kind: &'static str, reason: String, is_missing: bool) {
+        let is_told = self.with(kind, |watch| watch.failed(reason.clone(), is_missing)).unwrap_or(true);
+        if is_told {
+            tracing::warn!(reason, "the watch of {} failed and is started again", plural(kind));
+        }
     }
 
     fn with<R>(&self, kind: &str, change: impl FnOnce(&mut Watch) -> R) -> Option<R> {

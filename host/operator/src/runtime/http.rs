@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(ask("/readyz").await, (503, "the operator starts".into()));
         health.stands_by();
         assert_eq!(ask("/readyz").await, (200, "ok".into()));
-        let _leading = health.leads();
+        let _leading = health.leads(&["Task"], &[]);
         let (code, words) = ask("/readyz").await;
         assert!(code == 503 && words.contains("the first list of Tasks is not complete"), "{code} {words}");
         assert_eq!(ask("/healthz").await, (200, "ok".into()));

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::literals::{PLAN_ANNOTATION, TASK_UID_LABEL};
+use kubeopencode_api::literals::{PLAN_ANNOTATION, STOP_ANNOTATION};
 use kubeopencode_api::task::TaskStatus;
 use serde_json::json;
 
@@ -16,10 +16,10 @@ use super::decide::{End, PodDeletion, STOP_DEADLINE_SECONDS};
 use super::delete::{Removal, remove_config_maps, remove_pod};
 use super::launch::open_gate;
 use super::pod_outcome::TaskOutcome;
-use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_agent};
+use super::reconcile::{Context, ReconcileError, ReconcileResult, SOON, TaskState, recorded_or_spec_runner};
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{MadeIn, TaskRef};
-use crate::frontend::Frontend;
+use crate::frontend::{Frontend, Runner};
 use crate::runtime::api_error::{is_conflict, is_not_found, is_outdated, is_too_large};
 
 /// ConfigMaps that are looked for where the Task does not say how many there are, since a version made them that wrote
@@ -68,7 +68,7 @@ impl Context {
         let status = match end {
             End::Pod(outcome) => builder.ended(&outcome),
             End::NotLaunched(refusal) => builder.refused(&refusal),
-            End::Stopped => builder.stopped(),
+            End::Stopped => builder.stopped(state.task.stop.unwrap_or(STOP_ANNOTATION)),
         };
         self.conclude(state, &status).await
     }
@@ -82,8 +82,8 @@ impl Context {
         if !self.write(state.task, status).await? {
             return Ok(Action::requeue(SOON));
         }
-        if let Ok(agent) = F::spec_agent(state.object) {
-            self.admission.leave(&agent, &state.uid);
+        if let Ok(runner) = F::spec_runner(state.object) {
+            self.admission.leave(&runner, &state.uid);
         }
         Ok(Action::await_change())
     }
@@ -91,9 +91,11 @@ impl Context {
     /// The Task is over or is being deleted: its slot may be free, its Pod's last state is of no more use.
     pub(super) fn release_resources<F: Frontend>(&self, state: &TaskState<'_, F>) {
         self.caches.pods.forget(&state.uid);
-        let Some(agent) = recorded_or_spec_agent::<F>(state.object) else { return };
-        self.admission.leave(&agent, &state.uid);
-        if self.admission.may_hold(&agent, &state.uid) {
+        let Some(runner) = recorded_or_spec_runner::<F>(state.object) else { return };
+        self.admission.leave(&runner, &state.uid);
+        if let Runner::Agent(agent) = runner
+            && self.admission.may_hold(&agent, &state.uid)
+        {
             let _ = self.agent_queue.send(agent);
         }
     }
@@ -123,7 +125,7 @@ impl Context {
         let said = task.made_in().filter(|made_in| far(&made_in.namespace));
         let used = match &said {
             Some(_) => task.status.and_then(|status| status.pod_namespace.clone()),
-            None => recorded_or_spec_agent::<F>(state.object).map(|agent| agent.namespace),
+            None => recorded_or_spec_runner::<F>(state.object).map(|runner| runner.namespace().to_owned()),
         };
         let is_said = |namespace: &String| said.as_ref().is_some_and(|said| said.namespace == *namespace);
         let unsaid = used.filter(|namespace| far(namespace) && !is_said(namespace));
@@ -158,7 +160,7 @@ impl Context {
         for name in pod.own_config_maps() {
             let there = api.get_metadata_opt(name).await?;
             let is_of_this_plan = there.is_some_and(|map| {
-                map.labels().get(TASK_UID_LABEL) == Some(&state.uid.0)
+                map.labels().get(F::GROUP.names().task_uid_label) == Some(&state.uid.0)
                     && map.annotations().get(PLAN_ANNOTATION).map(String::as_str) == pod.plan()
             });
             if !is_of_this_plan {

@@ -167,7 +167,7 @@ pub(crate) fn decide(observed: &Observed<'_>) -> Step {
     if task.is_terminal() {
         return terminal(observed);
     }
-    if task.stop {
+    if task.stop.is_some() {
         return stop(observed);
     }
     if let Some(step) = timeout(observed) {

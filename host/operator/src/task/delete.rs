@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, ResourceExt};
-use kubeopencode_api::literals::TASK_UID_LABEL;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{Naming, TaskKey, TaskNames, TaskUid};
 
 use super::decide::PodDeletion;
@@ -68,8 +68,9 @@ pub(crate) async fn remove_config_maps(
 ) -> Result<bool, kube::Error> {
     // between namespaces every name has the UID in it
     let names = TaskNames::new(key, uid, &made_in.namespace, Naming::Plain);
-    let remove =
-        |name: String| async move { remove_config_map_of(client, uid, &made_in.namespace, &name).await };
+    let remove = |name: String| async move {
+        remove_config_map_of(client, (key.group, uid), &made_in.namespace, &name).await
+    };
     let removals = futures::stream::iter((0..made_in.config_maps).map(|i| remove(names.context(i))));
     let removed: Vec<_> = removals.buffer_unordered(AT_ONCE).try_collect().await?;
     Ok(!removed.contains(&Some(Removal::Changed)))
@@ -81,12 +82,12 @@ pub(crate) async fn remove_config_maps(
 /// When the API server does not answer.
 pub(crate) async fn remove_config_map_of(
     client: &Client,
-    task: &TaskUid,
+    (group, task): (Group, &TaskUid),
     namespace: &str,
     name: &str,
 ) -> Result<Option<Removal>, kube::Error> {
     let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?;
-    match there.filter(|map| map.labels().get(TASK_UID_LABEL) == Some(&task.0)) {
+    match there.filter(|map| map.labels().get(group.names().task_uid_label) == Some(&task.0)) {
         Some(map) => remove_config_map(client, &map.metadata).await.map(Some),
         None => Ok(None),
     }

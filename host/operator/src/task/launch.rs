@@ -13,10 +13,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, PartialObjectMeta, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kubeopencode_api::literals::{
-    AGENT_LABEL, LAUNCH_GATE, MADE_IN_ANNOTATION, PLAN_ANNOTATION, TASK_UID_LABEL,
-};
-use kubeopencode_api::names::{AgentKey, Naming, ObjectKey, TaskNames, TaskUid, label_value};
+use kubeopencode_api::literals::{AGENT_LABEL, LAUNCH_GATE, MADE_IN_ANNOTATION, PLAN_ANNOTATION};
+use kubeopencode_api::names::{Naming, ObjectKey, TaskNames, TaskUid, label_value};
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_evaluate::Planned;
 use kubeopencode_plan::ExecutionPlan;
@@ -36,6 +34,7 @@ use crate::admission::live_pods::live_pods;
 use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{MadeIn, TaskRef};
+use crate::frontend::Runner;
 
 /// Why a launch stopped half-way. What it made is found again by the next try.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +83,9 @@ pub(crate) struct Launcher<'a> {
     pub(crate) uid: &'a TaskUid,
     /// Its Pods, as the cache shows them: all of them gated.
     pub(crate) pods: &'a [Arc<PodView>],
-    /// The Agent.
-    pub(crate) agent: &'a AgentKey,
-    /// Whether the Agent has limits.
+    /// What it runs with.
+    pub(crate) runner: &'a Runner,
+    /// Whether that has limits.
     pub(crate) limited: bool,
 }
 
@@ -122,18 +121,23 @@ impl Launcher<'_> {
     fn has_alternative(&self) -> bool {
         let task = self.task.key();
         let pod = |naming| {
-            let name = TaskNames::new(&task, self.uid, &self.agent.namespace, naming).pod();
-            ObjectKey::new(&*self.agent.namespace, name)
+            let name = TaskNames::new(&task, self.uid, self.namespace(), naming).pod();
+            ObjectKey::new(self.namespace(), name)
         };
         let alternative = pod(Naming::WithUid);
         alternative != pod(Naming::Plain)
             && self.pods.iter().any(|pod| ObjectKey::of(pod.as_ref()) == alternative)
     }
 
+    /// The namespace that the Pod runs in.
+    fn namespace(&self) -> &str {
+        self.runner.namespace()
+    }
+
     /// What an earlier try made where another Agent is goes, before the Task says that it is elsewhere: nobody would look
     /// there any more.
     async fn leave_earlier_namespace(&self) -> Result<(), LaunchError> {
-        let Some(made_in) = self.task.made_in().filter(|made_in| made_in.namespace != self.agent.namespace)
+        let Some(made_in) = self.task.made_in().filter(|made_in| made_in.namespace != self.namespace())
         else {
             return Ok(());
         };
@@ -166,7 +170,7 @@ impl Launcher<'_> {
 
     /// Finalizer, ConfigMaps and Pod. `None`: a name is taken by somebody else.
     async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(ObjectMeta, PodView)>, LaunchError> {
-        let same_namespace = self.task.namespace() == self.agent.namespace;
+        let same_namespace = self.task.namespace() == self.namespace();
         let (task, maps, pod) = if same_namespace {
             // garbage collection covers a crash in the middle
             futures::join!(self.claim(plan), self.make_config_maps(plan), self.make_pod(plan))
@@ -185,16 +189,17 @@ impl Launcher<'_> {
         }
     }
 
-    /// Puts finalizer and label on the Task, and between namespaces where its objects will be.
+    /// Puts finalizer and the Agent's label on the Task, and between namespaces where its objects will be.
     async fn claim(&self, plan: &ExecutionPlan) -> Result<ObjectMeta, LaunchError> {
-        let (task, label) = (self.task, label_value(&self.agent.name));
+        let (task, label) = (self.task, self.runner.agent().map(|agent| label_value(&agent.name)));
         let before = task.made_in();
-        let made_in = (task.namespace() != self.agent.namespace).then(|| {
-            let before = before.iter().filter(|before| before.namespace == self.agent.namespace);
+        let made_in = (task.namespace() != self.namespace()).then(|| {
+            let before = before.iter().filter(|before| before.namespace == self.namespace());
             let most = before.map(|before| before.config_maps).chain([plan.config_maps.len()]).max();
-            MadeIn { namespace: self.agent.namespace.clone(), config_maps: most.unwrap_or_default() }
+            MadeIn { namespace: self.namespace().to_owned(), config_maps: most.unwrap_or_default() }
         });
-        if task.has_finalizer() && task.is_labelled(&label) && made_in == before {
+        let is_labelled = label.as_ref().is_none_or(|label| task.is_labelled(label));
+        if task.has_finalizer() && is_labelled && made_in == before {
             return Ok(task.metadata.clone());
         }
         let mut finalizers = task.finalizers().to_vec();
@@ -202,8 +207,11 @@ impl Launcher<'_> {
             finalizers.push(task.group.names().finalizer.to_owned());
         }
         let mut patch = json!({"metadata": {
-            "resourceVersion": task.metadata.resource_version, "finalizers": finalizers, "labels": {AGENT_LABEL: label},
+            "resourceVersion": task.metadata.resource_version, "finalizers": finalizers,
         }});
+        if let Some(label) = label {
+            patch["metadata"]["labels"] = json!({AGENT_LABEL: label});
+        }
         if made_in != before {
             let made_in = made_in.map(|made_in| made_in.to_string());
             patch["metadata"]["annotations"] = json!({MADE_IN_ANNOTATION: made_in});
@@ -219,7 +227,7 @@ impl Launcher<'_> {
 
     async fn make_config_map(&self, map: &ConfigMap) -> Result<Made<()>, LaunchError> {
         let (api, name) =
-            (Api::<ConfigMap>::namespaced(self.client.clone(), &self.agent.namespace), map.name_any());
+            (Api::<ConfigMap>::namespaced(self.client.clone(), self.namespace()), map.name_any());
         // nobody needs to hear again what it holds
         let made: Result<PartialObjectMeta<ConfigMap>, _> = self.create(map, METADATA_ONLY).await;
         let Err(error) = made else { return Ok(Made::There(())) };
@@ -228,7 +236,7 @@ impl Launcher<'_> {
             return Err(LaunchError::NotCreated { kind: CONFIG_MAP, name, reason });
         }
         let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
-        if there.labels().get(TASK_UID_LABEL) != Some(&self.uid.0) {
+        if there.labels().get(self.task.group.names().task_uid_label) != Some(&self.uid.0) {
             return Ok(Made::Taken);
         }
         if is_as_planned(&there, map) {
@@ -255,7 +263,7 @@ impl Launcher<'_> {
         if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
             return Err(LaunchError::NotCreated { kind: POD, name, reason });
         }
-        let api = Api::<PodView>::namespaced(self.client.clone(), &self.agent.namespace);
+        let api = Api::<PodView>::namespaced(self.client.clone(), self.namespace());
         let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
         self.inspect(there, &plan.digest).await
     }
@@ -291,7 +299,7 @@ impl Launcher<'_> {
         V: DeserializeOwned,
     {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-        let request = Request::new(K::url_path(&(), Some(&self.agent.namespace)));
+        let request = Request::new(K::url_path(&(), Some(self.namespace())));
         let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
         request.extensions_mut().insert("create");
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
@@ -307,9 +315,9 @@ impl Launcher<'_> {
         plugins: &[UsedPlugin],
     ) -> Result<(), LaunchError> {
         let launch = LaunchRecord {
-            pod: &ObjectKey::new(self.agent.namespace.clone(), pod.name_any()),
+            pod: &ObjectKey::new(self.namespace(), pod.name_any()),
             pod_uid: pod.uid(),
-            agent: self.agent,
+            runner: self.runner,
             limited: self.limited,
             plugins: plugins.to_vec(),
             notices: &plan.notices,

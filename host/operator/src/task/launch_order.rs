@@ -1,4 +1,4 @@
-//! Which Task is launched next: round robin over namespaces, and within one over its Agents. Pure.
+//! Which Task is launched next: round robin over namespaces, and within one over its Agents and WorkspaceConfigs. Pure.
 //!
 //! However many Tasks one namespace has in line, those of another wait for a slot and not for them; and a namespace never
 //! has all slots, so that launches that hang there hold up nobody else's.
@@ -6,8 +6,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use kubeopencode_api::names::{AgentKey, TaskKey};
+use kubeopencode_api::names::TaskKey;
 use tokio::time::Instant;
+
+use crate::frontend::Runner;
 
 /// Launches under way at the same time. More of them push other clients of the API server aside and launch no faster.
 pub(crate) const SLOTS: usize = 16;
@@ -19,42 +21,42 @@ pub(crate) const SLOTS_OF_NAMESPACE: usize = 12;
 pub(crate) struct LaunchOrder {
     states: HashMap<TaskKey, State>,
     /// Whose turn it is stands first. A key that was cancelled stays in its line until its turn comes.
-    lines: Turns<String, Turns<AgentKey, VecDeque<TaskKey>>>,
+    lines: Turns<String, Turns<Runner, VecDeque<TaskKey>>>,
     later: BTreeSet<(Instant, TaskKey)>,
     in_flight: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
 enum State {
-    InLine(AgentKey),
+    InLine(Runner),
     /// It comes into line at this time.
-    Later(Instant, AgentKey),
+    Later(Instant, Runner),
     InFlight {
-        agent: AgentKey,
+        runner: Runner,
         /// It was enqueued meanwhile.
         again: bool,
     },
 }
 
 impl LaunchOrder {
-    /// A Task wants to be launched with this Agent.
-    pub(crate) fn enqueue(&mut self, task: TaskKey, agent: AgentKey) {
+    /// A Task wants to be launched with this runner.
+    pub(crate) fn enqueue(&mut self, task: TaskKey, runner: Runner) {
         match self.states.get_mut(&task) {
             Some(State::InFlight { again, .. }) => *again = true,
             Some(State::InLine(_)) => {}
             Some(State::Later(at, _)) => {
                 self.later.remove(&(*at, task.clone()));
-                self.enter(task, agent);
+                self.enter(task, runner);
             }
-            None => self.enter(task, agent),
+            None => self.enter(task, runner),
         }
     }
 
-    fn enter(&mut self, task: TaskKey, agent: AgentKey) {
+    fn enter(&mut self, task: TaskKey, runner: Runner) {
         let namespace = task.namespace.clone();
         self.lines
-            .with(namespace, |agents| agents.with(agent.clone(), |tasks| tasks.push_back(task.clone())));
-        self.states.insert(task, State::InLine(agent));
+            .with(namespace, |runners| runners.with(runner.clone(), |tasks| tasks.push_back(task.clone())));
+        self.states.insert(task, State::InLine(runner));
     }
 
     /// The Task wants to be launched no more; a launch that is under way goes on.
@@ -87,8 +89,8 @@ impl LaunchOrder {
     pub(crate) fn next(&mut self, now: Instant) -> Option<TaskKey> {
         while let Some((_, task)) = self.later.first().filter(|(at, _)| *at <= now).cloned() {
             self.later.pop_first();
-            if let Some(State::Later(_, agent)) = self.states.remove(&task) {
-                self.enter(task, agent);
+            if let Some(State::Later(_, runner)) = self.states.remove(&task) {
+                self.enter(task, runner);
             }
         }
         if self.in_flight.values().sum::<usize>() >= SLOTS {
@@ -98,13 +100,13 @@ impl LaunchOrder {
         let has_slot =
             |namespace: &String| in_flight.get(namespace).is_none_or(|slots| *slots < SLOTS_OF_NAMESPACE);
         let is_in_line = |task: &TaskKey| matches!(states.get(task), Some(State::InLine(_)));
-        let of_agent =
+        let of_runner =
             |tasks: &mut VecDeque<TaskKey>| std::iter::from_fn(|| tasks.pop_front()).find(is_in_line);
-        let of_namespace = |agents: &mut Turns<_, _>| agents.take(|_| true, of_agent, VecDeque::is_empty);
-        let task = lines.take(has_slot, of_namespace, |agents| agents.0.is_empty())?;
-        let Some(State::InLine(agent)) = self.states.remove(&task) else { return None };
+        let of_namespace = |runners: &mut Turns<_, _>| runners.take(|_| true, of_runner, VecDeque::is_empty);
+        let task = lines.take(has_slot, of_namespace, |runners| runners.0.is_empty())?;
+        let Some(State::InLine(runner)) = self.states.remove(&task) else { return None };
         *self.in_flight.entry(task.namespace.clone()).or_default() += 1;
-        self.states.insert(task.clone(), State::InFlight { agent, again: false });
+        self.states.insert(task.clone(), State::InFlight { runner, again: false });
         Some(task)
     }
 
@@ -116,7 +118,7 @@ impl LaunchOrder {
     /// A launch ended, and is to be repeated after this pause. Says whether something was wanted of the Task meanwhile:
     /// then that decides, in place of the pause.
     pub(crate) fn end(&mut self, task: &TaskKey, pause: Option<Duration>, now: Instant) -> bool {
-        let Some(State::InFlight { agent, again }) = self.states.remove(task) else { return false };
+        let Some(State::InFlight { runner, again }) = self.states.remove(task) else { return false };
         if let Some(slots) = self.in_flight.get_mut(&task.namespace) {
             *slots -= 1;
             if *slots == 0 {
@@ -125,7 +127,7 @@ impl LaunchOrder {
         }
         if let Some(pause) = pause.filter(|_| !again) {
             self.later.insert((now + pause, task.clone()));
-            self.states.insert(task.clone(), State::Later(now + pause, agent));
+            self.states.insert(task.clone(), State::Later(now + pause, runner));
         }
         again
     }
@@ -180,6 +182,7 @@ impl<K: PartialEq, L: Default> Turns<K, L> {
 mod tests {
     use super::*;
     use kubeopencode_api::group::Group;
+    use kubeopencode_api::names::AgentKey;
     use proptest::prelude::*;
 
     fn task(namespace: &str, name: &str) -> TaskKey {
@@ -193,7 +196,7 @@ mod tests {
         names: impl IntoIterator<Item = String>,
     ) {
         for name in names {
-            order.enqueue(task(namespace, &name), AgentKey::new(namespace, agent));
+            order.enqueue(task(namespace, &name), Runner::Agent(AgentKey::new(namespace, agent)));
         }
     }
 
@@ -295,7 +298,8 @@ mod tests {
                 let key = task(&namespace.to_string(), &name.to_string());
                 match step {
                     0 => {
-                        order.enqueue(key.clone(), AgentKey::new("a", (name % 2).to_string()));
+                        let agent = AgentKey::new("a", (name % 2).to_string());
+                        order.enqueue(key.clone(), Runner::Agent(agent));
                         if !in_flight.contains(&key) {
                             wanted.insert(key);
                         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kubeopencode_api::names::{AgentKey, TaskKey};
+use kubeopencode_api::names::TaskKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::launch_order::LaunchOrder;
+use crate::frontend::Runner;
 
 /// Tasks that are to be launched, and those that are being launched.
 #[derive(Debug, Default)]
@@ -22,9 +23,9 @@ pub(crate) struct LaunchQueue {
 }
 
 impl LaunchQueue {
-    /// The Task is to be launched with this Agent.
-    pub(crate) fn enqueue(&self, task: TaskKey, agent: AgentKey) {
-        self.order.lock().enqueue(task, agent);
+    /// The Task is to be launched with this runner.
+    pub(crate) fn enqueue(&self, task: TaskKey, runner: Runner) {
+        self.order.lock().enqueue(task, runner);
         self.changed.notify_one();
     }
 

@@ -1,4 +1,5 @@
-//! Pods whose Task is gone: found at the start, every ten minutes, and when a Task vanishes without its finalizer.
+//! Pods whose Task is gone: found at the start, every ten minutes, and when a Task vanishes without its finalizer. Each
+//! group is swept by itself: what is not known of one says nothing of the other.
 //!
 //! Of a Task that is gone only its Pods tell, and anybody may write what a Pod says. So nothing is deleted that an
 //! operator would not have made, and nothing that somebody has copied.
@@ -9,43 +10,52 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
-use kube::runtime::reflector::Store;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::names::{AgentKey, TaskUid};
-use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_api::task::Phase;
 
 use super::decide::PodDeletion;
 use super::delete::{remove_config_map_of, remove_pod};
 use super::reconcile::Context;
-use crate::cache::item::Item;
 use crate::cache::pod_places::{PodPlaces, claimed};
 use crate::cache::pod_view::PodView;
-use crate::frontend::{Frontend, KubeOpenCode, live_task};
+use crate::frontend::{Frontend, each_task, live_task};
 use crate::runtime::api_error::words;
 
 const RESYNC: Duration = Duration::from_secs(600);
 const COUNT_RESYNC: Duration = Duration::from_secs(15);
 
-/// Deletes them until it is dropped.
-pub(crate) async fn run(context: Arc<Context>, tasks: Store<Item<Task>>) {
+/// Deletes those of a group until it is dropped.
+pub(crate) async fn run<F: Frontend>(context: Arc<Context>) {
+    let tasks = F::tasks(&context.caches);
     if tasks.wait_until_ready().await.is_err() {
         return;
     }
-    let (mut rounds, mut counts) = (tokio::time::interval(RESYNC), tokio::time::interval(COUNT_RESYNC));
+    let mut rounds = tokio::time::interval(RESYNC);
     loop {
-        tokio::select! {
-            _ = rounds.tick() => {
-                let known: HashSet<_> = tasks.state().iter().filter_map(|task| task.uid()).collect();
-                context.caches.pods.forget_all_but(|uid| known.contains(&uid.0));
-                for pod in context.caches.pods.all() {
-                    let Some(places) = claimed(&pod).filter(|places| !known.contains(&places.uid.0)) else { continue };
-                    if let Err(error) = delete_orphan(&context, &pod, &places).await {
-                        tracing::warn!(task = %places.key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
-                    }
-                }
+        rounds.tick().await;
+        let known: HashSet<_> = tasks.state().iter().filter_map(|task| task.meta().uid.clone()).collect();
+        context.caches.pods.forget_all_but(F::GROUP, |uid| known.contains(&uid.0));
+        for pod in context.caches.pods.all() {
+            let is_unknown =
+                |places: &PodPlaces| places.key.group == F::GROUP && !known.contains(&places.uid.0);
+            let Some(places) = claimed(&pod).filter(is_unknown) else { continue };
+            if let Err(error) = delete_orphan(&context, &pod, &places).await {
+                tracing::warn!(task = %places.key, error = words(&error), "Pods of a Task that is gone could not be deleted; tried again in ten minutes");
             }
-            _ = counts.tick() => count(&context, &tasks),
         }
+    }
+}
+
+/// Counts the Tasks of both groups by their phases, until it is dropped.
+pub(crate) async fn run_counts(context: Arc<Context>) {
+    if context.caches.tasks.wait_until_ready().await.is_err() {
+        return;
+    }
+    let mut counts = tokio::time::interval(COUNT_RESYNC);
+    loop {
+        counts.tick().await;
+        count(&context);
     }
 }
 
@@ -76,8 +86,9 @@ async fn has_owner(client: &Client, pod: &PodView, task: &TaskUid) -> Result<boo
 /// When the API server does not answer.
 pub(crate) async fn delete_of(context: &Context, places: &PodPlaces) -> Result<(), kube::Error> {
     let PodPlaces { key, uid, .. } = places;
-    let known = context.caches.task(key, |task| TaskUid::of(task) == *uid);
-    if known == Some(true) || live_task(&context.client, key, uid).await?.is_some() {
+    if context.caches.task_uid(key).as_ref() == Some(uid)
+        || live_task(&context.client, key, uid).await?.is_some()
+    {
         return Ok(());
     }
     for pod in context.caches.pods.of(places) {
@@ -86,7 +97,7 @@ pub(crate) async fn delete_of(context: &Context, places: &PodPlaces) -> Result<(
         // in the Task's own namespace garbage collection takes them
         if namespace != key.namespace {
             for name in pod.own_config_maps() {
-                remove_config_map_of(&context.client, uid, namespace, name).await?;
+                remove_config_map_of(&context.client, (key.group, uid), namespace, name).await?;
             }
         }
         remove_pod(&context.client, &PodDeletion::of(Arc::clone(&pod))).await?;
@@ -94,15 +105,15 @@ pub(crate) async fn delete_of(context: &Context, places: &PodPlaces) -> Result<(
     Ok(())
 }
 
-fn count(context: &Context, tasks: &Store<Item<Task>>) {
+fn count(context: &Context) {
     let phases = [Phase::Pending, Phase::Queued, Phase::Running, Phase::Completed, Phase::Failed];
     let mut counts = [0_i64; 5];
-    for item in tasks.state() {
-        let phase = KubeOpenCode::task_ref(&item).map(|task| task.phase()).unwrap_or_default();
-        if let Some(count) = phases.iter().position(|known| *known == phase).and_then(|i| counts.get_mut(i)) {
+    each_task(&context.caches, |task| {
+        let place = phases.iter().position(|known| *known == task.phase());
+        if let Some(count) = place.and_then(|i| counts.get_mut(i)) {
             *count += 1;
         }
-    }
+    });
     for (phase, count) in phases.into_iter().zip(counts) {
         context.metrics.tasks(phase, count);
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::AGENT_CONTAINER;
 use kubeopencode_api::report::{AgentReport, Outcome, Usage, cut};
 use kubeopencode_api::task::TaskResult;
@@ -183,7 +184,7 @@ fn from_outside(
     if is_oom(end) {
         return Some(TaskOutcome::failed(
             Reason::OOMKilled,
-            "container \"agent\" was out of memory; raise podSpec.resources.limits.memory of the Agent",
+            format!("container \"agent\" was out of memory; raise {}", memory_of(pod.group())),
         ));
     }
     interruption(pod, end.finished_at.as_ref()).or_else(|| {
@@ -193,6 +194,14 @@ fn from_outside(
             TaskOutcome::failed(Reason::PodDeleted, message)
         })
     })
+}
+
+/// The field that says how much memory the agent may have.
+fn memory_of(group: Group) -> &'static str {
+    match group {
+        Group::KubeOpenCode => "podSpec.resources.limits.memory of the Agent",
+        Group::KubeTask => "spec.defaults.resources.limits.memory of KubeOpenCodeConfig",
+    }
 }
 
 /// How the agent ended by itself. The report decides over the exit code: it says whose fault it was.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{AgentKey, TaskUid};
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plan::Settings;
@@ -28,7 +29,7 @@ use crate::cache::pending_writes::STALE_TIMEOUT;
 use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::TaskRef;
-use crate::frontend::Frontend;
+use crate::frontend::{Frontend, Runner};
 use crate::runtime::api_error::{label, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::metrics::Metrics;
@@ -82,8 +83,8 @@ pub(super) struct TaskState<'a, F: Frontend> {
     pub(super) object: &'a Item<F::Object>,
     pub(super) task: TaskRef<'a>,
     pub(super) uid: TaskUid,
-    /// The Agent that it runs with; before the launch the one that its spec names now.
-    pub(super) agent: Option<AgentKey>,
+    /// What it runs with; before the launch what its spec names now.
+    pub(super) runner: Option<Runner>,
     /// Where its Pods may be.
     pub(super) places: PodPlaces,
     /// What is there.
@@ -95,7 +96,7 @@ pub(super) struct TaskState<'a, F: Frontend> {
 impl<F: Frontend> TaskState<'_, F> {
     /// A new status of the Task.
     pub(super) fn status(&self) -> StatusBuilder {
-        StatusBuilder::of(self.task, self.now).agent(self.agent.as_ref())
+        StatusBuilder::of(self.task, self.now).agent(self.runner.as_ref().and_then(Runner::agent))
     }
 }
 
@@ -121,13 +122,14 @@ impl Context {
         };
         let step = self.decide(&state, false);
         if matches!(step, Step::Launch) {
-            let agent = F::spec_agent(object).unwrap_or_else(|_| AgentKey::new(&*key.namespace, ""));
-            self.launches.enqueue(key, agent);
+            let nobody = |_| Runner::Agent(AgentKey::new(&*key.namespace, ""));
+            let runner = F::spec_runner(object).unwrap_or_else(nobody);
+            self.launches.enqueue(key, runner);
             return Ok(Action::await_change());
         }
         self.launches.cancel(&key);
-        if let Some(agent) = recorded_or_spec_agent::<F>(object) {
-            self.admission.leave_namespace(&agent.namespace, &state.uid);
+        if let Some(runner) = recorded_or_spec_runner::<F>(object) {
+            self.admission.leave_namespace(runner.namespace(), &state.uid);
         }
         if !matches!(step, Step::Verify) {
             return self.act(&state, step).await;
@@ -164,8 +166,8 @@ impl Context {
         task: TaskRef<'a>,
     ) -> Option<TaskState<'a, F>> {
         let (uid, namespace) = (task.uid(), task.namespace());
-        let agent = agent_of::<F>(object, task);
-        let pod_namespace = agent.as_ref().map(|agent| &*agent.namespace);
+        let runner = runner_of::<F>(object, task);
+        let pod_namespace = runner.as_ref().map(Runner::namespace);
         let places =
             pod_namespace.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
         // its Agent may have been one of its own namespace once
@@ -174,12 +176,12 @@ impl Context {
             return None;
         }
         let settings = self.caches.settings(namespace, pod_namespace.unwrap_or(namespace));
-        Some(TaskState { object, task, uid, agent, places, pods, settings, now: Timestamp::now() })
+        Some(TaskState { object, task, uid, runner, places, pods, settings, now: Timestamp::now() })
     }
 
     /// What to do next.
     fn decide<F: Frontend>(&self, state: &TaskState<'_, F>, asked: bool) -> Step {
-        let TaskState { task, uid, agent, pods, settings, now, .. } = state;
+        let TaskState { task, uid, pods, settings, now, .. } = state;
         let last = task.pod_uid().and_then(|pod_uid| self.caches.pods.last_of(uid, pod_uid));
         let policy = Policy {
             stop_policy: settings.stop_policy(),
@@ -188,7 +190,7 @@ impl Context {
             result_summary: settings.result_summary(),
             is_image_outdated: self.is_image_outdated(state),
         };
-        let timeout = self.timeout(*task, agent.as_ref(), settings);
+        let timeout = self.timeout(state);
         let (last, task, now) = (last.as_deref(), *task, *now);
         let step = decide(&Observed { task, pods, asked, last, timeout, policy, now });
         tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
@@ -204,33 +206,32 @@ impl Context {
         Ok(())
     }
 
-    /// The Task's own timeout, else its Agent's, else that of the settings, as they are now.
-    fn timeout(&self, task: TaskRef<'_>, agent: Option<&AgentKey>, settings: &Settings) -> Option<Timeout> {
-        if let Some(own) = task.timeout {
+    /// The Task's own timeout, else what its group has beside it, else that of the settings, as they are now.
+    fn timeout<F: Frontend>(&self, state: &TaskState<'_, F>) -> Option<Timeout> {
+        if let Some(own) = state.task.timeout {
             return Timeout::new(own, "spec.timeout");
         }
-        let of_agent = agent.and_then(|agent| Some((agent, self.caches.agent_timeout(agent)?)));
-        match of_agent {
-            Some((agent, text)) => Timeout::new(&text, format_args!("spec.timeout of Agent \"{agent}\"")),
+        match F::timeout(state.runner.as_ref(), &self.caches) {
+            Some((text, field)) => Timeout::new(&text, field),
             None => Timeout::new(
-                settings.defaults().timeout.as_deref()?,
+                state.settings.defaults().timeout.as_deref()?,
                 "spec.defaults.timeout of KubeOpenCodeConfig",
             ),
         }
     }
 
-    /// Whether the Agent was changed since the Pod was made, which waits for an image that nobody wants any more.
+    /// Whether its runner was changed since the Pod was made, which waits for an image that nobody wants any more.
     fn is_image_outdated<F: Frontend>(&self, state: &TaskState<'_, F>) -> bool {
         let recorded = state.pods.iter().find(|pod| Some(pod.uid()) == state.task.pod_uid());
         let Some(missing) = recorded.and_then(|pod| missing_image(pod)) else { return false };
-        let Some(agent) = state.task.recorded_agent() else { return false };
-        let images = F::agent_images(&self.caches, &agent, &state.settings);
+        let Some(runner) = &state.runner else { return false };
+        let images = F::agent_images(&self.caches, runner, &state.settings);
         images.is_some_and(|images| images.iter().all(|image| image != missing))
     }
 
     /// Whether the cache is behind an own write of this Task or of one of its Pods.
     fn is_cache_stale(&self, task: TaskRef<'_>, pods: &[Arc<PodView>]) -> bool {
-        let Writer { tasks, pods: written, .. } = &self.writer;
+        let (tasks, written) = (self.writer.tasks(task.group), &self.writer.pods);
         let pod_is_stale =
             |pod: &Arc<PodView>| written.is_stale(pod.uid(), pod.metadata.resource_version.as_deref());
         let unseen = task.pod_uid().filter(|uid| pods.iter().all(|pod| pod.uid() != *uid));
@@ -294,16 +295,18 @@ pub(crate) fn waits_for(task: TaskRef<'_>) -> Option<Reason> {
     blocked.reason.parse().ok()
 }
 
-/// The Agent that its status names, or before that the one that its spec names.
-pub(crate) fn recorded_or_spec_agent<F: Frontend>(object: &Item<F::Object>) -> Option<AgentKey> {
-    F::task_ref(object)?.recorded_agent().or_else(|| F::spec_agent(object).ok())
+/// The Agent that its status names, or without one what its spec names.
+pub(crate) fn recorded_or_spec_runner<F: Frontend>(object: &Item<F::Object>) -> Option<Runner> {
+    let recorded = F::task_ref(object)?.recorded_agent().map(Runner::Agent);
+    recorded.or_else(|| F::spec_runner(object).ok())
 }
 
-/// The Agent that it runs with; before the launch the one that its spec names now.
-fn agent_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option<AgentKey> {
+/// What it runs with; before the launch what its spec names now. Of a launched Task with an Agent its status says it; the
+/// spec of any launched Task stays as it is.
+fn runner_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option<Runner> {
     match task.pod_uid() {
-        Some(_) => task.recorded_agent(),
-        None => F::spec_agent(object).ok(),
+        Some(_) if F::GROUP == Group::KubeOpenCode => task.recorded_agent().map(Runner::Agent),
+        _ => F::spec_runner(object).ok(),
     }
 }
 

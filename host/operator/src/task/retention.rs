@@ -1,5 +1,5 @@
-//! Which finished Tasks may go: too old by `ttlSecondsAfterFinished`, or more than `maxRetainedTasks` in their
-//! namespace. Pure but for [`run`], which asks the caches and deletes; nothing is read from the API server.
+//! Which finished Tasks may go: too old by `ttlSecondsAfterFinished`, or more than `maxRetainedTasks` of their group in
+//! their namespace. Those of a Batch stay until it is over. Pure but for [`run`], which asks the caches and deletes; nothing is read from the API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::config::Cleanup;
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{TaskKey, TaskUid};
 use tokio::sync::Notify;
 
 use super::reconcile::Context;
 use crate::cache::task_view::TaskRef;
-use crate::frontend::{Frontend, KubeOpenCode};
+use crate::frontend::{each_task, is_of_open_batch};
 use crate::runtime::api_error::words;
 
 /// Deletes under way at once: a namespace of 5,000 finished Tasks goes without crowding out the launches.
@@ -89,18 +90,17 @@ pub(crate) async fn run(context: Arc<Context>, changed: Arc<Notify>) {
 /// One round over all namespaces; says when the next one has something to do.
 async fn round(context: &Context) -> Timestamp {
     let now = Timestamp::now();
-    let mut namespaces = BTreeMap::<String, (Cleanup, Vec<Finished>)>::new();
-    for item in context.caches.tasks.state() {
-        let Some(task) = KubeOpenCode::task_ref(&item) else { continue };
-        let namespace = task.namespace().to_owned();
-        let (policy, finished) = namespaces.entry(namespace).or_insert_with_key(|namespace| {
+    let mut namespaces = BTreeMap::<(Group, String), (Cleanup, Vec<Finished>)>::new();
+    each_task(&context.caches, |task| {
+        let place = (task.group, task.namespace().to_owned());
+        let (policy, finished) = namespaces.entry(place).or_insert_with_key(|(_, namespace)| {
             (context.caches.settings(namespace, namespace).cleanup().clone(), Vec::new())
         });
         // most namespaces have no policy: what ended there stays
         if *policy != Cleanup::default() {
-            finished.extend(Finished::of(task));
+            finished.extend(Finished::of(task).filter(|_| !is_of_open_batch(&context.caches, task)));
         }
-    }
+    });
     let (mut deletions, mut next) = (Vec::new(), now.checked_add(RESYNC).unwrap_or(now));
     for (policy, finished) in namespaces.into_values() {
         let due = due(&policy, finished, now);

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::literals::AGENT_LABEL;
-use kubeopencode_api::names::{AgentKey, label_value};
+use kubeopencode_api::names::label_value;
 use kubeopencode_evaluate::{EvaluateError, evaluate};
 use kubeopencode_plan::Refusal;
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
-use crate::frontend::{Frontend, Unresolved, live_task, whole_task};
+use crate::frontend::{Frontend, Runner, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_outdated};
 use crate::runtime::config_maps::LiveConfigMaps;
 
@@ -45,32 +45,33 @@ impl Context {
         if let Some(refusal) = too_large(state.object.bytes()) {
             return self.refuse(state, &refusal).await;
         }
-        let key = match F::spec_agent(state.object) {
-            Ok(key) => key,
+        let runner = match F::spec_runner(state.object) {
+            Ok(runner) => runner,
             Err(refusal) => return self.refuse(state, &refusal).await,
         };
-        let result = self.start_with(state, &key).await;
-        self.admission.tried(&key, &state.uid);
+        let result = self.start_with(state, &runner).await;
+        self.admission.tried(&runner, &state.uid);
         result
     }
 
-    async fn start_with<F: Frontend>(&self, state: &TaskState<'_, F>, key: &AgentKey) -> LaunchResult {
-        if let Some(before) = state.task.recorded_agent().filter(|before| before != key) {
+    async fn start_with<F: Frontend>(&self, state: &TaskState<'_, F>, runner: &Runner) -> LaunchResult {
+        if let Some(before) = state.task.recorded_agent().filter(|before| runner.agent() != Some(before)) {
             // it waited there
             self.admission.leave_namespace(&before.namespace, &state.uid);
             self.admission.withdraw(&before, &state.uid).await?;
         }
-        let limited = self.caches.agent(key).filter(|agent| agent.spec.is_limited());
+        let agent = runner.agent().and_then(|agent| self.caches.agent(agent));
+        let limited = agent.filter(|agent| agent.spec.is_limited());
         // who waits already asks first: its place is reported without evaluating it again
         match waits_for(state.task) {
             Some(Reason::NamespaceQuotaExceeded) => {
-                if let Some(wait) = self.wait_for_namespace(state, key).await? {
+                if let Some(wait) = self.wait_for_namespace(state, runner).await? {
                     return Ok(wait);
                 }
             }
             Some(Reason::AgentAtCapacity | Reason::QuotaExceeded | Reason::AgentSuspended) => {
                 if let Some(agent) = limited.as_ref()
-                    && let Some(wait) = self.queue(state, key, agent).await?
+                    && let Some(wait) = self.queue(state, runner, agent).await?
                 {
                     return Ok(wait);
                 }
@@ -85,17 +86,20 @@ impl Context {
             },
         };
         let object = whole.as_ref().unwrap_or(state.object);
-        let run = match F::resolve(object, &self.caches, &state.settings) {
+        let run = match F::resolve(&self.client, object, &self.caches, &state.settings).await {
             Ok(run) => run,
+            Err(Unresolved::Unanswered(error)) => return Err(error.into()),
             Err(Unresolved::Refused(refusal)) => return self.refuse(state, &refusal).await,
             // it had this Agent, which may be on its way back: deleted and made again
-            Err(Unresolved::Missing(refusal)) if state.task.recorded_agent().as_ref() == Some(key) => {
-                return self.wait_for_agent(state, key, &refusal).await;
+            Err(Unresolved::Missing(refusal))
+                if runner.agent().is_some() && state.task.recorded_agent().as_ref() == runner.agent() =>
+            {
+                return self.wait_for_agent(state, runner, &refusal).await;
             }
             // one that was never there is none that it had
             Err(Unresolved::Missing(refusal)) => {
                 let status = StatusBuilder::of(state.task, state.now);
-                return self.missing(state, key, &refusal, status, None).await;
+                return self.missing(state, runner, &refusal, status, None).await;
             }
         };
         let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
@@ -106,22 +110,24 @@ impl Context {
             }
             Err(EvaluateError::Refused(refusal)) => return self.refuse(state, &refusal).await,
             Err(EvaluateError::Missing(refusal)) => {
-                return self.missing(state, key, &refusal, state.status(), None).await;
+                return self.missing(state, runner, &refusal, state.status(), None).await;
             }
             Err(EvaluateError::NoPlugin { refusal, settled }) => {
-                return self.missing(state, key, &refusal, state.status(), settled).await;
+                return self.missing(state, runner, &refusal, state.status(), settled).await;
             }
-            Err(EvaluateError::NotYet(refusal)) => return self.wait_for_plugin(state, key, &refusal).await,
+            Err(EvaluateError::NotYet(refusal)) => {
+                return self.wait_for_plugin(state, runner, &refusal).await;
+            }
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
             Err(EvaluateError::Read(error)) => return Err(error.into()),
         };
-        if let Some(wait) = self.wait_for_namespace(state, key).await? {
+        if let Some(wait) = self.wait_for_namespace(state, runner).await? {
             return Ok(wait);
         }
         if let Some(agent) = &limited
-            && let Some(wait) = self.queue(state, key, agent).await?
+            && let Some(wait) = self.queue(state, runner, agent).await?
         {
             return Ok(wait);
         }
@@ -131,15 +137,15 @@ impl Context {
             task: state.task,
             uid: &state.uid,
             pods: &state.pods,
-            agent: key,
+            runner,
             limited: limited.is_some(),
         };
         match launcher.launch(planned).await {
             Ok(()) => {
-                self.admission.namespace_took(key, &state.uid);
+                self.admission.namespace_took(runner, &state.uid);
                 Ok(None)
             }
-            Err(error) => self.not_launched(state, key, error).await,
+            Err(error) => self.not_launched(state, runner, error).await,
         }
     }
 
@@ -147,25 +153,29 @@ impl Context {
     async fn wait_for_namespace<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        key: &AgentKey,
+        runner: &Runner,
     ) -> Result<Option<Option<Duration>>, ReconcileError> {
-        let Some(blocked) = self.admission.ask_namespace(key, &queued_task(state.task)) else {
+        let Some(blocked) = self.admission.ask_namespace(runner, &queued_task(state.task)) else {
             return Ok(None);
         };
         // the numbers in the quota's words change with every start there: no write is worth that
         let says_so = waits_for(state.task) == Some(Reason::NamespaceQuotaExceeded);
-        if says_so && !self.admission.shows_slot(key, &state.uid).await {
+        let has_slot = match runner.agent() {
+            Some(agent) => self.admission.shows_slot(agent, &state.uid).await,
+            None => false,
+        };
+        if says_so && !has_slot {
             return Ok(Some(None));
         }
         // an earlier try may have got it a slot
-        self.step_back(state, key, &blocked, None).await.map(Some)
+        self.step_back(state, runner, &blocked, None).await.map(Some)
     }
 
     /// Asks for a start. `Some`: it has to wait, and its status says for what and at which place.
     async fn queue<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        key: &AgentKey,
+        runner: &Runner,
         agent: &Agent,
     ) -> Result<Option<Option<Duration>>, ReconcileError> {
         match self.admission.request(agent, queued_task(state.task)).await? {
@@ -175,7 +185,7 @@ impl Context {
             AdmissionResult::Queued { blocked, position } => {
                 let status = state.status().queued(&blocked, Some(position));
                 if self.write(state.task, &status).await? {
-                    self.label(state, key).await?;
+                    self.label(state, runner).await?;
                 }
                 Ok(Some(None))
             }
@@ -186,9 +196,9 @@ impl Context {
     async fn label<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
     ) -> Result<(), ReconcileError> {
-        let label = label_value(&agent.name);
+        let Some(label) = runner.agent().map(|agent| label_value(&agent.name)) else { return Ok(()) };
         if state.task.is_labelled(&label) {
             return Ok(());
         }
@@ -203,7 +213,7 @@ impl Context {
     /// written, with the resourceVersion of this decision: so no Pod was recorded before, and none can be by a try that is
     /// still under way. Where there was nothing to write, the read shows a Pod that was recorded.
     async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
-        let Ok(key) = F::spec_agent(state.object) else { return Ok(()) };
+        let Ok(Runner::Agent(key)) = F::spec_runner(state.object) else { return Ok(()) };
         self.admission.leave_queue(&key, &state.uid);
         if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
             let live = live_task(&self.client, &state.task.key(), &state.uid).await?;
@@ -217,7 +227,7 @@ impl Context {
     async fn not_launched<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
         error: LaunchError,
     ) -> LaunchResult {
         let (kind, name, reason) = match error {
@@ -227,26 +237,26 @@ impl Context {
             LaunchError::PreviousPod(pod) => {
                 let message = format!("Waiting for Pod \"{pod}\" of an older Task of this name to end");
                 let blocked = Blocked { reason: Reason::WaitingForPreviousPod, message };
-                return self.step_back(state, agent, &blocked, Some(LATER)).await;
+                return self.step_back(state, runner, &blocked, Some(LATER)).await;
             }
             LaunchError::NotCreated { kind, name, reason } => (kind, name, reason),
         };
         let refusal = |words: &str| Refusal {
             condition: TaskCondition::Ready,
             reason: if kind == "Pod" { Reason::PodCreationError } else { Reason::ConfigMapCreationError },
-            message: format!("{kind} \"{}/{name}\": {words}", agent.namespace),
+            message: format!("{kind} \"{}/{name}\": {words}", runner.namespace()),
         };
         match reason {
             CreateError::Exists | CreateError::Unknown => Ok(Some(SOON)),
             CreateError::Invalid(words) => self.refuse(state, &refusal(&words)).await,
             CreateError::NoRoom(words) => {
-                let blocked = self.admission.namespace_is_full(agent, queued_task(state.task), &words);
+                let blocked = self.admission.namespace_is_full(runner, queued_task(state.task), &words);
                 // its turn comes again
-                self.step_back(state, agent, &blocked, None).await
+                self.step_back(state, runner, &blocked, None).await
             }
             CreateError::Terminating(_) => Ok(Some(LATER)),
             CreateError::NoServiceAccount(words) => {
-                self.missing(state, agent, &refusal(&words), state.status(), None).await
+                self.missing(state, runner, &refusal(&words), state.status(), None).await
             }
             CreateError::Refused(words) => self.refused_for_now(state, &refusal(&words)).await,
         }
@@ -256,7 +266,7 @@ impl Context {
     async fn step_back<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
         blocked: &Blocked,
         pause: Option<Duration>,
     ) -> LaunchResult {
@@ -264,7 +274,7 @@ impl Context {
         if !self.write(state.task, &status).await? {
             return Ok(Some(SOON));
         }
-        self.label(state, agent).await?;
+        self.label(state, runner).await?;
         self.give_back(state).await?;
         Ok(pause)
     }
@@ -300,10 +310,10 @@ impl Context {
     async fn wait_for_agent<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
         refusal: &Refusal,
     ) -> LaunchResult {
-        self.admission.leave(agent, &state.uid);
+        self.admission.leave(runner, &state.uid);
         let message = format!("{}; the Task waits until the Agent is there again", refusal.message);
         let written = self.write(state.task, &state.status().waiting(&message)).await?;
         Ok((!written).then_some(SOON))
@@ -314,14 +324,14 @@ impl Context {
     async fn wait_for_plugin<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
         refusal: &Refusal,
     ) -> LaunchResult {
         let since = unknown_since(state.task, TaskCondition::Accepted).unwrap_or(state.now);
         if state.now.duration_since(since) >= MAX_LOADING {
-            return self.missing(state, agent, refusal, state.status(), None).await;
+            return self.missing(state, runner, refusal, state.status(), None).await;
         }
-        self.admission.leave(agent, &state.uid);
+        self.admission.leave(runner, &state.uid);
         if self.write(state.task, &state.status().waiting(&refusal.message)).await? {
             self.give_back(state).await?;
         }
@@ -333,12 +343,12 @@ impl Context {
     async fn missing<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        agent: &AgentKey,
+        runner: &Runner,
         refusal: &Refusal,
         status: StatusBuilder,
         known: Option<Timestamp>,
     ) -> LaunchResult {
-        self.admission.leave(agent, &state.uid);
+        self.admission.leave(runner, &state.uid);
         let since = unknown_since(state.task, TaskCondition::Accepted);
         let begin = since.map_or(state.now, |since| grace_begins(since, known));
         let deadline = begin.checked_add(state.settings.grace()).unwrap_or(state.now);

@@ -12,6 +12,7 @@ use super::pod_outcome::TaskOutcome;
 use super::start_problem::StartProblem;
 use crate::admission::ledger::{Blocked, worth_reporting};
 use crate::cache::task_view::TaskRef;
+use crate::frontend::Runner;
 use crate::runtime::event_recorder::{EventType, Note};
 
 /// Message of the condition `Contexts` where there is nothing to tell.
@@ -32,8 +33,8 @@ pub(crate) struct LaunchRecord<'a> {
     pub(crate) pod: &'a ObjectKey,
     /// UID of the Pod.
     pub(crate) pod_uid: &'a str,
-    /// The Agent.
-    pub(crate) agent: &'a AgentKey,
+    /// What it runs with.
+    pub(crate) runner: &'a Runner,
     /// Whether the Agent has limits.
     pub(crate) limited: bool,
     /// The plugins that made the Pod.
@@ -88,8 +89,7 @@ impl StatusBuilder {
 
     /// Its Pod is recorded.
     pub(crate) fn launched(mut self, launch: &LaunchRecord<'_>) -> TaskStatus {
-        let agent = launch.agent;
-        self = self.agent(Some(agent));
+        self = self.agent(launch.runner.agent());
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
         // a warning is no reason of its own; what was left out or ignored is
         let reason =
@@ -101,10 +101,17 @@ impl StatusBuilder {
         };
         self.set(TaskCondition::Contexts, ConditionStatus::True, reason, &message);
         let was_queued = find(&self.status.conditions, TaskCondition::Queued).is_some();
-        let (reason, message) = if launch.limited || was_queued {
-            (Reason::CapacityAvailable, format!("Agent \"{}\" capacity now available", agent.name))
-        } else {
-            (Reason::NoLimits, format!("Agent \"{}\" has no capacity or quota limits", agent.name))
+        let (reason, message) = match (launch.runner, launch.limited || was_queued) {
+            (Runner::Agent(agent), true) => {
+                (Reason::CapacityAvailable, format!("Agent \"{}\" capacity now available", agent.name))
+            }
+            (Runner::Agent(agent), false) => {
+                (Reason::NoLimits, format!("Agent \"{}\" has no capacity or quota limits", agent.name))
+            }
+            (Runner::Workspace(_), true) => {
+                (Reason::CapacityAvailable, "Nothing is in its way any more".into())
+            }
+            (Runner::Workspace(_), false) => (Reason::NoLimits, "A WorkspaceConfig has no limits".into()),
         };
         self.set(TaskCondition::Queued, ConditionStatus::False, reason, &message);
         let launched = format!("Pod \"{}\" has been launched", launch.pod);
@@ -183,11 +190,11 @@ impl StatusBuilder {
         self.over(ending.reason, &ending.message)
     }
 
-    /// It is over because the user wanted it.
-    pub(crate) fn stopped(mut self) -> TaskStatus {
-        let message = "Task stopped by user via kubeopencode.io/stop annotation";
-        self.set(TaskCondition::Stopped, ConditionStatus::True, Reason::UserStopped, message);
-        self.over(Reason::UserStopped, message)
+    /// It is over because the user wanted it, and said so by this annotation.
+    pub(crate) fn stopped(mut self, annotation: &str) -> TaskStatus {
+        let message = format!("Task stopped by user via {annotation} annotation");
+        self.set(TaskCondition::Stopped, ConditionStatus::True, Reason::UserStopped, &message);
+        self.over(Reason::UserStopped, &message)
     }
 
     /// It is over before it was launched.

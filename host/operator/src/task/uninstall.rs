@@ -6,8 +6,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{ObjectList, Request};
 use kube::{Client, ResourceExt};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::FINALIZER;
-use kubeopencode_api::task::Task;
+use kubeopencode_api::names::TaskKey;
 use serde_json::json;
 
 use crate::cache::task_view::TaskView;
@@ -19,20 +18,50 @@ const PAGE: u32 = 500;
 /// Tries for a Task that others change at the same time.
 const MAX_TRIES: usize = 5;
 
-/// Takes the finalizer off these Tasks and says how many had it. The controllers of the operator in `namespace` are
+/// Which Tasks the finalizer is taken off.
+#[derive(Clone, Debug)]
+pub struct Release<'a> {
+    /// The groups. One whose definitions are not installed has no Tasks.
+    pub groups: &'a [Group],
+    /// Only those in this namespace.
+    pub only_in: Option<&'a str>,
+}
+
+/// Takes the operator's finalizers off Tasks and says how many had one. The controllers of the operator in `namespace` are
 /// stopped meanwhile, and until 45 seconds later: they would add a new one with each launch.
 ///
 /// # Errors
 /// When the API server does not answer.
-#[expect(clippy::disallowed_methods, reason = "a list of metadata, as far as it can be read at any depth")]
 pub async fn release_finalizers(
     client: &Client,
     namespace: &str,
-    all: &Api<Task>,
+    of: Release<'_>,
 ) -> Result<usize, kube::Error> {
     if Leader::take_for_uninstall(client.clone(), namespace).await? {
         tokio::time::sleep(UNINSTALL_WAIT).await;
     }
+    let mut released = 0;
+    for group in of.groups {
+        released += match release_group(client, namespace, *group, of.only_in).await {
+            Err(error) if is_not_found(&error) => 0,
+            released => released?,
+        };
+    }
+    Ok(released)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a list of metadata, as far as it can be read at any depth")]
+async fn release_group(
+    client: &Client,
+    namespace: &str,
+    group: Group,
+    only_in: Option<&str>,
+) -> Result<usize, kube::Error> {
+    let all: Api<TaskView> = match only_in {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &group),
+        None => Api::all_with(client.clone(), &group),
+    };
+    let ours = group.names().finalizer;
     let mut released = 0;
     let mut params = ListParams::default().limit(PAGE);
     loop {
@@ -40,19 +69,19 @@ pub async fn release_finalizers(
         let page = Request::new(all.resource_url()).list_metadata(&params);
         let page: ObjectList<TaskView> = client.request(page.map_err(kube::Error::BuildRequest)?).await?;
         let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
-        let held = page.items.into_iter().filter(|task| task.finalizers().iter().any(|f| f == FINALIZER));
-        let tasks = futures::stream::iter(held.map(Ok::<_, kube::Error>));
-        let count = tasks.try_fold(0, |count, task| async move {
-            release(client, &task.namespace().unwrap_or_default(), &task.name_any()).await.map(|()| count + 1)
-        });
+        let held = page.items.into_iter().filter(|task| task.finalizers().iter().any(|f| f == ours));
+        let keys = held.map(|task| Ok::<_, kube::Error>(TaskKey::of(group, &task)));
+        let count = futures::stream::iter(keys)
+            .try_fold(0, |count, key| async move { release(client, &key).await.map(|()| count + 1) });
         released += count.await?;
         let Some(token) = next else { return Ok(released) };
         params = params.continue_token(&token);
     }
 }
 
-async fn release(client: &Client, namespace: &str, name: &str) -> Result<(), kube::Error> {
-    let api = Api::<TaskView>::namespaced_with(client.clone(), namespace, &Group::KubeOpenCode);
+async fn release(client: &Client, TaskKey { group, namespace, name }: &TaskKey) -> Result<(), kube::Error> {
+    let api = Api::<TaskView>::namespaced_with(client.clone(), namespace, group);
+    let ours = group.names().finalizer;
     let mut last = None;
     for _ in 0..MAX_TRIES {
         let task = match api.get(name).await {
@@ -60,7 +89,7 @@ async fn release(client: &Client, namespace: &str, name: &str) -> Result<(), kub
             Err(error) if is_not_found(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let finalizers: Vec<_> = task.finalizers().iter().filter(|f| *f != ours).collect();
         let patch =
             json!({"metadata": {"resourceVersion": task.resource_version(), "finalizers": finalizers}});
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
+use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
 use serde_json::Value;
@@ -28,8 +29,9 @@ pub(crate) struct Writer {
     client: Client,
     events: EventRecorder,
     metrics: Arc<Metrics>,
-    /// Own writes of Tasks that the cache does not show yet.
-    pub(crate) tasks: PendingWrites,
+    /// Own writes of Tasks that the cache does not show yet: each group has a watch of its own.
+    tasks: PendingWrites,
+    kubetask: PendingWrites,
     /// Own writes of Pods that the cache does not show yet.
     pub(crate) pods: PendingWrites,
     /// Notified when a Task ended: others may have to make room.
@@ -44,8 +46,17 @@ impl Writer {
             events,
             metrics,
             tasks: PendingWrites::default(),
+            kubetask: PendingWrites::default(),
             pods: PendingWrites::default(),
             finished: Arc::default(),
+        }
+    }
+
+    /// Own writes of the group's Tasks that the cache does not show yet.
+    pub(crate) fn tasks(&self, group: Group) -> &PendingWrites {
+        match group {
+            Group::KubeOpenCode => &self.tasks,
+            Group::KubeTask => &self.kubetask,
         }
     }
 
@@ -73,7 +84,7 @@ impl Writer {
             Err(error) if is_too_large(&error) => write(&status::shortened(new)).await?,
             written => written?,
         };
-        self.record(&written);
+        self.record(task.group, &written);
         self.report(task, new);
         if new.phase.is_some_and(Phase::is_terminal) {
             self.finished.notify_one();
@@ -92,7 +103,7 @@ impl Writer {
     ) -> Result<ObjectMeta, kube::Error> {
         let api = self.api(&task.key());
         let written = api.patch(task.name(), &PatchParams::default(), &Patch::Merge(patch)).await?;
-        self.record(&written);
+        self.record(task.group, &written);
         Ok(written.metadata)
     }
 
@@ -124,9 +135,9 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), &key.namespace, &key.group)
     }
 
-    fn record(&self, written: &TaskView) {
+    fn record(&self, group: Group, written: &TaskView) {
         let ObjectMeta { uid, resource_version, .. } = &written.metadata;
-        self.tasks.record(uid.as_deref().unwrap_or_default(), resource_version.as_deref());
+        self.tasks(group).record(uid.as_deref().unwrap_or_default(), resource_version.as_deref());
     }
 
     fn report(&self, task: TaskRef<'_>, new: &TaskStatus) {

@@ -11,6 +11,8 @@ use tower::BoxError;
 
 use super::*;
 
+const KINDS: [&str; 2] = ["Task", "Pod"];
+
 /// How the API server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answers {
@@ -88,7 +90,7 @@ impl Server {
 /// Watches Pods; whoever leads watches nothing else here.
 fn leads(server: &Arc<Server>) -> (Health, Leading, impl Future<Output = ()>) {
     let health = Health::new(Arc::default());
-    let leading = health.leads();
+    let leading = health.leads(&KINDS, &["Batch"]);
     *health.state.lock() = State::Leading(vec![Watch::new("Pod", Instant::now())]);
     let events = health.watch::<Pod>("Pod", &server.client(), watcher::Config::default());
     (health, leading, events.for_each(|_| std::future::ready(())))
@@ -179,9 +181,9 @@ async fn whoever_stands_by_is_ready_has_no_watches_and_does_not_age() {
     assert_eq!(health.unready().unwrap(), "the operator starts");
     health.stands_by();
     assert_eq!(health.unready(), None);
-    let leading = health.leads();
+    let leading = health.leads(&KINDS, &["Batch"]);
     let unready = health.unready().unwrap();
-    assert_eq!(unready.lines().count(), 5, "{unready}");
+    assert_eq!(unready.lines().count(), 2, "{unready}");
     assert!(health.metrics.text().contains("{kind=\"Task\"} 0"), "a watch that never worked has a series");
     drop(leading);
     tokio::time::sleep(Duration::from_secs(3600)).await;

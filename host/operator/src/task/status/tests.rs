@@ -20,8 +20,8 @@ fn task(status: Option<TaskStatus>) -> Item<Task> {
     task.into()
 }
 
-fn agent() -> AgentKey {
-    AgentKey::new("team", "default")
+fn agent() -> Runner {
+    Runner::Agent(AgentKey::new("team", "default"))
 }
 
 fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
@@ -30,7 +30,8 @@ fn launched(status: Option<TaskStatus>, limited: bool) -> TaskStatus {
 
 fn launched_with(status: Option<TaskStatus>, limited: bool, notices: &[(Reason, String)]) -> TaskStatus {
     let pod = ObjectKey::new("team", "fix-pod");
-    let launch = LaunchRecord { pod: &pod, pod_uid: "a", agent: &agent(), limited, plugins: vec![], notices };
+    let launch =
+        LaunchRecord { pod: &pod, pod_uid: "a", runner: &agent(), limited, plugins: vec![], notices };
     StatusBuilder::of(seen(&task(status)), at(10)).launched(&launch)
 }
 
@@ -101,7 +102,7 @@ fn the_end_has_a_time_a_duration_and_the_reason_of_its_pod() {
 
 #[test]
 fn a_stopped_task_is_completed_and_says_by_whom() {
-    let over = StatusBuilder::of(seen(&task(None)), at(0)).stopped();
+    let over = StatusBuilder::of(seen(&task(None)), at(0)).stopped("kubeopencode.io/stop");
     assert_eq!((over.phase, over.reason.as_deref()), (Some(Phase::Completed), Some("UserStopped")));
     assert_eq!(over.message.as_deref(), Some("Task stopped by user via kubeopencode.io/stop annotation"));
 }
@@ -138,7 +139,9 @@ fn a_start_is_unknown_until_the_agent_runs_and_its_time_stays() {
     let runs = StatusBuilder::of(seen(&task(Some(well))), at(40)).agent_started(Some(at(39)));
     let runs = runs.in_progress(None, &[]);
     assert_eq!((is(&runs).as_str(), &runs.agent_started), ("True", &Some(Time(at(39)))));
-    let over = StatusBuilder::of(seen(&task(Some(runs))), at(50)).agent_started(Some(at(50))).stopped();
+    let over = StatusBuilder::of(seen(&task(Some(runs))), at(50))
+        .agent_started(Some(at(50)))
+        .stopped("kubeopencode.io/stop");
     assert_eq!((is(&over).as_str(), over.agent_started), ("True", Some(Time(at(39)))));
 }
 
@@ -154,8 +157,16 @@ fn at_the_end_every_condition_is_true_to_it() {
     let end = |item: &Item<Task>| StatusBuilder::of(seen(item), at(100));
     let timeout = TaskOutcome::failed(Reason::StartTimeout, "why");
     for (over, reason, expected) in [
-        (end(&of(queued.clone())).stopped(), "UserStopped", vec![("Accepted", "True"), ("Queued", "False")]),
-        (end(&of(waiting.clone())).stopped(), "UserStopped", vec![("Accepted", "False")]),
+        (
+            end(&of(queued.clone())).stopped("kubeopencode.io/stop"),
+            "UserStopped",
+            vec![("Accepted", "True"), ("Queued", "False")],
+        ),
+        (
+            end(&of(waiting.clone())).stopped("kubeopencode.io/stop"),
+            "UserStopped",
+            vec![("Accepted", "False")],
+        ),
         (
             end(&of(waiting)).refused(&no_context),
             "ContextError",
