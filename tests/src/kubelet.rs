@@ -15,6 +15,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task as KubeTask;
 use kubeopencode_api::literals::{APP_LABEL, LAUNCH_GATE, TASK_NAME_ANNOTATION, TASK_NAMESPACE_LABEL};
 use kubeopencode_api::task::Task;
@@ -26,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cluster::NODE;
 
-/// Annotation of a Task: `succeed` (as without it), `fail`, `report-error`, `run-on`, `end-well-on-sigterm` (run on until
+/// Annotation of a Task, or of a Batch for its Tasks: `succeed` (as without it), `fail`, `report-error`, `run-on`, `end-well-on-sigterm` (run on until
 /// then), `never-start`, `pull-fails`, and `unscheduled`.
 pub const AGENT_DOES: &str = "tests.kubeopencode.io/agent-does";
 
@@ -233,7 +234,10 @@ impl Worker {
         let namespace = namespace.unwrap_or_default();
         let is_kubetasks = pod.labels().get(APP_LABEL).is_some_and(|app| app == Group::KubeTask.names().app);
         let does = if is_kubetasks {
-            self.task_says::<KubeTask>(&namespace, name).await
+            match self.task_says::<KubeTask>(&namespace, name).await {
+                Some(does) => Some(does),
+                None => self.batch_says(&namespace, name).await,
+            }
         } else {
             self.task_says::<Task>(&namespace, name).await
         };
@@ -247,6 +251,16 @@ impl Worker {
         let tasks = Api::<K>::namespaced(self.client.clone(), namespace);
         let task = self.done(tasks.get_metadata_opt(name).await).flatten()?;
         task.annotations().get(AGENT_DOES).cloned()
+    }
+
+    /// What the Batch of a Task says, which can make none of its Tasks with annotations: for one index, as in
+    /// `<AGENT_DOES>-3`, or for all of them.
+    async fn batch_says(&self, namespace: &str, task: &str) -> Option<String> {
+        let (batch, index) = task.rsplit_once("-task-")?;
+        let batches = Api::<Batch>::namespaced(self.client.clone(), namespace);
+        let batch = self.done(batches.get_metadata_opt(batch).await).flatten()?;
+        let annotations = batch.annotations();
+        annotations.get(&format!("{AGENT_DOES}-{index}")).or_else(|| annotations.get(AGENT_DOES)).cloned()
     }
 
     fn pods(&self, pod: &Pod) -> Api<Pod> {

@@ -73,6 +73,24 @@ string_enum! {
 }
 
 string_enum! {
+    /// `type` of a condition of a Batch.
+    BatchCondition {
+        /// the API server takes its Tasks
+        TasksCreated,
+        /// no Task was lost: False names those that were
+        TasksIntact,
+        /// all its indexes are over
+        Finished,
+    }
+}
+
+impl ConditionType for BatchCondition {
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+string_enum! {
     /// `type` of a condition of a Plugin: the way of its component, in this order.
     PluginCondition {
         /// the component's bytes are there
@@ -239,6 +257,14 @@ string_enum! {
         Healthy,
         /// calls of the plugin broke one after the other, and it is not asked for a while
         Paused,
+        /// the API server takes a Batch's Tasks again
+        TasksCreated,
+        /// the API server refuses a Batch's Tasks
+        TaskCreationError,
+        /// a Batch's Task was deleted before its end
+        TaskDeleted,
+        /// some of a Batch's Tasks failed
+        TasksFailed,
     }
 }
 

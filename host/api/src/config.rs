@@ -201,7 +201,8 @@ pub struct Cleanup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Maximum number of finished Tasks that are kept in a namespace; the first to finish are deleted first.
+    /// Maximum number of finished Tasks that are kept in a namespace; the first to finish are deleted first. A Batch counts
+    /// as one, and goes with its Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_retained_tasks: Option<i32>,

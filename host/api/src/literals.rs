@@ -21,10 +21,6 @@ pub const STOP_ANNOTATION: &str = NAMES.stop_annotations[0];
 
 /// Annotation on a Batch; while it is `true`, no further Task of it is made.
 pub const PAUSE_ANNOTATION: &str = "kubetask.io/pause";
-/// Label on a Task of a Batch: name of the Batch, cut to 63 characters.
-pub const BATCH_LABEL: &str = "kubetask.io/batch";
-/// Label on a Task of a Batch: its index, from 0.
-pub const BATCH_INDEX_LABEL: &str = "kubetask.io/batch-index";
 
 /// Label on a Task: the name of its Agent.
 pub const AGENT_LABEL: &str = "kubeopencode.io/agent";

@@ -190,12 +190,6 @@ impl<'a> TaskNames<'a> {
     }
 }
 
-/// Name of the Task of a Batch's `index`-th list of contexts.
-pub fn task_of_batch(batch: &str, index: usize) -> String {
-    let ending = format!("-task-{index}");
-    format!("{}{ending}", cut(batch, MAX_NAME - ending.len()))
-}
-
 /// Longest name of a file on Linux, in bytes.
 const MAX_FILE_NAME: usize = 255;
 /// Length of a `metadata.uid`.
@@ -288,15 +282,6 @@ mod tests {
         assert_ne!(pod_a, pod_b);
         assert_eq!(label_value(&a.name).len(), MAX_LABEL);
         assert_ne!(label_value(&a.name), label_value(&b.name));
-    }
-
-    #[test]
-    fn the_tasks_of_a_batch_have_its_name_and_their_index() {
-        assert_eq!([task_of_batch("fix", 0), task_of_batch("fix", 999)], ["fix-task-0", "fix-task-999"]);
-        let long = |end: char| format!("{}{end}", "x".repeat(252));
-        let name = task_of_batch(&long('x'), 12);
-        assert!(name.len() == MAX_NAME && name.ends_with("-task-12"), "{name}");
-        assert_ne!(name, task_of_batch(&long('y'), 12));
     }
 
     #[test]

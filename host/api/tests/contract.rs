@@ -1,6 +1,6 @@
 //! docs/contract.md names every literal and every word of a condition that the code has.
 
-use kubeopencode_api::condition::{AgentCondition, Reason, TaskCondition};
+use kubeopencode_api::condition::{AgentCondition, BatchCondition, Reason, TaskCondition};
 use kubeopencode_api::group::{Group, GroupNames};
 
 const CONTRACT: &str = include_str!("../../../docs/contract.md");
@@ -35,7 +35,9 @@ fn every_name_of_a_group_stands_in_the_contract() {
 fn every_condition_and_reason_stands_in_the_contract() {
     let of_tasks = TaskCondition::ALL.iter().map(|word| word.as_str());
     let of_agents = AgentCondition::ALL.iter().map(|word| word.as_str());
-    let words = of_tasks.chain(of_agents).chain(Reason::ALL.iter().map(|word| word.as_str()));
+    let of_batches = BatchCondition::ALL.iter().map(|word| word.as_str());
+    let words =
+        of_tasks.chain(of_agents).chain(of_batches).chain(Reason::ALL.iter().map(|word| word.as_str()));
     let missing: Vec<_> = words.filter(|word| !CONTRACT.contains(&format!("`{word}`"))).collect();
     assert!(missing.is_empty(), "docs/contract.md does not name {missing:?}");
 }

@@ -18,13 +18,14 @@ use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
-use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::admission::Admission;
+use crate::batch::Batches;
 use crate::cache::item::Item;
 use crate::cache::pods::Pods;
 use crate::cache::{Caches, KubeTaskCaches};
@@ -54,11 +55,12 @@ const LEDGER_CONCURRENCY: usize = 8;
 /// How long reconciliations in flight may take after a shutdown began; the API server may not answer any more.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The queues of the three reconcilers, for everybody who knows of a change.
+/// The queues of the reconcilers, for everybody who knows of a change.
 struct Queues {
     tasks: UnboundedSender<TaskKey>,
     agents: UnboundedSender<AgentKey>,
     servers: UnboundedSender<AgentKey>,
+    batches: UnboundedSender<ObjectKey>,
 }
 
 /// Runs the controllers until `shutdown`; reconciliations in flight are finished.
@@ -90,6 +92,7 @@ pub(crate) async fn run(
     let (task_queue, queued_tasks) = unbounded_channel();
     let (agent_queue, queued_agents) = unbounded_channel();
     let (server_queue, queued_servers) = unbounded_channel();
+    let (batch_queue, queued_batches) = unbounded_channel();
     let servers = Arc::new(Servers {
         client: client.clone(),
         catalog: Arc::clone(&options.catalog),
@@ -102,7 +105,7 @@ pub(crate) async fn run(
         client: client.clone(),
         catalog: Arc::clone(&options.catalog),
         caches: Arc::clone(&caches),
-        writer: Writer::new(client.clone(), events, Arc::clone(&metrics)),
+        writer: Writer::new(client.clone(), events.clone(), Arc::clone(&metrics)),
         admission: Admission::new(
             client.clone(),
             Arc::clone(&caches),
@@ -111,13 +114,19 @@ pub(crate) async fn run(
             agent_queue.clone(),
         ),
         launches: LaunchQueue::default(),
-        metrics,
+        metrics: Arc::clone(&metrics),
         agent_queue: agent_queue.clone(),
         failures: Failures::starting_with(FIRST_PAUSE),
         busy: Failures::starting_with(FIRST_PAUSE),
         pod_events: Default::default(),
     });
-    let queues = Arc::new(Queues { tasks: task_queue, agents: agent_queue, servers: server_queue });
+    let batches = Arc::new(Batches::new(client.clone(), Arc::clone(&caches), events, metrics));
+    let queues = Arc::new(Queues {
+        tasks: task_queue,
+        agents: agent_queue,
+        servers: server_queue,
+        batches: batch_queue,
+    });
 
     // everything that decides needs Pods, Agents and settings first; the Tasks come last
     let (pods_listed, pods_known) = tokio::sync::watch::channel(false);
@@ -127,9 +136,11 @@ pub(crate) async fn run(
         watches::configs(&client, health, configs_writer, Arc::clone(&context), Arc::clone(&queues));
     let deployments =
         watches::deployments(&client, health, deployments_writer, Arc::clone(&servers), Arc::clone(&queues));
-    let KubeTaskWriters { tasks: kubetask_writer, batches, workspaces } = kubetask_writers;
+    let KubeTaskWriters { tasks: kubetask_writer, batches: batches_writer, workspaces } = kubetask_writers;
     let of_kubetask = when(options.kubetask, async {
-        let batches = watches::batches(&client, health, batches, Arc::clone(&context), Arc::clone(&queues));
+        let queues_of_batches = (Arc::clone(&batches), Arc::clone(&queues));
+        let batches =
+            watches::batches(&client, health, batches_writer, Arc::clone(&context), queues_of_batches);
         let workspaces =
             watches::workspaces(&client, health, workspaces, Arc::clone(&context), Arc::clone(&queues));
         futures::join!(batches, workspaces);
@@ -159,6 +170,13 @@ pub(crate) async fn run(
                 servers.run(queued_servers).await;
             }
         };
+        let batching = when(options.kubetask, async {
+            let lists =
+                (caches.kubetask.batches.wait_until_ready(), caches.kubetask.tasks.wait_until_ready());
+            if let (Ok(()), Ok(())) = futures::join!(lists.0, lists.1) {
+                batches.run(queued_batches).await;
+            }
+        });
         let retention = async {
             if caches.tasks.wait_until_ready().await.is_ok() {
                 retention::run(Arc::clone(&context), Arc::clone(&context.writer.finished)).await;
@@ -176,6 +194,7 @@ pub(crate) async fn run(
             () = when(options.kubetask, orphans::run::<KubeTask>(Arc::clone(&context))) => {}
             () = orphans::run_counts(Arc::clone(&context)) => {}
             () = retention => {}
+            () = batching => {}
             () = serving => {}
         }
     };

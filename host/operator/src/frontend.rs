@@ -18,7 +18,9 @@ use crate::cache::item::{Item, Kind};
 use crate::cache::task_view::TaskRef;
 
 pub(crate) use kubeopencode::KubeOpenCode;
-pub(crate) use kubetask::{KubeTask, is_of_open_batch, is_over};
+pub(crate) use kubetask::{
+    BatchObject, KubeTask, OverBatch, batches_that_are_over, is_of, is_of_batch, is_over,
+};
 pub(crate) use live::{live_task, whole_task};
 pub(crate) use runner::Runner;
 
@@ -35,6 +37,11 @@ pub(crate) trait Frontend: Send + Sync + 'static {
 
     /// What the shared stages see of it; `None`: its status cannot be read.
     fn task_ref(task: &Item<Self::Object>) -> Option<TaskRef<'_>>;
+
+    /// Whether a Task that is being deleted has to stay a moment, since somebody has not taken note of it or of its end.
+    fn is_to_be_counted(_: TaskRef<'_>, _: &Caches) -> bool {
+        false
+    }
 
     /// Drops what only the launch needs: contexts, prompt, labels.
     fn slim(task: &mut Item<Self::Object>);

@@ -2,10 +2,10 @@
 //!
 //! The way of a Task: watch -> evaluate (plugins) -> plan (pure) -> admit (ledger) -> launch (writes) -> observe (Pod
 //! watch) -> end (status). Each folder has one responsibility, and imports run in one direction:
-//! `controller` -> {`task`, `server`} -> `admission` -> `frontend` -> `cache` -> `runtime`; `plugins` stands beside them, and
+//! `controller` -> {`task`, `server`, `batch`} -> `admission` -> `frontend` -> `cache` -> `runtime`; `plugins` stands beside them, and
 //! tells them of changes through the catalog. A test reads the `use` lines.
 //!
-//! **Invariants.** Only `task::launch` creates Pods and opens gates. Only `task::writer` writes Tasks. Only `admission`
+//! **Invariants.** Only `task::launch` creates Pods and opens gates. Only `task::writer` writes Tasks. Only `batch` makes Tasks and writes Batches. Only `admission`
 //! writes `Agent.status.admitted`. Only `plugins` writes Plugins and the catalog. Nobody reads Secrets.
 
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod admission;
+mod batch;
 mod cache;
 mod controller;
 mod frontend;

@@ -11,6 +11,7 @@
 
 mod agents;
 mod bad_input;
+mod batches;
 mod cleanup;
 mod cross_namespace;
 mod definitions;

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::batch::Batch;
+use super::batch::{Batch, BatchSpec};
 use super::task::{Task, TaskSpec};
+use crate::group::Group;
 use crate::literals::MAX_NAME;
 use crate::names::{cut, label_value};
 
@@ -23,7 +24,8 @@ pub fn batch_task_name(batch: &str, index: usize) -> String {
     format!("{}{ending}", cut(batch, MAX_NAME - ending.len()))
 }
 
-/// A Batch's Task. Its contexts stay in the Batch, so that a Batch of a thousand is written once.
+/// A Batch's Task. Its contexts stay in the Batch, so that a Batch of a thousand is written once. It has the finalizer of
+/// Tasks from its first moment: no index is forgotten because somebody deleted its Task before it was counted.
 pub fn batch_task(batch: &Batch, index: usize) -> Task {
     let name = batch.name_any();
     let owner = OwnerReference {
@@ -43,21 +45,29 @@ pub fn batch_task(batch: &Batch, index: usize) -> Task {
         namespace: batch.namespace(),
         labels: Some(labels),
         owner_references: Some(vec![owner]),
+        finalizers: Some(vec![Group::KubeTask.names().finalizer.to_owned()]),
         ..ObjectMeta::default()
     };
-    let spec =
-        TaskSpec { workspace_config_ref: batch.spec.workspace_config_ref.clone(), ..TaskSpec::default() };
+    let BatchSpec { workspace_config_ref, timeout, .. } = &batch.spec;
+    let spec = TaskSpec {
+        workspace_config_ref: workspace_config_ref.clone(),
+        timeout: timeout.clone(),
+        ..TaskSpec::default()
+    };
     Task { metadata, spec, status: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubetask::batch::BatchSpec;
 
     #[test]
     fn a_task_is_its_batchs_and_says_which() {
-        let spec = BatchSpec { workspace_config_ref: Some("claude".into()), ..BatchSpec::default() };
+        let spec = BatchSpec {
+            workspace_config_ref: Some("claude".into()),
+            timeout: Some("5m".into()),
+            ..BatchSpec::default()
+        };
         let mut batch = Batch::new("update", spec);
         batch.metadata.namespace = Some("team".into());
         batch.metadata.uid = Some("a-b".into());
@@ -76,6 +86,8 @@ mod tests {
         let labels = metadata.labels.unwrap();
         assert_eq!((labels[BATCH_LABEL].as_str(), labels[BATCH_INDEX_LABEL].as_str()), ("update", "12"));
         assert_eq!((spec.contexts.len(), spec.workspace_config_ref.as_deref()), (0, Some("claude")));
+        assert_eq!(spec.timeout.as_deref(), Some("5m"));
+        assert_eq!(metadata.finalizers.unwrap(), ["kubetask.io/task-cleanup"]);
     }
 
     #[test]

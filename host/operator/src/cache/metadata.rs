@@ -10,8 +10,8 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{
-    AGENT_LABEL, AGENT_NAME_ANNOTATION, APP_LABEL, MADE_FOR_ANNOTATION, MADE_IN_ANNOTATION, PLAN_ANNOTATION,
-    TASK_NAME_ANNOTATION,
+    AGENT_LABEL, AGENT_NAME_ANNOTATION, APP_LABEL, MADE_FOR_ANNOTATION, MADE_IN_ANNOTATION, PAUSE_ANNOTATION,
+    PLAN_ANNOTATION, TASK_NAME_ANNOTATION,
 };
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -58,12 +58,13 @@ pub(super) fn keep_ours(metadata: &mut ObjectMeta) {
 }
 
 fn has_meaning(key: &str) -> bool {
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 8] = [
         AGENT_LABEL,
         APP_LABEL,
         AGENT_NAME_ANNOTATION,
         MADE_FOR_ANNOTATION,
         MADE_IN_ANNOTATION,
+        PAUSE_ANNOTATION,
         PLAN_ANNOTATION,
         TASK_NAME_ANNOTATION,
     ];

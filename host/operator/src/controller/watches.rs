@@ -23,6 +23,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::first_list::FirstList;
 use super::{Queues, changes};
+use crate::batch::Batches;
 use crate::cache::Caches;
 use crate::cache::changed::Changed;
 use crate::cache::item::{Item, Kind};
@@ -81,12 +82,20 @@ pub(super) fn kubetask_tasks(
     queues: Arc<Queues>,
 ) -> impl TaskStream<KubeTask> + use<> {
     let all = health.watch(KUBETASK_TASK, client, watcher::Config::default());
-    let of = Arc::clone(&context);
-    slim_tasks::<KubeTask>(all, writer, context, queues, move |event| {
-        if let Event::InitDone = event {
+    let (of, batches) = (Arc::clone(&context), Arc::clone(&queues));
+    slim_tasks::<KubeTask>(all, writer, context, queues, move |event| match event {
+        Event::InitDone => {
             of.writer.tasks(KubeTask::GROUP).forget_all();
             of.admission.leave_namespaces();
+            enqueue_batches(&of.caches, &batches);
         }
+        Event::Apply(item) | Event::Delete(item) => {
+            if let Some((task, owner)) = KubeTask::task_ref(item).and_then(|task| Some((task, task.batch()?)))
+            {
+                drop(batches.batches.send(ObjectKey::new(task.namespace(), &owner.name)));
+            }
+        }
+        Event::Init | Event::InitApply(_) => {}
     })
 }
 
@@ -132,6 +141,12 @@ fn slim_tasks<F: Frontend>(
 fn enqueue_all<F: Frontend>(caches: &Caches, queues: &Queues, are: impl Fn(&Item<F::Object>) -> bool) {
     for item in F::tasks(caches).state().iter().filter(|item| are(item)) {
         drop(queues.tasks.send(TaskKey::of(F::GROUP, item.as_ref())));
+    }
+}
+
+fn enqueue_batches(caches: &Caches, queues: &Queues) {
+    for batch in caches.kubetask.batches.state() {
+        drop(queues.batches.send(ObjectKey::of(batch.as_ref())));
     }
 }
 
@@ -288,7 +303,7 @@ pub(super) async fn batches(
     health: &Health,
     writer: StoreWriter<Item<Batch>>,
     context: Arc<Context>,
-    queues: Arc<Queues>,
+    (batches, queues): (Arc<Batches>, Arc<Queues>),
 ) {
     let mut unknown = UnknownFields::default();
     let all = health
@@ -296,8 +311,18 @@ pub(super) async fn batches(
         .modify(move |batch| unknown.tell(batch));
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
-        if matches!(&event, Event::Apply(batch) if is_over(batch)) {
-            context.writer.finished.notify_one();
+        match &event {
+            Event::Apply(batch) | Event::Delete(batch) => {
+                if is_over(batch) {
+                    context.writer.finished.notify_one();
+                }
+                drop(queues.batches.send(ObjectKey::of(batch)));
+            }
+            Event::InitDone => {
+                batches.were_listed();
+                enqueue_batches(&context.caches, &queues);
+            }
+            Event::Init | Event::InitApply(_) => {}
         }
         let keys = changed.by(&event).into_iter();
         let tasks = keys.flat_map(|key| changes::tasks_of_batch(&context.caches, &key));

@@ -1,5 +1,6 @@
 //! The Tasks of `kubetask.io`: their WorkspaceConfigs, and the Batches that their contexts may stand in.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::Api;
 use kube::runtime::reflector::Store;
@@ -39,6 +40,17 @@ impl Frontend for KubeTask {
             stop: stop_annotation(Self::GROUP, task.meta()),
             timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
         })
+    }
+
+    fn is_to_be_counted(task: TaskRef<'_>, caches: &Caches) -> bool {
+        let Some(owner) = task.batch() else { return false };
+        let batch = caches.kubetask.batch(&ObjectKey::new(task.namespace(), &owner.name));
+        let (Some(batch), Some(index)) =
+            (batch.filter(|batch| is_of(batch, task)), index_of(&owner.name, task.name()))
+        else {
+            return false;
+        };
+        !has_counted(&batch, index, task.is_terminal())
     }
 
     fn slim(task: &mut Item<Task>) {
@@ -86,15 +98,69 @@ impl Frontend for KubeTask {
     }
 }
 
-/// Whether a Batch made the Task that is not over, or of which that is not known.
-pub(crate) fn is_of_open_batch(caches: &Caches, task: TaskRef<'_>) -> bool {
+/// Whether a Batch made the Task that is still there, or of which that is not known.
+pub(crate) fn is_of_batch(caches: &Caches, task: TaskRef<'_>) -> bool {
     let Some(owner) = task.batch() else { return false };
     if !is_listed(&caches.kubetask.batches) {
         return true;
     }
-    // by UID: one of the same name may be another one
     let batch = caches.kubetask.batch(&ObjectKey::new(task.namespace(), &owner.name));
-    batch.filter(|batch| batch.meta().uid.as_ref() == Some(&owner.uid)).is_some_and(|batch| !is_over(&batch))
+    batch.is_some_and(|batch| is_of(&batch, task))
+}
+
+/// Whether the Batch made the Task: by UID, as one of the same name may be another one.
+pub(crate) fn is_of(batch: &Item<Batch>, task: TaskRef<'_>) -> bool {
+    task.batch().is_some_and(|owner| batch.meta().uid.as_ref() == Some(&owner.uid))
+}
+
+/// Whether a Batch that goes on has counted a Task: that it was made, and of one that is over, how it ended.
+fn has_counted(batch: &Item<Batch>, index: usize, is_terminal: bool) -> bool {
+    if batch.meta().deletion_timestamp.is_some() {
+        return true;
+    }
+    match batch.status() {
+        Ok(Some(status)) if is_terminal => status.is_over(index),
+        Ok(Some(status)) => status.made() > index,
+        Ok(None) => false,
+        // nobody counts
+        Err(_) => true,
+    }
+}
+
+/// What makes Tasks of this group, for those who know only Tasks.
+pub(crate) type BatchObject = Batch;
+
+/// A Batch that is over and not being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OverBatch {
+    /// `status.completionTime`
+    pub(crate) completed: Timestamp,
+    /// `metadata.creationTimestamp`
+    pub(crate) created: Timestamp,
+    /// Namespace and name.
+    pub(crate) key: ObjectKey,
+    /// `metadata.uid`
+    pub(crate) uid: String,
+}
+
+impl OverBatch {
+    fn of(batch: &Item<Batch>) -> Option<Self> {
+        let (metadata, status) = (batch.meta(), batch.status().ok()??);
+        if !is_over(batch) || metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        Some(Self {
+            completed: status.completion_time.as_ref()?.0,
+            created: metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
+            key: ObjectKey::of(batch),
+            uid: metadata.uid.clone()?,
+        })
+    }
+}
+
+/// The Batches that are over.
+pub(crate) fn batches_that_are_over(caches: &Caches) -> Vec<OverBatch> {
+    caches.kubetask.batches.state().iter().filter_map(|batch| OverBatch::of(batch)).collect()
 }
 
 /// Whether a Batch is over.
@@ -159,6 +225,11 @@ async fn batch_of(
         None => return Err(Unresolved::Refused(batch_is_gone(task))),
     };
     match index_of(&key.name, &task.name_any()).filter(|index| *index < batch.spec.variable_contexts.len()) {
+        // two operators made it, one of them long ago: what was counted does not run again
+        Some(index) if batch.status.as_ref().is_some_and(|status| status.is_over(index)) => {
+            let message = format!("index {index} of Batch \"{}\" is over: delete this Task", key.name);
+            Err(Unresolved::Refused(Refusal::context(message)))
+        }
         Some(index) => Ok((batch.clone(), index)),
         None => Err(Unresolved::Refused(Refusal::context(format!(
             "Task \"{}\" has the Batch \"{}\" as its controller and the name of none of its Tasks: remove \
@@ -190,7 +261,52 @@ where
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn a_batch_is_over_with_its_phase_and_its_time() {
+        let batch = |phase: &str, deleted: Value| -> Item<Batch> {
+            let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
+            let status = json!({"phase": phase, "completionTime": "1970-01-01T00:00:45Z"});
+            serde_json::from_value(
+                json!({"metadata": metadata, "spec": {"variableContexts": [[]]}, "status": status}),
+            )
+            .unwrap()
+        };
+        let over = OverBatch::of(&batch("Failed", json!(null))).unwrap();
+        assert_eq!(
+            (over.completed.as_second(), over.key, over.uid.as_str()),
+            (45, ObjectKey::new("n", "b"), "u")
+        );
+        assert_eq!(OverBatch::of(&batch("Running", json!(null))), None);
+        assert_eq!(OverBatch::of(&batch("Failed", json!("2026-01-01T00:00:00Z"))), None);
+    }
+
+    #[test]
+    fn a_task_stays_until_its_batch_has_counted_it() {
+        let batch = |deleted: Value, status: Value| -> Item<Batch> {
+            let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
+            serde_json::from_value(
+                json!({"metadata": metadata, "spec": {"variableContexts": [[]]}, "status": status}),
+            )
+            .unwrap()
+        };
+        let (made, over) =
+            (json!({"made": 3}), json!({"made": 3, "completedIndexes": "0,1", "failedIndexes": "2"}));
+        for (batch, index, is_terminal, expected) in [
+            (batch(json!(null), json!({})), 0, false, false),
+            (batch(json!(null), made.clone()), 2, false, true),
+            (batch(json!(null), made.clone()), 3, false, false),
+            (batch(json!(null), made), 2, true, false),
+            (batch(json!(null), over), 2, true, true),
+            (batch(json!("2026-01-01T00:00:00Z"), json!({})), 2, true, true),
+            (batch(json!(null), json!({"made": "many"})), 0, false, true),
+        ] {
+            assert_eq!(has_counted(&batch, index, is_terminal), expected, "{index} {is_terminal}");
+        }
+    }
 
     #[test]
     fn a_batchs_task_is_known_by_its_name() {

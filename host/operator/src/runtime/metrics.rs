@@ -103,6 +103,7 @@ pub struct Metrics {
     registry: Registry,
     tasks_total: Family<TaskLabels, Total>,
     tasks: Family<PhaseLabel, Gauge>,
+    batches: Family<TaskLabels, Counter>,
     cost: Family<AgentLabels, Counter<f64, AtomicU64>>,
     tokens: Family<TokenLabels, Counter>,
     duration: Histogram,
@@ -127,6 +128,7 @@ impl Default for Metrics {
         let metrics = Self {
             tasks_total: Family::default(),
             tasks: Family::default(),
+            batches: Family::default(),
             cost: Family::default(),
             tokens: Family::default(),
             // a second to five days
@@ -154,6 +156,7 @@ impl Default for Metrics {
         let Metrics {
             tasks_total,
             tasks,
+            batches,
             cost,
             tokens,
             duration,
@@ -175,6 +178,7 @@ impl Default for Metrics {
         registry.register("tasks_total", "Tasks that entered a phase", tasks_total.clone());
         registry.register("tasks", "Tasks by phase", tasks.clone());
         // the encoder adds `_total` to a counter's name
+        registry.register("batches", "Batches that entered a phase", batches.clone());
         registry.register(
             "task_cost_usd",
             "US dollars that Tasks cost, as their agents reported it",
@@ -256,6 +260,12 @@ impl Metrics {
             .get_or_create(&TaskLabels { namespace: namespace.to_owned(), phase: phase.as_str() })
             .0
             .inc();
+    }
+
+    /// A Batch came into a phase.
+    pub fn batch(&self, namespace: &str, phase: &'static str) {
+        let labels = TaskLabels { namespace: namespace.to_owned(), phase };
+        self.batches.get_or_create(&labels).inc();
     }
 
     /// Tasks by phase, as the cache shows them now.
@@ -374,6 +384,7 @@ mod tests {
         let agent = AgentKey::new("team", "default");
         metrics.phase("team", Phase::Running);
         metrics.tasks(Phase::Running, 1);
+        metrics.batch("team", "Paused");
         metrics.launched(true, 1.0);
         metrics.agent(&agent, Some(3), 2);
         metrics.failed("conflict");
@@ -399,6 +410,7 @@ mod tests {
         for line in [
             "kubeopencode_tasks_total{namespace=\"team\",phase=\"Running\"} 1",
             "kubeopencode_tasks{phase=\"Running\"} 1",
+            "kubeopencode_batches_total{namespace=\"team\",phase=\"Paused\"} 1",
             "kubeopencode_task_cost_usd_total{namespace=\"team\",agent=\"default\"} 0.5",
             "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"input\"} 10",
             "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"output\"} 10",

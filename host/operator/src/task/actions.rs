@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
@@ -25,6 +25,10 @@ use crate::runtime::api_error::{is_conflict, is_not_found, is_outdated, is_too_l
 /// ConfigMaps that are looked for where the Task does not say how many there are, since a version made them that wrote
 /// no annotation, or somebody took it off: 64 directories, and 4 MiB in ConfigMaps of 900 KB that are half full at worst.
 const MOST_CONFIG_MAPS: usize = 80;
+
+/// How long after its deletion a Task stays at most until it was counted: nobody waits for ever for an object that cannot be
+/// written.
+const MOST_TO_BE_COUNTED: SignedDuration = SignedDuration::from_secs(60);
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
@@ -101,6 +105,11 @@ impl Context {
     }
 
     pub(super) async fn release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
+        let since = state.task.metadata.deletion_timestamp.as_ref();
+        let is_waited_for = since.is_some_and(|since| state.now < since.0 + MOST_TO_BE_COUNTED);
+        if is_waited_for && F::is_to_be_counted(state.task, &self.caches) {
+            return Ok(Action::requeue(SOON));
+        }
         if !self.remove_far_config_maps(state).await? {
             return Ok(Action::requeue(SOON));
         }

@@ -1,5 +1,6 @@
 //! Which finished Tasks may go: too old by `ttlSecondsAfterFinished`, or more than `maxRetainedTasks` of their group in
-//! their namespace. Those of a Batch stay until it is over. Pure but for [`run`], which asks the caches and deletes; nothing is read from the API server.
+//! their namespace. A Batch counts as one, goes as a whole, and its Tasks with it. Pure but for [`run`], which asks the
+//! caches and deletes; nothing is read from the API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::config::Cleanup;
 use kubeopencode_api::group::Group;
-use kubeopencode_api::names::{TaskKey, TaskUid};
+use kubeopencode_api::names::{ObjectKey, TaskKey};
 use tokio::sync::Notify;
 
 use super::reconcile::Context;
 use crate::cache::task_view::TaskRef;
-use crate::frontend::{each_task, is_of_open_batch};
+use crate::frontend::{OverBatch, batches_that_are_over, each_task, is_of_batch};
 use crate::runtime::api_error::words;
 
 /// Deletes under way at once: a namespace of 5,000 finished Tasks goes without crowding out the launches.
@@ -24,17 +25,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Until a round that nothing asked for, in case a delete failed.
 const RESYNC: SignedDuration = SignedDuration::from_secs(60);
 
-/// A finished Task. The order of the fields is the order of removal, total for any two Tasks.
+/// What goes as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kept {
+    /// A Task.
+    Task(TaskKey),
+    /// A Batch with its Tasks.
+    Batch(ObjectKey),
+}
+
+/// A finished Task, or a Batch that is over. The order of the fields is the order of removal, total for any two Tasks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finished {
     /// `status.completionTime`
     pub(crate) completed: Timestamp,
     /// `metadata.creationTimestamp`
     pub(crate) created: Timestamp,
-    /// The Task.
-    pub(crate) key: TaskKey,
-    /// UID of the Task.
-    pub(crate) uid: TaskUid,
+    /// The object.
+    pub(crate) key: Kept,
+    /// Its UID.
+    pub(crate) uid: String,
 }
 
 impl Finished {
@@ -46,9 +56,16 @@ impl Finished {
         Some(Self {
             completed: task.status?.completion_time.as_ref()?.0,
             created: task.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
-            key: task.key(),
-            uid: task.uid(),
+            key: Kept::Task(task.key()),
+            uid: task.uid().0,
         })
+    }
+}
+
+impl From<OverBatch> for Finished {
+    fn from(batch: OverBatch) -> Self {
+        let OverBatch { completed, created, key, uid } = batch;
+        Self { completed, created, key: Kept::Batch(key), uid }
     }
 }
 
@@ -91,16 +108,23 @@ pub(crate) async fn run(context: Arc<Context>, changed: Arc<Notify>) {
 async fn round(context: &Context) -> Timestamp {
     let now = Timestamp::now();
     let mut namespaces = BTreeMap::<(Group, String), (Cleanup, Vec<Finished>)>::new();
-    each_task(&context.caches, |task| {
-        let place = (task.group, task.namespace().to_owned());
-        let (policy, finished) = namespaces.entry(place).or_insert_with_key(|(_, namespace)| {
+    let mut offer = |group, namespace: &str, finished: &dyn Fn() -> Option<Finished>| {
+        let place = (group, namespace.to_owned());
+        let (policy, all) = namespaces.entry(place).or_insert_with_key(|(_, namespace)| {
             (context.caches.settings(namespace, namespace).cleanup().clone(), Vec::new())
         });
         // most namespaces have no policy: what ended there stays
         if *policy != Cleanup::default() {
-            finished.extend(Finished::of(task).filter(|_| !is_of_open_batch(&context.caches, task)));
+            all.extend(finished());
         }
+    };
+    each_task(&context.caches, |task| {
+        let finished = || Finished::of(task).filter(|_| !is_of_batch(&context.caches, task));
+        offer(task.group, task.namespace(), &finished);
     });
+    for batch in batches_that_are_over(&context.caches) {
+        offer(Group::KubeTask, &batch.key.namespace, &|| Some(batch.clone().into()));
+    }
     let (mut deletions, mut next) = (Vec::new(), now.checked_add(RESYNC).unwrap_or(now));
     for (policy, finished) in namespaces.into_values() {
         let due = due(&policy, finished, now);
@@ -109,10 +133,14 @@ async fn round(context: &Context) -> Timestamp {
     }
     futures::stream::iter(deletions)
         .for_each_concurrent(CONCURRENCY, |(key, uid)| async move {
-            match context.writer.delete(&key, &uid).await {
-                Ok(()) => tracing::info!(task = %key, "deleted a finished Task"),
+            let deleted = match &key {
+                Kept::Task(key) => context.writer.delete(key, &uid).await,
+                Kept::Batch(key) => context.writer.delete_batch(key, &uid).await,
+            };
+            match deleted {
+                Ok(()) => tracing::info!(object = ?key, "deleted what is finished"),
                 Err(error) => {
-                    tracing::warn!(task = %key, error = words(&error), "a finished Task could not be deleted and is tried again");
+                    tracing::warn!(object = ?key, error = words(&error), "what is finished could not be deleted and is tried again");
                 }
             }
         })
@@ -133,8 +161,8 @@ mod tests {
         let task = |(name, completed): &(&str, i64)| Finished {
             completed: at(*completed),
             created: at(0),
-            key: TaskKey::new(Group::KubeOpenCode, "team", *name),
-            uid: TaskUid((*name).into()),
+            key: Kept::Task(TaskKey::new(Group::KubeOpenCode, "team", *name)),
+            uid: (*name).to_owned(),
         };
         tasks.iter().map(task).collect()
     }
@@ -144,7 +172,21 @@ mod tests {
     }
 
     fn names(due: &Due) -> Vec<&str> {
-        due.now.iter().map(|task| task.key.name.as_str()).collect()
+        due.now.iter().map(|task| task.uid.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_that_is_over_is_one_of_those_that_ended() {
+        let batch = OverBatch {
+            completed: at(45),
+            created: at(0),
+            key: ObjectKey::new("team", "b"),
+            uid: "batch".to_owned(),
+        };
+        let mut all = finished(&[("a", 40), ("c", 50)]);
+        all.push(batch.into());
+        assert_eq!(names(&due(&rules(None, Some(2)), all.clone(), at(100))), ["a"]);
+        assert_eq!(names(&due(&rules(None, Some(1)), all, at(100))), ["a", "batch"]);
     }
 
     #[test]

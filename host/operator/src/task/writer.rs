@@ -3,6 +3,7 @@
 //! Every write carries the resourceVersion that it was decided on, and is remembered until the cache shows it. The
 //! phases that a write brings about are counted and recorded as Events here, so that nobody else has to.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,15 +12,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::names::{ObjectKey, TaskKey, TaskUid};
+use kubeopencode_api::names::{ObjectKey, TaskKey};
 use kubeopencode_api::task::{Phase, TaskStatus};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::status;
+use crate::cache::item::Item;
 use crate::cache::pending_writes::PendingWrites;
 use crate::cache::pod_view::PodView;
 use crate::cache::task_view::{TaskRef, TaskView};
+use crate::frontend::BatchObject;
 use crate::runtime::api_error::{is_conflict, is_not_found, is_too_large};
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note, Precedence};
 use crate::runtime::metrics::Metrics;
@@ -111,14 +115,17 @@ impl Writer {
     ///
     /// # Errors
     /// When the API server does not answer.
-    #[expect(clippy::disallowed_methods, reason = "this is the writer")]
-    pub(crate) async fn delete(&self, key: &TaskKey, uid: &TaskUid) -> Result<(), kube::Error> {
-        let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.api(key).delete(&key.name, &params).await {
-            Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
-            _ => Ok(()),
-        }
+    pub(crate) async fn delete(&self, key: &TaskKey, uid: &str) -> Result<(), kube::Error> {
+        delete(&self.api(key), &key.name, uid).await
+    }
+
+    /// The same with a Batch; garbage collection takes its Tasks.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(crate) async fn delete_batch(&self, key: &ObjectKey, uid: &str) -> Result<(), kube::Error> {
+        delete(&Api::<Item<BatchObject>>::namespaced(self.client.clone(), &key.namespace), &key.name, uid)
+            .await
     }
 
     /// A Pod was made or its gate was opened by us.
@@ -163,6 +170,20 @@ impl Writer {
         if let Some(event) = status::event(new) {
             self.events.record(&reference(task), event);
         }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the writer")]
+async fn delete<K: Clone + DeserializeOwned + Debug>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+) -> Result<(), kube::Error> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match api.delete(name, &params).await {
+        Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 
