@@ -30,7 +30,7 @@ main() {
   check "deploy/install" taken dry < <(kubectl kustomize "$repo/deploy/install")
   check "the chart with all options" taken dry < <(chart_with_all_options)
   local file
-  for file in "$repo"/examples/{quickstart,contexts,plugins/*}/*.yaml "$repo"/deploy/dogfooding/argo-events/{agent,secret.template}.yaml; do
+  for file in "$repo"/examples/{quickstart,contexts,kubetask,plugins/*}/*.yaml "$repo"/deploy/dogfooding/argo-events/{agent,secret.template}.yaml; do
     check "${file#"$repo"/}" taken dry <"$file"
   done
   check "examples/helm-batch" taken dry < <("$tools/helm" template may "$repo/examples/helm-batch")

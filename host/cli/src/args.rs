@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Controller(Controller),
     /// Print the objects that the operator would create for the Tasks and servers in files, without a cluster
     Render(Render),
+    /// Print the objects of kubeopencode.io that do what those of kubetask.io in files do, without a cluster
+    Migrate(Migrate),
     /// Check, pack and list plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -92,6 +94,20 @@ pub(crate) struct Render {
     /// Domain of the cluster's Services
     #[arg(long, default_value = kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN, value_parser = domain)]
     pub(crate) cluster_domain: String,
+}
+
+/// Flags of `kubeopencode migrate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Migrate {
+    /// File or directory with objects of kubetask.io, and the ConfigMaps that they name; - reads stdin
+    #[arg(short, long, required = true, value_name = "FILE", num_args = 1..)]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Write the Tasks of a Batch as a chart to this folder, in place of printing them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) helm: Option<PathBuf>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
 }
 
 /// What is done with plugins.

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = Limits::of(LimitClass::Large).component as u64 + 1;
 /// # Errors
 /// A file that cannot be read, or not be decompressed.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    decoded(path).map_err(|error| CliError::Read { path: path.to_owned(), error })
+    decoded(path).map_err(|error| CliError::File { path: path.to_owned(), error })
 }
 
 fn decoded(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -25,9 +25,9 @@ pub(crate) enum CliError {
     /// A schema that cannot be made.
     #[error("making the CustomResourceDefinitions: {0}")]
     Schema(#[from] serde_json::Error),
-    /// A file cannot be read.
+    /// A file cannot be read, or written.
     #[error("{}: {error}", path.display())]
-    Read {
+    File {
         /// The file.
         path: std::path::PathBuf,
         /// Why.

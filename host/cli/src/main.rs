@@ -19,6 +19,7 @@ mod args;
 mod component;
 mod controller;
 mod error;
+mod migrate;
 mod plugin;
 mod plugin_host;
 mod render;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Controller(flags) => controller::main(flags).map(success),
         Command::Render(flags) => render::main(&flags).map(success),
+        Command::Migrate(flags) => migrate::main(&flags).map(success),
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
         Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),

@@ -6,9 +6,9 @@
 //! May touch: files, stdout, stderr. Must not touch: a cluster.
 
 mod component;
-mod input;
+pub(crate) mod input;
 mod kubetask;
-mod objects;
+pub(crate) mod objects;
 mod offline;
 mod schema;
 

@@ -33,7 +33,12 @@ pub(crate) fn document(object: &impl Serialize) -> Result<String, CliError> {
     let options = ser_options! { folded_wrap_chars: usize::MAX };
     let object = serde_json::to_value(object)?;
     let text = serde_saphyr::to_string_with_options(&Readable(&object), options);
-    Ok(text.map_err(|error| CliError::Yaml(error.to_string()))?.trim_end().to_owned())
+    let mut text = text.map_err(|error| CliError::Yaml(error.to_string()))?;
+    // one alone: further ones are the end of a text
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
 }
 
 /// JSON in a text is full of double quotes, and stays readable between single ones.
@@ -146,6 +151,11 @@ mod tests {
         let value = json!({ "words": words.to_vec() });
         let text = document(&value).unwrap();
         assert_eq!(only(&text), value, "{text}");
+        for word in words {
+            let value = json!({ "last": word });
+            let text = document(&value).unwrap() + "\n";
+            assert_eq!(only(&text), value, "{text}");
+        }
     }
 
     #[test]

@@ -51,12 +51,11 @@ impl Objects {
     /// # Errors
     /// All that the API server would refuse, of every object; no Task at all.
     pub(super) fn read(documents: &[Document], namespace: &str) -> Result<Self, CliError> {
-        let reader = Reader { schemas: schema::all()?, namespace };
+        let reader = Reader::new(namespace)?;
         let mut objects = Self::default();
         let mut problems = Problems::new();
-        for Document { file, number, value } in documents {
-            let place = format!("{file}: document {number}");
-            problems.extend(objects.add(&reader, &place, value.clone()).err().into_iter().flatten());
+        for Document { place, value } in documents {
+            problems.extend(objects.add(&reader, place, value.clone()).err().into_iter().flatten());
         }
         if !problems.is_empty() {
             return Err(CliError::Refused(problems));
@@ -87,31 +86,8 @@ impl Objects {
     }
 
     fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
-        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
-        let (version, kind) = (text("apiVersion"), text("kind"));
-        if version.is_empty() || kind.is_empty() {
-            return Err(refuse(place, "apiVersion and kind are required: is this a Kubernetes object?"));
-        }
-        if version == "v1" && kind == "List" {
-            let items = value["items"].as_array().cloned().unwrap_or_default();
-            let added = items
-                .into_iter()
-                .enumerate()
-                .map(|(i, item)| self.add(reader, &format!("{place}: items[{i}]"), item));
-            let problems: Problems = added.filter_map(Result::err).flatten().collect();
-            return if problems.is_empty() { Ok(()) } else { Err(problems) };
-        }
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        let Some(schema) = reader.schemas.iter().find(|schema| schema.is_of(&version, &kind)) else {
-            return match group {
-                GROUP | KUBETASK => {
-                    Err(refuse(place, format!("no matches for kind \"{kind}\" in version \"{version}\"")))
-                }
-                _ => Ok(()),
-            };
-        };
-        let reader = ObjectReader { schema, kind: &kind, namespace: reader.namespace };
-        match (group, kind.as_str()) {
+        let Some(reader) = reader.of(place, &value)? else { return Ok(()) };
+        match (reader.group.as_str(), reader.kind.as_str()) {
             (GROUP, "Task") => {
                 let (place, task) = reader.object::<Task>(place, value)?;
                 self.first(&task, &place)?;
@@ -167,26 +143,61 @@ impl Objects {
     }
 }
 
-/// What is known of all objects.
-struct Reader<'a> {
+/// Reads objects of the kinds that have a schema.
+pub(crate) struct Reader<'a> {
     schemas: Vec<Schema>,
     /// Where an object without a namespace goes.
     namespace: &'a str,
 }
 
-/// What is known of one.
-struct ObjectReader<'a> {
+/// Reads those of one kind.
+pub(crate) struct ObjectReader<'a> {
     schema: &'a Schema,
-    kind: &'a str,
+    /// Their API group, empty for that of ConfigMaps.
+    pub(crate) group: String,
+    /// Their kind.
+    pub(crate) kind: String,
     namespace: &'a str,
 }
 
+impl<'a> Reader<'a> {
+    /// # Errors
+    /// A defect of the types.
+    pub(crate) fn new(namespace: &'a str) -> Result<Self, CliError> {
+        Ok(Self { schemas: schema::all()?, namespace })
+    }
+
+    /// The reader of an object's kind; `None` where that is a kind of another group, which may be anything.
+    ///
+    /// # Errors
+    /// No object at all, or a kind that our groups do not have.
+    pub(crate) fn of(&self, place: &str, value: &Value) -> Result<Option<ObjectReader<'_>>, Problems> {
+        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version.is_empty() || kind.is_empty() {
+            return Err(refuse(place, "apiVersion and kind are required: is this a Kubernetes object?"));
+        }
+        let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        match self.schemas.iter().find(|schema| schema.is_of(&version, &kind)) {
+            Some(schema) => Ok(Some(ObjectReader { schema, group, kind, namespace: self.namespace })),
+            None if [GROUP, KUBETASK].contains(&group.as_str()) => {
+                Err(refuse(place, format!("no matches for kind \"{kind}\" in version \"{version}\"")))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
 impl ObjectReader<'_> {
-    fn object<K>(&self, place: &str, mut value: Value) -> Result<(String, K), Problems>
+    /// The object and its place, as in `a.yaml: Task team/fix`. Without a UID it gets one that its name decides.
+    ///
+    /// # Errors
+    /// All that the API server would refuse.
+    pub(crate) fn object<K>(&self, place: &str, mut value: Value) -> Result<(String, K), Problems>
     where
         K: Resource + DeserializeOwned,
     {
-        let kind = self.kind;
+        let kind = &self.kind;
         if let Some(object) = value.as_object_mut() {
             // what a cluster reports of it is no input
             object.remove("status");
@@ -231,8 +242,8 @@ pub(super) fn uid(namespace: &str, name: &str) -> String {
 }
 
 /// What is wrong, each with its place.
-type Problems = Vec<String>;
+pub(crate) type Problems = Vec<String>;
 
-fn refuse(place: &str, problem: impl fmt::Display) -> Problems {
+pub(crate) fn refuse(place: &str, problem: impl fmt::Display) -> Problems {
     vec![format!("{place}: {problem}")]
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 
 /// The schema of a kind.
-pub(super) struct Schema {
+pub(crate) struct Schema {
     version: String,
     kind: String,
     schema: Value,
@@ -26,7 +26,7 @@ pub(super) struct Schema {
 ///
 /// # Errors
 /// A defect of the types.
-pub(super) fn all() -> Result<Vec<Schema>, CliError> {
+pub(crate) fn all() -> Result<Vec<Schema>, CliError> {
     let metadata = of::<ObjectMeta>()?;
     let mut schemas = vec![Schema::new("v1", "ConfigMap", of::<ConfigMap>()?)?];
     for definition in crd::all()? {
@@ -69,12 +69,12 @@ impl Schema {
     }
 
     /// Whether it is that of this kind.
-    pub(super) fn is_of(&self, version: &str, kind: &str) -> bool {
+    pub(crate) fn is_of(&self, version: &str, kind: &str) -> bool {
         self.version == version && self.kind == kind
     }
 
     /// Takes out what counts as not set, and checks the rest: every field that is not known or has no value for it.
-    pub(super) fn check(&self, object: &mut Value) -> Vec<String> {
+    pub(crate) fn check(&self, object: &mut Value) -> Vec<String> {
         prune(object);
         let mut fields = Vec::new();
         unknown(&self.schema, object, String::new(), &mut fields);

@@ -43,6 +43,14 @@ pub(super) fn check(run: &Run, item: &Item, path: &AbsPath) -> Result<(), Refusa
     }
 }
 
+impl Run {
+    /// Why the Task is refused for where its contexts go: each that its Agent does not allow there.
+    pub fn misplaced(&self) -> Vec<Refusal> {
+        let placed = self.items.iter().filter_map(|item| Some((item, item.mount_path()?)));
+        placed.filter_map(|(item, path)| check(self, item, path).err()).collect()
+    }
+}
+
 /// Whether the pattern names the path, or a directory that it lies in.
 fn covers(pattern: &AbsPath, path: &AbsPath) -> bool {
     let fits = |path: &str| matches(pattern.as_str(), path) == Ok(true);
