@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The project's container images, built without Docker: a folder, one layer, one archive that every tool loads.
 #
-#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first six)
+#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first seven)
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
@@ -9,6 +9,7 @@
 #   agent-attach    …-agent-attach: a shell and little more, where a Task talks to its Agent's server
 #   model-stub      a stand-in for a model, for the demo and the tests
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
+#   agent-entrypoint  an agent by its own entrypoint, as kubetask.io has them, which tells what it was given: for the tests
 #   pause, coredns  parts of the local cluster
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
@@ -27,7 +28,7 @@ opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68
 
 main() {
   local name
-  [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources
+  [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources agent-entrypoint
   for name; do build "$name"; done
 }
 
@@ -203,6 +204,23 @@ root_agent_attach() {
 }
 config_agent_attach() {
   printf '{"Cmd": ["/bin/sh"], "User": "%s:%s", "WorkingDir": "/workspace", "Env": ["PATH=/usr/bin:/bin", "NSS_UNKNOWN_HOME=/tmp"]}' $user $user
+}
+
+# --- agent-entrypoint -------------------------------------------------------------------------------------------
+
+key_agent_entrypoint() { sha256sum </bin/busybox; }
+root_agent_entrypoint() {
+  local name
+  mkdir -p "$1/bin" "$1/etc/image" "$1/home/agent"
+  install -m 0755 /bin/busybox "$1/bin/busybox"
+  for name in sh cat env grep id sleep sort stat; do ln -s busybox "$1/bin/$name"; done
+  install -m 0755 "$here/agent-entrypoint/entrypoint.sh" "$1/entrypoint.sh"
+  users "$1" "agent:x:$user:$user::/home/agent:/bin/sh"
+  echo "of the image" >"$1/etc/image/own"
+  install -d -m 1777 "$1/workspace"
+}
+config_agent_entrypoint() {
+  printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "WorkingDir": "/home/agent", "Env": ["PATH=/bin", "HOME=/home/agent"]}' $user $user
 }
 
 # --- parts of the local cluster ---------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ fn what_cannot_be_ends_with_one_and_all_that_is_wrong() {
         (old("Task", "fix", "{contxts: []}"), "stdin: Task default/fix: unknown field \"spec.contxts\""),
         (old("Batch", "b", "{variableContexts: []}"), "stdin: Batch default/b: spec.variableContexts: [] "),
         (
-            old("Taks", "fix", "{}"),
-            "stdin: document 1: no matches for kind \"Taks\" in version \"kubetask.io/v1alpha1\"",
+            old("Workspace", "fix", "{}"),
+            "stdin: document 1: no matches for kind \"Workspace\" in version \"kubetask.io/v1alpha1\"",
         ),
         (old("Task", "fix", "{contexts: [{type: File}]}"), "spec.contexts[0]: type File needs file: add it"),
         (

@@ -3,6 +3,7 @@
 //! caches and deletes; nothing is read from the API server.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,15 @@ pub(crate) enum Kept {
     Task(TaskKey),
     /// A Batch with its Tasks.
     Batch(ObjectKey),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(key) => write!(f, "Task {key}"),
+            Self::Batch(key) => write!(f, "Batch {key}"),
+        }
+    }
 }
 
 /// A finished Task, or a Batch that is over. The order of the fields is the order of removal, total for any two Tasks.
@@ -138,9 +148,9 @@ async fn round(context: &Context) -> Timestamp {
                 Kept::Batch(key) => context.writer.delete_batch(key, &uid).await,
             };
             match deleted {
-                Ok(()) => tracing::info!(object = ?key, "deleted what is finished"),
+                Ok(()) => tracing::info!(object = %key, "deleted what is finished"),
                 Err(error) => {
-                    tracing::warn!(object = ?key, error = words(&error), "what is finished could not be deleted and is tried again");
+                    tracing::warn!(object = %key, error = words(&error), "what is finished could not be deleted and is tried again");
                 }
             }
         })

@@ -103,10 +103,10 @@ async fn no_task_of_a_batch_is_cleaned_up_before_the_batch_is_over() {
         ns.kubetask_phase("alone", Phase::Completed).await;
         ns.gone(Kind::KubeTask, "alone").await;
         assert!(ns.record.history().get(Kind::KubeTask, "update-task-0").is_some(), "its Batch is not over");
-        let over =
-            Patch::Merge(json!({"status": {"phase": "Completed", "completionTime": "2026-01-01T00:00:00Z"}}));
+        // its other Task runs, and then it is over
+        let unpaused = Patch::Merge(json!({"metadata": {"annotations": {"kubetask.io/pause": null}}}));
         let batches: Api<Batch> = ns.api();
-        batches.patch_status("update", &PatchParams::default(), &over).await.unwrap();
+        batches.patch("update", &PatchParams::default(), &unpaused).await.unwrap();
         ns.gone(Kind::KubeTask, "update-task-0").await;
     })
     .await;

@@ -143,7 +143,7 @@ fn each_phase_is_told_once_and_the_worst_status_is_small() {
         .map(|(before, new)| event(before, new).map(|note| note.reason));
     assert_eq!(reasons, [Some("Running"), None, Some("Failed"), None]);
 
-    let phase = |index: usize| if index % 2 == 0 { Phase::Completed } else { Phase::Failed };
+    let phase = |index: usize| if index.is_multiple_of(2) { Phase::Completed } else { Phase::Failed };
     let alternating: Vec<_> = (0..1000).map(|index| (index, Known::Shown(phase(index)))).collect();
     let bytes = serde_json::to_vec(&after(&none, 1000, &alternating)).unwrap().len();
     assert!(bytes < 5 << 10, "{bytes}");
