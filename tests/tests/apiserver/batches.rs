@@ -370,18 +370,19 @@ async fn a_batch_is_cleaned_up_as_a_whole() {
     scenario(async |ns| {
         ns.apply(config("cleanup: {maxRetainedTasks: 1}")).await;
         let _operator = ns.operator();
-        create(ns, &does(batch("old", 3, Some(1)), Some(2), "run-on")).await;
-        task_in(ns, "old-task-2", "Running").await;
-        create(ns, &batch("new", 2, None)).await;
-        until_phase(ns, "new", "Completed").await;
-        stop(ns, "old-task-2").await;
-        ns.gone(Kind::Batch, "new").await;
+        // in one second the older one counts as the first to end
+        create(ns, &batch("quick", 2, None)).await;
+        create(ns, &does(batch("slow", 3, Some(1)), Some(2), "run-on")).await;
+        task_in(ns, "slow-task-2", "Running").await;
+        until_phase(ns, "quick", "Completed").await;
+        stop(ns, "slow-task-2").await;
+        ns.gone(Kind::Batch, "quick").await;
         ns.until("the Tasks of the one that ended last are there, and no other", |history| {
             let names: BTreeSet<_> = history.all(Kind::KubeTask).map(|task| task.name()).collect();
-            (names == BTreeSet::from(["old-task-0", "old-task-1", "old-task-2"])).then_some(())
+            (names == BTreeSet::from(["slow-task-0", "slow-task-1", "slow-task-2"])).then_some(())
         })
         .await;
-        until_phase(ns, "old", "Completed").await;
+        until_phase(ns, "slow", "Completed").await;
     })
     .await;
 }
