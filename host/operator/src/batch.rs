@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use self::decide::{Facts, Known, Learnt, decide};
+use self::decide::{Facts, Known, Learnt, UNSEEN, decide};
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::{PendingWrites, STALE_TIMEOUT};
@@ -173,7 +173,10 @@ impl Batches {
         }
         let new = status::status(&facts, &known, memory.refusal.as_deref(), Timestamp::now());
         let unwritten = self.write(item, batch.status.as_ref(), &new, memory).await?;
-        Ok(again.into_iter().chain(unwritten).min())
+        // one that goes before the cache shows it enqueues nobody
+        let is_unseen = known.values().any(|known| matches!(known, Known::Made(_)));
+        let unseen = is_unseen.then(|| UNSEEN.unsigned_abs());
+        Ok(again.into_iter().chain(unwritten).chain(unseen).min())
     }
 
     /// What the cache shows of an index.

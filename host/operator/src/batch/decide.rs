@@ -13,7 +13,7 @@ use kubeopencode_api::literals::PAUSE_ANNOTATION;
 use kubeopencode_api::task::Phase;
 
 /// How long the cache may not show a Task that was made, until the API server is asked for it.
-const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Most Tasks that are made in one go: between two of them the status is written.
 const MOST_AT_ONCE: usize = 100;
@@ -105,15 +105,24 @@ impl Learnt {
         self.0.insert(index, known);
     }
 
-    /// All that is known of the indexes that are not over: what the cache shows, and beside that what was learnt.
+    /// All that is known of the indexes that are not over: what the cache shows, and beside that what was learnt. Whose Task
+    /// the cache has shown, and shows no more, is asked for at once.
     pub(super) fn with(
         &mut self,
         batch: &Facts<'_>,
         shown: impl Fn(usize) -> Option<Known>,
     ) -> BTreeMap<usize, Known> {
         self.0.retain(|index, _| !batch.status.is_over(*index));
-        let known = |index| Some((index, shown(index).or_else(|| self.0.get(&index).copied())?));
-        batch.open_indexes().filter_map(known).collect()
+        let mut known = BTreeMap::new();
+        for index in batch.open_indexes() {
+            if let Some(shown) = shown(index) {
+                self.0.insert(index, Known::Made(Timestamp::UNIX_EPOCH));
+                known.insert(index, shown);
+            } else if let Some(learnt) = self.0.get(&index) {
+                known.insert(index, *learnt);
+            }
+        }
+        known
     }
 }
 

@@ -55,6 +55,19 @@ fn a_task_that_was_counted_and_is_not_shown_is_asked_for_and_never_made() {
 }
 
 #[test]
+fn a_task_that_was_shown_and_is_not_any_more_is_asked_for_at_once() {
+    let (counted, uncounted) = (status(1, "", ""), status(0, "", ""));
+    for started in [counted, uncounted] {
+        let (facts, mut learnt) = (facts(1, 1, &started), Learnt::default());
+        learnt.learn(0, Known::Made(at(99)));
+        let ask = |known| decide(&facts, &known, at(100));
+        assert_eq!(ask(learnt.with(&facts, |_| None)), Next::default(), "the watch may be behind");
+        learnt.with(&facts, |_| Some(Known::Shown(Phase::Running)));
+        assert_eq!(ask(learnt.with(&facts, |_| None)), Next { ask: vec![0], make: vec![] });
+    }
+}
+
+#[test]
 fn who_is_paused_over_or_being_deleted_makes_nothing() {
     let started = status(1, "", "");
     let running = [(0, Known::Shown(Phase::Running))];
