@@ -1,6 +1,6 @@
 //! Batches of `kubetask.io`: the only maker of their Tasks, and the only writer of their status.
 //!
-//! One look at a Batch reads the caches, decides, makes the Tasks that there is room for, and writes how the Batch stands.
+//! One reconciliation of a Batch reads the caches, decides, makes the Tasks that there is room for, and writes how the Batch stands.
 //! `decide` and `status` are pure. What runs a Task is in `task`, and knows of no order among the Tasks of a Batch.
 
 mod decide;
@@ -37,13 +37,13 @@ use crate::runtime::metrics::Metrics;
 
 /// Shortest time between two writes of one Batch's status.
 const PACE: Duration = Duration::from_secs(1);
-/// Shortest time between two looks at one Batch: each of its Tasks asks for one whenever it changes.
+/// Shortest time between two reconciliations of one Batch: each of its Tasks enqueues it whenever it changes.
 const CALM: Duration = Duration::from_millis(50);
-/// How often every Batch is looked at without a cause, in case one was missed.
+/// How often every Batch is enqueued without a cause, in case one was missed.
 const RESYNC: Duration = Duration::from_secs(60);
-/// Batches that are looked at at the same time.
+/// Batches that are reconciled at the same time.
 const CONCURRENCY: usize = 8;
-/// Pauses before a look that failed is repeated: the first, and the longest.
+/// Pauses before a reconciliation that failed is repeated: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -59,7 +59,7 @@ pub(crate) struct Batches {
     failures: Failures<ObjectKey>,
 }
 
-/// What is remembered of a Batch between two looks.
+/// What is remembered of a Batch between two reconciliations.
 #[derive(Debug, Default)]
 struct Memory {
     uid: String,
@@ -68,12 +68,12 @@ struct Memory {
     refusal: Option<String>,
     /// When it is tried again.
     retry: Option<Instant>,
-    looked: Option<Instant>,
+    reconciled: Option<Instant>,
     written: Option<Instant>,
 }
 
 impl Batches {
-    /// None was looked at yet.
+    /// None was reconciled yet.
     pub(crate) fn new(
         client: Client,
         caches: Arc<Caches>,
@@ -91,7 +91,7 @@ impl Batches {
         }
     }
 
-    /// Looks at the Batches in the queue, and at all of them now and then, until nobody can enqueue one any more.
+    /// Reconciles the Batches in the queue, and all of them now and then, until nobody can enqueue one any more.
     pub(crate) async fn run(&self, queue: UnboundedReceiver<ObjectKey>) {
         let all = || {
             let batches = self.caches.kubetask.batches.state();
@@ -105,7 +105,7 @@ impl Batches {
         self.written.forget_all();
     }
 
-    /// One look; how long until the next that nobody asks for.
+    /// One reconciliation; how long until the next that nobody asks for.
     async fn reconcile(&self, key: ObjectKey) -> Option<Duration> {
         let Some(item) = self.caches.kubetask.batch(&key) else {
             self.memories.lock().remove(&key);
@@ -116,7 +116,7 @@ impl Batches {
         let remembered = self.memories.lock().remove(&key).filter(|memory| memory.uid == uid);
         let mut memory = remembered.unwrap_or_else(|| Memory { uid, ..Memory::default() });
         let started = Instant::now();
-        let result = self.look(&key, &item, &mut memory).await;
+        let result = self.bring_up_to_date(&key, &item, &mut memory).await;
         let is_refused = memory.refusal.is_some();
         self.memories.lock().insert(key.clone(), memory);
         match result {
@@ -129,13 +129,13 @@ impl Batches {
             Err(error) => {
                 self.metrics.failed(label(&error));
                 let pause = self.failures.next(&key).min(MAX_PAUSE);
-                tracing::warn!(batch = %key, error = words(&error), ?pause, took = ?started.elapsed(), "the look at a Batch failed, requeued");
+                tracing::warn!(batch = %key, error = words(&error), ?pause, took = ?started.elapsed(), "the Batch could not be reconciled, requeued");
                 Some(pause)
             }
         }
     }
 
-    async fn look(
+    async fn bring_up_to_date(
         &self,
         key: &ObjectKey,
         item: &Item<Batch>,
@@ -152,10 +152,10 @@ impl Batches {
         if facts.is_done() {
             return Ok(None);
         }
-        if let Some(rest) = rest(memory.looked, CALM) {
+        if let Some(rest) = rest(memory.reconciled, CALM) {
             return Ok(Some(rest));
         }
-        memory.looked = Some(Instant::now());
+        memory.reconciled = Some(Instant::now());
         let shown = |index| self.shown(key, item, index);
         let mut known = memory.learnt.with(&facts, shown);
         let mut next = decide(&facts, &known, Timestamp::now());

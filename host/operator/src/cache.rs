@@ -27,7 +27,7 @@ use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::{Layer, Settings};
 
-use item::Item;
+use item::{Item, Kind};
 use pods::Pods;
 
 /// What the watches show.
@@ -85,15 +85,13 @@ where
 impl Caches {
     /// The UID of the Task of this group, namespace and name.
     pub(crate) fn task_uid(&self, key: &TaskKey) -> Option<TaskUid> {
-        let TaskKey { group, namespace, name } = key;
-        match group {
-            Group::KubeOpenCode => {
-                self.tasks.get(&ObjectRef::new(name).within(namespace)).map(|task| TaskUid::of(task.as_ref()))
-            }
-            Group::KubeTask => {
-                let task = self.kubetask.tasks.get(&ObjectRef::new(name).within(namespace));
-                task.map(|task| TaskUid::of(task.as_ref()))
-            }
+        fn uid<K: Kind>(tasks: &Store<Item<K>>, key: &TaskKey) -> Option<TaskUid> {
+            let task = tasks.get(&ObjectRef::new(&key.name).within(&key.namespace));
+            task.map(|task| TaskUid::of(task.as_ref()))
+        }
+        match key.group {
+            Group::KubeOpenCode => uid(&self.tasks, key),
+            Group::KubeTask => uid(&self.kubetask.tasks, key),
         }
     }
 

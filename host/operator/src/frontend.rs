@@ -6,16 +6,18 @@ mod kubetask;
 mod live;
 mod runner;
 
-use kube::Client;
 use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::TaskKey;
+use kubeopencode_api::task::TaskStatus;
 use kubeopencode_plan::{Refusal, Run, Settings};
 
 use crate::cache::Caches;
 use crate::cache::item::{Item, Kind};
-use crate::cache::task_view::TaskRef;
+use crate::cache::task_view::{TaskRef, stop_annotation};
 
 pub(crate) use kubeopencode::KubeOpenCode;
 pub(crate) use kubetask::{
@@ -30,13 +32,24 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     const GROUP: Group;
 
     /// Its Task.
-    type Object: Kind<Scope = NamespaceResourceScope> + Send + Sync + 'static;
+    type Object: Kind<Scope = NamespaceResourceScope> + HasStatus<Status = TaskStatus> + Send + Sync + 'static;
 
     /// Those that the watch shows.
     fn tasks(caches: &Caches) -> &Store<Item<Self::Object>>;
 
+    /// `spec.timeout` of a Task, as it was written.
+    fn own_timeout(task: &Self::Object) -> Option<&str>;
+
     /// What the shared stages see of it; `None`: its status cannot be read.
-    fn task_ref(task: &Item<Self::Object>) -> Option<TaskRef<'_>>;
+    fn task_ref(task: &Item<Self::Object>) -> Option<TaskRef<'_>> {
+        Some(TaskRef {
+            group: Self::GROUP,
+            metadata: task.meta(),
+            status: task.status().ok()?,
+            stop: stop_annotation(Self::GROUP, task.meta()),
+            timeout: task.get().ok().and_then(Self::own_timeout),
+        })
+    }
 
     /// Whether a Task that is being deleted has to stay a moment, since somebody has not taken note of it or of its end.
     fn is_to_be_counted(_: TaskRef<'_>, _: &Caches) -> bool {

@@ -17,6 +17,7 @@ use kubeopencode_tests::objects::{
 use kubeopencode_tests::record::Kind;
 use serde_json::json;
 
+use crate::lifecycle::are_those_of_one_task;
 use crate::scenario;
 
 /// What each namespace of these tests has: an image of its own, and who the Pods are.
@@ -118,20 +119,7 @@ async fn a_task_runs_once_in_the_pod_that_the_contract_names() {
         }
         operator.stop().await;
 
-        let mut writes = AuditLog::count(&ns.writes());
-        let of_status = writes.remove("patch tasks/status 200").unwrap_or_default();
-        assert!(
-            (2..=3).contains(&of_status),
-            "launch, end, and the start between them, if it was seen: {of_status}"
-        );
-        let expected = [
-            ("create configmaps 201", 1),
-            ("create pods 201", 1),
-            ("patch pods 200", 1),
-            ("patch tasks 200", 1),
-        ];
-        let expected = expected.into_iter().map(|(write, count)| (write.to_owned(), count)).collect();
-        assert_eq!(writes, expected, "as many as for a Task of the first group");
+        are_those_of_one_task(AuditLog::count(&ns.writes()));
     })
     .await;
 }

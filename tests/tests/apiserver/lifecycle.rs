@@ -1,5 +1,7 @@
 //! The way of a Task from its creation to its end, when nothing goes wrong.
 
+use std::collections::BTreeMap;
+
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::audit::AuditLog;
 use kubeopencode_tests::namespace::TEAM;
@@ -110,21 +112,22 @@ async fn a_task_runs_once_and_completes() {
         let mut writes = AuditLog::count(&ns.writes());
         // that they are accepted
         writes.retain(|write, _| write != "patch agents/status 200");
-        let of_status = writes.remove("patch tasks/status 200").unwrap_or_default();
-        assert!(
-            (2..=3).contains(&of_status),
-            "launch, end, and the start between them, if it was seen: {of_status}"
-        );
-        let expected = [
-            ("create configmaps 201", 1),
-            ("create pods 201", 1),
-            ("patch pods 200", 1),
-            ("patch tasks 200", 1),
-        ];
-        let expected = expected.into_iter().map(|(write, count)| (write.to_owned(), count)).collect();
-        assert_eq!(writes, expected, "and four more writes");
+        are_those_of_one_task(writes);
     })
     .await;
+}
+
+/// From its launch to its end, of whichever group.
+pub(crate) fn are_those_of_one_task(mut writes: BTreeMap<String, usize>) {
+    let of_status = writes.remove("patch tasks/status 200").unwrap_or_default();
+    assert!(
+        (2..=3).contains(&of_status),
+        "launch, end, and the start between them, if it was seen: {of_status}"
+    );
+    let expected =
+        [("create configmaps 201", 1), ("create pods 201", 1), ("patch pods 200", 1), ("patch tasks 200", 1)];
+    let expected = expected.into_iter().map(|(write, count)| (write.to_owned(), count)).collect();
+    assert_eq!(writes, expected, "and four more writes");
 }
 
 #[tokio::test]

@@ -3,25 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod chart;
+#[path = "../common/mod.rs"]
+mod common;
 mod examples;
 mod input;
 mod same_text;
 mod warnings;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a call came to.
-#[derive(Debug)]
-struct Said {
-    stdout: String,
-    stderr: String,
-    code: i32,
-}
+use common::Said;
 
 /// The repository.
 fn repository() -> PathBuf {
@@ -30,21 +24,7 @@ fn repository() -> PathBuf {
 
 /// A subcommand with these arguments and this stdin, in the folder of the document's examples.
 fn call(command: &str, args: &[&str], stdin: &str) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kubeopencode"))
-        .arg(command)
-        .args(args)
-        .current_dir(repository().join("tests/fixtures/spec/agent-context"))
-        .env_clear()
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+    common::call(command, args, &repository().join("tests/fixtures/spec/agent-context"), stdin, &[])
 }
 
 /// `kubeopencode migrate -f -`.

@@ -3,39 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod check;
+#[path = "../common/mod.rs"]
+mod common;
 mod list;
 mod pack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use common::Said;
 
 /// What surrounds the module of a context type in its component, and a context type `Greeting`: those of the plugin host's own
 /// tests.
 const FRAME: &str = include_str!("../../../plugin-host/tests/common/context-type.wat");
 const MODULE: &str = include_str!("../../../plugin-host/tests/common/greeting.wat");
 
-/// What a call came to.
-#[derive(Debug)]
-struct Said {
-    stdout: String,
-    stderr: String,
-    code: i32,
-}
-
 /// `kubeopencode plugin` with these arguments, in the folder of the committed components.
 fn plugin(args: &[&str], env: &[(&str, &str)]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_kubeopencode"))
-        .arg("plugin")
-        .args(args)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-host/tests/fixtures"))
-        .env_clear()
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .envs(env.iter().copied())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-host/tests/fixtures");
+    common::call("plugin", args, &folder, "", env)
 }
 
 /// A component as text: the type `Greeting`, with further items of its module.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod command_line;
+#[path = "../common/mod.rs"]
+mod common;
 mod contract;
 mod in_the_pod;
 mod kubetask;

@@ -1,19 +1,13 @@
 //! Runs the program and says what it said.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a call came to.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) code: i32,
-}
+pub(crate) use crate::common::Said;
+use crate::common::call;
 
 /// The component of an example plugin, which its own script builds if it is not fresh.
 pub(crate) fn example(name: &str) -> PathBuf {
@@ -39,21 +33,7 @@ pub(crate) fn objects_of(stdout: &str) -> Vec<Value> {
     documents.map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
-/// `kubeopencode render` with these arguments and this stdin. Compiled plugins stay between the tests.
+/// `kubeopencode render` with these arguments and this stdin.
 pub(crate) fn render(args: &[&str], stdin: &str) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kubeopencode"))
-        .arg("render")
-        .args(args)
-        .current_dir(fixtures())
-        .env_clear()
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+    call("render", args, &fixtures(), stdin, &[])
 }

@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// As `Batches::look`: an operator that dies is followed by one that lists everything and has learnt nothing.
+    /// As `Batches::bring_up_to_date`: an operator that dies is followed by one that lists everything and has learnt nothing.
     fn look(&mut self, operator: usize, dies: Option<usize>) {
         let mut writes = 0;
         let mut dies = || {

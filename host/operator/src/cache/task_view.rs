@@ -104,10 +104,15 @@ impl<'a> TaskRef<'a> {
         self.status.filter(|_| self.group == Group::KubeOpenCode)?.recorded_agent()
     }
 
-    /// The Batch that made it: its only owner that is kept, by UID.
+    /// The Batch that made it, by UID.
     pub(crate) fn batch(&self) -> Option<&'a OwnerReference> {
-        self.metadata.owner_references.as_ref()?.first()
+        batch_owner(self.metadata)
     }
+}
+
+/// The Batch that made a Task, by UID: the only owner that is kept.
+pub(crate) fn batch_owner(task: &ObjectMeta) -> Option<&OwnerReference> {
+    task.owner_references.as_ref()?.first()
 }
 
 /// The annotation that stops a Task.

@@ -186,6 +186,21 @@ pub(super) async fn pods(
     .await;
 }
 
+/// All objects of a kind; what of them is not known, or cannot be read, is logged.
+fn told<K>(
+    client: &Client,
+    health: &Health,
+    kind: &'static str,
+) -> impl Stream<Item = Result<Event<Item<K>>, watcher::Error>> + Send + use<K>
+where
+    K: Kind + Send + Sync + 'static,
+{
+    let mut unknown = UnknownFields::default();
+    health
+        .watch::<Item<K>>(kind, client, watcher::Config::default())
+        .modify(move |object| unknown.tell(object))
+}
+
 /// Agents. A change of the spec concerns those who wait, and the timeouts of those who run; the ledger's own writes change
 /// nothing for them.
 pub(super) async fn agents(
@@ -195,10 +210,7 @@ pub(super) async fn agents(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let mut unknown = UnknownFields::default();
-    let all = health
-        .watch::<Item<Agent>>(AGENT, client, watcher::Config::default())
-        .modify(move |agent| unknown.tell(agent));
+    let all = told::<Agent>(client, health, AGENT);
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
@@ -251,10 +263,7 @@ pub(super) async fn configs(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let mut unknown = UnknownFields::default();
-    let all = health
-        .watch::<Item<KubeOpenCodeConfig>>(CONFIG, client, watcher::Config::default())
-        .modify(move |config| unknown.tell(config));
+    let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
         // at the start everything is reconciled anyway
@@ -284,10 +293,7 @@ pub(super) async fn workspaces(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let mut unknown = UnknownFields::default();
-    let all = health
-        .watch::<Item<WorkspaceConfig>>(WORKSPACE_CONFIG, client, watcher::Config::default())
-        .modify(move |workspace| unknown.tell(workspace));
+    let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG);
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
         let keys = changed.by(&event).into_iter();
@@ -305,10 +311,7 @@ pub(super) async fn batches(
     context: Arc<Context>,
     (batches, queues): (Arc<Batches>, Arc<Queues>),
 ) {
-    let mut unknown = UnknownFields::default();
-    let all = health
-        .watch::<Item<Batch>>(BATCH, client, watcher::Config::default())
-        .modify(move |batch| unknown.tell(batch));
+    let all = told::<Batch>(client, health, BATCH);
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
         match &event {

@@ -1,7 +1,7 @@
 //! The Tasks of `kubeopencode.io`.
 
+use kube::Client;
 use kube::runtime::reflector::Store;
-use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::cache::task_view::{TaskRef, stop_annotation};
 
 /// The first group.
 pub(crate) struct KubeOpenCode;
@@ -25,14 +24,8 @@ impl Frontend for KubeOpenCode {
         &caches.tasks
     }
 
-    fn task_ref(task: &Item<Task>) -> Option<TaskRef<'_>> {
-        Some(TaskRef {
-            group: Self::GROUP,
-            metadata: task.meta(),
-            status: task.status().ok()?,
-            stop: stop_annotation(Self::GROUP, task.meta()),
-            timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
-        })
+    fn own_timeout(task: &Task) -> Option<&str> {
+        task.spec.timeout.as_deref()
     }
 
     fn slim(task: &mut Item<Task>) {

@@ -1,5 +1,7 @@
 //! The Tasks of `kubetask.io`: their WorkspaceConfigs, and the Batches that their contexts may stand in.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::Api;
@@ -17,7 +19,7 @@ use kubeopencode_plan::{Refusal, Run, Settings};
 
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::item::{Item, Kind};
-use crate::cache::task_view::{TaskRef, stop_annotation};
+use crate::cache::task_view::{TaskRef, batch_owner};
 use crate::cache::{Caches, is_listed};
 
 /// The second group.
@@ -32,25 +34,14 @@ impl Frontend for KubeTask {
         &caches.kubetask.tasks
     }
 
-    fn task_ref(task: &Item<Task>) -> Option<TaskRef<'_>> {
-        Some(TaskRef {
-            group: Self::GROUP,
-            metadata: task.meta(),
-            status: task.status().ok()?,
-            stop: stop_annotation(Self::GROUP, task.meta()),
-            timeout: task.get().ok().and_then(|task| task.spec.timeout.as_deref()),
-        })
+    fn own_timeout(task: &Task) -> Option<&str> {
+        task.spec.timeout.as_deref()
     }
 
     fn is_to_be_counted(task: TaskRef<'_>, caches: &Caches) -> bool {
-        let Some(owner) = task.batch() else { return false };
-        let batch = caches.kubetask.batch(&ObjectKey::new(task.namespace(), &owner.name));
-        let (Some(batch), Some(index)) =
-            (batch.filter(|batch| is_of(batch, task)), index_of(&owner.name, task.name()))
-        else {
-            return false;
-        };
-        !has_counted(&batch, index, task.is_terminal())
+        let Some(batch) = cached_batch(caches, task) else { return false };
+        let index = index_of(&batch.name_any(), task.name());
+        index.is_some_and(|index| !has_counted(&batch, index, task.is_terminal()))
     }
 
     fn slim(task: &mut Item<Task>) {
@@ -85,7 +76,7 @@ impl Frontend for KubeTask {
         settings: &Settings,
     ) -> Result<Run, Unresolved> {
         let task = readable(item).map_err(Unresolved::Refused)?;
-        let batch = match controller(task) {
+        let batch = match batch_owner(&task.metadata) {
             Some(owner) => Some(batch_of(client, task, owner, caches).await?),
             None if task.labels().contains_key(BATCH_LABEL) && task.spec.contexts.is_empty() => {
                 return Err(Unresolved::Refused(batch_is_gone(task)));
@@ -100,17 +91,24 @@ impl Frontend for KubeTask {
 
 /// Whether a Batch made the Task that is still there, or of which that is not known.
 pub(crate) fn is_of_batch(caches: &Caches, task: TaskRef<'_>) -> bool {
-    let Some(owner) = task.batch() else { return false };
-    if !is_listed(&caches.kubetask.batches) {
-        return true;
-    }
-    let batch = caches.kubetask.batch(&ObjectKey::new(task.namespace(), &owner.name));
-    batch.is_some_and(|batch| is_of(&batch, task))
+    let is_listed = is_listed(&caches.kubetask.batches);
+    task.batch().is_some() && (!is_listed || cached_batch(caches, task).is_some())
 }
 
-/// Whether the Batch made the Task: by UID, as one of the same name may be another one.
+/// The Batch that made the Task, where the cache shows it.
+fn cached_batch(caches: &Caches, task: TaskRef<'_>) -> Option<Arc<Item<Batch>>> {
+    let batch = caches.kubetask.batch(&ObjectKey::new(task.namespace(), &task.batch()?.name));
+    batch.filter(|batch| is_of(batch, task))
+}
+
+/// Whether the Batch made the Task.
 pub(crate) fn is_of(batch: &Item<Batch>, task: TaskRef<'_>) -> bool {
-    task.batch().is_some_and(|owner| batch.meta().uid.as_ref() == Some(&owner.uid))
+    task.batch().is_some_and(|owner| is_named(batch, owner))
+}
+
+/// Whether an owner reference means this Batch: by UID, as one of the same name may be another one.
+fn is_named(batch: &Item<Batch>, owner: &OwnerReference) -> bool {
+    batch.meta().uid.as_ref() == Some(&owner.uid)
 }
 
 /// Whether a Batch that goes on has counted a Task: that it was made, and of one that is over, how it ended.
@@ -173,10 +171,6 @@ fn workspace_key(task: &Task) -> ObjectKey {
     ObjectKey::new(task.namespace().unwrap_or_default(), plan::workspace_name(task))
 }
 
-fn controller(task: &Task) -> Option<&OwnerReference> {
-    task.metadata.owner_references.as_ref()?.first()
-}
-
 /// The Task's WorkspaceConfig; `None`: there is none and none is named. A watch of files that were applied in one go may
 /// show the Task first, so the API server is asked before one counts as missing.
 async fn workspace_of(
@@ -210,11 +204,10 @@ async fn batch_of(
     caches: &Caches,
 ) -> Result<(Batch, usize), Unresolved> {
     let key = ObjectKey::new(task.namespace().unwrap_or_default(), &owner.name);
-    let is_it = |batch: &Item<Batch>| batch.meta().uid.as_ref() == Some(&owner.uid);
-    let cached = caches.kubetask.batch(&key).filter(|batch| is_it(batch));
+    let cached = caches.kubetask.batch(&key).filter(|batch| is_named(batch, owner));
     let live = match cached {
         Some(_) => None,
-        None => live::<Batch>(client, &key).await?.filter(is_it),
+        None => live::<Batch>(client, &key).await?.filter(|batch| is_named(batch, owner)),
     };
     let batch = match cached.as_deref().or(live.as_ref()).map(Item::get) {
         Some(Ok(batch)) => batch,
@@ -265,15 +258,16 @@ mod tests {
 
     use super::*;
 
+    fn batch(deleted: Value, status: Value) -> Item<Batch> {
+        let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
+        let batch = json!({"metadata": metadata, "spec": {"variableContexts": [[]]}, "status": status});
+        serde_json::from_value(batch).unwrap()
+    }
+
     #[test]
     fn a_batch_is_over_with_its_phase_and_its_time() {
-        let batch = |phase: &str, deleted: Value| -> Item<Batch> {
-            let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
-            let status = json!({"phase": phase, "completionTime": "1970-01-01T00:00:45Z"});
-            serde_json::from_value(
-                json!({"metadata": metadata, "spec": {"variableContexts": [[]]}, "status": status}),
-            )
-            .unwrap()
+        let batch = |phase: &str, deleted: Value| {
+            batch(deleted, json!({"phase": phase, "completionTime": "1970-01-01T00:00:45Z"}))
         };
         let over = OverBatch::of(&batch("Failed", json!(null))).unwrap();
         assert_eq!(
@@ -286,13 +280,6 @@ mod tests {
 
     #[test]
     fn a_task_stays_until_its_batch_has_counted_it() {
-        let batch = |deleted: Value, status: Value| -> Item<Batch> {
-            let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
-            serde_json::from_value(
-                json!({"metadata": metadata, "spec": {"variableContexts": [[]]}, "status": status}),
-            )
-            .unwrap()
-        };
         let (made, over) =
             (json!({"made": 3}), json!({"made": 3, "completedIndexes": "0,1", "failedIndexes": "2"}));
         for (batch, index, is_terminal, expected) in [

@@ -1,0 +1,34 @@
+//! Runs the program and says what it said.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+/// A subcommand with these arguments, this stdin and these variables, in a folder, so that messages show no path of this
+/// machine. Compiled plugins stay between the tests.
+pub(crate) fn call(command: &str, args: &[&str], folder: &Path, stdin: &str, env: &[(&str, &str)]) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kubeopencode"))
+        .arg(command)
+        .args(args)
+        .current_dir(folder)
+        .env_clear()
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+}
