@@ -221,6 +221,10 @@ fn supervised(
                 let problem = "the program said nothing to its session, and was ended".into();
                 break Err(NotRun { problem, code: 1, signal: None });
             }
+            Some(Left::Lost) => {
+                let problem = "the program did not notice that its session is gone, and was ended".into();
+                break Err(NotRun { problem, code: 1, signal: None });
+            }
         }
     };
     lines.finish(|line| out.line(reading, line));

@@ -200,7 +200,10 @@ impl<'s> Reading<'s> {
 
     /// The same when the program was not started.
     pub(super) fn not_run(mut self, problem: String, code: u8, stderr: &Tail) -> (AgentReport, u8) {
-        self.error = Some(problem);
+        self.error = Some(match self.lost.take() {
+            None => problem,
+            Some(lost) => cut(&format!("{problem}; {lost}"), SUMMARY_BYTES).to_owned(),
+        });
         (self.ended(Outcome::Failed, stderr), code)
     }
 

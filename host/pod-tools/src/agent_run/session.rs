@@ -39,6 +39,8 @@ pub(super) enum Left {
     Done,
     /// It never asked.
     NotBegun,
+    /// The server does not know the session any more.
+    Lost,
 }
 
 /// Why a request was in vain.
@@ -113,8 +115,13 @@ impl<'s> Session<'s> {
                 Some(false) => 0,
                 None => rounds,
             };
-            if rounds >= IDLE_ROUNDS && self.has_records() {
-                return Some(Left::Done);
+            if rounds >= IDLE_ROUNDS {
+                match self.has_records() {
+                    Ok(true) => return Some(Left::Done),
+                    // another server is idle too
+                    Err(failed) if failed.is_missing => return Some(Left::Lost),
+                    Ok(false) | Err(_) => {}
+                }
             }
             if rounds >= IDLE_ROUNDS * NOT_BEGUN {
                 return Some(Left::NotBegun);
@@ -136,10 +143,9 @@ impl<'s> Session<'s> {
     }
 
     /// Whether it has a record that counts.
-    fn has_records(&self) -> bool {
+    fn has_records(&self) -> Result<bool, Failed> {
         let mut has = false;
-        let read = self.records(false, &mut |record| has |= all_hold(&self.reader.when, record));
-        has && read.is_ok()
+        self.records(false, &mut |record| has |= all_hold(&self.reader.when, record)).map(|()| has)
     }
 
     /// Ends what goes on in it.

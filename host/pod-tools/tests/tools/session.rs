@@ -252,6 +252,21 @@ fn a_server_that_was_replaced_is_named_where_the_program_knows_no_reason() {
 }
 
 #[test]
+fn a_program_that_misses_that_its_server_was_replaced_is_ended_and_told_why() {
+    let web = Web::http(|request| match (request.method.as_str(), request.path.as_str()) {
+        ("POST", "/session") => Response::ok(r#"{"id":"ses_1"}"#),
+        // the other server has nothing to do
+        ("GET", "/session/status") => Response::ok("{}"),
+        _ => Response::status(404),
+    });
+    let ended = container(&web, &format!("echo '{FIRST}'; while :; do sleep 0.05; done")).run("");
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, "I will look.\n"));
+    let problem = "the program did not notice that its session is gone, and was ended; \
+                   the server of the Agent was replaced, or ended, while the agent worked in it (GET ";
+    assert!(ended.message.contains(problem), "{ended:?}");
+}
+
+#[test]
 fn records_that_make_no_sense_cost_nothing_but_themselves() {
     let web = server(json!({"error": "gone"}));
     let ended = container(&web, &format!("echo '{FIRST}'")).run("");
