@@ -23,6 +23,7 @@ main() {
     check "$case" || failed=$((failed + 1))
   done
   check_values || failed=$((failed + 1))
+  check_in_a_parent || failed=$((failed + 1))
   [ "$failed" -eq 0 ] || die "$failed of the checks above failed" "correct deploy/chart, or what tests/ expects of it"
   say "$count sets of values render as their files say"
 }
@@ -74,13 +75,34 @@ check_values() {
       ($path + [$key]) as $here | {path: $here, schema: .value}, (.value | part($here)) else empty end;
     [part([])] as $parts |
     ($parts[] | select(.schema.description == null) | "\(.path | join(".")) has no description in values.schema.json"),
-    (.. | objects | select(.properties != null and .additionalProperties != false) | "an object of values.schema.json takes unknown keys: \(.properties | keys)"),
+    # other charts have values of their own in global
+    (del(.properties.global) | .. | objects | select(.properties != null and .additionalProperties != false) | "an object of values.schema.json takes unknown keys: \(.properties | keys)"),
     ($parts[] | .path as $path | select($path[0] != "global")
       # what is empty by default has nothing to show in values.yaml
       | select([range(1; $path | length) as $n | $values[0] | getpath($path[:$n])] | all(. != {} and . != []))
       | select($values[0] | try (getpath($path[:-1]) | has($path[-1]) | not) catch true)
       | "\($path | join(".")) is not in values.yaml")' "$chart/values.schema.json" >"$work/wrong"
   [ ! -s "$work/wrong" ] || { sed "s/^/$me: /" "$work/wrong" >&2; return 1; }
+}
+
+# Within a parent chart: its condition leaves the chart out, and its global values count.
+check_in_a_parent() {
+  local parent=$work/parent words
+  mkdir -p "$parent/charts"
+  cp -r "$chart" "$parent/charts/agents"
+  cat >"$parent/Chart.yaml" <<'YAML'
+apiVersion: v2
+name: parent
+version: 0.1.0
+dependencies: [{name: kubeopencode, version: "*", alias: agents, condition: agents.enabled}]
+YAML
+  echo 'global: {imageRegistry: registry.example.com}' >"$parent/values.yaml"
+  "$tools/helm" template platform "$parent" >"$work/rendered.yaml" || return 1
+  for words in 'name: platform-kubeopencode$' 'image: "registry\.example\.com/kubeopencode/kubeopencode:'; do
+    grep -q "$words" "$work/rendered.yaml" || { say "in a parent chart: nothing like $words"; return 1; }
+  done
+  "$tools/helm" template platform "$parent" --set agents.enabled=false >"$work/rendered.yaml" || return 1
+  ! grep -q '^kind:' "$work/rendered.yaml" || { say "in a parent chart: its condition is false, and objects are rendered"; return 1; }
 }
 
 main "$@"

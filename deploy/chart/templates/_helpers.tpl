@@ -1,43 +1,113 @@
 {{/* One operator a cluster serves all namespaces, so its cluster-wide objects carry the release's name. */}}
 {{- define "kubeopencode.name" -}}
-{{- if contains "kubeopencode" .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-kubeopencode" .Release.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- $part := .Values.nameOverride | default "kubeopencode" }}
+{{- $name := .Release.Name }}
+{{- if not (contains $part $name) }}{{ $name = printf "%s-%s" $name $part }}{{ end }}
+{{- .Values.fullnameOverride | default $name | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
+{{- define "kubeopencode.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "kubeopencode.name" .) }}
+{{- end }}
+
+{{/* No value changes these: a Deployment's selector cannot be changed by an upgrade, and alerts and documents name them. */}}
 {{- define "kubeopencode.selector" -}}
 app.kubernetes.io/name: kubeopencode
 app.kubernetes.io/component: controller
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end }}
 
+{{/* A dict: root, component (left out: the operator), labels. */}}
 {{- define "kubeopencode.labels" -}}
-{{ include "kubeopencode.selector" . }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+app.kubernetes.io/name: kubeopencode
+app.kubernetes.io/component: {{ .component | default "controller" }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
+{{- with merge (dict) (.labels | default dict) .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The metadata of every object. A dict: root, name, or suffix of the release's, namespace, component, labels, annotations.
+     By toYaml, which quotes the namespace `on` and the release `1`. */}}
+{{- define "kubeopencode.metadata" -}}
+name: {{ .name | default (join "-" (compact (list (include "kubeopencode.name" .root) .suffix))) | toYaml }}
+{{- with .namespace }}
+namespace: {{ toYaml . }}
+{{- end }}
+labels: {{- include "kubeopencode.labels" . | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The metadata of Pods. A dict: root, component, annotations. */}}
+{{- define "kubeopencode.podMetadata" -}}
+{{- $values := .root.Values -}}
+labels: {{- include "kubeopencode.labels" (dict "root" .root "component" .component "labels" $values.controller.podLabels) | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) $values.controller.podAnnotations $values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* list $ REPOSITORY: where the image is pulled from. What stands before the first slash is a registry if it has a dot or a port. */}}
+{{- define "kubeopencode.repository" -}}
+{{- $repository := index . 1 }}
+{{- with (index . 0).Values.global.imageRegistry -}}
+{{ . }}/{{ regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "" }}
+{{- else -}}
+{{ $repository }}
+{{- end }}
 {{- end }}
 
 {{- define "kubeopencode.image" -}}
 {{- with .Values.controller.image }}
-{{- .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- include "kubeopencode.repository" (list $ .repository) }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}
 {{- end }}
 
+{{- define "kubeopencode.isOpenShift" -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1/SecurityContextConstraints" }}true{{ end }}
+{{- end }}
+
+{{/* OpenShift gives each namespace its users and groups, and refuses a Pod that brings others: there the chart's own go. */}}
 {{- define "kubeopencode.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- $context := deepCopy .Values.controller.podSecurityContext }}
+{{- if include "kubeopencode.isOpenShift" . }}
+{{- range list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- if eq (get $context . | int64) 65532 }}{{ $_ := unset $context . }}{{ end }}
+{{- end }}
+{{- end }}
+{{- toYaml $context }}
 {{- end }}
 
-{{- define "kubeopencode.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{/* What the Pods of the operator, of the Job that precedes its removal and of the test have in common. */}}
+{{- define "kubeopencode.podSpec" -}}
+serviceAccountName: {{ include "kubeopencode.serviceAccount" . | toYaml }}
+automountServiceAccountToken: true
+# Services as environment variables: hundreds in a big namespace, and the program reads none but the API server's
+enableServiceLinks: false
+securityContext: {{- include "kubeopencode.podSecurity" . | nindent 2 }}
+{{- include "kubeopencode.placement" . }}
 {{- end }}
 
-{{/* Where the operator's Pods and the Job that precedes its removal run, and how they pull. */}}
+{{/* The same of their containers. */}}
+{{- define "kubeopencode.container" -}}
+image: {{ include "kubeopencode.image" . | quote }}
+imagePullPolicy: {{ .Values.controller.image.pullPolicy }}
+# what kubectl describe shows of one that ended with an error
+terminationMessagePolicy: FallbackToLogsOnError
+securityContext: {{- toYaml .Values.controller.securityContext | nindent 2 }}
+{{- end }}
+
+{{/* Where these Pods run, and how they pull. */}}
 {{- define "kubeopencode.placement" -}}
-{{- with .Values.controller.image.pullSecrets }}
+{{- $secrets := .Values.controller.image.pullSecrets }}
+{{- range .Values.global.imagePullSecrets }}
+{{- $secrets = append $secrets (kindIs "map" . | ternary . (dict "name" .)).name }}
+{{- end }}
+{{- with $secrets | uniq }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
@@ -57,6 +127,29 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- $text := toString . }}
 {{- $unit := regexFind "[A-Za-z]*$" $text }}
 {{- divf (mulf (trimSuffix $unit $text | float64) (get $factors $unit)) 1048576 | floor | int }}
+{{- end }}
+
+{{/* What the schema cannot say, each with its remedy. */}}
+{{- define "kubeopencode.check" -}}
+{{- if not .Values.enabled }}
+{{- fail "enabled is false, and nothing but the condition of a parent chart reads it: give the dependency a condition that names it, or take the chart away with helm uninstall" }}
+{{- end }}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.create is false and serviceAccount.name is empty: name the ServiceAccount that there is" }}
+{{- end }}
+{{- $own := dict "leader-elect" "the chart always sets it" "plugin-cache-dir" "set plugins.cacheSizeLimit" "without-plugins" "set plugins.enabled" "without-kubetask" "set legacy.enabled" "metrics-bind-address" "the Service for metrics needs it" "health-probe-bind-address" "the probes need it" "namespace" "it is the release's" "identity" "it is the Pod's name" }}
+{{- range $flag := .Values.controller.extraArgs }}
+{{- with get $own (regexReplaceAll "^--([^=]*).*$" $flag "${1}") }}
+{{- fail (printf "controller.extraArgs has %s, which is the chart's own: %s" $flag .) }}
+{{- end }}
+{{- end }}
+{{- $own := dict "POD_NAMESPACE" "it is the release's" "POD_NAME" "it is the Pod's name" "RUST_LOG" "set controller.logLevel" }}
+{{- range $variable := .Values.controller.extraEnv }}
+{{- with get $own $variable.name }}
+{{- fail (printf "controller.extraEnv has %s, which is the chart's own: %s" $variable.name .) }}
+{{- end }}
+{{- end }}
+{{- include "kubeopencode.checkMemory" . }}
 {{- end }}
 
 {{/* The operator and its compile worker share the container's memory: under this the kernel ends both. The same of its cache. */}}

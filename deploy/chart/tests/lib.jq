@@ -9,7 +9,8 @@ def none($kind): objects($kind) == [];
 
 def pod: one("Deployment").spec.template;
 def controller: pod.spec.containers | if length == 1 then .[0] else error("more than one container") end;
-# the Pods of the operator and of the Job that precedes its removal
+# metadata and spec of the Pods of the operator and of the Job that precedes its removal
+def podMetadata: [.[] | select(.kind == "Deployment" or .kind == "Job") | .spec.template.metadata];
 def pods: [.[] | select(.kind == "Deployment" or .kind == "Job") | .spec.template.spec];
 def definitions: [objects("CustomResourceDefinition")[].spec.names.kind] | sort;
 def groups: [objects("CustomResourceDefinition")[].spec.group] | unique;
