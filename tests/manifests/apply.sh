@@ -79,10 +79,12 @@ expected() {
 }
 
 chart_with_all_options() {
-  "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace "$namespace" \
-    --values "$repo/deploy/chart/tests/agent-network-policy.yaml" --values "$repo/deploy/chart/tests/settings.yaml" \
-    --values "$repo/deploy/chart/tests/placement.yaml" --set "agentNetworkPolicy.namespaces={$namespace}" \
-    --set metrics.dashboard.enabled=true --set userRoles.aggregate=true --api-versions kubeopencode.io/v1alpha1/KubeOpenCodeConfig
+  local set values=()
+  for set in agent-network-policy network-policy-narrow settings placement labels service-account extras security-context registry; do
+    values+=(--values "$repo/deploy/chart/tests/$set.yaml")
+  done
+  "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace "$namespace" "${values[@]}" \
+    --set "agentNetworkPolicy.namespaces={$namespace}" --api-versions kubeopencode.io/v1alpha1/KubeOpenCodeConfig
 }
 
 # The Task that each program makes is taken from its own ServiceAccount, which may do nothing else.
