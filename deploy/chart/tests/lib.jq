@@ -9,9 +9,10 @@ def none($kind): objects($kind) == [];
 
 def pod: one("Deployment").spec.template;
 def controller: pod.spec.containers | if length == 1 then .[0] else error("more than one container") end;
-# metadata and spec of the Pods of the operator and of the Job that precedes its removal
-def podMetadata: [.[] | select(.kind == "Deployment" or .kind == "Job") | .spec.template.metadata];
-def pods: [.[] | select(.kind == "Deployment" or .kind == "Job") | .spec.template.spec];
+# the Pods of the operator, of the Job that precedes its removal and of the test
+def allPods: .[] | if .kind == "Pod" then . elif .kind == "Deployment" or .kind == "Job" then .spec.template else empty end;
+def podMetadata: [allPods.metadata];
+def pods: [allPods.spec];
 def definitions: [objects("CustomResourceDefinition")[].spec.names.kind] | sort;
 def groups: [objects("CustomResourceDefinition")[].spec.group] | unique;
 # may($role; $verb; $group; $resource): whether one of its rules says so

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use kubeopencode_plugin_host::{Kind, LimitClass};
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Crds,
     /// Remove the operator's finalizers from all Tasks, as before the operator is uninstalled
     ReleaseFinalizers(ReleaseFinalizers),
+    /// Wait for the end of a Task, as the chart's test does: exit code 1 unless it is Completed
+    WaitTask(WaitTask),
 }
 
 /// Flags of `kubeopencode controller`.
@@ -73,6 +76,16 @@ pub(crate) struct ReleaseFinalizers {
     /// Leave Tasks of kubetask.io alone
     #[arg(long)]
     pub(crate) without_kubetask: bool,
+}
+
+/// Flags of `kubeopencode wait-task`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WaitTask {
+    /// Name of the Task, in the namespace of this Pod, or in the kubeconfig's
+    pub(crate) name: String,
+    /// How long to wait, for example 90s or 4m
+    #[arg(long, default_value = "4m", value_parser = duration)]
+    pub(crate) timeout: Duration,
 }
 
 /// Flags of `kubeopencode render`.
@@ -204,6 +217,12 @@ fn domain(text: &str) -> Result<String, String> {
     Err(format!("\"{text}\" is no domain; write it in lower case and without a dot at its end"))
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 4m or 1h30m");
+    let read = kubeopencode_api::task::timeout_of(text).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(read.as_secs().unsigned_abs()))
+}
+
 fn kind(text: &str) -> Result<Kind, String> {
     let known = [Kind::ContextType, Kind::CommandBuilder];
     let found = known.into_iter().find(|kind| kind.as_str() == text);
@@ -234,6 +253,14 @@ mod tests {
         assert_eq!(domain("k8s.example.com").unwrap(), "k8s.example.com");
         for wrong in ["", "K8s.example", "cluster.local.", "a/b", ".local"] {
             assert!(domain(wrong).unwrap_err().contains("is no domain"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_in_a_task() {
+        assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5400));
+        for wrong in ["", "240", "4 m", "0s"] {
+            assert!(duration(wrong).unwrap_err().contains("is no duration"), "{wrong}");
         }
     }
 

@@ -47,6 +47,9 @@ pub(crate) enum CliError {
     /// Tasks that cannot run, one message each.
     #[error("{}", .0.join("\nkubeopencode: "))]
     Refused(Vec<String>),
+    /// A Task that did not end well, or in time.
+    #[error("{0}")]
+    Task(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),

@@ -23,6 +23,7 @@ mod migrate;
 mod plugin;
 mod plugin_host;
 mod render;
+mod wait_task;
 mod yaml;
 
 /// Made for threads, and gives back what a burst took, which glibc's does not: docs/decisions/0038. The compile worker,
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
         Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),
+        Command::WaitTask(flags) => wait_task::main(&flags).map(success),
     };
     done.unwrap_or_else(|error| {
         eprintln!("kubeopencode: {error}");
