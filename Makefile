@@ -60,8 +60,9 @@ crds: ## write the chart's CustomResourceDefinitions and docs/reference.md anew,
 	@cargo run --quiet --example reference > docs/reference.partial
 	@mv docs/reference.partial docs/reference.md
 
-manifests: ## write deploy/install/operator.yaml anew, after a change of the chart
+manifests: ## write deploy/install/operator.yaml and the chart's README.md anew, after a change of the chart
 	@deploy/install/manifest.sh write
+	@deploy/chart/readme.sh write
 
 install.yaml: ## everything in one file, for kubectl apply without helm
 	@deploy/install/manifest.sh print > $@.partial

@@ -9,6 +9,7 @@
 # Needs no cluster and takes some seconds. Also: the schema describes each value, takes no other, and values.yaml has all.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
+. "$here/lib.sh"
 me=chart
 chart=$here
 
@@ -23,6 +24,7 @@ main() {
     check "$case" || failed=$((failed + 1))
   done
   check_values || failed=$((failed + 1))
+  check_annotations || failed=$((failed + 1))
   check_in_a_parent || failed=$((failed + 1))
   [ "$failed" -eq 0 ] || die "$failed of the checks above failed" "correct deploy/chart, or what tests/ expects of it"
   say "$count sets of values render as their files say"
@@ -63,13 +65,9 @@ expectations() {
   echo empty
 }
 
-# YAML of any objects as JSON, one after the other, without a cluster: an annotation is taken off that none of them has
-as_json() { "$tools/kubectl" annotate --local --dry-run=client --filename "$1" --output json kubeopencode.io/none-; }
-
 # The schema is the reference of all values, so it has each with a description, and no more of them than values.yaml.
 check_values() {
-  { printf 'apiVersion: v1\nkind: Values\nmetadata: {name: values}\n' && cat "$chart/values.yaml"; } >"$work/values.yaml"
-  as_json "$work/values.yaml" | jq 'del(.apiVersion, .kind, .metadata)' >"$work/values.json"
+  values_as_json "$work" >"$work/values.json"
   jq --raw-output --slurpfile values "$work/values.json" '
     def part($path): if has("properties") then .properties | to_entries[] | .key as $key |
       ($path + [$key]) as $here | {path: $here, schema: .value}, (.value | part($here)) else empty end;
@@ -83,6 +81,15 @@ check_values() {
       | select($values[0] | try (getpath($path[:-1]) | has($path[-1]) | not) catch true)
       | "\($path | join(".")) is not in values.yaml")' "$chart/values.schema.json" >"$work/wrong"
   [ ! -s "$work/wrong" ] || { sed "s/^/$me: /" "$work/wrong" >&2; return 1; }
+}
+
+# What Artifact Hub shows of the definitions is what there is.
+check_annotations() {
+  local definitions
+  definitions=$(as_json "$chart/files/crds/definitions.yaml" | jq --raw-output '"\(.spec.names.kind) \(.spec.versions[0].name) \(.metadata.name)"' | sort)
+  sed -n '/artifacthub.io\/crds:/,/artifacthub.io\/crdsExamples:/p' "$chart/Chart.yaml" |
+    awk '/^ +(- )?kind:/ {kind = $NF} /^ +version:/ {version = $NF} /^ +name:/ {print kind, version, $NF}' | sort |
+    diff - <(echo "$definitions") >&2 || { say "artifacthub.io/crds in Chart.yaml are not the definitions"; return 1; }
 }
 
 # Within a parent chart: its condition leaves the chart out, and its global values count.

@@ -120,6 +120,7 @@ lint_chart() {
   tools=$("$here/tools.sh" clients)
   "$tools/helm" lint --strict deploy/chart
   deploy/chart/test.sh
+  deploy/chart/readme.sh check
   deploy/install/manifest.sh check
   cargo run --locked --bin kubeopencode -- crds | diff deploy/chart/files/crds/definitions.yaml - ||
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"

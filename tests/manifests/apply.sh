@@ -29,6 +29,7 @@ main() {
   at_exit kubectl delete namespace "$namespace" --wait=false
   check "deploy/install" taken dry < <(kubectl kustomize "$repo/deploy/install")
   check "the chart with all options" taken dry < <(chart_with_all_options)
+  check "the examples that Artifact Hub shows" taken dry < <(shown_examples)
   local file
   for file in "$repo"/examples/{quickstart,contexts,kubetask,plugins/*}/*.yaml "$repo"/deploy/dogfooding/argo-events/{agent,secret.template}.yaml; do
     check "${file#"$repo"/}" taken dry <"$file"
@@ -83,8 +84,15 @@ chart_with_all_options() {
   for set in agent-network-policy network-policy-narrow settings placement labels service-account extras security-context registry; do
     values+=(--values "$repo/deploy/chart/tests/$set.yaml")
   done
-  "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace "$namespace" "${values[@]}" \
+  # the test's Pod wants a ServiceAccount that is there, which a dry run does not make
+  "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace "$namespace" "${values[@]}" --skip-tests \
     --set "agentNetworkPolicy.namespaces={$namespace}" --api-versions kubeopencode.io/v1alpha1/KubeOpenCodeConfig
+}
+
+# those in an annotation of Chart.yaml, which is its last
+shown_examples() {
+  printf 'apiVersion: v1\nkind: List\nitems:\n'
+  sed '1,/artifacthub.io\/crdsExamples:/d' "$repo/deploy/chart/Chart.yaml"
 }
 
 # The Task that each program makes is taken from its own ServiceAccount, which may do nothing else.
