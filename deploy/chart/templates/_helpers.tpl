@@ -101,6 +101,29 @@ terminationMessagePolicy: FallbackToLogsOnError
 securityContext: {{- toYaml .Values.controller.securityContext | nindent 2 }}
 {{- end }}
 
+{{/* What the Pods that run once have in common: the Job's and the test's. */}}
+{{- define "kubeopencode.oncePodSpec" -}}
+restartPolicy: Never
+{{ include "kubeopencode.podSpec" . }}
+{{- with .Values.controller.extraVolumes }}
+volumes: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The same of their containers. */}}
+{{- define "kubeopencode.onceContainer" -}}
+{{ include "kubeopencode.container" . }}
+{{- with .Values.controller.extraEnv }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+resources:
+  requests: {cpu: 10m, memory: 32Mi}
+  limits: {memory: 256Mi}
+{{- with .Values.controller.extraVolumeMounts }}
+volumeMounts: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Where these Pods run, and how they pull. */}}
 {{- define "kubeopencode.placement" -}}
 {{- $secrets := .Values.controller.image.pullSecrets }}
