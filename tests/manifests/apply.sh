@@ -31,7 +31,7 @@ main() {
   check "the chart with all options" taken dry < <(chart_with_all_options)
   check "the examples that Artifact Hub shows" taken dry < <(shown_examples)
   local file
-  for file in "$repo"/examples/{quickstart,contexts,kubetask,plugins/*}/*.yaml "$repo"/deploy/dogfooding/argo-events/{agent,secret.template}.yaml; do
+  for file in "$repo"/examples/{quickstart,contexts,kubetask,providers,plugins/*}/*.yaml "$repo"/deploy/dogfooding/argo-events/{agent,secret.template}.yaml; do
     check "${file#"$repo"/}" taken dry <"$file"
   done
   check "examples/helm-batch" taken dry < <("$tools/helm" template may "$repo/examples/helm-batch")

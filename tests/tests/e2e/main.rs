@@ -18,6 +18,7 @@ mod kubetask;
 mod lifecycle;
 mod operator;
 mod plugins;
+mod providers;
 mod server;
 mod support;
 mod trouble;
