@@ -17,10 +17,11 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents in docs/, and those of the example plugins, by their paths.
+/// The documents in docs/ and docs/how-to/, and those of the example plugins, by their paths.
 fn documents() -> Vec<(PathBuf, Document)> {
-    let mut paths: Vec<PathBuf> = entries("docs")
+    let mut paths: Vec<PathBuf> = ["docs", "docs/how-to"]
         .into_iter()
+        .flat_map(entries)
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
         .chain(examples())
         .collect();

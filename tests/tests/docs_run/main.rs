@@ -1,7 +1,8 @@
-//! Each document of docs/ as a script, on a real cluster with the operator in it: one test for each.
+//! Each document of docs/ and docs/how-to/ as a script, on a real cluster with the operator in it: one test for each.
 //!
-//! `cargo test --test docs_run -- task` runs docs/task.md. How a document is read stands in `tests/src/docs.rs`; each is
-//! run in a directory and in namespaces of its own, which are made before and deleted after.
+//! `cargo test --test docs_run -- task` runs docs/task.md, `-- how-to/` all pages of that folder. How a document is read
+//! stands in `tests/src/docs.rs`; each is run in a directory and in namespaces of its own, which are made before and
+//! deleted after.
 //!
 //! Which cluster: the one of `KUBEOPENCODE_E2E_KUBECONFIG`, as for the other tests on a whole cluster; without it, as
 //! for `make demo`, that of `DEMO_CONTEXT` or `KUBECONFIG`, or else the local one. None is brought up.
@@ -28,14 +29,16 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // they look at the whole cluster, and at each other's traces in it
     arguments.test_threads.get_or_insert(1);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(repository().join("docs"))
-        .expect("docs/")
+    let docs = repository().join("docs");
+    let mut paths: Vec<PathBuf> = [docs.clone(), docs.join("how-to")]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("a folder of documents"))
         .map(|entry| entry.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
         .collect();
     paths.sort();
     let trials = paths.into_iter().filter_map(|path| {
-        let name = path.file_stem()?.to_str()?.to_owned();
+        let name = path.strip_prefix(&docs).ok()?.with_extension("").to_str()?.to_owned();
         let document = Document::parse(&std::fs::read_to_string(&path).expect("a document"));
         let has_blocks = !document.blocks.is_empty();
         let run = move || Cluster::find()?.run(&path, &document).map_err(Into::into);

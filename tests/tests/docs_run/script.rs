@@ -13,8 +13,10 @@ use kubeopencode_tests::docs::{Block, Command, Document, Use, whole};
 use crate::cluster::{Cluster, program};
 use crate::repository;
 
-/// The stand-in for a model, as docs/ and examples/ write it.
-const MODEL_HOST: &str = "model-stub.kubeopencode-quickstart.svc";
+/// The stand-ins for a model and for servers of Git and files.
+const STAND_INS: [&str; 2] = ["model-stub", "sources"];
+/// Where docs/ and examples/ write that they are.
+const THEIR_NAMESPACE: &str = "kubeopencode-quickstart";
 /// How long a command may take, in seconds.
 const PATIENCE: &str = "180";
 /// What `timeout` ends with when a command took longer.
@@ -56,16 +58,23 @@ impl Cluster {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let place = Place::make(self, name, document)?;
         for block in &document.blocks {
-            let text = block.text.replace(MODEL_HOST, &self.model_host());
+            let text = self.with_its_stand_ins(&block.text);
             place.block(block, &text).map_err(|wrong| {
-                format!("docs/{name}.md:{wrong}\n{}", indented(&place.what_is_there(), "    "))
+                let path = path.strip_prefix(repository()).unwrap_or(path).display();
+                format!("{path}:{wrong}\n{}", indented(&place.what_is_there(), "    "))
             })?;
         }
         Ok(())
     }
 
-    fn model_host(&self) -> String {
-        format!("model-stub.{}.svc", self.model_namespace)
+    /// A text that names the stand-ins where they are.
+    fn with_its_stand_ins(&self, text: &str) -> String {
+        STAND_INS.iter().fold(text.to_owned(), |text, name| {
+            text.replace(
+                &format!("{name}.{THEIR_NAMESPACE}.svc"),
+                &format!("{name}.{}.svc", self.model_namespace),
+            )
+        })
     }
 }
 
@@ -89,9 +98,8 @@ impl<'a> Place<'a> {
         for folder in ["deploy", "plugins"] {
             symlink(repository.join(folder), directory.join(folder)).map_err(io)?;
         }
-        let model_host = cluster.model_host();
         copy(&repository.join("examples"), &directory.join("examples"), &|text| {
-            text.replace(MODEL_HOST, &model_host)
+            cluster.with_its_stand_ins(&text)
         })
         .map_err(io)?;
         fs::write(place.kubeconfig(), &cluster.kubeconfig).map_err(io)?;
