@@ -42,12 +42,12 @@ fn the_programs_exit_code_is_the_containers() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let container = Container::new(OPENCODE, "");
-    let ended = container.finish(container.start_program("/tools/opencode", Stdio::null()));
+    let ended = container.finish(container.start_program("./nothing", Stdio::null()));
     assert_eq!(ended.code, 127);
-    assert_eq!(ended.stderr, "agent-run: cannot run /tools/opencode: No such file or directory\n");
+    assert_eq!(ended.stderr, "agent-run: cannot run ./nothing: No such file or directory\n");
     assert_eq!(
         ended.message,
-        r#"{"outcome":"failed","error":"cannot run /tools/opencode: No such file or directory"}"#
+        r#"{"outcome":"failed","error":"cannot run ./nothing: No such file or directory"}"#
     );
 }
 

@@ -67,6 +67,7 @@ fn pod(archive: Vec<u8>) -> Pod {
     let pod = Pod::new();
     let target = pod.path("workspace/lib").display().to_string();
     pod.with(&[("URL_SOURCE", &web.url("/a")), ("URL_TARGET", &target), ("URL_UNPACK", "true")])
+        .served_by(web)
 }
 
 #[test]

@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::program::program;
+use crate::web::Web;
 
 /// A container's file system, as far as the tools see it.
 pub(crate) struct Pod {
     dir: TempDir,
     environment: Vec<(String, String)>,
     resolv_conf: Option<PathBuf>,
+    _web: Option<Web>,
 }
 
 /// What is left of a container.
@@ -31,7 +33,7 @@ impl Pod {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::write(dir.path().join("termination-log"), "").unwrap();
-        let mut pod = Pod { dir, environment: Vec::new(), resolv_conf: None };
+        let mut pod = Pod { dir, environment: Vec::new(), resolv_conf: None, _web: None };
         pod.set("PATH", &std::env::var("PATH").unwrap());
         for (name, file) in [
             ("HOME", "home"),
@@ -60,6 +62,12 @@ impl Pod {
 
     pub(crate) fn with(mut self, environment: &[(&str, &str)]) -> Self {
         environment.iter().for_each(|(name, value)| self.set(name, value));
+        self
+    }
+
+    /// Keeps this server for as long as the Pod.
+    pub(crate) fn served_by(mut self, web: Web) -> Self {
+        self._web = Some(web);
         self
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
@@ -56,7 +56,12 @@ impl Response {
     }
 }
 
+type Answer = dyn Fn(&Request) -> Response + Send + Sync;
+
+/// A web server that answers for as long as this lives. What its answers are made of goes with it: the threads that
+/// serve are never joined, and a directory that they held would be left behind.
 pub(crate) struct Web {
+    _answer: Arc<Answer>,
     port: u16,
     scheme: &'static str,
     authority: NamedTempFile,
@@ -64,7 +69,7 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    /// Answers over https, for as long as the test lives.
+    /// Answers over https.
     pub(crate) fn https(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let (config, authority) = certificates();
         Web::start(Some(Arc::new(config)), authority, answer)
@@ -83,27 +88,28 @@ impl Web {
         let port = listener.local_addr().unwrap().port();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (answer, log) = (Arc::new(answer), seen.clone());
+        let answer: Arc<Answer> = Arc::new(answer);
+        let (weak, log) = (Arc::downgrade(&answer), seen.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (tls, answer, log) = (tls.clone(), answer.clone(), log.clone());
+                let (tls, answer, log) = (tls.clone(), weak.clone(), log.clone());
                 // a client that goes away in the middle is part of the tests
                 thread::spawn(move || match tls {
                     Some(config) => {
                         let mut stream =
                             StreamOwned::new(ServerConnection::new(config).unwrap(), stream.unwrap());
-                        let done = serve(&mut stream, &*answer, &log);
+                        let done = serve(&mut stream, &answer, &log);
                         stream.conn.send_close_notify();
                         stream.flush().and(done).ok();
                     }
                     None => {
                         let mut stream: TcpStream = stream.unwrap();
-                        serve(&mut stream, &*answer, &log).ok();
+                        serve(&mut stream, &answer, &log).ok();
                     }
                 });
             }
         });
-        Web { port, scheme, authority, seen }
+        Web { _answer: answer, port, scheme, authority, seen }
     }
 
     /// The server as `localhost`.
@@ -133,12 +139,14 @@ impl Web {
 
 fn serve(
     stream: &mut (impl Read + Write),
-    answer: &dyn Fn(&Request) -> Response,
+    answer: &Weak<Answer>,
     log: &Mutex<Vec<Request>>,
 ) -> io::Result<()> {
     let request = read_request(&mut BufReader::new(&mut *stream))?;
     log.lock().unwrap().push(request.clone());
+    let Some(answer) = answer.upgrade() else { return Ok(()) };
     let response = answer(&request);
+    drop(answer);
     write!(stream, "HTTP/1.1 {} X\r\nconnection: close\r\n", response.status)?;
     for (name, value) in &response.headers {
         write!(stream, "{name}: {value}\r\n")?;
