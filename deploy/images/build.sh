@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The project's container images, built without Docker: a folder, one layer, one archive that every tool loads.
 #
-#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: the first seven)
+#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: all but the cluster's parts)
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
@@ -9,7 +9,8 @@
 #   agent-attach    …-agent-attach: a shell and little more, where a Task talks to its Agent's server
 #   model-stub      a stand-in for a model, for the demo and the tests
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
-#   agent-entrypoint  an agent by its own entrypoint, as kubetask.io has them, which tells what it was given: for the tests
+#   agent-entrypoint  an agent by its own entrypoint, as kubetask.io has them, which tells what it was given: for the tests;
+#                   agent-entrypoint-root and agent-entrypoint-1000 are the same as other users
 #   pause, coredns  parts of the local cluster
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
@@ -28,7 +29,8 @@ opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68
 
 main() {
   local name
-  [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources agent-entrypoint
+  [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources \
+    agent-entrypoint agent-entrypoint-root agent-entrypoint-1000
   for name; do build "$name"; done
 }
 
@@ -208,19 +210,32 @@ config_agent_attach() {
 
 # --- agent-entrypoint -------------------------------------------------------------------------------------------
 
-key_agent_entrypoint() { sha256sum </bin/busybox; }
-root_agent_entrypoint() {
+key_agent_entrypoint() { sha256sum </bin/busybox && cat "$here/agent-entrypoint/entrypoint.sh"; }
+root_agent_entrypoint() { entrypoint_root "$1" $user; }
+config_agent_entrypoint() { entrypoint_config $user; }
+
+key_agent_entrypoint_root() { key_agent_entrypoint; }
+root_agent_entrypoint_root() { entrypoint_root "$1" 0; }
+config_agent_entrypoint_root() { entrypoint_config 0; }
+
+key_agent_entrypoint_1000() { key_agent_entrypoint; }
+root_agent_entrypoint_1000() { entrypoint_root "$1" 1000; }
+config_agent_entrypoint_1000() { entrypoint_config 1000; }
+
+# entrypoint_root FOLDER USER
+entrypoint_root() {
   local name
   mkdir -p "$1/bin" "$1/etc/image" "$1/home/agent"
   install -m 0755 /bin/busybox "$1/bin/busybox"
   for name in sh cat env grep id sleep sort stat; do ln -s busybox "$1/bin/$name"; done
   install -m 0755 "$here/agent-entrypoint/entrypoint.sh" "$1/entrypoint.sh"
-  users "$1" "agent:x:$user:$user::/home/agent:/bin/sh"
+  users "$1" "agent:x:$2:$2::/home/agent:/bin/sh"
   echo "of the image" >"$1/etc/image/own"
   install -d -m 1777 "$1/workspace"
 }
-config_agent_entrypoint() {
-  printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "WorkingDir": "/home/agent", "Env": ["PATH=/bin", "HOME=/home/agent"]}' $user $user
+# entrypoint_config USER
+entrypoint_config() {
+  printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "WorkingDir": "/home/agent", "Env": ["PATH=/bin", "HOME=/home/agent"]}' "$1" "$1"
 }
 
 # --- parts of the local cluster ---------------------------------------------------------------------------------

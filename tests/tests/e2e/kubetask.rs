@@ -11,7 +11,7 @@ use kubeopencode_api::kubetask::batch::{Batch, BatchPhase};
 use kubeopencode_api::kubetask::task::Task;
 use kubeopencode_api::task::{Phase, TaskStatus};
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::{config, config_map, documents, secret};
+use kubeopencode_tests::objects::{config, config_map, documents, secret, workspace_config};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -22,6 +22,11 @@ const DOCUMENT: &str = include_str!("../../../docs/spec/agent-context.md");
 const PATIENCE: Duration = Duration::from_secs(180);
 /// It tells what it was given.
 const IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-entrypoint:latest";
+
+/// The same for other users, by the end of its name.
+fn image_of(user: &str) -> String {
+    IMAGE.replace(":latest", &format!("{user}:latest"))
+}
 
 /// The YAML of the document's examples that have objects.
 fn examples() -> Vec<Vec<Value>> {
@@ -72,10 +77,15 @@ async fn in_phase(ns: &TestNamespace, name: &str, phase: Phase) -> TaskStatus {
     until(ns, name, is_so).await.status.unwrap()
 }
 
+/// What the agent of a Task said: a line for itself, its variables, and the files that it found, each after its path and mode.
+async fn log(ns: &TestNamespace, status: &TaskStatus) -> String {
+    let agent = LogParams { container: Some("agent".to_owned()), ..LogParams::default() };
+    ns.api::<Pod>().logs(status.pod_name.as_deref().unwrap(), &agent).await.unwrap()
+}
+
 /// What the agent of a Task found, by path; what it said of itself stands under the empty path.
 async fn found(ns: &TestNamespace, status: &TaskStatus) -> BTreeMap<String, String> {
-    let agent = LogParams { container: Some("agent".to_owned()), ..LogParams::default() };
-    let log = ns.api::<Pod>().logs(status.pod_name.as_deref().unwrap(), &agent).await.unwrap();
+    let log = log(ns, status).await;
     let mut parts = log.split("==> ");
     let mut files = BTreeMap::from([(String::new(), parts.next().unwrap().to_owned())]);
     for part in parts {
@@ -101,7 +111,7 @@ async fn the_first_example_of_the_document_is_one_file() {
         );
         // the image's own program in its own directory, as its own user, and two variables
         let itself = format!(
-            "user 65532 in /home/agent, home /home/agent\nTASK_NAME=update-deps\nTASK_NAMESPACE={}\n",
+            "user 65532:65532 in /home/agent, home /home/agent\nTASK_NAME=update-deps\nTASK_NAMESPACE={}\n",
             ns.name
         );
         assert_eq!(found[""], itself);
@@ -185,6 +195,79 @@ async fn secret_pieces_are_joined_in_the_pod_and_optional_ones_go_with_their_sep
             given,
             [Some("first\n"), Some("hidden\n"), Some(""), Some(""), None, Some("from a map\n\n")]
         );
+    })
+    .await;
+}
+
+/// `task.md` is one key of a ConfigMap where all its pieces are known, and a file that was joined in the Pod where a Secret has one.
+#[tokio::test]
+async fn whoever_an_image_is_it_stays_and_reads_all_its_files() {
+    on_the_whole_cluster(async |ns| {
+        ns.apply(config_map("m", &[("k", "from a map\n")])).await;
+        ns.apply(secret("s", &[("k", "hidden\n")])).await;
+        let users = [("usual", "", 65532), ("root", "-root", 0), ("other", "-1000", 1000)];
+        let first = file("first", "inline: \"first\\n\"", "");
+        let second = file("second", "secretKeyRef: {name: s, key: k}", "");
+        let texts = [
+            ("known", first.clone(), "first\n"),
+            ("joined", format!("{first}, {second}"), "first\n\n---\n\nhidden\n"),
+        ];
+        let map = file("map", "configMapKeyRef: {name: m, key: k}", "/etc/given/map");
+        let secret = file("secret", "secretKeyRef: {name: s, key: k}", "/etc/given/secret");
+        for (user, image, _) in users {
+            ns.apply(workspace_config(user).set("/spec/agentImage", image_of(image))).await;
+            for (how, pieces, _) in &texts {
+                let mut task = task(&format!("{user}-{how}"), &format!("{pieces}, {map}, {secret}"));
+                task["spec"]["workspaceConfigRef"] = user.into();
+                ns.apply(task).await;
+            }
+        }
+        for (user, _, uid) in users {
+            for (how, _, text) in &texts {
+                let status = in_phase(ns, &format!("{user}-{how}"), Phase::Completed).await;
+                let log = log(ns, &status).await;
+                for said in [
+                    format!("user {uid}:{uid} in /home/agent, home /home/agent\n"),
+                    format!("==> /workspace/task.md 644\n{text}==> "),
+                    "==> /etc/given/map 644\nfrom a map\n==> ".to_owned(),
+                    "==> /etc/given/secret 644\nhidden\n==> ".to_owned(),
+                ] {
+                    assert!(log.contains(&said), "{user}, {how}: {said:?} is missing in\n{log}");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_takes_the_pods_and_holds_root_up() {
+    on_the_whole_cluster(async |ns| {
+        ns.label_namespace("pod-security.kubernetes.io/enforce", "restricted").await;
+        ns.apply(config("defaults: {podSecurityContext: {runAsNonRoot: true}}")).await;
+        ns.apply(secret("s", &[("k", "hidden\n")])).await;
+        let contexts = [
+            file("first", "inline: first", ""),
+            file("second", "secretKeyRef: {name: s, key: k}", ""),
+            file("secret", "secretKeyRef: {name: s, key: k}", "/etc/given/secret"),
+        ];
+        for (user, image) in [("other", "-1000"), ("root", "-root")] {
+            ns.apply(workspace_config(user).set("/spec/agentImage", image_of(image))).await;
+            let mut task = task(user, &contexts.join(", "));
+            task["spec"]["workspaceConfigRef"] = user.into();
+            ns.apply(task).await;
+        }
+        let found = found(ns, &in_phase(ns, "other", Phase::Completed).await).await;
+        assert!(found[""].starts_with("user 1000:1000 "), "{found:?}");
+        assert_eq!(found["/workspace/task.md"], "first\n\n---\n\nhidden\n");
+        assert_eq!(found["/etc/given/secret"], "hidden\n");
+        let is_held_up = |task: &Task| {
+            let conditions = task.status.iter().flat_map(|status| &status.conditions);
+            conditions
+                .into_iter()
+                .any(|condition| condition.type_ == "Started" && condition.reason == "ContainerConfigError")
+        };
+        until(ns, "root", is_held_up).await;
     })
     .await;
 }
