@@ -1,4 +1,6 @@
-//! The invariants I1 to I6 of ARCHITECTURE.md, checked on the API server's own record, for the Tasks of both groups.
+//! The invariants I1 to I6, I9 to I11 and I23 of ARCHITECTURE.md, checked on the API server's own record, for both groups.
+
+mod batches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_NAME_ANNOTATION;
 use serde_json::Value;
 
+pub use self::batches::{TasksOfBatch, tasks_of_batches};
 use crate::record::{History, Kind, Revision};
 
 /// What of the record breaks an invariant; nothing, if all is well.
@@ -24,6 +27,7 @@ pub fn violations(history: &History) -> Vec<String> {
     nothing_is_left(history, &revisions, &mut found);
     quotas(&revisions, &mut found);
     phases_are_told_once(history, &mut found);
+    batches::batches_run_once(history, &mut found);
     found.extend(left_behind(history));
     found
 }

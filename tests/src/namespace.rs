@@ -17,6 +17,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task as KubeTask;
 use kubeopencode_api::literals::STOP_ANNOTATION;
 use kubeopencode_api::task::{Phase, Task};
@@ -245,6 +246,8 @@ impl TestNamespace {
     pub async fn clear_but(&self, task: &str) {
         self.release_but(task).await;
         let others = ListParams::default().fields(&format!("metadata.name!={task}"));
+        // a Batch would have a Task that went count as failed, and the next operator would go on with it
+        let _ = self.api::<Batch>().delete_collection(&DeleteParams::background(), &others).await;
         let _ = self.tasks().delete_collection(&DeleteParams::background(), &others).await;
         let _ = self.api::<KubeTask>().delete_collection(&DeleteParams::background(), &others).await;
         let stays = |entry: &Value| entry["taskName"] == task;

@@ -11,6 +11,7 @@ use kube::core::object::HasStatus;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
+use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task as KubeTask;
 use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::task::{Task, TaskStatus};
@@ -102,6 +103,16 @@ pub fn task(name: &str) -> Builder<Task> {
 pub fn kubetask(name: &str) -> Builder<KubeTask> {
     let piece = json!({"type": "File", "file": {"name": "task.md", "source": {"inline": "d"}}});
     Builder::of(Group::KubeTask, "Task", name).set("/spec/contexts", json!([piece]))
+}
+
+/// A Batch of so many Tasks, whose agents succeed.
+pub fn batch(name: &str, total: usize) -> Builder<Batch> {
+    let piece =
+        |name: &str, text: &str| json!({"type": "File", "file": {"name": name, "source": {"inline": text}}});
+    let variable: Vec<_> = (0..total).map(|i| json!([piece("which.md", &format!("number {i}"))])).collect();
+    Builder::of(Group::KubeTask, "Batch", name)
+        .set("/spec/commonContext", json!([piece("task.md", "Do it")]))
+        .set("/spec/variableContexts", variable)
 }
 
 /// A WorkspaceConfig that says nothing.
@@ -239,6 +250,18 @@ impl Builder<Task> {
     /// Another description.
     pub fn description(self, text: &str) -> Self {
         self.change("/spec/description", text)
+    }
+}
+
+impl Builder<Batch> {
+    /// `parallelism`
+    pub fn parallelism(self, tasks: usize) -> Self {
+        self.set("/spec/parallelism", tasks)
+    }
+
+    /// What the agent of one index does.
+    pub fn does_at(self, index: usize, what: &str) -> Self {
+        self.annotation(&format!("{AGENT_DOES}-{index}"), what)
     }
 }
 

@@ -198,3 +198,43 @@ fn i11_each_phase_is_told_once() {
     let twice = event(6, "f", "Normal", "QuotaExceeded", "Waiting for agent");
     assert_eq!(broken(told.into_iter().chain([twice])), ["I11"], "whatever it waits for");
 }
+
+fn batch(version: u64, parallelism: usize, status: Value) -> Revision {
+    let spec = json!({"variableContexts": [[], []], "parallelism": parallelism});
+    let metadata = json!({"namespace": "team", "name": "b", "uid": "uid-of-b"});
+    revision(Kind::Batch, version, json!({"metadata": metadata, "spec": spec, "status": status}))
+}
+
+fn of_batch(version: u64, index: usize, uid: &str, phase: &str) -> Revision {
+    let owners = json!([{"kind": "Batch", "name": "b", "uid": "uid-of-b", "controller": true}]);
+    let metadata = json!({"namespace": "team", "name": format!("b-task-{index}"), "uid": uid, "ownerReferences": owners});
+    revision(Kind::KubeTask, version, json!({"metadata": metadata, "status": {"phase": phase}}))
+}
+
+#[test]
+fn i23_a_batch_has_one_task_of_each_index_and_says_how_it_ended() {
+    let over = |completed: &str, failed: &str| {
+        batch(
+            9,
+            1,
+            json!({"phase": "Failed", "made": 2, "completedIndexes": completed, "failedIndexes": failed}),
+        )
+    };
+    let ran = [
+        batch(1, 1, json!({})),
+        of_batch(2, 0, "x", "Pending"),
+        of_batch(3, 0, "x", "Completed"),
+        of_batch(4, 1, "y", "Pending"),
+        of_batch(5, 1, "y", "Failed"),
+    ];
+    assert_eq!(broken(ran.clone().into_iter().chain([over("0", "1")])), NONE);
+    for (completed, failed) in [("0,1", ""), ("0", ""), ("1", "0")] {
+        let found = broken(ran.clone().into_iter().chain([over(completed, failed)]));
+        assert!(!found.is_empty() && found.iter().all(|found| found == "I23"), "{completed} {failed}");
+    }
+    let both = [batch(1, 1, json!({})), of_batch(2, 0, "x", "Pending"), of_batch(3, 1, "y", "Pending")];
+    assert_eq!(broken(both), ["I23"], "two at a time where one may be");
+    let [started, pending, ended, ..] = ran;
+    let again = [started, pending, gone(&ended, 4), of_batch(5, 0, "z", "Pending")];
+    assert_eq!(broken(again), ["I23"], "made again");
+}

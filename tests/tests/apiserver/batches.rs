@@ -1,44 +1,26 @@
 //! Batches of `kubetask.io`: each index has one Task, and the status says how it ended, whatever happens meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ends;
+mod lost;
+
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task;
 use kubeopencode_tests::audit::AuditLog;
 use kubeopencode_tests::faults::{Fault, Faults};
-use kubeopencode_tests::kubelet::AGENT_DOES;
+use kubeopencode_tests::invariants::tasks_of_batches;
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::config;
-use kubeopencode_tests::record::{History, Kind, Revision};
+use kubeopencode_tests::objects::{Builder, batch};
+use kubeopencode_tests::record::{Kind, Revision};
 use serde_json::{Value, json};
 
 use crate::scenario;
 
-/// A Batch of so many Tasks, in the executor's own image.
-fn batch(name: &str, total: usize, parallelism: Option<usize>) -> Value {
-    let piece = |name: &str, text: String| json!({"type": "File", "file": {"name": name, "source": {"inline": text}}});
-    let variable: Vec<_> = (0..total).map(|i| json!([piece("which.md", format!("number {i}"))])).collect();
-    json!({
-        "apiVersion": "kubetask.io/v1alpha1", "kind": "Batch", "metadata": {"name": name, "annotations": {}},
-        "spec": {
-            "commonContext": [piece("task.md", "Do it".to_owned())], "variableContexts": variable,
-            "parallelism": parallelism,
-        },
-    })
-}
-
-/// What the agents of a Batch do, or that of one index.
-fn does(mut batch: Value, index: Option<usize>, what: &str) -> Value {
-    let key = index.map_or_else(|| AGENT_DOES.to_owned(), |index| format!("{AGENT_DOES}-{index}"));
-    batch["metadata"]["annotations"][key] = what.into();
-    batch
-}
-
-async fn create(ns: &TestNamespace, batch: &Value) {
-    let batch: Batch = serde_json::from_value(batch.clone()).unwrap();
+async fn create(ns: &TestNamespace, batch: Builder<Batch>) {
+    let batch: Batch = serde_json::from_value(batch.json()).unwrap();
     batches(ns).create(&PostParams::default(), &batch).await.unwrap();
 }
 
@@ -97,30 +79,21 @@ async fn task_in(ns: &TestNamespace, name: &str, phase: &str) {
     .await;
 }
 
-/// The UIDs that each name of a Task ever had, and the highest number of Tasks that were not over.
-fn record_of(history: &History) -> (BTreeMap<String, BTreeSet<String>>, usize) {
-    let (mut uids, mut open, mut most) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new(), 0);
-    for task in history.revisions(Kind::KubeTask) {
-        uids.entry(task.name().to_owned()).or_default().insert(task.uid().to_owned());
-        if task.gone || matches!(task.text("/status/phase"), "Completed" | "Failed") {
-            open.remove(task.uid());
-        } else {
-            open.insert(task.uid().to_owned());
-        }
-        most = most.max(open.len());
-    }
-    (uids, most)
-}
-
-/// Each index had one Task, and never were more of them open than that.
+/// Each index of the namespace's one Batch had one Task. How many of them were not over at a time, at most.
 async fn assert_once(ns: &TestNamespace, total: usize, parallelism: usize) -> usize {
     ns.record.catch_up().await;
-    let (uids, most) = record_of(&ns.record.history());
-    let doubled: Vec<_> = uids.iter().filter(|(_, uids)| uids.len() != 1).collect();
+    let batches: Vec<_> = tasks_of_batches(&ns.record.history()).into_values().collect();
+    let [tasks] = batches.as_slice() else { panic!("no Batch, or several: {batches:?}") };
+    let doubled: Vec<_> = tasks.uids.iter().filter(|(_, uids)| uids.len() != 1).collect();
     assert!(doubled.is_empty(), "made more than once: {doubled:?}");
-    assert_eq!(uids.len(), total);
-    assert!(most <= parallelism, "{most} at once instead of {parallelism}");
-    most
+    assert_eq!(tasks.uids.len(), total);
+    assert!(tasks.most <= parallelism, "{} at once instead of {parallelism}", tasks.most);
+    tasks.most
+}
+
+/// The names of all Tasks that there ever were.
+fn names(ns: &TestNamespace) -> BTreeSet<String> {
+    ns.record.history().revisions(Kind::KubeTask).map(|task| task.name().to_owned()).collect()
 }
 
 /// How often the status of a Batch was written.
@@ -133,12 +106,17 @@ fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
     conditions.iter().find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
+async fn stop(ns: &TestNamespace, task: &str) {
+    let patch = json!({"metadata": {"annotations": {"kubetask.io/stop": "true"}}});
+    tasks(ns).patch(task, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_batch_of_a_thousand_is_made_once_each_within_its_parallelism() {
     scenario(async |ns| {
         let operator = ns.operator();
         let started = Instant::now();
-        create(ns, &batch("big", 1000, Some(50))).await;
+        create(ns, batch("big", 1000).parallelism(50)).await;
         until_over(ns, "big", 0, 1000, 50).await;
         let status = until_phase(ns, "big", "Completed").await;
         let took = started.elapsed();
@@ -163,10 +141,9 @@ async fn a_batch_of_a_thousand_is_made_once_each_within_its_parallelism() {
 #[tokio::test]
 async fn a_pause_makes_no_further_task_and_touches_none() {
     scenario(async |ns| {
-        let mut paused = batch("b", 4, Some(2));
-        paused["metadata"]["annotations"]["kubetask.io/pause"] = "true".into();
         let _operator = ns.operator();
-        create(ns, &does(does(paused, Some(0), "run-on"), Some(1), "run-on")).await;
+        let paused = batch("b", 4).parallelism(2).annotation("kubetask.io/pause", "true");
+        create(ns, paused.does_at(0, "run-on").does_at(1, "run-on")).await;
         let status = until_phase(ns, "b", "Paused").await;
         assert_eq!((&status["made"], &status["startTime"]), (&json!(0), &Value::Null));
         // until it starts its spec may change
@@ -202,206 +179,6 @@ async fn a_pause_makes_no_further_task_and_touches_none() {
     .await;
 }
 
-async fn stop(ns: &TestNamespace, task: &str) {
-    let patch = json!({"metadata": {"annotations": {"kubetask.io/stop": "true"}}});
-    tasks(ns).patch(task, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_task_that_is_deleted_by_hand_is_a_failed_index_and_not_made_again() {
-    scenario(async |ns| {
-        let _operator = ns.operator();
-        create(ns, &does(does(batch("b", 4, Some(2)), Some(0), "run-on"), Some(2), "fail")).await;
-        task_in(ns, "b-task-0", "Running").await;
-        tasks(ns).delete("b-task-0", &DeleteParams::background()).await.unwrap();
-        let status = until_phase(ns, "b", "Failed").await;
-        assert_eq!((&status["completedIndexes"], &status["failedIndexes"]), (&json!("1,3"), &json!("0,2")));
-        assert_eq!(
-            status["progress"],
-            json!({"total": 4, "pending": 0, "running": 0, "completed": 2, "failed": 2})
-        );
-        let intact = condition(&status, "TasksIntact");
-        assert_eq!((&intact["status"], &intact["reason"]), (&json!("False"), &json!("TaskDeleted")));
-        assert_eq!(
-            intact["message"],
-            "Task \"b-task-0\" was deleted before its end: index 0 is failed and not made again"
-        );
-        let finished = condition(&status, "Finished");
-        assert_eq!((&finished["status"], &finished["reason"]), (&json!("True"), &json!("TasksFailed")));
-        // what is over may be deleted: the Batch knows how it ended
-        tasks(ns).delete("b-task-1", &DeleteParams::background()).await.unwrap();
-        ns.gone(Kind::KubeTask, "b-task-1").await;
-        assert_once(ns, 4, 2).await;
-        let events = |history: &History| {
-            let of_batch = history.all(Kind::Event).filter(|event| event.text("/regarding/kind") == "Batch");
-            of_batch.map(|event| event.text("/reason").to_owned()).collect::<BTreeSet<_>>()
-        };
-        ns.until("both Events", |history| {
-            (events(history) == BTreeSet::from(["Running".to_owned(), "Failed".to_owned()])).then_some(())
-        })
-        .await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_name_that_somebody_else_holds_is_a_failed_index() {
-    scenario(async |ns| {
-        let other = json!({
-            "apiVersion": "kubetask.io/v1alpha1", "kind": "Task",
-            "metadata": {"name": "b-task-1", "labels": {"kubetask.io/batch": "b", "kubetask.io/batch-index": "1"}},
-            "spec": {"workspaceConfigRef": "missing"},
-        });
-        ns.apply(other).await;
-        let before = tasks(ns).get("b-task-1").await.unwrap();
-        let _operator = ns.operator();
-        create(ns, &batch("b", 3, None)).await;
-        let status = until_phase(ns, "b", "Failed").await;
-        assert_eq!((&status["completedIndexes"], &status["failedIndexes"]), (&json!("0,2"), &json!("1")));
-        let intact = condition(&status, "TasksIntact");
-        assert_eq!(intact["reason"], "NameConflict");
-        assert!(intact["message"].as_str().unwrap().starts_with("Task \"b-task-1\" is not this Batch's"), "{intact}");
-        let after = tasks(ns).get("b-task-1").await.unwrap();
-        assert_eq!((after.uid(), &after.spec), (before.uid(), &before.spec));
-        assert!(after.owner_references().is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_the_api_server_refuses_is_told_and_tried_again() {
-    scenario(async |ns| {
-        let quota = json!({
-            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
-            "spec": {"hard": {"count/tasks.kubetask.io": "1"}},
-        });
-        ns.apply(quota).await;
-        ns.quota_is_in_force("few").await;
-        let _operator = ns.operator();
-        create(ns, &batch("b", 2, None)).await;
-        let refused =
-            |batch: &Revision| condition(&batch.object["status"], "TasksCreated")["status"] == "False";
-        let status = until(ns, "b", "says that a Task is refused", refused).await;
-        let created = condition(&status, "TasksCreated");
-        assert_eq!(created["reason"], "TaskCreationError");
-        let message = created["message"].as_str().unwrap();
-        assert!(
-            message.starts_with("Task \"b-task-1\"") && message.contains("exceeded quota: few"),
-            "{message}"
-        );
-        let more = json!({"spec": {"hard": {"count/tasks.kubetask.io": "5"}}});
-        let quotas = ns.api::<k8s_openapi::api::core::v1::ResourceQuota>();
-        quotas.patch("few", &PatchParams::default(), &Patch::Merge(&more)).await.unwrap();
-        let status = until_phase(ns, "b", "Completed").await;
-        assert_eq!(condition(&status, "TasksCreated")["status"], "True");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn deletion_takes_the_tasks_with_their_pods_in_both_orders() {
-    scenario(async |ns| {
-        let _operator = ns.operator();
-        for (name, policy) in
-            [("back", PropagationPolicy::Background), ("fore", PropagationPolicy::Foreground)]
-        {
-            create(ns, &does(batch(name, 6, Some(3)), None, "run-on")).await;
-            for index in 0..3 {
-                task_in(ns, &format!("{name}-task-{index}"), "Running").await;
-            }
-            delete(ns, name, policy).await;
-            ns.gone(Kind::Batch, name).await;
-            ns.until(&format!("nothing of {name} is left"), |history| {
-                let of_batch = |kind| history.all(kind).any(|object| object.name().starts_with(name));
-                (!of_batch(Kind::KubeTask) && !of_batch(Kind::Pod)).then_some(())
-            })
-            .await;
-        }
-        let (uids, most) = record_of(&ns.record.history());
-        assert!(uids.values().all(|uids| uids.len() == 1) && most <= 3, "{most} {uids:?}");
-        assert_eq!(uids.len(), 6, "nothing was made after the deletion: {uids:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn orphans_that_run_run_on_and_the_others_fail() {
-    scenario(async |ns| {
-        let _operator = ns.operator();
-        create(ns, &does(batch("b", 4, Some(2)), None, "run-on")).await;
-        for name in ["b-task-0", "b-task-1"] {
-            task_in(ns, name, "Running").await;
-        }
-        let mut waiting = batch("w", 2, None);
-        waiting["spec"]["workspaceConfigRef"] = "missing".into();
-        create(ns, &waiting).await;
-        ns.until("both wait for their WorkspaceConfig", |history| {
-            let waits = |name| {
-                history.get(Kind::KubeTask, name).is_some_and(|task| !task.text("/status/phase").is_empty())
-            };
-            (waits("w-task-0") && waits("w-task-1")).then_some(())
-        })
-        .await;
-        delete(ns, "b", PropagationPolicy::Orphan).await;
-        delete(ns, "w", PropagationPolicy::Orphan).await;
-        for name in ["w-task-0", "w-task-1"] {
-            task_in(ns, name, "Failed").await;
-            let task = tasks(ns).get(name).await.unwrap();
-            let (reason, message) = task.status.and_then(|status| status.reason.zip(status.message)).unwrap();
-            assert!(reason == "ContextError" && message.contains("its Batch is gone"), "{reason}: {message}");
-        }
-        for name in ["b-task-0", "b-task-1"] {
-            let task = tasks(ns).get(name).await.unwrap();
-            assert_eq!(
-                task.status.and_then(|status| status.phase).map(|phase| phase.as_str()),
-                Some("Running")
-            );
-            stop(ns, name).await;
-            task_in(ns, name, "Completed").await;
-        }
-        let (uids, _) = record_of(&ns.record.history());
-        assert_eq!(uids.len(), 4, "no further one was made");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_batch_is_cleaned_up_as_a_whole() {
-    scenario(async |ns| {
-        ns.apply(config("cleanup: {maxRetainedTasks: 1}")).await;
-        let _operator = ns.operator();
-        // in one second the older one counts as the first to end
-        create(ns, &batch("quick", 2, None)).await;
-        create(ns, &does(batch("slow", 3, Some(1)), Some(2), "run-on")).await;
-        task_in(ns, "slow-task-2", "Running").await;
-        until_phase(ns, "quick", "Completed").await;
-        stop(ns, "slow-task-2").await;
-        ns.gone(Kind::Batch, "quick").await;
-        ns.until("the Tasks of the one that ended last are there, and no other", |history| {
-            let names: BTreeSet<_> = history.all(Kind::KubeTask).map(|task| task.name()).collect();
-            (names == BTreeSet::from(["slow-task-0", "slow-task-1", "slow-task-2"])).then_some(())
-        })
-        .await;
-        until_phase(ns, "slow", "Completed").await;
-    })
-    .await;
-}
-
-/// A Batch of a name takes over nothing of an older one, and waits until that is gone.
-#[tokio::test]
-async fn a_batch_of_the_same_name_waits_for_the_tasks_of_the_older_one() {
-    scenario(async |ns| {
-        let _operator = ns.operator();
-        create(ns, &does(batch("b", 2, None), None, "run-on")).await;
-        task_in(ns, "b-task-1", "Running").await;
-        delete(ns, "b", PropagationPolicy::Background).await;
-        create(ns, &batch("b", 2, None)).await;
-        let status = until_phase(ns, "b", "Completed").await;
-        assert_eq!(status["completedIndexes"], "0,1");
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn two_operators_with_stale_watches_make_each_task_once() {
     scenario(async |ns| {
@@ -411,7 +188,7 @@ async fn two_operators_with_stale_watches_make_each_task_once() {
             })
         };
         let (_one, _two) = (ns.operator_with(&stale()), ns.operator_with(&stale()));
-        create(ns, &batch("b", 60, Some(5))).await;
+        create(ns, batch("b", 60).parallelism(5)).await;
         until_over(ns, "b", 0, 60, 10).await;
         let status = until_phase(ns, "b", "Completed").await;
         assert_eq!(status["completedIndexes"], "0-59");
@@ -423,7 +200,7 @@ async fn two_operators_with_stale_watches_make_each_task_once() {
 #[tokio::test]
 async fn an_operator_that_is_killed_twenty_times_makes_each_of_two_hundred_tasks_once() {
     scenario(async |ns| {
-        create(ns, &does(does(batch("b", 200, Some(7)), Some(13), "fail"), Some(77), "fail")).await;
+        create(ns, batch("b", 200).parallelism(7).does_at(13, "fail").does_at(77, "fail")).await;
         let mut operator = ns.operator();
         for kill in 1..=20_u64 {
             until(ns, "b", "gets on", |batch| {

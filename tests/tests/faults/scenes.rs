@@ -2,8 +2,9 @@
 
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::{Builder, kubetask, status, task};
-use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::objects::{Builder, batch, kubetask, status, task};
+use kubeopencode_tests::record::{Kind, Revision};
+use serde_json::json;
 
 /// What happens in a lane. Those that are `Far` have their Tasks in the first namespace and the Agent, its Pods and their
 /// ConfigMaps in the second.
@@ -21,6 +22,8 @@ pub(crate) enum Scene {
     MadeAgain,
     /// A Task of `kubetask.io` runs and completes beside one of the first group that wants its Pod's name.
     KubeTask,
+    /// A Batch of three Tasks, two at a time, of which the second fails.
+    BatchOfThree,
     /// Two Tasks of one name, one in each namespace, share an Agent that runs one at a time; both complete and are
     /// deleted.
     FarLimited,
@@ -31,13 +34,14 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Unlimited,
         Self::Limited,
         Self::Stopped,
         Self::Deleted,
         Self::MadeAgain,
         Self::KubeTask,
+        Self::BatchOfThree,
         Self::FarLimited,
         Self::FarDeleted,
         Self::FarPodDeleted,
@@ -93,6 +97,21 @@ impl Scene {
                 completes(team, &theirs).await;
                 let task = team.kubetask_phase(run, Phase::Completed).await;
                 assert_eq!(status(&task).reason.as_deref(), Some("Completed"));
+            }
+            Self::BatchOfThree => {
+                team.apply(batch(run, 3).parallelism(2).does_at(1, "fail")).await;
+                let is_over =
+                    |batch: &Revision| matches!(batch.text("/status/phase"), "Completed" | "Failed");
+                let status = team
+                    .until("the Batch is over", |history| {
+                        let batch = history.get(Kind::Batch, run)?;
+                        is_over(batch).then(|| batch.object["status"].clone())
+                    })
+                    .await;
+                let counts = json!({"total": 3, "pending": 0, "running": 0, "completed": 2, "failed": 1});
+                let said = ["phase", "made", "completedIndexes", "failedIndexes", "progress"]
+                    .map(|field| status[field].clone());
+                assert_eq!(said, [json!("Failed"), json!(3), json!("0,2"), json!("1"), counts], "{status:#}");
             }
             Self::FarLimited => {
                 team.apply(far(platform, "shared", run)).await;
