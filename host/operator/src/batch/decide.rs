@@ -25,7 +25,10 @@ pub(super) enum Known {
     Shown(Phase),
     /// Its Task was made, or the API server had it, at this time; the cache does not show it.
     Made(Timestamp),
-    /// A Task of somebody else has its name.
+    /// A Task of somebody else had its name when it was tried, and may have gone since: until the Batch has counted the
+    /// index, another operator may make its Task.
+    Contested,
+    /// A Task of somebody else had its name, and the Batch had counted the index: it has no Task.
     Taken,
     /// There was a Task, which was not over, and the API server has it no more.
     Gone,
@@ -36,7 +39,7 @@ impl Known {
     pub(super) fn is_open(self) -> bool {
         match self {
             Self::Shown(phase) => !phase.is_terminal(),
-            Self::Made(_) => true,
+            Self::Made(_) | Self::Contested => true,
             Self::Taken | Self::Gone => false,
         }
     }
@@ -102,6 +105,9 @@ pub(super) struct Learnt(BTreeMap<usize, Known>);
 impl Learnt {
     /// This is so.
     pub(super) fn learn(&mut self, index: usize, known: Known) {
+        let is_contested = self.0.get(&index) == Some(&Known::Contested);
+        // who went is somebody else's
+        let known = if is_contested && known == Known::Gone { Known::Taken } else { known };
         self.0.insert(index, known);
     }
 
@@ -148,11 +154,11 @@ pub(super) fn decide(batch: &Facts<'_>, known: &BTreeMap<usize, Known>, now: Tim
                 open += 1;
                 next.ask.push(index);
             }
-            Some(known) => open += usize::from(known.is_open()),
-            None if index < made => {
+            Some(Known::Contested) | None if index < made => {
                 open += 1;
                 next.ask.push(index);
             }
+            Some(known) => open += usize::from(known.is_open()),
             None => next.make.push(index),
         }
     }

@@ -31,7 +31,7 @@ enum Made {
 }
 
 impl Batches {
-    /// Asks the API server for Tasks that were made and that the cache does not show.
+    /// Asks the API server for Tasks that were counted, or made, and that the cache does not show.
     pub(super) async fn ask(
         &self,
         batch: &Batch,
@@ -45,8 +45,12 @@ impl Batches {
         });
         let mut answers = answers.buffer_unordered(AT_ONCE);
         while let Some((index, answer)) = answers.next().await {
-            let is_there = answer?.is_some_and(|task| owner_of(batch, &task.metadata) == Owner::Batch);
-            learnt.learn(index, if is_there { Known::Made(Timestamp::now()) } else { Known::Gone });
+            let known = match answer?.map(|task| owner_of(batch, &task.metadata)) {
+                Some(Owner::Batch) => Known::Made(Timestamp::now()),
+                Some(Owner::Nobody) => Known::Taken,
+                Some(Owner::OlderBatch) | None => Known::Gone,
+            };
+            learnt.learn(index, known);
         }
         Ok(())
     }
@@ -112,7 +116,7 @@ impl Batches {
         let there = api.get_metadata_opt(&task.name_any()).await?;
         Ok(match there.as_ref().map(|there| owner_of(batch, &there.metadata)) {
             Some(Owner::Batch) => Made::Known(Known::Made(Timestamp::now())),
-            Some(Owner::Nobody) => Made::Known(Known::Taken),
+            Some(Owner::Nobody) => Made::Known(Known::Contested),
             Some(Owner::OlderBatch) => {
                 Made::NotNow("one of an older Batch of this name has not gone yet".to_owned())
             }

@@ -16,7 +16,7 @@ use super::status::status;
 
 const TOTAL: usize = 5;
 const PARALLELISM: usize = 2;
-/// The index whose name somebody else holds.
+/// The first index whose name somebody else may hold: at the start this one is held.
 const TAKEN: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ struct Task {
     is_deleting: bool,
     is_own: bool,
 }
+
+const FOREIGN: Task = Task { phase: Phase::Running, is_deleting: false, is_own: false };
 
 /// What one operator knows.
 #[derive(Debug, Default)]
@@ -51,12 +53,14 @@ struct World {
 enum Action {
     /// The watches bring a cache up to this far behind.
     Watch(usize, usize, usize),
-    /// One look of an operator, which dies before so many writes.
-    Look(usize, Option<usize>),
+    /// One look of an operator, which dies before so many writes, or has written the status a moment ago.
+    Look(usize, Option<usize>, bool),
     Start(usize),
     End(usize, bool),
     /// Somebody deletes the Task of an index.
     Delete(usize),
+    /// Somebody makes, or deletes, a Task of their own that has an index's name.
+    Foreign(usize, bool),
     /// An operator lets a Task go that is being deleted.
     Release(usize, usize),
     Pause(bool),
@@ -67,10 +71,12 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     let (operator, index) = (0..2_usize, 0..TOTAL);
     let action = prop_oneof![
         4 => (operator.clone(), 0..3_usize, 0..4_usize).prop_map(|(o, batch, tasks)| Action::Watch(o, batch, tasks)),
-        8 => (operator.clone(), proptest::option::weighted(0.3, 0..4_usize)).prop_map(|(o, dies)| Action::Look(o, dies)),
+        8 => (operator.clone(), proptest::option::weighted(0.3, 0..4_usize), any::<bool>())
+            .prop_map(|(o, dies, is_early)| Action::Look(o, dies, is_early)),
         3 => index.clone().prop_map(Action::Start),
         3 => (index.clone(), any::<bool>()).prop_map(|(i, well)| Action::End(i, well)),
         1 => index.clone().prop_map(Action::Delete),
+        1 => (TAKEN..TOTAL, any::<bool>()).prop_map(|(i, is_there)| Action::Foreign(i, is_there)),
         3 => (operator, index).prop_map(|(o, i)| Action::Release(o, i)),
         1 => any::<bool>().prop_map(Action::Pause),
         1 => Just(Action::Sleep),
@@ -80,10 +86,9 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 
 impl World {
     fn new() -> Self {
-        let foreign = Task { phase: Phase::Running, is_deleting: false, is_own: false };
         Self {
             batches: vec![BatchStatus::default()],
-            tasks: vec![BTreeMap::from([(TAKEN, foreign)])],
+            tasks: vec![BTreeMap::from([(TAKEN, FOREIGN)])],
             made: [0; TOTAL],
             ended: BTreeMap::new(),
             operators: Default::default(),
@@ -126,7 +131,7 @@ impl World {
         self.seconds += 1;
         match action {
             Action::Watch(operator, batch, tasks) => self.watch(operator, batch, tasks),
-            Action::Look(operator, dies) => self.look(operator, dies),
+            Action::Look(operator, dies, is_early) => self.look(operator, dies, is_early),
             Action::Start(index) => self.change(index, |task| task.phase = Phase::Running),
             Action::End(index, well) => {
                 self.change(index, |task| task.phase = if well { Phase::Completed } else { Phase::Failed });
@@ -136,6 +141,11 @@ impl World {
                     self.set(index, Some(Task { is_deleting: true, ..task }));
                 }
             }
+            Action::Foreign(index, true) if self.task(index).is_none() => self.set(index, Some(FOREIGN)),
+            Action::Foreign(index, false) if self.task(index).is_some_and(|task| !task.is_own) => {
+                self.set(index, None);
+            }
+            Action::Foreign(..) => {}
             Action::Release(operator, index) => self.release(operator, index),
             Action::Pause(is_paused) => self.is_paused = is_paused,
             Action::Sleep => self.seconds += 20,
@@ -161,7 +171,7 @@ impl World {
     }
 
     /// As `Batches::bring_up_to_date`: an operator that dies is followed by one that lists everything and has learnt nothing.
-    fn look(&mut self, operator: usize, dies: Option<usize>) {
+    fn look(&mut self, operator: usize, dies: Option<usize>, is_early: bool) {
         let mut writes = 0;
         let mut dies = || {
             writes += 1;
@@ -186,8 +196,12 @@ impl World {
             |index: usize| cache.get(&index).filter(|task| task.is_own).map(|task| Known::Shown(task.phase));
         let mut learnt = std::mem::take(&mut self.operators[operator].learnt);
         for index in decide(&facts, &learnt.with(&facts, shown), now).ask {
-            let is_there = self.task(index).is_some_and(|task| task.is_own);
-            learnt.learn(index, if is_there { Known::Made(now) } else { Known::Gone });
+            let known = match self.task(index) {
+                Some(task) if task.is_own => Known::Made(now),
+                Some(_) => Known::Taken,
+                None => Known::Gone,
+            };
+            learnt.learn(index, known);
         }
         let next = decide(&facts, &learnt.with(&facts, shown), now);
         if batch == self.batches.len() - 1 {
@@ -197,7 +211,7 @@ impl World {
                 }
                 let known = match self.task(index) {
                     Some(task) if task.is_own => Known::Made(now),
-                    Some(_) => Known::Taken,
+                    Some(_) => Known::Contested,
                     None => {
                         self.made[index] += 1;
                         self.set(
@@ -213,7 +227,7 @@ impl World {
         }
         let new = status(&facts, &learnt.with(&facts, shown), None, now);
         self.operators[operator].learnt = learnt;
-        if new != seen && batch == self.batches.len() - 1 {
+        if new != seen && !is_early && batch == self.batches.len() - 1 {
             if dies() {
                 return self.restart(operator);
             }
@@ -233,7 +247,7 @@ impl World {
         for round in 0..200 {
             let operator = round % 2;
             self.act(Action::Watch(operator, 0, 0));
-            self.act(Action::Look(operator, None));
+            self.act(Action::Look(operator, None, false));
             for index in 0..TOTAL {
                 self.act(Action::Release(operator, index));
                 self.act(Action::End(index, index % 2 == 0));
@@ -258,7 +272,8 @@ proptest! {
         world.settle();
         let over = world.batches.last().unwrap();
         for index in 0..TOTAL {
-            prop_assert_eq!(world.made[index], u32::from(index != TAKEN), "index {}", index);
+            prop_assert!(world.made[index] <= 1, "index {} was made {} times", index, world.made[index]);
+            prop_assert!(world.made[index] == 1 || index >= TAKEN, "index {} was never made", index);
             let end = world.task(index).filter(|task| task.is_own).map(|task| task.phase);
             let end = end.or(world.ended.get(&index).copied()).unwrap_or(Phase::Failed);
             let said = (over.completed_indexes.contains(index), over.failed_indexes.contains(index));

@@ -35,7 +35,7 @@ pub(super) fn status(
             Known::Shown(Phase::Failed) => drop(status.failed_indexes.insert(*index)),
             Known::Shown(Phase::Running) => running += 1,
             Known::Shown(Phase::Queued) => is_queued = true,
-            Known::Shown(Phase::Pending) | Known::Made(_) => {}
+            Known::Shown(Phase::Pending) | Known::Made(_) | Known::Contested => {}
             Known::Taken | Known::Gone => {
                 status.failed_indexes.insert(*index);
                 lost.push((*index, *known));

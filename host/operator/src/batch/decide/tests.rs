@@ -1,5 +1,7 @@
 use super::*;
 
+const MADE: Known = Known::Made(Timestamp::UNIX_EPOCH);
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
@@ -52,6 +54,25 @@ fn a_task_that_was_counted_and_is_not_shown_is_asked_for_and_never_made() {
     assert_eq!(next(&facts(4, 2, &started), &[]), (vec![1, 2], vec![]), "both may be there");
     let made = [(1, Known::Made(at(90))), (2, Known::Made(at(91)))];
     assert_eq!(next(&facts(4, 3, &started), &made), (vec![1], vec![3]), "ten seconds unseen");
+}
+
+#[test]
+fn a_name_that_somebody_else_had_is_asked_for_once_nobody_makes_its_task_any_more() {
+    let (uncounted, counted) = (status(1, "", ""), status(2, "", ""));
+    let running = (0, Known::Shown(Phase::Running));
+    let known = [running, (1, Known::Contested)];
+    assert_eq!(
+        next(&facts(4, 3, &uncounted), &known),
+        (vec![], vec![2]),
+        "another operator may have made it"
+    );
+    assert_eq!(next(&facts(4, 3, &counted), &known), (vec![1], vec![2]));
+    for (answer, learnt) in [(Known::Gone, Known::Taken), (Known::Taken, Known::Taken), (MADE, MADE)] {
+        let mut all = Learnt::default();
+        all.learn(1, Known::Contested);
+        all.learn(1, answer);
+        assert_eq!(all.with(&facts(4, 3, &counted), |_| None)[&1], learnt, "who went is somebody else's");
+    }
 }
 
 #[test]

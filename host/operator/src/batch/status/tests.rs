@@ -51,6 +51,7 @@ fn the_phase_follows_the_tasks() {
     for (known, expected) in [
         (vec![], row("Pending", 0, ["", ""], 3, 0)),
         (vec![(0, Known::Made(at(1)))], row("Pending", 1, ["", ""], 3, 0)),
+        (vec![(0, Known::Contested)], row("Pending", 1, ["", ""], 3, 0)),
         (vec![(0, Known::Shown(Pending)), (1, Known::Shown(Queued))], row("Queued", 2, ["", ""], 3, 0)),
         (vec![(0, Known::Shown(Running)), (1, Known::Shown(Queued))], row("Running", 2, ["", ""], 2, 1)),
         (vec![(0, Known::Shown(Completed)), (1, Known::Shown(Pending))], row("Running", 2, ["0", ""], 2, 0)),
