@@ -14,6 +14,7 @@ use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{
     config, config_map, kubetask, service_account, status, words, workspace_config,
 };
+use kubeopencode_tests::operator::Setup;
 use kubeopencode_tests::record::Kind;
 use serde_json::json;
 
@@ -169,16 +170,30 @@ async fn a_workspace_config_that_does_not_come_fails_the_task_that_names_it() {
 async fn without_a_workspace_config_the_built_in_images_run_the_task() {
     scenario(async |ns| {
         ns.apply(service_account("default")).await;
-        let _operator = ns.operator();
+        let operator = ns.start_operator(Setup { is_probed: true, ..Setup::default() });
         ns.apply(kubetask("fix")).await;
-        ns.kubetask_phase("fix", Phase::Completed).await;
-        let history = ns.record.history();
-        let pod = history.get(Kind::Pod, "fix-kt-pod").unwrap();
-        let image = pod.list("/spec/containers")[0]["image"].as_str().unwrap();
-        assert!(image.contains("kubeopencode-agent-devbox"), "{image}");
-        let init: Vec<_> =
-            pod.list("/spec/initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
-        assert!(init.contains(&"opencode-init"), "{init:?}");
+        let task = ns.kubetask_phase("fix", Phase::Completed).await;
+        {
+            let history = ns.record.history();
+            let pod = history.get(Kind::Pod, "fix-kt-pod").unwrap();
+            let image = pod.list("/spec/containers")[0]["image"].as_str().unwrap();
+            assert!(image.contains("kubeopencode-agent-devbox"), "{image}");
+            let init: Vec<_> =
+                pod.list("/spec/initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
+            assert!(init.contains(&"opencode-init"), "{init:?}");
+        }
+
+        // what it used is counted before its end is told of
+        assert_eq!(status(&task).usage.as_ref().unwrap().input_tokens, Some(11));
+        ns.until("its end is told of", |history| {
+            history.all(Kind::Event).any(|event| event.text("/reason") == "Completed").then_some(())
+        })
+        .await;
+        let of_nobody = format!("namespace=\"{}\",agent=\"\"", ns.name);
+        let tokens = format!("kubeopencode_task_tokens_total{{{of_nobody},kind=\"input\"}}");
+        assert_eq!(operator.metric(&tokens).await, Some(11.0));
+        let cost = format!("kubeopencode_task_cost_usd_total{{{of_nobody}}}");
+        assert_eq!(operator.metric(&cost).await, Some(0.0123));
     })
     .await;
 }

@@ -283,9 +283,11 @@ impl Metrics {
         self.duration.observe(seconds);
     }
 
-    /// A Task of this Agent reported what it used.
-    pub fn used(&self, agent: &AgentKey, usage: &Usage) {
-        let labels = AgentLabels::from(agent);
+    /// A Task of this Agent reported what it used. A Task of `kubetask.io` has none, and counts in its namespace under an
+    /// empty name: its WorkspaceConfig may have the name of an Agent that did not do it.
+    pub fn used(&self, namespace: &str, agent: Option<&AgentKey>, usage: &Usage) {
+        let none = || AgentLabels { namespace: namespace.to_owned(), agent: String::new() };
+        let labels = agent.map_or_else(none, AgentLabels::from);
         // a decimal number without a sign, or it had not been kept
         if let Some(cost) = usage.cost_usd.as_deref().and_then(|cost| cost.parse().ok()) {
             self.cost.get_or_create(&labels).inc_by(cost);
@@ -399,8 +401,9 @@ mod tests {
             cost_usd: Some("0.25".into()),
             ..Usage::default()
         };
-        metrics.used(&agent, &usage(7));
-        metrics.used(&agent, &usage(3));
+        metrics.used("guest", Some(&agent), &usage(7));
+        metrics.used("team", Some(&agent), &usage(3));
+        metrics.used("team", None, &usage(4));
         metrics
     }
 
@@ -414,6 +417,8 @@ mod tests {
             "kubeopencode_task_cost_usd_total{namespace=\"team\",agent=\"default\"} 0.5",
             "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"input\"} 10",
             "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"default\",kind=\"output\"} 10",
+            "kubeopencode_task_cost_usd_total{namespace=\"team\",agent=\"\"} 0.25",
+            "kubeopencode_task_tokens_total{namespace=\"team\",agent=\"\",kind=\"input\"} 4",
             "kubeopencode_task_queue_seconds_count 1",
             "kubeopencode_task_launch_seconds_count 0",
             "kubeopencode_task_duration_seconds_count 0",
@@ -451,7 +456,7 @@ mod tests {
         for family in [
             "kubeopencode_tasks gauge 1",
             "kubeopencode_tasks_total unknown 1",
-            "kubeopencode_task_cost_usd counter 1",
+            "kubeopencode_task_cost_usd counter 2",
         ] {
             assert!(families.lines().any(|line| line == family), "{family} is missing in\n{families}");
         }

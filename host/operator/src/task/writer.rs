@@ -162,10 +162,9 @@ impl Writer {
             }
             _ => {}
         }
-        if let (Some(agent), Some(usage)) = (new.recorded_agent(), &new.usage)
-            && phase.is_terminal()
-        {
-            self.metrics.used(&agent, usage);
+        if let Some(usage) = new.usage.as_ref().filter(|_| phase.is_terminal()) {
+            let agent = TaskRef { status: Some(new), ..task }.recorded_agent();
+            self.metrics.used(task.namespace(), agent.as_ref(), usage);
         }
         if let Some(event) = status::event(new) {
             self.events.record(&reference(task), event);
