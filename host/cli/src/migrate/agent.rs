@@ -7,10 +7,10 @@ use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::literals::DEFAULT_NAME;
 use kubeopencode_plan::frontend::kubeopencode::agent_alone;
 
-use super::contexts::{items, normal};
-use super::layers::MOVED;
+use super::contexts::{Becomes, Part, items, normal, parts};
+use super::layers::{COPIED, MOVED};
 use super::metadata::kept;
-use super::objects::Read;
+use super::objects::{ConfigMaps, Read};
 use super::run::settings;
 use super::warnings::Warnings;
 use crate::render::objects::Problems;
@@ -22,16 +22,23 @@ pub(super) struct Known {
     /// It was a WorkspaceConfig whose image runs its own entrypoint. There was a home of the image's own, and there need be no
     /// prompt.
     pub(super) had_entrypoint: bool,
+    /// The texts of it that such a program looks for in the prompt: the beginning of each prompt.
+    pub(super) texts: Vec<Part>,
 }
 
-/// The Agent that does what the WorkspaceConfig did.
+/// The Agent that does what the WorkspaceConfig did, and what its Tasks are held against.
 ///
 /// # Errors
 /// Contexts that cannot be.
-pub(super) fn migrate(read: &Read<WorkspaceConfig>, warnings: &mut Warnings) -> Result<Agent, Problems> {
-    let Read { place, object, value, .. } = read;
+pub(super) fn migrate(
+    read: &Read<WorkspaceConfig>,
+    config_maps: &ConfigMaps,
+    warnings: &mut Warnings,
+) -> Result<(Agent, Known), Problems> {
+    let Read { place, object, value, key } = read;
     let spec = &object.spec;
     let contexts = items(&spec.default_contexts, "spec.defaultContexts", place)?;
+    let had_entrypoint = spec.agent_image.is_some();
     if let Some(image) = &spec.agent_image {
         warnings.say(
             place,
@@ -42,13 +49,22 @@ pub(super) fn migrate(read: &Read<WorkspaceConfig>, warnings: &mut Warnings) -> 
             ),
         );
     }
-    for (field, item) in &contexts {
-        match &item.mount_path {
-            None => warnings.say(place, format!("{field}: it is for all Tasks, {MOVED}")),
-            Some(path) if spec.agent_image.is_some() && is_in_a_home(path) => {
-                warnings.say(place, format!("{field}: {}", home(path, "set HOME in spec.podSpec.env")));
+    let mut texts = Vec::new();
+    for part in parts(contexts.clone(), &key.namespace, config_maps) {
+        let (field, path) = (&part.field, part.path());
+        match (&part.becomes, path) {
+            (_, Some(path)) if had_entrypoint && is_in_a_home(&path) => {
+                warnings.say(place, format!("{field}: {}", home(&path, "set HOME in spec.podSpec.env")));
             }
-            Some(_) => {}
+            (_, Some(_)) => {}
+            (Becomes::Text(_), None) if had_entrypoint => {
+                warnings.say(place, format!("{field}: {COPIED}"));
+                texts.push(part);
+            }
+            (Becomes::Item(_, Some(why)), None) if had_entrypoint => {
+                warnings.say(place, format!("{field}: {why}, {MOVED}"));
+            }
+            (_, None) => warnings.say(place, format!("{field}: it is for all Tasks, {MOVED}")),
         }
     }
     let pod_spec = AgentPodSpec {
@@ -62,21 +78,16 @@ pub(super) fn migrate(read: &Read<WorkspaceConfig>, warnings: &mut Warnings) -> 
         contexts: contexts.into_iter().map(|(_, item)| item).collect(),
         credentials: spec.credentials.clone(),
         pod_spec: Some(pod_spec).filter(|pod| *pod != AgentPodSpec::default()),
-        suspend: spec.agent_image.is_some().then_some(true),
+        suspend: had_entrypoint.then_some(true),
         ..AgentSpec::default()
     };
     let agent = Agent { metadata: kept(value, place, warnings), spec: agent, status: None };
-    if let Err(refusal) = agent_alone(&placed(&agent, read), &settings()) {
+    let mut placed = agent.clone();
+    placed.metadata.namespace = Some(key.namespace.clone());
+    if let Err(refusal) = agent_alone(&placed, &settings()) {
         warnings.say(place, format!("spec: as it stands, no Task of it can run: {refusal}"));
     }
-    Ok(agent)
-}
-
-/// The Agent in the namespace that it goes to.
-pub(super) fn placed<K>(agent: &Agent, read: &Read<K>) -> Agent {
-    let mut agent = agent.clone();
-    agent.metadata.namespace = Some(read.key.namespace.clone());
-    agent
+    Ok((agent, Known { agent: placed, had_entrypoint, texts }))
 }
 
 /// Whether a program may look for the file by `~`.

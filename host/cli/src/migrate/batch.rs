@@ -51,6 +51,7 @@ impl Migration<'_> {
         let agent = self.look_up(place, spec.workspace_config_ref.as_deref(), &key.namespace);
         self.look_at_places(place, &common, &agent);
         self.look_at_batch(read, &agent);
+        let texts = self.texts(&agent);
         let made = made(value);
         let (mut variants, mut problems, mut refused) = (Vec::new(), Problems::new(), Vec::new());
         for (i, contexts) in spec.variable_contexts.iter().enumerate().skip(made) {
@@ -74,7 +75,8 @@ impl Migration<'_> {
                     ),
                 );
             }
-            let contents = Contents::of(common.iter().filter(|part| !is_hidden(part)).chain(&variable));
+            let common = common.iter().filter(|part| !is_hidden(part));
+            let contents = Contents::of(texts.iter().chain(common).chain(&variable));
             for warning in &contents.warnings {
                 self.warnings.say(place, warning);
             }
@@ -105,7 +107,7 @@ impl Migration<'_> {
             return Err(problems);
         }
         if self.helm {
-            self.chart = Some(Chart::of(key, description(common.iter()), &variants)?);
+            self.chart = Some(Chart::of(key, description(texts.iter().chain(&common)), &variants)?);
             return Ok(());
         }
         variants.iter().try_for_each(|variant| self.print(&variant.task))

@@ -1,4 +1,4 @@
-//! The contexts of a Task, all layers of it but its WorkspaceConfig's, as a prompt and items.
+//! The contexts of a Task as a prompt and items: all layers of it, of its WorkspaceConfig at most the texts.
 //!
 //! May touch: parts. Must not touch: the objects that they are from.
 
@@ -14,6 +14,11 @@ pub(super) const PROMPT: &str = "task.md";
 /// Where the text of a context goes that is no part of the prompt any more; it follows the reason.
 pub(super) const MOVED: &str = "so its text moves from /workspace/task.md to /workspace/.kubeopencode/context.md, between \
                                 tags: OpenCode reads both, another program has to be told";
+
+/// Where the text that all Tasks shared is, where their program looks for it in the prompt.
+pub(super) const COPIED: &str = "it is for all Tasks: those of these files begin with its text in spec.description, as it stood \
+                                 in /workspace/task.md; later ones have it in /workspace/.kubeopencode/context.md alone, \
+                                 between tags, and the image's program has to be told";
 
 /// A prompt and items, and what differs.
 #[derive(Debug, Default)]

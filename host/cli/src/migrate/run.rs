@@ -14,7 +14,7 @@ use kubeopencode_plan::{Layer, Settings};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::agent::{self, Known, home, is_in_a_home, placed};
+use super::agent::{self, Known, home, is_in_a_home};
 use super::chart::Chart;
 use super::contexts::{Part, normal};
 use super::metadata::{names_old_group, passed};
@@ -56,20 +56,21 @@ impl<'a> Migration<'a> {
         let mut agents = HashMap::new();
         for (i, object) in objects.all.iter().enumerate() {
             let known = match object {
-                Object::WorkspaceConfig(read) => match agent::migrate(read, &mut migration.warnings) {
-                    Ok(agent) => {
-                        let had_entrypoint = read.object.spec.agent_image.is_some();
-                        let known = Known { agent: placed(&agent, read), had_entrypoint };
-                        agents.insert(i, agent);
-                        (read.key.clone(), known)
+                Object::WorkspaceConfig(read) => {
+                    match agent::migrate(read, &objects.config_maps, &mut migration.warnings) {
+                        Ok((agent, known)) => {
+                            agents.insert(i, agent);
+                            (read.key.clone(), known)
+                        }
+                        Err(refused) => {
+                            problems.extend(refused);
+                            continue;
+                        }
                     }
-                    Err(refused) => {
-                        problems.extend(refused);
-                        continue;
-                    }
-                },
+                }
                 Object::Agent(read) => {
-                    (read.key.clone(), Known { agent: read.object.clone(), had_entrypoint: false })
+                    let agent = read.object.clone();
+                    (read.key.clone(), Known { agent, had_entrypoint: false, texts: Vec::new() })
                 }
                 _ => continue,
             };
@@ -135,6 +136,11 @@ impl<'a> Migration<'a> {
             );
         }
         key
+    }
+
+    /// The texts with which each prompt of the Agent's Tasks begins.
+    pub(super) fn texts(&self, agent: &ObjectKey) -> Vec<Part> {
+        self.agents.get(agent).map(|known| known.texts.clone()).unwrap_or_default()
     }
 
     /// Whether the Task needs a prompt: the Agent's program is not known to do without.

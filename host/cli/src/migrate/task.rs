@@ -32,7 +32,8 @@ impl Migration<'_> {
         let metadata = kept(value, place, &mut self.warnings);
         let agent = self.look_up(place, spec.workspace_config_ref.as_deref(), &key.namespace);
         self.look_at_places(place, &parts, &agent);
-        let contents = Contents::of(parts.iter());
+        let texts = self.texts(&agent);
+        let contents = Contents::of(texts.iter().chain(&parts));
         for warning in &contents.warnings {
             self.warnings.say(place, warning);
         }

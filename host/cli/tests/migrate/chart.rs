@@ -63,6 +63,22 @@ fn helm_makes_the_tasks_that_are_printed_without_it() {
 }
 
 #[test]
+fn what_all_tasks_of_an_image_begin_with_is_a_value_of_the_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = old(
+        "WorkspaceConfig",
+        "default",
+        &format!("{{agentImage: i, defaultContexts: [{}]}}", text("a\n\n")),
+    ) + &old("Batch", "b", &format!("{{variableContexts: [[{}], []]}}", text("b")));
+    let printed = objects(&call("migrate", &["-f", "-"], &yaml).stdout);
+    let said = call("migrate", &["-f", "-", "--helm", folder.path().to_str().unwrap()], &yaml);
+    let tasks = template("b", folder.path());
+    assert_eq!([objects(&said.stdout), tasks.clone()].concat(), printed);
+    let descriptions: Vec<_> = tasks.iter().map(|task| &task["spec"]["description"]).collect();
+    assert_eq!(descriptions, ["a\n\n---\n\nb", "a\n\n"]);
+}
+
+#[test]
 fn a_chart_is_one_batch_in_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();

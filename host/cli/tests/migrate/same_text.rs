@@ -94,18 +94,45 @@ fn the_documents_examples_say_what_they_said() {
     assert_eq!(files[&key("deploy-service", "/workspace/task.md")], "Deploy the service to production.\n");
     assert_eq!(files[&key("deploy-service", "/home/agent/.claude/CLAUDE.md")], "Be brief.\n");
 
-    let files = migrated(&[example("04-batch-with-defaults.yaml"), CONFIG_MAPS.into()].concat());
+    let batch = [example("04-batch-with-defaults.yaml"), CONFIG_MAPS.into()].concat();
+    let (before, mut files) = (self::files(&batch), migrated(&batch));
     let task = "update-all-repos-task-0";
-    assert_eq!(files[&key(task, "/workspace/task.md")], "Update dependencies and create PR.\n");
-    // as the warning says
-    let context = &files[&key(task, "/workspace/.kubeopencode/context.md")];
+    // the Agent has it for those that are written later
+    let context = files.remove(&key(task, "/workspace/.kubeopencode/context.md")).unwrap();
     assert!(
         context.starts_with("<context name=\"coding-standards.md\"")
             && context.contains("\nNames say what.\n"),
         "{context}"
     );
+    assert_eq!(files, before);
+    assert_eq!(
+        files[&key(task, "/workspace/task.md")],
+        "Names say what.\n\n---\n\nUpdate dependencies and create PR.\n"
+    );
     assert_eq!(files[&key(task, "/home/agent/.claude/CLAUDE.md")], "Be polite.\n");
     assert_eq!(files[&key(task, "/workspace/repo-config.json")], r#"{"repository": "service-a"}"#);
+}
+
+/// A program of an image of the user's looks into `task.md` alone, and OpenCode into both files.
+#[test]
+fn what_a_workspace_config_says_is_in_the_prompt_where_the_program_looks_for_it() {
+    let context = key("fix", "/workspace/.kubeopencode/context.md");
+    let prompt = key("fix", "/workspace/task.md");
+    for (image, defaults, own, expected) in [
+        ("agentImage: i, ", &["a\r\n", "\n", "b\n"][..], &["c\n"][..], Some("a\n\n---\n\nb\n\n---\n\nc\n")),
+        ("agentImage: i, ", &["a\n\n"], &[], Some("a\n\n")),
+        ("", &["a\n"], &["c\n"], Some("c\n")),
+    ] {
+        let list = |pieces: &[&str]| pieces.iter().map(|piece| text(piece)).collect::<Vec<_>>().join(", ");
+        let yaml = [
+            old("WorkspaceConfig", "default", &format!("{{{image}defaultContexts: [{}]}}", list(defaults))),
+            old("Task", "fix", &format!("{{contexts: [{}]}}", list(own))),
+        ];
+        let (before, after) = (files(&yaml.concat()), migrated(&yaml.concat()));
+        assert_eq!(after.get(&prompt).map(String::as_str), expected);
+        assert!(after[&context].contains(">\na"), "{after:?}");
+        assert_eq!(after.get(&prompt) == before.get(&prompt), !image.is_empty());
+    }
 }
 
 #[test]

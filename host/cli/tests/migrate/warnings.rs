@@ -68,6 +68,24 @@ fn each_thing_that_differs_is_said_with_its_remedy() {
             old(
                 "WorkspaceConfig",
                 "default",
+                &format!("{{agentImage: a, defaultContexts: [{}]}}", text("a")),
+            ),
+            "spec.defaultContexts[0]: it is for all Tasks: those of these files begin with its text in spec.description, as it \
+             stood in /workspace/task.md; later ones have it in /workspace/.kubeopencode/context.md alone",
+        ),
+        (
+            old(
+                "WorkspaceConfig",
+                "default",
+                &format!("{{agentImage: a, defaultContexts: [{}]}}", file(map, "")),
+            ),
+            "spec.defaultContexts[0]: ConfigMap default/gone is not among the files (add it with -f to have the text in \
+             spec.description), so its text moves",
+        ),
+        (
+            old(
+                "WorkspaceConfig",
+                "default",
                 &format!(
                     "{{agentImage: a, defaultContexts: [{}]}}",
                     file(secret, "/home/agent/.claude/CLAUDE.md")
