@@ -179,7 +179,8 @@ func InRust() ([]Call, error) {
 
 var rustCommand = regexp.MustCompile(`\b(?:Command::new|program)\(\s*"([^"]+)"`)
 
-var insideImage = regexp.MustCompile(`^deploy/images/.+/`)
+// What runs in a container: its programs are the image's.
+var insideImage = regexp.MustCompile(`^(deploy/images/.+|tests/fixtures/providers)/`)
 
 // recipes of a Makefile as one script, its other lines empty
 func recipes(text []byte) []byte {
