@@ -1,13 +1,19 @@
-//! The command line of what platform teams call: the operator, its definitions, its removal.
+//! The command line of what platform teams and authors of plugins call.
+//!
+//! May touch: words. Must not touch: what is done with them.
+
+mod plugin;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use kubeopencode_plugin_host::{Kind, LimitClass};
+use clap::{Parser, Subcommand};
 
-use crate::plugin::Grant;
+pub(crate) use plugin::{
+    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, Language, ListPlugins, NewPlugin, Output,
+    PackPlugin, PluginCommand, TestOutput, TestPlugin,
+};
 
 /// Runs coding agents on Kubernetes.
 #[derive(Debug, Parser)]
@@ -27,7 +33,7 @@ pub(crate) enum Command {
     Render(Render),
     /// Print the objects of kubeopencode.io that do what those of kubetask.io in files do, without a cluster
     Migrate(Migrate),
-    /// Check, pack and list plugins
+    /// Write, test, check, pack and list plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the CustomResourceDefinitions as YAML
@@ -123,79 +129,6 @@ pub(crate) struct Migrate {
     pub(crate) namespace: String,
 }
 
-/// What is done with plugins.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Say what a component is, and what keeps it from being installed: exit code 1 if anything does
-    Check(CheckPlugin),
-    /// Print the objects that install a component
-    Pack(PackPlugin),
-    /// List the types that there are: built in, and of the cluster's Plugins
-    List(ListPlugins),
-}
-
-/// A component, and what it is to be.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Component {
-    /// The component (.wasm, .wasm.gz or .wasm.zst)
-    pub(crate) file: PathBuf,
-    /// context-type or command-builder; needed where the component is both
-    #[arg(long, value_parser = kind)]
-    pub(crate) kind: Option<Kind>,
-    /// Limits: default, or large for a component that brings an interpreter
-    #[arg(long, default_value = "default", value_parser = class)]
-    pub(crate) class: LimitClass,
-}
-
-/// Flags of `kubeopencode plugin check`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CheckPlugin {
-    #[command(flatten)]
-    pub(crate) component: Component,
-    /// Form of what is printed
-    #[arg(short, long, default_value = "text")]
-    pub(crate) output: Output,
-}
-
-/// Flags of `kubeopencode plugin pack`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct PackPlugin {
-    #[command(flatten)]
-    pub(crate) component: Component,
-    /// Name of ConfigMap and Plugin; by default that of the component's first type
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// What it may do: git, url, secret, env=NAME, image=IMAGE, host=HOST, or secret=NAME:HOST,HOST
-    #[arg(long, value_name = "GRANT")]
-    pub(crate) grant: Vec<Grant>,
-    /// Another ConfigMap for each version, for whoever removes the old ones
-    #[arg(long)]
-    pub(crate) versioned: bool,
-    /// Namespace of the operator
-    #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
-    pub(crate) namespace: String,
-}
-
-/// Flags of `kubeopencode plugin list`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListPlugins {
-    /// File that says where the cluster is; by default as kubectl finds it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Form of what is printed
-    #[arg(short, long, default_value = "text")]
-    pub(crate) output: Output,
-}
-
-/// The form of what is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
 /// Where to listen; `None`: nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) Option<SocketAddr>);
@@ -221,16 +154,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is no duration; write it as 90s, 4m or 1h30m");
     let read = kubeopencode_api::task::timeout_of(text).ok_or_else(wrong)?;
     Ok(Duration::from_secs(read.as_secs().unsigned_abs()))
-}
-
-fn kind(text: &str) -> Result<Kind, String> {
-    let known = [Kind::ContextType, Kind::CommandBuilder];
-    let found = known.into_iter().find(|kind| kind.as_str() == text);
-    found.ok_or_else(|| format!("write {} or {}", known[0], known[1]))
-}
-
-fn class(text: &str) -> Result<LimitClass, String> {
-    LimitClass::parse(text).ok_or_else(|| "write default or large".to_owned())
 }
 
 #[cfg(test)]

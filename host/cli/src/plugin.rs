@@ -1,14 +1,28 @@
 //! `kubeopencode plugin`: what the author of a component and whoever installs it want to know and to have, without a cluster
 //! as far as there is none.
 //!
-//! May touch: files, stdout, stderr; `list` a cluster, of which it reads Plugins. Must not touch: what is right about a
-//! component, which the plugin host says, and how the operator reads one, which the operator says.
+//! May touch: files, stdout, stderr; `list` a cluster, of which it reads Plugins; `build` a shell. Must not touch: what is
+//! right about a component, which the plugin host says, and what the operator makes of one, which the operator says.
 
+mod again;
+mod bench;
+mod build;
+mod cases;
+mod eval;
 mod examine;
+mod explain;
+mod golden;
 mod grants;
 mod list;
+mod new;
 mod pack;
+mod project;
+mod readable;
 mod report;
+mod seen;
+mod session;
+mod transcript;
+mod versions;
 
 use std::io::Write;
 use std::path::Path;
@@ -22,13 +36,14 @@ use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_plugin_host::PluginHost;
 
 use crate::args::{CheckPlugin, Component, ListPlugins, Output, PackPlugin, PluginCommand};
-use crate::component;
 use crate::error::CliError;
 use crate::plugin_host;
 use crate::yaml;
 use examine::{Examined, examine};
 pub(crate) use grants::Grant;
+use project::Project;
 use report::json;
+pub(crate) use versions::Version;
 
 /// How long a cluster may take to take a connection, and to answer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,34 +55,52 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// What is wrong with the call, or with this machine. What is wrong with a component is an exit code.
 pub(crate) fn main(command: &PluginCommand) -> Result<ExitCode, CliError> {
     match command {
+        PluginCommand::New(flags) => new::new(flags).and_then(|text| said((text, true))),
+        PluginCommand::Bench(flags) => bench::bench(flags).and_then(|text| said((text, true))),
+        PluginCommand::Build(flags) => build::build(&flags.folder),
+        PluginCommand::Test(flags) => cases::test(flags).and_then(said),
+        PluginCommand::Eval(flags) => eval::eval(flags).and_then(said),
+        PluginCommand::Explain(flags) => explain::explain(flags).and_then(|text| said((text, true))),
         PluginCommand::Check(flags) => check(flags),
         PluginCommand::Pack(flags) => pack(flags),
         PluginCommand::List(flags) => list(flags).map(|()| ExitCode::SUCCESS),
     }
 }
 
+/// Prints a text, and says by the exit code whether all is well.
+fn said((text, ok): (String, bool)) -> Result<ExitCode, CliError> {
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn check(flags: &CheckPlugin) -> Result<ExitCode, CliError> {
-    let Examined { report, .. } = examined(&flags.component)?;
+    let (project, Examined { mut report, .. }) = examined(&flags.component)?;
+    if let Some(host) = flags.host {
+        report.of_host(host);
+    }
+    if report.ok {
+        again::twice(&project, &mut report)?;
+    }
+    report.ok = report.problems.is_empty();
     let text = match flags.output {
         Output::Text => format!("{report}\n"),
         Output::Json => json(&report)?,
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    said((text, report.ok))
 }
 
 fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
-    let Examined { report, packed } = examined(&flags.component)?;
+    let (project, Examined { report, packed }) = examined(&flags.component)?;
     let Some(kind) = report.kind.filter(|_| report.ok) else {
         eprintln!("{report}; nothing is packed");
         return Ok(ExitCode::FAILURE);
     };
-    let file = flags.component.file.display();
+    let file = project.component.display();
     let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
     let asked = report.capabilities();
     let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
     let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
-    let (name, namespace) = (flags.name.as_deref(), flags.namespace.as_str());
+    let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
     let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
     let objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
     let mut out = std::io::stdout().lock();
@@ -89,11 +122,14 @@ fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
 }
 
 /// Looks at a component with a host of its own, which compiles it anew.
-fn examined(component: &Component) -> Result<Examined, CliError> {
-    let bytes = component::read(&component.file).map_err(|error| CliError::Usage(error.to_string()))?;
+fn examined(component: &Component) -> Result<(Project, Examined), CliError> {
+    let project = Project::of(component)?;
+    let bytes = project.read()?;
     let cache = tempfile::tempdir()?;
     let host = plugin_host::at(cache.path().to_owned())?;
-    examine(&host, component.file.display().to_string(), &bytes, component.kind, component.class)
+    let file = project.component.display().to_string();
+    let examined = examine(&host, file, &bytes, project.kind, project.class)?;
+    Ok((project, examined))
 }
 
 fn list(flags: &ListPlugins) -> Result<(), CliError> {

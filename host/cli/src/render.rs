@@ -9,7 +9,7 @@ mod component;
 pub(crate) mod input;
 mod kubetask;
 pub(crate) mod objects;
-mod offline;
+pub(crate) mod offline;
 mod schema;
 
 use std::io::Write;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kubeopencode_plugin_host::{CallError, Plugin, outcome};
+use kubeopencode_api::plugin::{CommandPlan, Outcome, Required, Resolved};
+use kubeopencode_plan::Item;
+use kubeopencode_plugin_host::{CallError, Plugin, Used, outcome};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
@@ -27,16 +29,36 @@ const MAX_NEWS: usize = 64;
 /// Bytes of a request that a built-in plugin answers on the spot.
 const ON_THE_SPOT: usize = 16 << 10;
 
-/// Observes each call of a plugin.
+/// Observes each call of a plugin, and what comes of it. Whoever wants to know more than that there was one says so by
+/// functions of its own.
 pub trait CallObserver: Send + Sync {
-    /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` and `fuel` are what the call took, the
+    /// A plugin was called. `outcome` is a word from a small fixed set; `seconds` and `used` are what the call took, the
     /// latter with what a call beside it has used so far.
-    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, fuel: u64);
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, used: Used);
+
+    /// What a context type answered for an item, after [`Self::called`]; or, without a call, that the item's payload is
+    /// not what it takes.
+    fn evaluated(&self, _item: &Item, _answer: Result<&Outcome, &CallError>) {}
+
+    /// What became of a read that the item's plugin asked for.
+    fn read(&self, _item: &Item, _asked: &Required, _answer: &Resolved) {}
+
+    /// What a command builder answered, after [`Self::called`].
+    fn built(&self, _answer: Result<&CommandPlan, &CallError>) {}
 }
 
 /// Nobody observes.
 impl CallObserver for () {
-    fn called(&self, _: &str, _: &'static str, _: f64, _: u64) {}
+    fn called(&self, _: &str, _: &'static str, _: f64, _: Used) {}
+}
+
+/// What observers are told of an answer: that nobody was called is none.
+pub(crate) fn told<T>(answer: &Result<T, Uncalled>) -> Option<Result<&T, &CallError>> {
+    match answer {
+        Ok(answer) => Some(Ok(answer)),
+        Err(Uncalled::Failed(error)) => Some(Err(error)),
+        Err(Uncalled::Busy | Uncalled::Paused(_)) => None,
+    }
 }
 
 /// A call that came to no answer of the plugin.
@@ -80,7 +102,7 @@ impl Offer {
             &self.name,
             outcome(&answer),
             started.elapsed().as_secs_f64(),
-            self.plugin.take_fuel(),
+            self.plugin.take_used(),
         );
         self.calls.called(namespace, answer.as_ref().err());
         answer.map_err(Uncalled::Failed)

@@ -10,7 +10,7 @@ use kubeopencode_plan::{Evaluated, Item, MAX_TOTAL, Refusal, Run, is_object_name
 use kubeopencode_plugin_host::{CallError, Plugin};
 
 use crate::EvaluateError;
-use crate::calls::{CallObserver, Uncalled};
+use crate::calls::{CallObserver, Uncalled, told};
 use crate::catalog::Snapshot;
 use crate::memory::LIGHT;
 use crate::reads::{ConfigMapReader, ReadCache, size};
@@ -84,7 +84,9 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         self.used(&item.type_, &offer.plugin);
         let item = &run.typed(item, offer.descriptor()).map_err(EvaluateError::Refused)?;
         if let Err(error) = offer.plugin_type().check_payload(&item.payload) {
-            return Err(EvaluateError::Refused(item.refused(error)));
+            let refused = EvaluateError::Refused(item.refused(&error));
+            self.observer.evaluated(item, Err(&CallError::Plugin(error.into())));
+            return Err(refused);
         }
         let (mut inputs, mut needs) = (Vec::<Input>::new(), Vec::<Required>::new());
         for _ in 0..=MAX_ROUNDS {
@@ -94,6 +96,9 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
             let answer = offer
                 .call(self.observer, &item.namespace, bytes, move |plugin| plugin.evaluate(request))
                 .await;
+            if let Some(answer) = told(&answer) {
+                self.observer.evaluated(item, answer);
+            }
             match answer.map_err(|error| unanswered(item, error))? {
                 Outcome::Ready(plan) => {
                     let evaluated =
@@ -122,6 +127,7 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         let (mut inputs, mut bytes) = (Vec::with_capacity(needs.len()), 0);
         for required in needs {
             let value = self.read(run, item, required).await?;
+            self.observer.read(item, required, &value);
             bytes += answered(&value);
             if bytes > MAX_INPUT_BYTES {
                 let problem =

@@ -1,7 +1,7 @@
 //! The whole way: items, command, plan.
 
 use kubeopencode_api::condition::{Reason, TaskCondition};
-use kubeopencode_api::plugin::{ErrorKind, Kind, PluginError};
+use kubeopencode_api::plugin::{CommandPlan, ErrorKind, Kind, PluginError, ServerPlan};
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{
     ExecutionPlan, Granted, Refusal, Run, ServerObjects, build, build_server, validate_command,
@@ -11,7 +11,7 @@ use kubeopencode_plugin_host::{CallError, Plugin};
 use serde_json::Value;
 
 use crate::EvaluateError;
-use crate::calls::{CallObserver, Uncalled};
+use crate::calls::{CallObserver, Uncalled, told};
 use crate::catalog::Snapshot;
 use crate::items::{Evaluation, Room};
 use crate::memory::{Held, LIGHT};
@@ -106,8 +106,9 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
             Some(own) => own,
             None => {
                 let ask = |settings: &Value| run.build_request(&contexts, settings.clone());
+                let tell = |observer: &O, answer: Result<&CommandPlan, &CallError>| observer.built(answer);
                 let (plan, granted) =
-                    self.command(run, ask, |builder, request| builder.build(&request)).await?;
+                    self.command(run, ask, |builder, request| builder.build(&request), tell).await?;
                 validate_command(run, &granted, plan).map_err(EvaluateError::Refused)?
             }
         };
@@ -118,7 +119,11 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
         let ask = |settings: &Value| run.serve_request(&contexts, settings.clone());
-        let (plan, granted) = self.command(run, ask, |builder, request| builder.serve(&request)).await?;
+        let tell = |observer: &O, answer: Result<&ServerPlan, &CallError>| {
+            observer.built(answer.map(|plan| &plan.command));
+        };
+        let (plan, granted) =
+            self.command(run, ask, |builder, request| builder.serve(&request), tell).await?;
         let server = validate_server(run, &granted, plan).map_err(EvaluateError::Refused)?;
         self.hold(run, server.command().bytes())?;
         build_server(run, &contexts, &server).map_err(EvaluateError::Refused)
@@ -130,6 +135,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         run: &Run,
         request: impl FnOnce(&Value) -> Q,
         ask: impl FnOnce(&Plugin, Q) -> Result<T, CallError> + Send + 'static,
+        tell: impl FnOnce(&O, Result<&T, &CallError>),
     ) -> Result<(T, Granted), EvaluateError<R::Error>> {
         let name = run.command_builder();
         let nobody = || Refusal {
@@ -143,6 +149,9 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         let request = request(&offer.settings);
         let call = move |plugin: &Plugin| ask(plugin, request);
         let plan = offer.call(self.observer, run.pod_namespace(), run.config_bytes(), call).await;
+        if let Some(answer) = told(&plan) {
+            tell(self.observer, answer);
+        }
         plan.map(|plan| (plan, offer.granted.clone())).map_err(|error| unbuilt(name, error))
     }
 }

@@ -29,6 +29,7 @@ mod server;
 mod task;
 
 pub use plugins::pack::{PackedPlugin, pack_plugin};
+pub use plugins::publication::publication;
 pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;

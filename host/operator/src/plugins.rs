@@ -11,6 +11,7 @@ mod desired;
 mod kept;
 mod load;
 pub(crate) mod pack;
+pub(crate) mod publication;
 mod reconcile;
 mod status;
 mod watch;

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
@@ -35,6 +35,7 @@ const PURE: [&str; 18] = [
     "plugins/decode.rs",
     "plugins/desired.rs",
     "plugins/pack.rs",
+    "plugins/publication.rs",
     "plugins/status.rs",
     "runtime/api_error.rs",
     "runtime/health/state.rs",

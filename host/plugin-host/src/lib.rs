@@ -37,6 +37,6 @@ pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
 pub use inspect::{Import, Inspection, Offer};
 pub use kubeopencode_api::plugin::{Kind, LimitClass};
-pub use limits::Limits;
+pub use limits::{Limits, Used};
 pub use plugin::Plugin;
 pub use worker::compile_worker_main;

@@ -27,6 +27,15 @@ pub(crate) const STACK: usize = 512 * KIB;
 /// How often the clock of running calls ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
+/// What calls of a plugin used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Units of fuel: about one for each WebAssembly instruction.
+    pub fuel: u64,
+    /// Bytes of linear memory that a call had at its end, which is most: of several calls the largest.
+    pub memory: usize,
+}
+
 /// The numbers of a [`LimitClass`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -35,15 +44,15 @@ pub struct Limits {
     /// Bytes of one function body.
     pub(crate) function_body: usize,
     /// Bytes of all linear memories of a call.
-    pub(crate) memory: usize,
+    pub memory: usize,
     /// Elements of all tables of a call.
     pub(crate) table_elements: usize,
     /// Instructions of a call, about: the same on every machine.
-    pub(crate) fuel: u64,
+    pub fuel: u64,
     /// Wall time of a call: the backstop where fuel does not count.
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// Address space of the compile worker, in bytes.
-    pub(crate) worker_memory: u64,
+    pub worker_memory: u64,
     /// CPU time of the compile worker, in seconds.
     pub worker_seconds: u64,
     /// Bytes of the compiled file.

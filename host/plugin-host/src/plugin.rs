@@ -3,7 +3,7 @@
 //! May touch: one plugin and one call at a time. Must not touch: the cache.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use kubeopencode_api::plugin::{
@@ -19,7 +19,7 @@ use crate::cache::Used;
 use crate::convert;
 use crate::descriptor::{self, PluginType};
 use crate::error::{CallError, LoadError, PayloadError, quote};
-use crate::limits::{Limits, OUTPUT};
+use crate::limits::{Limits, OUTPUT, Used as UsedUp};
 use crate::sandbox::{self, Call};
 use crate::size::{Answer, error_bytes};
 
@@ -32,6 +32,8 @@ pub struct Plugin {
     types: Vec<PluginType>,
     /// Fuel that its calls used since somebody asked for it.
     fuel: AtomicU64,
+    /// Memory of the largest of them.
+    memory: AtomicUsize,
     /// Of its code.
     _file: Used,
 }
@@ -77,6 +79,7 @@ impl Plugin {
             code,
             types,
             fuel: AtomicU64::default(),
+            memory: AtomicUsize::default(),
             _file: file,
         })
     }
@@ -109,9 +112,14 @@ impl Plugin {
         matches!(&self.code, Code::CommandBuilder { server: Some(_), .. })
     }
 
-    /// The units of fuel that its calls used since this was asked last: about one for each WebAssembly instruction.
-    pub fn take_fuel(&self) -> u64 {
-        self.fuel.swap(0, Ordering::Relaxed)
+    /// What its calls used since this was asked last.
+    pub fn take_used(&self) -> UsedUp {
+        UsedUp { fuel: self.fuel.swap(0, Ordering::Relaxed), memory: self.memory.swap(0, Ordering::Relaxed) }
+    }
+
+    /// Which limits it has.
+    pub fn class(&self) -> LimitClass {
+        self.class
     }
 
     /// Asks a context type what one item comes to.
@@ -177,8 +185,9 @@ impl Plugin {
         time: Timestamp,
         call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
-        let (result, fuel) = sandbox::run(&self.engine, Limits::of(self.class), name, time, call);
-        self.fuel.fetch_add(fuel, Ordering::Relaxed);
+        let (result, used) = sandbox::run(&self.engine, Limits::of(self.class), name, time, call);
+        self.fuel.fetch_add(used.fuel, Ordering::Relaxed);
+        self.memory.fetch_max(used.memory, Ordering::Relaxed);
         result
     }
 

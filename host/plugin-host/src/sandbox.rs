@@ -15,7 +15,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 pub(crate) use imports::{check_exports, inspect, linker};
 
 use crate::error::{CallError, quote};
-use crate::limits::{HOSTCALL_FUEL, LOG_CALLS, Limits, OUTPUT, STACK, TICK};
+use crate::limits::{HOSTCALL_FUEL, LOG_CALLS, Limits, OUTPUT, STACK, TICK, Used};
 use lines::Lines;
 
 /// One call.
@@ -29,23 +29,23 @@ pub(crate) struct Call {
     stopped: Option<CallError>,
 }
 
-/// Runs one call in a fresh store, at which the clock stands at `time`, and tells a crash from a limit. Says how much fuel it
-/// used.
+/// Runs one call in a fresh store, at which the clock stands at `time`, and tells a crash from a limit. Says what it used.
 pub(crate) fn run<R>(
     engine: &Engine,
     limits: Limits,
     name: &str,
     time: Timestamp,
     call: impl FnOnce(&mut Store<Call>) -> wasmtime::Result<R>,
-) -> (Result<R, CallError>, u64) {
+) -> (Result<R, CallError>, Used) {
     let mut store = Store::new(engine, Call::new(limits, time));
     store.limiter(|call| call);
     store.set_hostcall_fuel(HOSTCALL_FUEL);
     // the current tick is partly over
     store.set_epoch_deadline((limits.time.as_millis() / TICK.as_millis()) as u64 + 1);
     let result = store.set_fuel(limits.fuel).and_then(|()| call(&mut store));
-    let used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(limits.fuel));
+    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(limits.fuel));
     let mut state = store.into_data();
+    let used = Used { fuel, memory: state.memory };
     state.lines.finish();
     state.lines.report(name);
     (result.map_err(|error| state.explain(error)), used)

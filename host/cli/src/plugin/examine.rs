@@ -13,6 +13,7 @@ use kubeopencode_plugin_host::{
 use sha2::{Digest, Sha256};
 
 use super::report::{Bytes, Compile, ImportState, Imported, Part, Problem, Report, Size, Type};
+use super::versions::{Version, since};
 use crate::error::CliError;
 use crate::plugin_host::worker_time;
 
@@ -48,6 +49,7 @@ pub(super) fn examine(
         class,
         compile: None,
         same_twice: None,
+        repeated: None,
         problems: Vec::new(),
     };
     let (started, before) = (Instant::now(), worker_time());
@@ -185,7 +187,21 @@ fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
 }
 
 impl Report {
-    fn problem(&mut self, part: Part, message: String) {
+    /// Adds that this KubeOpenCode is too old for it, if it is.
+    pub(super) fn of_host(&mut self, host: Version) {
+        let Some((interface, since)) = self.interface.as_deref().and_then(|own| Some((own, since(own)?)))
+        else {
+            return;
+        };
+        if host < since {
+            let words = format!(
+                "KubeOpenCode {host} does not have {interface}, which came with {since}: build it against an older interface, or upgrade"
+            );
+            self.problem(Part::Interface, words);
+        }
+    }
+
+    pub(super) fn problem(&mut self, part: Part, message: String) {
         // one import that is refused refuses all of the component
         if self.problems.iter().all(|problem| problem.message != message) {
             self.problems.push(Problem { part, message });

@@ -92,7 +92,7 @@ fn granted(digest: &str, grants: Option<&Grants>) -> String {
 }
 
 /// `prompt-library` of `PromptLibrary`, `url-list` of `URLList`.
-fn kebab(name: &str) -> String {
+pub(super) fn kebab(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut words = String::new();
     for (i, letter) in letters.iter().enumerate() {

@@ -7,6 +7,9 @@ use kubeopencode_api::plugin::{Capability, Kind, LimitClass, MountPathRule};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::readable::{count, counted};
+use super::versions::since;
+
 /// What was found out about a component. Its JSON is read by scripts: fields are added, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) compile: Option<Compile>,
     /// Whether it describes itself a second time in the same words; none, where it does not once.
     pub(crate) same_twice: Option<bool>,
+    /// Its golden cases, each of which was run twice.
+    pub(crate) repeated: Option<Repeated>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -87,6 +92,15 @@ pub(crate) struct Compile {
     pub(crate) limit_seconds: u64,
 }
 
+/// Golden cases that were run twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Repeated {
+    pub(crate) cases: usize,
+    /// What its calls used in all of them together.
+    pub(crate) fuel: u64,
+}
+
 /// What keeps a component from being installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,7 +156,9 @@ impl Report {
         let mut facts = Vec::new();
         if let (Some(interface), Some(kind)) = (&self.interface, self.kind) {
             let server = if self.server { ", also as a server" } else { "" };
-            facts.push((Part::Interface.label(), format!("{interface}, {kind}{server}")));
+            let since =
+                since(interface).map(|since| format!("; KubeOpenCode {since} and newer")).unwrap_or_default();
+            facts.push((Part::Interface.label(), format!("{interface}, {kind}{server}{since}")));
         }
         if !self.types.is_empty() {
             facts.push((Part::Types.label(), list(self.types.iter().map(|type_| type_.name.as_str()))));
@@ -169,8 +185,13 @@ impl Report {
             }
             facts.push(("asks for", self.asks_for()));
         }
-        if self.same_twice == Some(true) {
-            facts.push((Part::SameTwice.label(), "yes".to_owned()));
+        if self.same_twice == Some(true)
+            && self.problems.iter().all(|problem| problem.part != Part::SameTwice)
+        {
+            let cases = self.repeated.map(|Repeated { cases, fuel }| {
+                format!(": {}, {} fuel, same bytes", counted(cases, "golden case"), count(fuel))
+            });
+            facts.push((Part::SameTwice.label(), format!("yes{}", cases.unwrap_or_default())));
         }
         facts
     }
@@ -344,6 +365,7 @@ mod tests {
             class: LimitClass::Large,
             compile: Some(Compile { millis: 7094, limit_seconds: 20 }),
             same_twice: Some(false),
+            repeated: None,
             problems: vec![problem(Part::Size, "too much"), problem(Part::SameTwice, "once so\nand once so")],
         };
         assert_eq!(

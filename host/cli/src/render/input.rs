@@ -66,7 +66,7 @@ fn add_document(documents: &mut Vec<Document>, place: String, mut value: Value) 
 }
 
 /// The file itself, or the files of the directory in the order of their names.
-fn files(name: &Path) -> Result<Vec<PathBuf>, CliError> {
+pub(crate) fn files(name: &Path) -> Result<Vec<PathBuf>, CliError> {
     let refuse = |error| CliError::File { path: name.to_owned(), error };
     if !fs::metadata(name).map_err(refuse)?.is_dir() {
         return Ok(vec![name.to_owned()]);

@@ -7,7 +7,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
-use kubeopencode_api::agent::Agent;
+use kubeopencode_api::agent::{Agent, AgentSpec};
 use kubeopencode_api::config::{KubeOpenCodeConfig, KubeOpenCodeConfigSpec};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask;
@@ -17,6 +17,7 @@ use kubeopencode_api::literals::{DEFAULT_NAME, GROUP};
 use kubeopencode_api::names::{AgentKey, ObjectKey};
 use kubeopencode_api::task::Task;
 
+use kubeopencode_plan::frontend::kubeopencode::spec_agent;
 use kubeopencode_plan::{is_namespace_name, is_object_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -31,9 +32,9 @@ const KUBETASK: &str = Group::KubeTask.names().group;
 
 /// What the files hold.
 #[derive(Debug, Default)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     /// In the order of the files, each with its place, as the Agents are.
-    pub(super) tasks: Vec<(String, Task)>,
+    pub(crate) tasks: Vec<(String, Task)>,
     pub(super) agents: Vec<(String, Agent)>,
     configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
     pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
@@ -50,7 +51,7 @@ impl Objects {
     ///
     /// # Errors
     /// All that the API server would refuse, of every object; no Task at all.
-    pub(super) fn read(documents: &[Document], namespace: &str) -> Result<Self, CliError> {
+    pub(crate) fn read(documents: &[Document], namespace: &str) -> Result<Self, CliError> {
         let reader = Reader::new(namespace)?;
         let mut objects = Self::default();
         let mut problems = Problems::new();
@@ -67,6 +68,25 @@ impl Objects {
             return Err(CliError::Refused(refuse("no Task", problem)));
         }
         Ok(objects)
+    }
+
+    /// Adds an Agent for each Task whose own stands in no file: one that runs this command builder, or the default one.
+    pub(crate) fn stand_in(&mut self, builder: Option<&str>) {
+        let keys: Vec<_> = self.tasks.iter().filter_map(|(_, task)| spec_agent(task).ok()).collect();
+        for key in keys {
+            if self.agent(&key).is_some() {
+                continue;
+            }
+            let spec = AgentSpec {
+                service_account_name: "agent".to_owned(),
+                command_builder: builder.map(str::to_owned),
+                ..AgentSpec::default()
+            };
+            let mut agent = Agent::new(&key.name, spec);
+            agent.metadata.uid = Some(uid(&key.namespace, &key.name));
+            agent.metadata.namespace = Some(key.namespace);
+            self.agents.push(("an Agent that stands in no file".to_owned(), agent));
+        }
     }
 
     /// The Agent of this key.

@@ -9,7 +9,9 @@ use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::Task;
-use kubeopencode_evaluate::{ConfigMapReader, EvaluateError, Planned, Snapshot, evaluate, evaluate_server};
+use kubeopencode_evaluate::{
+    CallObserver, ConfigMapReader, EvaluateError, Planned, Snapshot, evaluate, evaluate_server,
+};
 use kubeopencode_plan::frontend::{self, kubeopencode};
 use kubeopencode_plan::{ExecutionPlan, Refusal, ServerObjects, Settings};
 
@@ -26,11 +28,11 @@ pub(super) struct Rendered {
 }
 
 /// The operator without a cluster.
-pub(super) struct Offline<'a> {
-    pub(super) snapshot: Snapshot,
-    pub(super) objects: &'a Objects,
-    pub(super) operator_namespace: &'a str,
-    pub(super) cluster_domain: &'a str,
+pub(crate) struct Offline<'a> {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) objects: &'a Objects,
+    pub(crate) operator_namespace: &'a str,
+    pub(crate) cluster_domain: &'a str,
 }
 
 impl ConfigMapReader for Objects {
@@ -66,7 +68,7 @@ impl Offline<'_> {
             }
         }
         for (place, task) in &self.objects.tasks {
-            match self.plan(task).await {
+            match self.plan(task, &()).await {
                 Ok(planned) => rendered.add(place, &planned.plan)?,
                 Err(refusal) => refused.push(format!("{place}: {}: {refusal}", refusal.reason)),
             }
@@ -87,12 +89,16 @@ impl Offline<'_> {
         if refused.is_empty() { Ok(rendered) } else { Err(CliError::Refused(refused)) }
     }
 
-    async fn plan(&self, task: &Task) -> Result<Planned, Refusal> {
+    /// What the operator would make for a Task; the observer hears of all that plugins are asked.
+    ///
+    /// # Errors
+    /// Why it cannot run, in the words of its condition.
+    pub(crate) async fn plan(&self, task: &Task, observer: &impl CallObserver) -> Result<Planned, Refusal> {
         let key = kubeopencode::spec_agent(task)?;
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
         let run = kubeopencode::task(task, agent, &settings)?;
-        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
+        evaluate(&self.snapshot, self.objects, observer, run).await.map_err(refusal)
     }
 
     async fn plan_kubetask(&self, found: &Found<'_>) -> Result<Planned, Refusal> {

@@ -1,7 +1,8 @@
 //! Runs the program and says what it said.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What a call came to.
@@ -31,4 +32,17 @@ pub(crate) fn call(command: &str, args: &[&str], folder: &Path, stdin: &str, env
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
+}
+
+/// The component of an example plugin, which its own script builds if it is not fresh.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let script = examples().join("build.sh");
+    let built = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "{} failed: see above", script.display());
+    Path::new(str::from_utf8(&built.stdout).unwrap().trim()).join(name).with_extension("wasm")
+}
+
+/// The example plugins.
+pub(crate) fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins")
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Said, asking, component, file, greeting, plugin};
+use crate::{Said, asking, component, file, greeting, in_folder, plugin, project};
 
 const SCHEMA: &str = r#"{"type": "object", "properties": {"secret": {"type": "object", "properties": {"name": {"type": "string", "x-kubeopencode-secret": true}}}}}"#;
 const SETTINGS: &str = r#"{"required": ["baseUrl"]}"#;
@@ -24,7 +24,7 @@ fn a_good_component_is_described_in_a_few_lines() {
         lines(&said),
         [
             "Fixture 1.0.0   1.0.0/rust.wasm.zst   sha256:dd1081fe95af8a1433dd2e713253eaf752f84f5867ba33085fa1e7dbce5a970c",
-            "  interface   kubeopencode:plugin@1.0.0, context-type",
+            "  interface   kubeopencode:plugin@1.0.0, context-type; KubeOpenCode 0.1.0 and newer",
             "  types       Fixture, FixtureSettings",
             "  imports     log; WASI (empty here): cli, clocks, io, random",
             "  size        213 KB, 72 KB as zstd: fits one ConfigMap",
@@ -43,7 +43,7 @@ fn what_a_component_asks_for_is_what_is_to_be_granted() {
     let file = component("asking.wasm", &greeting(&asking(SCHEMA, SETTINGS)));
     let said = plugin(&["check", file.to_str().unwrap()], &[]);
     for line in [
-        "  interface   kubeopencode:plugin@1.0.0, context-type",
+        "  interface   kubeopencode:plugin@1.0.0, context-type; KubeOpenCode 0.1.0 and newer",
         "  schema      1 of 1 good; Secrets at /secret/name",
         "  settings    spec.config of the Plugin, for Greeting",
         "  asks for    url, secret: needs grants (kubeopencode plugin pack --grant url --grant secret)",
@@ -102,6 +102,7 @@ fn for_programs_there_is_json() {
             "class": "default",
             "compile": {"millis": null, "limitSeconds": 20},
             "sameTwice": true,
+            "repeated": null,
             "problems": [],
         })
     );
@@ -223,4 +224,23 @@ fn a_call_that_makes_no_sense_ends_with_two() {
         assert!(said.stderr.contains(words), "{}", said.stderr);
         assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{args:?}");
     }
+}
+
+#[test]
+fn golden_cases_come_to_the_same_twice_and_an_older_operator_is_named() {
+    let cases = "name: a\nitem: {type: Greeting}\n---\nname: b\nitem: {type: Greeting}\n";
+    let folder = project("twice", &greeting(""), cases);
+    let said = in_folder(&folder, &["check", "--host", "0.2.0"]);
+    let line = said.stdout.lines().find(|line| line.starts_with("  same twice")).unwrap();
+    assert!(
+        line.starts_with("  same twice  yes: 2 golden cases, ") && line.ends_with(" fuel, same bytes"),
+        "{line}"
+    );
+    assert_eq!(said.code, 0);
+
+    let said = in_folder(&folder, &["check", "--host", "0.0.9"]);
+    let words = "  interface   PROBLEM: KubeOpenCode 0.0.9 does not have kubeopencode:plugin@1.0.0, which came with 0.1.0: build it \
+                 against an older interface, or upgrade";
+    assert!(said.stdout.lines().any(|line| line == words), "{}", said.stdout);
+    assert_eq!(said.code, 1);
 }

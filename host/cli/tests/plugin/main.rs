@@ -5,7 +5,14 @@
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+mod eval;
+mod examples;
+mod golden;
+#[path = "../../../plugin-host/build/guests.rs"]
+mod guests;
+mod hostile;
 mod list;
+mod new;
 mod pack;
 
 use std::fs;
@@ -62,6 +69,56 @@ fn asking(schema: &str, settings: &str) -> String {
         ),
     ]
     .join("\n")
+}
+
+/// The folder of a project, which calls run in, so that messages show no path of this machine.
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects").join(name)
+}
+
+/// A project anew: a component that is written as text, and golden cases.
+fn project(name: &str, component: &str, cases: &str) -> PathBuf {
+    project_of(name, &wat::parse_str(component).unwrap(), cases)
+}
+
+fn project_of(name: &str, component: &[u8], cases: &str) -> PathBuf {
+    let folder = folder(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("tests")).unwrap();
+    let toml = "name = \"greeting\"\nbuild = \"true\"\ncomponent = \"greeting.wasm\"\n";
+    fs::write(folder.join("plugin.toml"), toml).unwrap();
+    fs::write(folder.join("greeting.wasm"), component).unwrap();
+    fs::write(folder.join("tests/cases.yaml"), cases).unwrap();
+    folder
+}
+
+/// `kubeopencode plugin` with these arguments, in this folder.
+fn in_folder(folder: &Path, args: &[&str]) -> Said {
+    let path = std::env::var("PATH").unwrap();
+    common::call("plugin", args, folder, "", &[("PATH", &path)])
+}
+
+/// What was printed, without the numbers that another compiler or another machine changes.
+fn masked(text: &str) -> String {
+    let line = |line: &str| {
+        if !line.contains(" fuel") && !line.contains(" ms") {
+            return format!("{line}\n");
+        }
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let words: Vec<_> = line.split_whitespace().collect();
+        let units = ["fuel", "ms", "MiB", "MiB,", "ms,", "M", "of"];
+        let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let words = words.iter().enumerate().filter_map(|(i, word)| {
+            let is_counted = words.get(i + 1).is_some_and(|unit| units.contains(unit));
+            match *word {
+                "M" => None,
+                word if is_number(word) && is_counted => Some("N"),
+                word => Some(word),
+            }
+        });
+        format!("{indent}{}\n", words.collect::<Vec<_>>().join(" "))
+    };
+    text.lines().map(line).collect()
 }
 
 /// Writes a file for a call.

@@ -12,12 +12,11 @@ use kubeopencode_api::names::hex;
 use kubeopencode_api::plugin::LimitClass;
 use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType, served_name};
 use kubeopencode_evaluate::Publication;
-use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::{Plugin as Code, PluginType};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::desired::{Pieces, config_map_of, fits, verify};
+use super::publication::publication;
 use super::status::{Problem, Served, shown_schema};
 use super::{Door, decode, kept};
 use crate::runtime::api_error::words;
@@ -60,36 +59,13 @@ impl Loaded {
         is_its && is_meant && self.code.kind() == plugin.spec.kind
     }
 
-    /// What is offered of it for this Plugin. Grants are for the bytes that the Plugin names, and for no others.
+    /// What is offered of it for this Plugin.
     ///
     /// # Errors
     /// Settings that do not fit.
     pub(super) fn publication(&self, plugin: &Plugin) -> Result<Publication, Problem> {
-        let spec = &plugin.spec;
-        let settings = spec.config.clone().unwrap_or_else(|| json!({}));
-        let publication = Publication {
-            source: plugin.name_any(),
-            created: plugin.creation_timestamp().map(|time| time.0).unwrap_or_default(),
-            plugin: Arc::clone(&self.code),
-            names: spec.names.clone(),
-            settings: settings.clone(),
-            granted: granted(plugin, self.code.digest()),
-            allowed_namespaces: spec.allowed_namespaces.clone(),
-        };
-        let invalid = |message: String| Err(Problem::compiled(Reason::SettingsInvalid, message));
-        for type_ in self.code.types() {
-            if let Err(error) = type_.check_settings(&settings) {
-                let (name, field) = (&type_.descriptor().name, error.field.replace('/', "."));
-                return invalid(format!("spec.config{field}: not what {name} takes: {error}"));
-            }
-        }
-        let own = types(&self.code, &BTreeMap::new());
-        if let Some(unknown) = spec.names.keys().find(|name| own.iter().all(|type_| type_.name != **name)) {
-            let own: Vec<_> = own.iter().map(|type_| type_.name.as_str()).collect();
-            let own = own.join(", ");
-            return invalid(format!("spec.names: the component has no type {unknown}: it has {own}"));
-        }
-        Ok(publication)
+        let invalid = |message| Problem::compiled(Reason::SettingsInvalid, message);
+        publication(plugin, &self.code).map_err(invalid)
     }
 
     /// What the Plugin says of it.
@@ -122,22 +98,6 @@ fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
         }
     };
     code.types().iter().map(served).collect()
-}
-
-fn granted(plugin: &Plugin, digest: &str) -> Granted {
-    let spec = &plugin.spec;
-    let is_meant = spec.sha256.as_ref().is_some_and(|sha256| fits(sha256, digest));
-    let nothing = Granted { plugin: Some(plugin.name_any()), ..Granted::none() };
-    match &spec.grants {
-        Some(grants) if is_meant => Granted {
-            capabilities: grants.capabilities.clone(),
-            env: grants.env.clone(),
-            images: grants.images.clone(),
-            secrets: grants.secrets.clone(),
-            ..nothing
-        },
-        _ => nothing,
-    }
 }
 
 impl Door {

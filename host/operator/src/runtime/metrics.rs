@@ -7,6 +7,7 @@ use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::report::Usage;
 use kubeopencode_api::task::Phase;
 use kubeopencode_evaluate::CallObserver;
+use kubeopencode_plugin_host::Used;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -367,10 +368,10 @@ impl Metrics {
 }
 
 impl CallObserver for Metrics {
-    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, fuel: u64) {
+    fn called(&self, plugin: &str, outcome: &'static str, seconds: f64, used: Used) {
         self.plugin_calls.get_or_create(&CallLabels { plugin: plugin.to_owned(), outcome }).inc();
         self.plugin_seconds.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).observe(seconds);
-        self.plugin_fuel.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).inc_by(fuel);
+        self.plugin_fuel.get_or_create(&PluginLabel { plugin: plugin.to_owned() }).inc_by(used.fuel);
     }
 }
 
@@ -390,7 +391,7 @@ mod tests {
         metrics.launched(true, 1.0);
         metrics.agent(&agent, Some(3), 2);
         metrics.failed("conflict");
-        metrics.called("Text", "ok", 0.0001, 1200);
+        metrics.called("Text", "ok", 0.0001, Used { fuel: 1200, memory: 0 });
         metrics.plugins("ready", 2);
         metrics.plugin_loaded(0.1);
         metrics.plugin_not_loaded("compile");

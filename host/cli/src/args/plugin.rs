@@ -1,0 +1,210 @@
+//! `kubeopencode plugin`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use kubeopencode_plugin_host::{Kind, LimitClass};
+
+use crate::plugin::{Grant, Version};
+
+/// What is done with plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Begin a plugin: a folder that builds, with a first golden case
+    New(NewPlugin),
+    /// Build the component with the command of plugin.toml, and print that
+    Build(BuildPlugin),
+    /// Run the golden cases of tests/*.yaml as the operator would run them: exit code 1 if one fails
+    Test(TestPlugin),
+    /// Show what an item, a Task or a golden case comes to: rounds, reads, plan, and what the agent will read
+    Eval(EvalPlugin),
+    /// Say what the types take, what they are to be granted, and how a Task uses them
+    Explain(ExplainPlugin),
+    /// Say what a component is, and what keeps it from being installed: exit code 1 if anything does
+    Check(CheckPlugin),
+    /// Measure the calls of golden cases against the limits
+    Bench(BenchPlugin),
+    /// Print the objects that install a component
+    Pack(PackPlugin),
+    /// List the types that there are: built in, and of the cluster's Plugins
+    List(ListPlugins),
+}
+
+/// A component, and what it is to be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Component {
+    /// The component (.wasm, .wasm.gz or .wasm.zst), or a folder with a plugin.toml that names it; by default this folder
+    pub(crate) file: Option<PathBuf>,
+    /// context-type or command-builder; needed where the component is both
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
+    /// Limits: default, or large for a component that brings an interpreter; by default those of plugin.toml
+    #[arg(long, value_parser = class)]
+    pub(crate) class: Option<LimitClass>,
+}
+
+/// Flags of `kubeopencode plugin new`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewPlugin {
+    /// Name of the folder and of the Plugin, as in team-rules; its type is TeamRules
+    pub(crate) name: String,
+    /// Language of the source
+    #[arg(long)]
+    pub(crate) language: Language,
+    /// Folder to make it in
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) parent: PathBuf,
+}
+
+/// Languages that a plugin is begun in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Small and fast: 0.1 MB
+    Rust,
+    /// With an interpreter: 1.1 MB
+    Javascript,
+    /// With an interpreter: 19 MB, limits class large
+    Python,
+    /// 3.4 MB
+    Go,
+}
+
+/// Flags of `kubeopencode plugin build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildPlugin {
+    /// Folder with the plugin.toml
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+/// Flags of `kubeopencode plugin test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// File or folder of golden cases; by default the folder tests beside the plugin.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cases: Option<PathBuf>,
+    /// Write what came as what is expected, where it differs
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: TestOutput,
+}
+
+/// Flags of `kubeopencode plugin eval`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvalPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// File or directory with an item, or golden cases, or a Task with its Agent, its ConfigMaps and the Plugin that has
+    /// settings and grants; - reads stdin
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Flags of `kubeopencode plugin explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// Only this one of its types
+    #[arg(long = "type", value_name = "NAME")]
+    pub(crate) type_: Option<String>,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Flags of `kubeopencode plugin check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// Version of the operator that is to load it, as in 0.2.0; by default this one
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) host: Option<Version>,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Flags of `kubeopencode plugin bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// File or folder of golden cases; by default the folder tests beside the plugin.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cases: Option<PathBuf>,
+    /// How often each case is run
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) runs: u32,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Flags of `kubeopencode plugin pack`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PackPlugin {
+    #[command(flatten)]
+    pub(crate) component: Component,
+    /// Name of ConfigMap and Plugin; by default that of plugin.toml, or of the component's first type
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What it may do: git, url, secret, env=NAME, image=IMAGE, host=HOST, or secret=NAME:HOST,HOST
+    #[arg(long, value_name = "GRANT")]
+    pub(crate) grant: Vec<Grant>,
+    /// Another ConfigMap for each version, for whoever removes the old ones
+    #[arg(long)]
+    pub(crate) versioned: bool,
+    /// Namespace of the operator
+    #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) namespace: String,
+}
+
+/// Flags of `kubeopencode plugin list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListPlugins {
+    /// File that says where the cluster is; by default as kubectl finds it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// The form of what `plugin test` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestOutput {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// XML as JUnit writes it, for CI
+    Junit,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let known = [Kind::ContextType, Kind::CommandBuilder];
+    let found = known.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| format!("write {} or {}", known[0], known[1]))
+}
+
+fn class(text: &str) -> Result<LimitClass, String> {
+    LimitClass::parse(text).ok_or_else(|| "write default or large".to_owned())
+}

@@ -1,0 +1,52 @@
+//! Golden cases, each twice: a plugin is a function of what it is given, so that bytes and fuel are the same.
+//!
+//! May touch: files of cases. Must not touch: whether what comes is right, which `plugin test` says.
+
+use super::cases::{FOLDER, cases};
+use super::golden::Came;
+use super::project::Project;
+use super::report::{Part, Repeated, Report};
+use super::session::Session;
+use crate::error::CliError;
+
+/// Runs the cases of a project, if it has some, and adds to the report what is not the same again.
+///
+/// # Errors
+/// A case makes no sense.
+pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliError> {
+    if project.name.is_none() || !project.folder.join(FOLDER).is_dir() {
+        return Ok(());
+    }
+    let session = Session::of(project)?;
+    let runtime = crate::runtime()?;
+    let cases = cases(project, None)?;
+    let mut fuel = 0;
+    for placed in &cases {
+        let (first, second) =
+            (runtime.block_on(placed.run(&session))?, runtime.block_on(placed.run(&session))?);
+        fuel += first.cost(&session).fuel;
+        if let Some(other) = other(&first, &second) {
+            let name = &placed.case.name;
+            let words = format!(
+                "case \"{name}\": {other} the second time: a plugin must not depend on anything but what it is given"
+            );
+            report.problem(Part::SameTwice, words);
+        }
+    }
+    report.repeated = Some(Repeated { cases: cases.len(), fuel });
+    Ok(())
+}
+
+/// What is not the same.
+fn other(first: &Came, second: &Came) -> Option<&'static str> {
+    let used = |came: &Came| {
+        let rounds = came.asked.iter().flat_map(|asked| &asked.rounds);
+        rounds.map(|round| (round.fuel, round.memory_bytes)).collect::<Vec<_>>()
+    };
+    let is_same = first.plan == second.plan && first.failure == second.failure && first.seen == second.seen;
+    match (is_same, used(first) == used(second)) {
+        (false, _) => Some("it answers otherwise"),
+        (true, false) => Some("it uses other fuel"),
+        (true, true) => None,
+    }
+}

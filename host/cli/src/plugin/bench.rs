@@ -1,0 +1,98 @@
+//! `plugin bench`: golden cases again and again, and what their calls take of the limits.
+//!
+//! May touch: files of cases, stdout. Must not touch: how a case is evaluated (`golden`).
+
+use std::fmt::Write;
+
+use kubeopencode_plugin_host::Limits;
+use serde::Serialize;
+
+use super::cases::cases;
+use super::golden::Cost;
+use super::project::Project;
+use super::readable::{count, counted, mebibytes};
+use super::report::json;
+use super::session::Session;
+use crate::args::{BenchPlugin, Output};
+use crate::error::CliError;
+
+/// What a case takes. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    /// Of the plugin, for one evaluation.
+    calls: usize,
+    /// Of all calls of one evaluation together.
+    p50_micros: u64,
+    p99_micros: u64,
+    /// Of all calls of one evaluation together; it is the same every time, or the plugin depends on something.
+    fuel: u64,
+    same_fuel: bool,
+    memory_bytes: usize,
+}
+
+/// Runs each case so often; what is to be printed.
+///
+/// # Errors
+/// The component does not load, or a case makes no sense.
+pub(super) fn bench(flags: &BenchPlugin) -> Result<String, CliError> {
+    let project = Project::of(&flags.component)?;
+    let cases = cases(&project, flags.cases.as_deref())?;
+    let session = Session::of(&project)?;
+    let runtime = crate::runtime()?;
+    let mut rows = Vec::with_capacity(cases.len());
+    for placed in &cases {
+        // the first one of a process brings the code into memory
+        let first = runtime.block_on(placed.run(&session))?.cost(&session);
+        let mut costs = Vec::new();
+        for _ in 0..flags.runs {
+            costs.push(runtime.block_on(placed.run(&session))?.cost(&session));
+        }
+        rows.push(row(placed.case.name.clone(), first, &costs));
+    }
+    match flags.output {
+        Output::Text => Ok(text(&rows, flags.runs, &session)),
+        Output::Json => Ok(json(&rows)?),
+    }
+}
+
+fn row(name: String, first: Cost, costs: &[Cost]) -> Row {
+    let mut times: Vec<_> = costs.iter().map(|cost| cost.micros).collect();
+    times.sort_unstable();
+    let part = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+    Row {
+        name,
+        calls: first.rounds,
+        p50_micros: part(50).copied().unwrap_or_default(),
+        p99_micros: part(99).copied().unwrap_or_default(),
+        fuel: first.fuel,
+        same_fuel: costs.iter().all(|cost| cost.fuel == first.fuel),
+        memory_bytes: costs.iter().map(|cost| cost.memory_bytes).max().unwrap_or_default(),
+    }
+}
+
+fn text(rows: &[Row], runs: u32, session: &Session) -> String {
+    let limits = Limits::of(session.plugin.class());
+    let mut text = format!(
+        "each case {runs} times; a call may use {} fuel, {} and {} s\n",
+        count(limits.fuel),
+        mebibytes(limits.memory),
+        limits.time.as_secs()
+    );
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+    for row in rows {
+        let fuel = if row.same_fuel { "" } else { ", not the same every time: it depends on something" };
+        let _ = writeln!(
+            text,
+            "  {:<width$}   {:<8}   p50 {:>7} µs   p99 {:>7} µs   {:>9} fuel   {:>8}{fuel}",
+            row.name,
+            counted(row.calls, "call"),
+            row.p50_micros,
+            row.p99_micros,
+            count(row.fuel),
+            mebibytes(row.memory_bytes)
+        );
+    }
+    text
+}

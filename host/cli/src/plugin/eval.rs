@@ -1,0 +1,219 @@
+//! `plugin eval`: what items, Tasks and golden cases come to.
+//!
+//! May touch: files, stdout. Must not touch: how an item is evaluated, which is the operator's way (`session`).
+
+use std::fmt::Write;
+
+use kubeopencode_api::plugin_object::Plugin as PluginObject;
+use kubeopencode_plugin_host::Limits;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::golden::{Came, Case, NAMESPACE, Placed, plugin_object, task_with};
+use super::project::Project;
+use super::readable::{count, mebibytes, millis};
+use super::report::{self, Bytes};
+use super::session::Session;
+use super::transcript::{Asked, Failure, Round};
+use crate::args::{EvalPlugin, Output};
+use crate::error::CliError;
+use crate::render::input::{self, Document};
+use crate::render::objects::Objects;
+use crate::yaml;
+
+/// One Task and what came of it. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Evaluated {
+    /// Where it stands.
+    place: String,
+    ok: bool,
+    items: Vec<Asked>,
+    error: Option<Failure>,
+    notices: Vec<String>,
+    context_file: String,
+    files: Value,
+}
+
+impl Evaluated {
+    fn of(place: String, came: Came) -> Self {
+        let Came { asked, failure, seen, notices, plan: _ } = came;
+        let files = json!(seen.files);
+        Self {
+            place,
+            ok: failure.is_none(),
+            items: asked,
+            error: failure,
+            notices,
+            context_file: seen.context_file,
+            files,
+        }
+    }
+}
+
+/// Evaluates what the files hold; what is to be printed, and whether all is well.
+///
+/// # Errors
+/// The component does not load, or what the files hold makes no sense.
+pub(super) fn eval(flags: &EvalPlugin) -> Result<(String, bool), CliError> {
+    let project = Project::of(&flags.component)?;
+    let documents = input::documents(&flags.filename)?;
+    let session = Session::of(&project)?;
+    let runtime = crate::runtime()?;
+    let all = runtime.block_on(evaluated(&session, documents))?;
+    let ok = all.iter().all(|one| one.ok);
+    let text = match flags.output {
+        Output::Text => all.iter().map(|one| text(one, &session)).collect::<Vec<_>>().join("\n"),
+        Output::Json => report::json(&all)?,
+    };
+    Ok((text, ok))
+}
+
+async fn evaluated(session: &Session, documents: Vec<Document>) -> Result<Vec<Evaluated>, CliError> {
+    let (mut objects, mut cases, mut plugin) = (Vec::new(), Vec::new(), None);
+    for Document { place, value } in documents {
+        let refuse = |problem: String| CliError::Object { place: place.clone(), problem };
+        if value.get("apiVersion").is_some() {
+            if value["kind"] == "Plugin" {
+                plugin = Some(plugin_object(&value)?.map_err(CliError::Refused)?);
+            }
+            objects.push(Document { place, value });
+        } else if value.get("type").is_some() {
+            objects.push(Document { place, value: task_with(&json!([value])) });
+        } else {
+            let case = Case::read(value)
+                .map_err(|problem| refuse(format!("no object, no item, no golden case: {problem}")))?;
+            let file = place.split(": document").next().unwrap_or_default().into();
+            cases.push((place, Placed { case, file, line: 1 }));
+        }
+    }
+    let mut all = Vec::new();
+    for (place, placed) in &cases {
+        let came = placed.run(session).await?;
+        all.push(Evaluated::of(format!("{place}: {}", placed.case.name), came));
+    }
+    let has_tasks = objects.iter().any(|document| document.value["kind"] != "Plugin");
+    if has_tasks || cases.is_empty() {
+        all.extend(tasks(session, &objects, plugin).await?);
+    }
+    Ok(all)
+}
+
+async fn tasks(
+    session: &Session,
+    documents: &[Document],
+    plugin: Option<PluginObject>,
+) -> Result<Vec<Evaluated>, CliError> {
+    let mut objects = Objects::read(documents, NAMESPACE)?;
+    objects.stand_in(session.builder());
+    let refuse = |problem| CliError::Object { place: "Plugin".to_owned(), problem };
+    let snapshot = session.snapshot(plugin.unwrap_or_else(|| session.object())).map_err(refuse)?;
+    let mut all = Vec::new();
+    for (place, task) in &objects.tasks {
+        let came = Came::from(session, session.run(&snapshot, &objects, task).await);
+        all.push(Evaluated::of(place.clone(), came));
+    }
+    Ok(all)
+}
+
+fn text(one: &Evaluated, session: &Session) -> String {
+    let limits = Limits::of(session.plugin.class());
+    let mut text = format!("{}\n", one.place);
+    // what the default command builder answers is no matter of a context type
+    let is_of_interest = |asked: &&Asked| asked.item.is_some() || session.builder().is_some();
+    for asked in one.items.iter().filter(is_of_interest) {
+        let title = match (&asked.item, &asked.type_) {
+            (Some(item), Some(type_)) => format!("{item}: {type_}"),
+            _ => "the command builder".to_owned(),
+        };
+        let _ = writeln!(text, "  {title}");
+        for (number, round) in asked.rounds.iter().enumerate() {
+            let Round { needs, fuel, memory_bytes, micros } = round;
+            let words = match (needs.is_empty(), &asked.plan) {
+                (false, _) => "asks for more".to_owned(),
+                (true, Some(plan)) => format!("answers: {}", actions(plan)),
+                (true, None) => "fails".to_owned(),
+            };
+            let fuel = format!("{} fuel of {}", count(*fuel), count(limits.fuel));
+            let memory = format!("{} of {}", mebibytes(*memory_bytes), mebibytes(limits.memory));
+            let _ = writeln!(
+                text,
+                "    call {}      {words}   {fuel}, {memory}, {}",
+                number + 1,
+                millis(*micros)
+            );
+            for need in needs {
+                let answer = need.answer.as_deref().unwrap_or("not read");
+                let _ = writeln!(text, "      needs     {}: {answer}", need.what);
+            }
+        }
+        if let Some(plan) = &asked.plan {
+            // what can be JSON can be YAML
+            let plan = yaml::document(plan).unwrap_or_default();
+            let _ = writeln!(text, "    plan\n{}", indented(&plan, 6));
+        }
+        if let Some(error) = &asked.error {
+            text.push_str(&failed(error, "    "));
+        }
+    }
+    for notice in &one.notices {
+        let _ = writeln!(text, "  notice      {notice}");
+    }
+    match &one.error {
+        Some(error) => {
+            if one.items.last().is_none_or(|asked| asked.error.as_ref() != Some(error)) {
+                text.push_str(&failed(error, "  "));
+            }
+            text.push_str("the Task fails: nothing is made of it\n");
+        }
+        None => text.push_str(&agent_reads(one)),
+    }
+    text
+}
+
+fn agent_reads(one: &Evaluated) -> String {
+    let mut text = String::new();
+    match one.context_file.as_str() {
+        "" => text.push_str("the agent reads no .kubeopencode/context.md: no context gives text\n"),
+        words => {
+            let _ = writeln!(text, "what the agent reads in .kubeopencode/context.md:\n{words}");
+        }
+    }
+    for (path, content) in one.files.as_object().into_iter().flatten() {
+        let content = match content {
+            Value::String(content) => {
+                format!("({})\n{}", Bytes(content.len()), indented(content.trim_end(), 2))
+            }
+            other => format!("({} bytes, no text)", other["bytes"]),
+        };
+        let _ = writeln!(text, "file {path} {content}");
+    }
+    text
+}
+
+fn failed(error: &Failure, indent: &str) -> String {
+    let field = error.field.as_deref().map(|field| format!(" at {field}")).unwrap_or_default();
+    format!("{indent}error       {}{field}\n{}\n", error.kind, indented(&error.message, indent.len() + 12))
+}
+
+/// The actions of a plan in words, as in `inline, 2 write-file`.
+fn actions(plan: &Value) -> String {
+    let Some(actions) = plan["actions"].as_array() else {
+        return if plan.get("command").is_some() { "a command" } else { "nothing" }.to_owned();
+    };
+    let mut words: Vec<(String, usize)> = Vec::new();
+    for name in actions.iter().filter_map(|action| action.as_object()?.keys().next()) {
+        match words.iter_mut().find(|(known, _)| known == name) {
+            Some((_, number)) => *number += 1,
+            None => words.push((name.clone(), 1)),
+        }
+    }
+    let words =
+        words.into_iter().map(|(name, number)| if number == 1 { name } else { format!("{number} {name}") });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn indented(text: &str, by: usize) -> String {
+    let lines = text.lines().map(|line| format!("{:by$}{line}", "").trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}

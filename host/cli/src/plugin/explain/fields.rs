@@ -1,0 +1,136 @@
+//! A JSON Schema as a list of fields. Pure: what the host takes of JSON Schema has no references.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// One field. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Field {
+    /// As in `tokenSecret.name`, `steps[].run`, `labels.*`.
+    pub(super) path: String,
+    /// As in `string`; none: anything.
+    #[serde(rename = "type")]
+    pub(super) type_: Option<String>,
+    pub(super) required: bool,
+    pub(super) default: Option<Value>,
+    /// The only values.
+    #[serde(rename = "enum")]
+    pub(super) values: Vec<Value>,
+    pub(super) description: Option<String>,
+    /// It names a Secret.
+    pub(super) secret: bool,
+}
+
+impl Field {
+    /// Its type and what else there is in a few words.
+    pub(super) fn in_words(&self) -> String {
+        let mut words = vec![match self.values.is_empty() {
+            true => self.type_.clone().unwrap_or_else(|| "anything".to_owned()),
+            false => self.values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or "),
+        }];
+        words.extend(self.secret.then(|| "names a Secret".to_owned()));
+        words.extend(self.required.then(|| "required".to_owned()));
+        words.extend(self.default.as_ref().map(|default| format!("default {default}")));
+        words.join(", ")
+    }
+}
+
+/// All fields, those of objects below them.
+pub(super) fn fields(schema: &Value) -> Vec<Field> {
+    let mut found = Vec::new();
+    let is_object = schema.get("properties").is_some()
+        || schema.get("additionalProperties").is_some_and(Value::is_object);
+    if !is_object && schema.get("type").is_some() && schema["type"] != "object" {
+        found.push(field(schema, "config".to_owned(), true));
+    }
+    below(schema, "", &mut found);
+    found
+}
+
+fn below(schema: &Value, path: &str, found: &mut Vec<Field>) {
+    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let required =
+        |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    // those that are required first: they are what a user begins with
+    let members = || schema["properties"].as_object().into_iter().flatten();
+    let (first, then): (Vec<_>, Vec<_>) = members().partition(|(name, _)| required(name));
+    for (name, member) in first.into_iter().chain(then) {
+        found.push(field(member, at(name), required(name)));
+        below(member, &at(name), found);
+    }
+    if let Some(any) = schema.get("additionalProperties").filter(|any| any.is_object()) {
+        found.push(field(any, at("*"), false));
+        below(any, &at("*"), found);
+    }
+    if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
+        below(items, &format!("{path}[]"), found);
+    }
+}
+
+fn field(schema: &Value, path: String, required: bool) -> Field {
+    Field {
+        path,
+        type_: type_of(schema),
+        required,
+        default: schema.get("default").cloned(),
+        values: schema["enum"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| schema.get("const").cloned().into_iter().collect()),
+        description: schema["description"].as_str().map(str::to_owned),
+        secret: schema["x-kubeopencode-secret"] == true,
+    }
+}
+
+fn type_of(schema: &Value) -> Option<String> {
+    let word = match &schema["type"] {
+        Value::String(word) if word == "array" => match type_of(&schema["items"]) {
+            Some(items) => format!("list of {items}"),
+            None => "list".to_owned(),
+        },
+        Value::String(word) => word.clone(),
+        Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        _ => return None,
+    };
+    Some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_have_paths() {
+        let schema = json!({
+            "type": "object",
+            "required": ["steps", "mode"],
+            "properties": {
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "mode": {"enum": ["a", "b"], "default": "a"},
+                "secret": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "x-kubeopencode-secret": true, "description": "Which"}}},
+                "steps": {"type": "array", "items": {"type": "object", "properties": {"run": {"type": ["string", "null"]}}}},
+                "any": {},
+            },
+        });
+        let lines: Vec<_> =
+            fields(&schema).iter().map(|field| format!("{}: {}", field.path, field.in_words())).collect();
+        assert_eq!(
+            lines,
+            [
+                "mode: \"a\" or \"b\", required, default \"a\"",
+                "steps: list of object, required",
+                "steps[].run: string or null",
+                "any: anything",
+                "labels: object",
+                "labels.*: string",
+                "secret: object",
+                "secret.name: string, names a Secret, required",
+            ]
+        );
+        assert_eq!(fields(&json!({"type": "string"}))[0].path, "config");
+        assert_eq!(fields(&json!({})), []);
+    }
+}

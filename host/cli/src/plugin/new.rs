@@ -1,0 +1,159 @@
+//! `plugin new`: a folder that builds, with a first golden case. The sources are those files of `new/` that end in `.txt`.
+//!
+//! May touch: a folder that is not there yet.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::project::MANIFEST;
+use crate::args::{Language, NewPlugin};
+use crate::error::CliError;
+
+/// The interface that it is built for.
+const WIT: &str = include_str!("../../../../wit/plugin.wit");
+const SCHEMA: &str = include_str!("new/schema.json.txt");
+const FIRST: &str = include_str!("new/first.yaml.txt");
+const README: &str = include_str!("new/README.md.txt");
+/// Longest name: that of an object, and of the types in it.
+const MAX_NAME: usize = 63;
+
+/// What differs from language to language.
+struct Template {
+    /// Its file with the type, by its place in the folder.
+    source: (&'static str, &'static str),
+    others: &'static [(&'static str, &'static str)],
+    manifest: &'static str,
+    /// What is needed to build it, in words.
+    needs: &'static str,
+    /// What a build leaves behind.
+    ignored: &'static str,
+}
+
+const fn template(language: Language) -> Template {
+    match language {
+        Language::Rust => Template {
+            source: ("src/lib.rs", include_str!("new/rust/src/lib.rs.txt")),
+            others: &[
+                ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
+                // the versions that KubeOpenCode's own plugins are tested with
+                ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
+            ],
+            manifest: include_str!("new/rust/plugin.toml.txt"),
+            needs: include_str!("new/rust/needs.txt"),
+            ignored: "/target\n",
+        },
+        Language::Javascript => Template {
+            source: ("plugin.js", include_str!("new/javascript/plugin.js.txt")),
+            others: &[],
+            manifest: include_str!("new/javascript/plugin.toml.txt"),
+            needs: include_str!("new/javascript/needs.txt"),
+            ignored: "*.wasm\n",
+        },
+        Language::Python => Template {
+            source: ("app.py", include_str!("new/python/app.py.txt")),
+            others: &[],
+            manifest: include_str!("new/python/plugin.toml.txt"),
+            needs: include_str!("new/python/needs.txt"),
+            ignored: "*.wasm\n__pycache__\n",
+        },
+        Language::Go => Template {
+            source: (
+                "export_kubeopencode_plugin_context_type/context_type.go",
+                include_str!("new/go/context_type.go.txt"),
+            ),
+            others: &[],
+            manifest: include_str!("new/go/plugin.toml.txt"),
+            needs: include_str!("new/go/needs.txt"),
+            ignored: "*.wasm\n",
+        },
+    }
+}
+
+/// Makes the folder; what is to be printed.
+///
+/// # Errors
+/// A name that no plugin can have, a folder that is there, a file that cannot be written.
+pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
+    let NewPlugin { name, language, parent } = flags;
+    if !is_name(name) {
+        return Err(CliError::Usage(format!(
+            "\"{name}\" is no name of a plugin: use a-z, 0-9 and -, beginning with a letter, as in team-rules"
+        )));
+    }
+    let folder = parent.join(name);
+    if folder.exists() {
+        let place = folder.display();
+        return Err(CliError::Usage(format!("{place} is there already: take another name, or remove it")));
+    }
+    let Template { source, others, manifest, needs, ignored } = template(*language);
+    let type_ = type_name(name);
+    let filled = |text: &str| {
+        text.replace("@SCHEMA@", SCHEMA.trim_end())
+            .replace("@NEEDS@", needs)
+            .replace("@SOURCE@", source.0)
+            .replace("@NAME@", name)
+            .replace("@MODULE@", &name.replace('-', "_"))
+            .replace("@TYPE@", &type_)
+    };
+    let common = [
+        (MANIFEST, manifest),
+        ("tests/first.yaml", FIRST),
+        ("README.md", README),
+        ("wit/plugin.wit", WIT),
+        (".gitignore", ignored),
+    ];
+    let mut paths = Vec::new();
+    let schema = (*language == Language::Rust).then_some(("schema.json", SCHEMA));
+    for (path, text) in [source].iter().chain(others).chain(&common).chain(&schema) {
+        write(&folder.join(path), &filled(text))?;
+        paths.push(*path);
+    }
+    let place = folder.display();
+    Ok(format!(
+        "{place}: {}\nto build it, there must be {}next: cd {place}, kubeopencode plugin build, kubeopencode plugin test\n",
+        paths.join(", "),
+        needs
+    ))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    let parent = path.parent().map(PathBuf::from).unwrap_or_default();
+    let done = fs::create_dir_all(parent).and_then(|()| fs::write(path, text));
+    done.map_err(|error| CliError::File { path: path.to_owned(), error })
+}
+
+/// Whether objects, crates and, in another form, types may be called so.
+fn is_name(name: &str) -> bool {
+    let is_in = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= MAX_NAME
+        && name.chars().all(is_in)
+        && !name.ends_with('-')
+}
+
+/// `TeamRules` of `team-rules`.
+fn type_name(name: &str) -> String {
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    };
+    name.split('-').map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_objects_and_types_those_of_types() {
+        for (name, type_) in
+            [("team-rules", "TeamRules"), ("jira", "Jira"), ("s3-object", "S3Object"), ("a--b", "AB")]
+        {
+            assert!(is_name(name));
+            assert_eq!(type_name(name), type_);
+        }
+        for name in ["", "Jira", "-a", "a-", "a_b", "1a", "a/b", "..", &"a".repeat(64)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One plugin on the operator's way, without a cluster: installed by a Plugin, asked for a Task, and all that it was asked.
+//!
+//! May touch: the plugin host, the operator's own evaluation. Must not touch: files, what is printed.
+
+use std::sync::Arc;
+
+use kubeopencode_api::literals::{DEFAULT_CLUSTER_DOMAIN, DEFAULT_OPERATOR_NAMESPACE};
+use kubeopencode_api::plugin_object::{Plugin as PluginObject, PluginSpec};
+use kubeopencode_api::task::Task;
+use kubeopencode_evaluate::{Catalog, Planned, Snapshot};
+use kubeopencode_operator::publication;
+use kubeopencode_plan::Refusal;
+use kubeopencode_plugin_host::{Kind, Plugin, PluginHost};
+
+use super::project::Project;
+use super::transcript::{Asked, Transcript};
+use crate::error::CliError;
+use crate::plugin_host;
+use crate::render::objects::Objects;
+use crate::render::offline::Offline;
+
+/// A loaded plugin, and those that come with the program.
+pub(super) struct Session {
+    built_in: Vec<Arc<Plugin>>,
+    pub(super) plugin: Arc<Plugin>,
+    /// What its Plugin is called.
+    pub(super) name: String,
+    // it stays for as long as its plugins are called
+    _host: PluginHost,
+}
+
+/// What came of a Task.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// What plugins were asked, in this order.
+    pub(super) asked: Vec<Asked>,
+    pub(super) result: Result<Planned, Refusal>,
+}
+
+impl Session {
+    /// Loads the component of a project.
+    ///
+    /// # Errors
+    /// Why it does not load.
+    pub(super) fn of(project: &Project) -> Result<Self, CliError> {
+        let bytes = project.read()?;
+        let host = plugin_host::at(plugin_host::cache_dir()?)?;
+        let place = project.component.display();
+        let refuse = |problem: String| CliError::Object {
+            place: place.to_string(),
+            problem: format!("{problem}\n`kubeopencode plugin check` says all that is wrong with it"),
+        };
+        let inspection = host.inspect(&bytes, project.class).map_err(|error| refuse(error.to_string()))?;
+        let kind = match (project.kind, inspection.kinds().as_slice()) {
+            (Some(kind), _) => kind,
+            (None, [only]) => *only,
+            (None, []) => return Err(refuse("it exports no plugin".to_owned())),
+            (None, _) => {
+                let problem =
+                    "it is context-type and command-builder: say which with --kind, or kind in plugin.toml";
+                return Err(CliError::Usage(format!("{place}: {problem}")));
+            }
+        };
+        let plugin = host.load(&bytes, kind, project.class).map_err(|error| refuse(error.to_string()))?;
+        let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
+        let first = plugin.types().first().map(|type_| type_.descriptor().name.clone());
+        let name = project.name.clone().unwrap_or_else(|| super::pack::kebab(&first.unwrap_or_default()));
+        Ok(Self { built_in, plugin, name, _host: host })
+    }
+
+    /// The command builder that it is, if it is one.
+    pub(super) fn builder(&self) -> Option<&str> {
+        let type_ = self.plugin.types().first().filter(|_| self.plugin.kind() == Kind::CommandBuilder);
+        type_.map(|type_| type_.descriptor().name.as_str())
+    }
+
+    /// The Plugin that installs it without settings and grants.
+    pub(super) fn object(&self) -> PluginObject {
+        PluginObject::new(&self.name, PluginSpec { kind: self.plugin.kind(), ..PluginSpec::default() })
+    }
+
+    /// All plugins, with this one as a Plugin installs it whose `sha256` is that of its bytes.
+    ///
+    /// # Errors
+    /// Settings and names that do not fit, or a type whose name somebody else has.
+    pub(super) fn snapshot(&self, mut object: PluginObject) -> Result<Snapshot, String> {
+        object.spec.sha256 = Some(self.plugin.digest().trim_start_matches("sha256:").to_owned());
+        let catalog = Catalog::new(self.built_in.iter().cloned());
+        let publication = publication(&object, &self.plugin)?;
+        catalog.publish(&publication).map_err(|error| error.to_string())?;
+        Ok(catalog.snapshot())
+    }
+
+    /// Plans a Task as the operator does.
+    pub(super) async fn run(&self, snapshot: &Snapshot, objects: &Objects, task: &Task) -> Ran {
+        let offline = Offline {
+            snapshot: snapshot.clone(),
+            objects,
+            operator_namespace: DEFAULT_OPERATOR_NAMESPACE,
+            cluster_domain: DEFAULT_CLUSTER_DOMAIN,
+        };
+        let transcript = Transcript::default();
+        let result = offline.plan(task, &transcript).await;
+        Ran { asked: transcript.into_asked(), result }
+    }
+}

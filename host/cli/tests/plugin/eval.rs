@@ -1,0 +1,108 @@
+//! `plugin eval`, `plugin explain` and `plugin build`.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::{asking, greeting, in_folder, masked, project};
+
+const SCHEMA: &str = r#"{"type": "object", "required": ["issue"], "properties": {"issue": {"type": "string", "description": "Its key", "examples": ["PAY-7"]}, "secret": {"type": "object", "properties": {"name": {"type": "string", "x-kubeopencode-secret": true}}}}}"#;
+const SETTINGS: &str = r#"{"required": ["baseUrl"], "properties": {"baseUrl": {"type": "string"}}}"#;
+
+const ITEM: &str = "type: Greeting\nname: words\n";
+
+#[test]
+fn an_item_is_shown_with_its_calls_its_plan_and_what_the_agent_reads() {
+    let folder = project("eval", &greeting(""), "");
+    fs::write(folder.join("item.yaml"), ITEM).unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+    assert_snapshot!(masked(&said.stdout));
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml", "-o", "json"]);
+    let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(all[0]["items"][0]["plan"]["actions"][0]["inline"], "hello");
+    assert_eq!(
+        all[0]["contextFile"],
+        "<context name=\"words\" namespace=\"default\" type=\"Greeting\">\nhello\n</context>"
+    );
+}
+
+#[test]
+fn a_task_is_evaluated_with_the_plugin_that_stands_beside_it() {
+    let folder = project("eval-task", &greeting(&asking(SCHEMA, SETTINGS)), "");
+    let task = "apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {name: fix, namespace: team}
+spec:
+  description: a
+  contexts:
+    - {type: Text, text: first}
+    - {type: Greeting, mountPath: b.md, config: {issue: PAY-7}}
+";
+    let plugin = "---
+apiVersion: kubeopencode.io/v1alpha1
+kind: Plugin
+metadata: {name: jira}
+spec: {kind: context-type, source: {configMap: {name: jira}}, config: {baseUrl: x}}
+";
+    fs::write(folder.join("task.yaml"), task).unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "task.yaml"]);
+    assert_eq!(
+        said.stderr,
+        "kubeopencode: Plugin: spec.config: not what Greeting takes: \"baseUrl\" is a required property\n"
+    );
+    fs::write(folder.join("both.yaml"), format!("{task}{plugin}")).unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "both.yaml"]);
+    assert_snapshot!(masked(&said.stdout));
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_type_is_explained_as_its_users_want_to_read_it() {
+    let folder = project("explain", &greeting(&asking(SCHEMA, SETTINGS)), "");
+    let said = in_folder(&folder, &["explain"]);
+    let digest = |line: &&str| !line.trim_start().starts_with("sha256: ");
+    assert_snapshot!(said.stdout.lines().filter(digest).collect::<Vec<_>>().join("\n"));
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+
+    let said = in_folder(&folder, &["explain", "--type", "Jira"]);
+    assert_eq!(
+        (said.stderr.as_str(), said.code),
+        ("kubeopencode: there is no type Jira: there are Greeting\n", 2)
+    );
+    let said = in_folder(&folder, &["explain", "-o", "json"]);
+    let types: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&types[0]["config"][0]["path"], &types[0]["config"][0]["required"]),
+        (&"issue".into(), &true.into())
+    );
+}
+
+#[test]
+fn a_build_prints_its_command_and_what_it_made() {
+    let folder = project("build", &greeting(""), "");
+    let toml = |build: &str| format!("name = \"greeting\"\nbuild = \"{build}\"\ncomponent = \"out.wasm\"\n");
+    fs::write(folder.join("plugin.toml"), toml("/bin/cp greeting.wasm out.wasm")).unwrap();
+    let said = in_folder(&folder, &["build"]);
+    assert_eq!(said.stderr, "+ /bin/cp greeting.wasm out.wasm\n");
+    assert!(
+        said.stdout.starts_with("./out.wasm (") && said.stdout.contains("kubeopencode plugin check"),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(said.code, 0);
+    for (build, words, code) in [
+        ("exit 3", "kubeopencode: build of greeting: the command ended with 3: see above\n", 1),
+        (
+            "/bin/rm out.wasm",
+            "kubeopencode: ./out.wasm: No such file or directory (os error 2): the build does not make it; mend component in plugin.toml\n",
+            2,
+        ),
+    ] {
+        fs::write(folder.join("plugin.toml"), toml(build)).unwrap();
+        let said = in_folder(&folder, &["build"]);
+        assert_eq!((said.stderr, said.code), (format!("+ {build}\n{words}"), code));
+    }
+}

@@ -1,0 +1,49 @@
+//! What the verbs say of plugins that mean harm or are broken: those of `plugins/hostile`.
+
+use std::fs;
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use crate::{guests, in_folder, masked, project_of};
+
+/// One deed a case.
+const DEEDS: [(&str, &str); 14] = [
+    ("behaves", "behave"),
+    ("panics", "panic"),
+    ("complains and panics", "{complain: [first, last]}"),
+    ("exits", "{exit: 3}"),
+    ("connects", "{connect: '192.0.2.1:80'}"),
+    ("loops", "loop"),
+    ("recurses", "recurse"),
+    ("grows", "grow"),
+    ("floods the log", "flood"),
+    ("answers with too much", "{huge: 2000000}"),
+    ("asks for ever", "need-for-ever"),
+    ("asks for others", "need-others"),
+    ("writes where it must not", "{write: /etc/passwd}"),
+    ("wants a variable", "{set-env: PATH}"),
+];
+
+#[test]
+fn each_harm_has_its_words() {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let built = guests::build(&plugins, &target, &["hostile"]).unwrap();
+    let cases = DEEDS.map(|(name, deed)| format!("name: {name}\nitem: {{type: Hostile, config: {deed}}}\n"));
+    let component = fs::read(built.join("hostile.wasm")).unwrap();
+    let folder = project_of("hostile", &component, &cases.join("---\n"));
+    let said = in_folder(&folder, &["test"]);
+    assert_snapshot!("hostile_test", masked(&said.stdout));
+    assert_eq!(said.code, 1);
+
+    fs::write(folder.join("item.yaml"), "type: Hostile\nconfig: {complain: [first, last]}\n").unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+    assert_snapshot!("hostile_eval", masked(&said.stdout));
+    assert_eq!(said.code, 1);
+
+    let said = in_folder(&folder, &["explain"]);
+    let digest = |line: &&str| !line.trim_start().starts_with("sha256: ");
+    assert_snapshot!("hostile_explain", said.stdout.lines().filter(digest).collect::<Vec<_>>().join("\n"));
+    assert_eq!(said.code, 0);
+}

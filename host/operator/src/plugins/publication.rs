@@ -1,0 +1,57 @@
+//! What is offered of a component for a Plugin: with its settings, its names, its grants. Pure.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_evaluate::Publication;
+use kubeopencode_plan::Granted;
+use kubeopencode_plugin_host::Plugin as Code;
+use serde_json::json;
+
+use super::desired::fits;
+
+/// What is offered of it for this Plugin. Grants are for the bytes that the Plugin names, and for no others.
+///
+/// # Errors
+/// Settings that the component does not take, and names of types that it does not have.
+pub fn publication(plugin: &Plugin, code: &Arc<Code>) -> Result<Publication, String> {
+    let spec = &plugin.spec;
+    let settings = spec.config.clone().unwrap_or_else(|| json!({}));
+    for type_ in code.types() {
+        if let Err(error) = type_.check_settings(&settings) {
+            let (name, field) = (&type_.descriptor().name, error.field.replace('/', "."));
+            return Err(format!("spec.config{field}: not what {name} takes: {error}"));
+        }
+    }
+    let own: Vec<_> = code.types().iter().map(|type_| type_.descriptor().name.as_str()).collect();
+    if let Some(unknown) = spec.names.keys().find(|name| !own.contains(&name.as_str())) {
+        let own = own.join(", ");
+        return Err(format!("spec.names: the component has no type {unknown}: it has {own}"));
+    }
+    Ok(Publication {
+        source: plugin.name_any(),
+        created: plugin.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+        plugin: Arc::clone(code),
+        names: spec.names.clone(),
+        settings,
+        granted: granted(plugin, code.digest()),
+        allowed_namespaces: spec.allowed_namespaces.clone(),
+    })
+}
+
+fn granted(plugin: &Plugin, digest: &str) -> Granted {
+    let spec = &plugin.spec;
+    let is_meant = spec.sha256.as_ref().is_some_and(|sha256| fits(sha256, digest));
+    let nothing = Granted { plugin: Some(plugin.name_any()), ..Granted::none() };
+    match &spec.grants {
+        Some(grants) if is_meant => Granted {
+            capabilities: grants.capabilities.clone(),
+            env: grants.env.clone(),
+            images: grants.images.clone(),
+            secrets: grants.secrets.clone(),
+            ..nothing
+        },
+        _ => nothing,
+    }
+}
