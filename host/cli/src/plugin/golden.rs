@@ -24,8 +24,10 @@ pub(super) use update::update;
 
 /// Namespace of what names none.
 pub(super) const NAMESPACE: &str = "default";
-/// Where command builders have their files.
+/// Where command builders have their files, which are no matter of a context type.
 const TOOLS: &str = "/tools/";
+/// What the host makes of a command builder's `resultReader`.
+const READER: &str = "/tools/result-reader.json";
 /// Begins what stands in a file of its own.
 const FILE: &str = "file:";
 
@@ -272,10 +274,8 @@ impl Came {
         match result {
             Ok(planned) => {
                 came.seen = Seen::of(&planned.plan);
-                if session.builder().is_none() {
-                    // the other plugin's
-                    came.seen.files.retain(|path, _| !path.starts_with(TOOLS));
-                }
+                let is_builder = session.builder().is_some();
+                came.seen.files.retain(|path, _| path != READER && (is_builder || !path.starts_with(TOOLS)));
                 let notice = |(reason, message): &(_, String)| format!("{reason}: {message}");
                 came.notices = planned.plan.notices.iter().map(notice).collect();
             }

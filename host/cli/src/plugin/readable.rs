@@ -14,10 +14,12 @@ pub(super) fn pruned(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.iter().map(|(key, member)| (key.clone(), member_of(key, member)));
-            // which of several it is, as in {initContainer: null}, says something
+            // which of several it is, as in {initContainer: null}, says something alone
             let is_choice = members.len() == 1;
             Value::Object(
-                members.filter(|(_, member)| is_choice || !says_nothing(member)).collect::<Map<_, _>>(),
+                members
+                    .filter(|(_, member)| (is_choice && member.is_null()) || !says_nothing(member))
+                    .collect::<Map<_, _>>(),
             )
         }
         Value::Array(items) => items.iter().map(pruned).collect(),
@@ -33,10 +35,11 @@ fn member_of(key: &str, member: &Value) -> Value {
             let bytes: Vec<u8> = items.iter().filter_map(|item| u8::try_from(item.as_u64()?).ok()).collect();
             text(bytes)
         }
-        // JSON text
+        // JSON text, in which everything says something
         ("resultReader", Value::String(text)) => {
             serde_json::from_str(text).unwrap_or_else(|_| member.clone())
         }
+        ("resultReader", reader) => reader.clone(),
         _ => pruned(member),
     }
 }
