@@ -147,8 +147,8 @@ mod tests {
     fn what_makes_no_sense_is_named_with_its_line_and_its_key() {
         for (text, words) in [
             (
-                format!("{WHOLE}clas = \"large\"\n"),
-                "line 4: unknown field `clas`, expected one of `name`, `build`, ",
+                format!("{WHOLE}limits = \"large\"\n"),
+                "line 4: unknown field `limits`, expected one of `name`, `build`, ",
             ),
             (
                 format!("{WHOLE}class = \"huge\"\n"),

@@ -140,8 +140,8 @@ fn plugin_toml_is_read_strictly() {
     for (name, toml, words) in [
         (
             "key",
-            "name = \"greeting\"\nbuild = \"true\"\ncomponent = \"greeting.wasm\"\nclas = \"large\"\n",
-            "plugin.toml: line 4: unknown field `clas`, expected one of `name`, `build`, `component`, `class`, `kind`\n",
+            "name = \"greeting\"\nbuild = \"true\"\ncomponent = \"greeting.wasm\"\nlimits = \"large\"\n",
+            "plugin.toml: line 4: unknown field `limits`, expected one of `name`, `build`, `component`, `class`, `kind`\n",
         ),
         (
             "missing",
