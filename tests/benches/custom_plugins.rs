@@ -52,6 +52,8 @@ const PROBES: u16 = 18_083;
 
 /// Components of the plugin host's own tests, a context type `Fixture` each, compressed.
 const RUST: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/rust.wasm.zst");
+/// What the fixture in Rust has; the one in JavaScript has the first alone.
+const RUST_TYPES: [&str; 2] = ["Fixture", "FixtureSettings"];
 const JAVASCRIPT: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
 
 fn main() {
@@ -110,11 +112,11 @@ impl Bench {
         Api::all(self.cluster.client())
     }
 
-    /// The component in a ConfigMap, and a Plugin of it: its types `Fixture` and `FixtureSettings` under names with this
-    /// number.
-    async fn install(&self, name: &str, number: usize, component: &[u8]) {
+    /// The component in a ConfigMap, and a Plugin of it: its types under names with this number.
+    async fn install(&self, name: &str, number: usize, types: &[&str], component: &[u8]) {
         self.apply_map(name, component).await;
-        let names = json!({"Fixture": type_name(number), "FixtureSettings": format!("Settings{number}")});
+        let names: Value =
+            types.iter().map(|of| ((*of).to_owned(), json!(format!("{of}{number}")))).collect();
         let spec = json!({"kind": "context-type", "source": {"configMap": {"name": name}}, "names": names});
         let plugin = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Plugin", "metadata": {"name": name}, "spec": spec});
         let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -169,7 +171,7 @@ impl Bench {
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let component = decompressed(RUST);
         for i in 0..MANY {
-            self.install(&format!("many-{i}"), i, &with_noise(&component, i + 1)).await;
+            self.install(&format!("many-{i}"), i, &RUST_TYPES, &with_noise(&component, i + 1)).await;
         }
         let installed = Instant::now();
         let operator = self.operator();
@@ -278,8 +280,8 @@ impl Bench {
         let ns = self.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let (rust, javascript) = (decompressed(RUST), decompressed(JAVASCRIPT));
-        self.install("storm-rust", 0, &rust).await;
-        self.install("storm-javascript", 1, &javascript).await;
+        self.install("storm-rust", 0, &RUST_TYPES, &rust).await;
+        self.install("storm-javascript", 1, &["Fixture"], &javascript).await;
         let operator = self.operator();
         self.serve(2).await;
         let items = [custom(0), custom(1)];
