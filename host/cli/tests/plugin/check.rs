@@ -218,7 +218,10 @@ fn a_call_that_makes_no_sense_ends_with_two() {
         (&["missing.wasm"], "missing.wasm: No such file or directory"),
         (&["a.wasm", "--kind", "context"], "write context-type or command-builder"),
         (&["a.wasm", "--class", "huge"], "write default or large"),
-        (&[], "<FILE>"),
+        (
+            &[],
+            "plugin.toml: No such file or directory (os error 2): name a component, or a folder with a plugin.toml",
+        ),
     ] {
         let said = plugin(&[&["check"], args].concat(), &[]);
         assert!(said.stderr.contains(words), "{}", said.stderr);
