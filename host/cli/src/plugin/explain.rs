@@ -137,11 +137,11 @@ fn installed(session: &Session, descriptor: &Descriptor) -> Option<Value> {
 fn text(type_: &Explained) -> Result<String, CliError> {
     let Explained { name, version, description, kind, .. } = type_;
     let mut text = format!("{}\n", format!("{name} {version}   {description}").trim_end());
-    let (holder, what) = match kind {
-        Kind::ContextType => ("config of an item of this type", "nothing: the item has no config"),
-        Kind::CommandBuilder => ("config of an Agent with this commandBuilder", "anything"),
+    let holder = match kind {
+        Kind::ContextType => "config of an item of this type",
+        Kind::CommandBuilder => "config of an Agent with this commandBuilder",
     };
-    table(&mut text, holder, &type_.config, what);
+    table(&mut text, holder, &type_.config, "anything, its schema names no field");
     if let Some(first) = type_.secrets.first() {
         let more = type_.secrets.iter().skip(1).map(|place| format!(", {place}")).collect::<String>();
         let _ = writeln!(text, "  names Secrets at {first}{more}");
