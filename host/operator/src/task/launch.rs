@@ -247,10 +247,14 @@ impl Launcher<'_> {
     }
 
     async fn make_pod(&self, plan: &ExecutionPlan) -> Result<Made<PodView>, LaunchError> {
-        if let Some(pod) = self.pods.iter().find(|pod| is_planned(pod, plan)) {
-            return Ok(Made::There(pod.as_ref().clone()));
-        }
         let name = plan.pod.name_any();
+        let api = Api::<PodView>::namespaced(self.client.clone(), self.namespace());
+        // the cache may still show what an earlier try removed
+        if self.pods.iter().any(|pod| is_planned(pod, plan))
+            && let Some(there) = api.get_opt(&name).await?
+        {
+            return self.inspect(there, &plan.digest).await;
+        }
         let error = match self.create::<_, PodView>(&plan.pod, WHOLE).await {
             Ok(mut pod) => {
                 pod.slim();
@@ -263,7 +267,6 @@ impl Launcher<'_> {
         if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
             return Err(LaunchError::NotCreated { kind: POD, name, reason });
         }
-        let api = Api::<PodView>::namespaced(self.client.clone(), self.namespace());
         let Some(there) = api.get_opt(&name).await? else { return Err(unanswered(error)) };
         self.inspect(there, &plan.digest).await
     }
