@@ -1,6 +1,7 @@
 //! `plugin new`: a folder that builds and whose golden cases pass.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::{folder, in_folder};
@@ -26,6 +27,8 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     let mut words = build.split(' ').skip(1);
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(words.by_ref()).arg("--quiet").current_dir(&own);
+    // the toolchain that has the target, whichever is this machine's default
+    cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
         cargo.env_remove(name);
     }
