@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gives what this repository hands to people to a real API server: everything in examples/, deploy/dogfooding,
-# deploy/install and the chart's options, the Tasks that other programs make of them, under the ServiceAccounts that those
-# programs have, and the admission policy with Tasks that it takes and refuses.
+# Gives what this repository hands to people to a real API server: everything in examples/, what skills/ teaches,
+# deploy/dogfooding, deploy/install and the chart's options, the Tasks that other programs make of them, under the
+# ServiceAccounts that those programs have, and the admission policy with Tasks that it takes and refuses.
 #
 #   KUBECONFIG=… tests/manifests/apply.sh
 #   deploy/local/with-control-plane.sh tests tests/manifests/apply.sh    # with an API server of its own
@@ -35,6 +35,10 @@ main() {
     check "${file#"$repo"/}" taken dry <"$file"
   done
   check "examples/helm-batch" taken dry < <("$tools/helm" template may "$repo/examples/helm-batch")
+  for file in "$repo"/skills/*/SKILL.md; do
+    check "${file#"$repo"/}" taken dry < <(blocks_of "$file")
+    check "${file#"$repo"/}: refused.yaml" 'unknown field "spec.descrption"' dry < <(blocks_of "$file" refused.yaml)
+  done
   # these stay for a while: the next checks act under the ServiceAccounts in them
   for file in examples/cronjob/nightly.yaml examples/argo-workflows/change-and-review.yaml deploy/dogfooding/argo-events/rbac.yaml; do
     check "$file" taken <"$repo/$file"
@@ -77,6 +81,17 @@ expected() {
     grep -qF -- "$2" "$work/answer" || die_with_log "$work/answer" "$1: refused, but not with: $2"
   fi
   echo "    $1: $([ "$2" = taken ] && grep -c . "$work/answer" || echo "refused, as it should be")" >&2
+}
+
+# blocks_of FILE [TITLE]: the YAML that a document shows; that of one title, or all but what is refused
+blocks_of() {
+  awk -v title="${2:-}" '
+    /^```/ {
+      shown = /^```yaml( title="[^"]*")?$/ && (title == "" ? !/"refused\.yaml"/ : index($0, "\"" title "\""))
+      if (shown) print "---"
+      next
+    }
+    shown' "$1"
 }
 
 chart_with_all_options() {

@@ -1,5 +1,5 @@
 //! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, what the
-//! documents of the example plugins show, and the tests that `tests/document.md` names.
+//! documents of the example plugins show, the skills' front matter, and the tests that `tests/document.md` names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
 
@@ -17,13 +17,14 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents in docs/ and docs/how-to/, and those of the example plugins, by their paths.
+/// The documents in docs/ and docs/how-to/, the skills, and those of the example plugins, by their paths.
 fn documents() -> Vec<(PathBuf, Document)> {
     let mut paths: Vec<PathBuf> = ["docs", "docs/how-to"]
         .into_iter()
         .flat_map(entries)
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
         .chain(examples())
+        .chain(skills())
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no document in docs/");
@@ -36,6 +37,11 @@ fn examples() -> Vec<PathBuf> {
     let of_each = entries("examples/plugins").into_iter().map(|path| path.join("README.md"));
     let paths = of_each.chain([folder.join("README.md")]);
     paths.filter(|path| repository().join(path).exists()).collect()
+}
+
+/// What people's own agents read.
+fn skills() -> Vec<PathBuf> {
+    entries("skills").into_iter().map(|path| path.join("SKILL.md")).collect()
 }
 
 fn entries(folder: &str) -> Vec<PathBuf> {
@@ -87,6 +93,21 @@ fn what_an_example_plugin_shows_is_the_file_beside_it() {
     }
     nothing_is_wrong(&found);
     assert!(shown > 3, "the example plugins show {shown} files");
+}
+
+/// Agents choose a skill by these two, and refuse one whose name is not its folder's.
+#[test]
+fn a_skill_has_the_name_of_its_folder_and_says_what_it_is_for() {
+    for path in skills() {
+        let text = read(&path);
+        let front = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).unwrap().0;
+        let value = |key| front.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        let folder = path.parent().and_then(Path::file_name).unwrap().to_str();
+        assert_eq!(Some(value("name: ")), folder, "{}", path.display());
+        let description = value("description: ");
+        assert!((1..=1024).contains(&description.chars().count()), "{}: its description", path.display());
+        assert!(!description.contains(": "), "{}: its description is no YAML without quotes", path.display());
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Each document of docs/ and docs/how-to/ as a script, on a real cluster with the operator in it: one test for each.
+//! Each document of docs/ and docs/how-to/, and each skill, as a script, on a real cluster with the operator in it: one
+//! test for each.
 //!
-//! `cargo test --test docs_run -- task` runs docs/task.md, `-- how-to/` all pages of that folder. How a document is read
-//! stands in `tests/src/docs.rs`; each is run in a directory and in namespaces of its own, which are made before and
-//! deleted after.
+//! `cargo test --test docs_run -- task` runs docs/task.md, `-- how-to/` all pages of that folder, `-- skills/` the skills.
+//! How a document is read stands in `tests/src/docs.rs`; each is run in a directory and in namespaces of its own, which
+//! are made before and deleted after.
 //!
 //! Which cluster: the one of `KUBEOPENCODE_E2E_KUBECONFIG`, as for the other tests on a whole cluster; without it, as
 //! for `make demo`, that of `DEMO_CONTEXT` or `KUBECONFIG`, or else the local one. None is brought up.
@@ -25,6 +26,11 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
 }
 
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(folder).expect("a folder of documents");
+    entries.map(|entry| entry.expect("a file").path())
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // they look at the whole cluster, and at each other's traces in it
@@ -32,13 +38,14 @@ fn main() -> ExitCode {
     let docs = repository().join("docs");
     let mut paths: Vec<PathBuf> = [docs.clone(), docs.join("how-to")]
         .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).expect("a folder of documents"))
-        .map(|entry| entry.expect("a file").path())
+        .flat_map(|folder| entries(folder))
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .chain(entries(&repository().join("skills")).map(|folder| folder.join("SKILL.md")))
         .collect();
     paths.sort();
     let trials = paths.into_iter().filter_map(|path| {
-        let name = path.strip_prefix(&docs).ok()?.with_extension("").to_str()?.to_owned();
+        let name = path.strip_prefix(&docs).or_else(|_| path.strip_prefix(repository())).ok()?;
+        let name = name.with_extension("").to_str()?.to_owned();
         let document = Document::parse(&std::fs::read_to_string(&path).expect("a document"));
         let has_blocks = !document.blocks.is_empty();
         let run = move || Cluster::find()?.run(&path, &document).map_err(Into::into);
