@@ -101,7 +101,7 @@ fn a_skill_has_the_name_of_its_folder_and_says_what_it_is_for() {
     for path in skills() {
         let text = read(&path);
         let front = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).unwrap().0;
-        let value = |key| front.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        let value = |key: &str| front.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         let folder = path.parent().and_then(Path::file_name).unwrap().to_str();
         assert_eq!(Some(value("name: ")), folder, "{}", path.display());
         let description = value("description: ");
