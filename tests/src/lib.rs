@@ -22,6 +22,7 @@ pub mod log;
 pub mod namespace;
 pub mod objects;
 pub mod operator;
+pub mod pages;
 pub mod process;
 pub mod program;
 pub mod rbac;

@@ -7,25 +7,16 @@ use std::path::{Path, PathBuf};
 
 use kubeopencode_api::condition::Reason;
 use kubeopencode_tests::docs::{Document, Use, promises, tests_in};
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use kubeopencode_tests::pages::{entries, pages, repository, skills};
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents in docs/ and docs/how-to/, the skills, and those of the example plugins, by their paths.
+/// The pages, and the documents of the example plugins, by their paths.
 fn documents() -> Vec<(PathBuf, Document)> {
-    let mut paths: Vec<PathBuf> = ["docs", "docs/how-to"]
-        .into_iter()
-        .flat_map(entries)
-        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
-        .chain(examples())
-        .chain(skills())
-        .collect();
+    let mut paths = [pages(), examples()].concat();
     paths.sort();
     assert!(!paths.is_empty(), "no document in docs/");
     paths.into_iter().map(|path| (path.clone(), Document::parse(&read(path)))).collect()
@@ -37,16 +28,6 @@ fn examples() -> Vec<PathBuf> {
     let of_each = entries("examples/plugins").into_iter().map(|path| path.join("README.md"));
     let paths = of_each.chain([folder.join("README.md")]);
     paths.filter(|path| repository().join(path).exists()).collect()
-}
-
-/// What people's own agents read.
-fn skills() -> Vec<PathBuf> {
-    entries("skills").into_iter().map(|path| path.join("SKILL.md")).collect()
-}
-
-fn entries(folder: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(repository().join(folder)).unwrap();
-    entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name())).collect()
 }
 
 /// All that is wrong at once, for whoever has to mend it.

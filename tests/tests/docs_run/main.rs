@@ -14,38 +14,21 @@
 mod cluster;
 mod script;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kubeopencode_tests::docs::Document;
+use kubeopencode_tests::pages::{pages, repository};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::cluster::Cluster;
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
-}
-
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = std::fs::read_dir(folder).expect("a folder of documents");
-    entries.map(|entry| entry.expect("a file").path())
-}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // they look at the whole cluster, and at each other's traces in it
     arguments.test_threads.get_or_insert(1);
-    let docs = repository().join("docs");
-    let mut paths: Vec<PathBuf> = [docs.clone(), docs.join("how-to")]
-        .iter()
-        .flat_map(|folder| entries(folder))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
-        .chain(entries(&repository().join("skills")).map(|folder| folder.join("SKILL.md")))
-        .collect();
-    paths.sort();
-    let trials = paths.into_iter().filter_map(|path| {
-        let name = path.strip_prefix(&docs).or_else(|_| path.strip_prefix(repository())).ok()?;
-        let name = name.with_extension("").to_str()?.to_owned();
+    let trials = pages().into_iter().filter_map(|page| {
+        let name = page.strip_prefix("docs").unwrap_or(&page).with_extension("").to_str()?.to_owned();
+        let path = repository().join(page);
         let document = Document::parse(&std::fs::read_to_string(&path).expect("a document"));
         let has_blocks = !document.blocks.is_empty();
         let run = move || Cluster::find()?.run(&path, &document).map_err(Into::into);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::golden::{Came, Case, NAMESPACE, Placed, plugin_object, task_with};
 use super::project::Project;
-use super::readable::{count, mebibytes, millis};
+use super::readable::{count, indented, mebibytes, millis};
 use super::report::{self, Bytes};
 use super::session::Session;
 use super::transcript::{Asked, Failure, Round};
@@ -211,9 +211,4 @@ fn actions(plan: &Value) -> String {
     let words =
         words.into_iter().map(|(name, number)| if number == 1 { name } else { format!("{number} {name}") });
     words.collect::<Vec<_>>().join(", ")
-}
-
-fn indented(text: &str, by: usize) -> String {
-    let lines = text.lines().map(|line| format!("{:by$}{line}", "").trim_end().to_owned());
-    lines.collect::<Vec<_>>().join("\n")
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::project::Project;
+use super::readable::indented;
 use super::report;
 use super::session::Session;
 use crate::args::{ExplainPlugin, Output};
@@ -114,7 +115,7 @@ fn installed(session: &Session, descriptor: &Descriptor) -> Option<Value> {
         spec["config"] = example::of(schema);
     }
     if !capabilities.is_empty() {
-        spec["sha256"] = session.plugin.digest().trim_start_matches("sha256:").into();
+        spec["sha256"] = session.sha256().into();
         let mut grants = json!({ "capabilities": capabilities });
         for (capability, field, pattern) in [
             (Capability::Env, "env", "NAME"),
@@ -161,12 +162,12 @@ fn text(type_: &Explained) -> Result<String, CliError> {
         Kind::ContextType => yaml::document(&[&type_.example])?,
         Kind::CommandBuilder => yaml::document(&type_.example)?,
     };
-    let _ = writeln!(text, "example\n{}", indented(&example));
+    let _ = writeln!(text, "example\n{}", indented(&example, 2));
     if let Some(plugin) = &type_.plugin {
         let _ = writeln!(
             text,
             "Plugin (`kubeopencode plugin pack` writes it with its ConfigMap)\n{}",
-            indented(&yaml::document(plugin)?)
+            indented(&yaml::document(plugin)?, 2)
         );
     }
     Ok(text)
@@ -185,8 +186,4 @@ fn table(text: &mut String, title: &str, fields: &[Field], nothing: &str) {
         let line = format!("  {:<width$}   {:<kinds$}   {description}", field.path, field.in_words());
         let _ = writeln!(text, "{}", line.trim_end());
     }
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -237,7 +237,6 @@ impl Case {
         let mut object = serde_json::to_value(session.object())?;
         let spec = &mut object["spec"];
         spec["source"] = json!({"configMap": {"name": session.name}});
-        spec["sha256"] = session.plugin.digest().trim_start_matches("sha256:").into();
         for (field, value) in [("config", &self.settings), ("grants", &self.grants)] {
             if let Some(value) = value {
                 spec[field] = value.clone();

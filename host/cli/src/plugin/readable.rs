@@ -87,6 +87,12 @@ pub(super) fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
 }
 
+/// Each line so far to the right; what is empty stays so.
+pub(super) fn indented(text: &str, by: usize) -> String {
+    let lines = text.lines().map(|line| format!("{:by$}{line}", "").trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use kubeopencode_api::plugin::{Action, File, Plan};

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use kubeopencode_api::literals::CONTEXT_FILES_VOLUME;
 use kubeopencode_plan::ExecutionPlan;
 use serde_json::Value;
 
@@ -13,8 +14,6 @@ use super::readable;
 const CONTEXT_FILE: &str = "/.kubeopencode/context.md";
 /// The prompt's file, in every workspace.
 const PROMPT_FILE: &str = "/task.md";
-/// The Pod's volume of the files that the plan holds.
-const CONTEXT_FILES: &str = "context-files";
 
 /// Files by their paths in the Pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,7 +66,8 @@ impl<'a> Contents<'a> {
             }
         }
         for container in spec.map(|spec| spec.containers.as_slice()).unwrap_or_default() {
-            let mounts = container.volume_mounts.iter().flatten().filter(|mount| mount.name == CONTEXT_FILES);
+            let mounts =
+                container.volume_mounts.iter().flatten().filter(|mount| mount.name == CONTEXT_FILES_VOLUME);
             for (mount, key) in mounts.filter_map(|mount| Some((mount, mount.sub_path.as_deref()?))) {
                 let content = self.keys.get(key).map(|bytes| bytes.to_vec()).unwrap_or_default();
                 files.push((mount.mount_path.clone(), content));

@@ -74,9 +74,18 @@ impl Session {
         type_.map(|type_| type_.descriptor().name.as_str())
     }
 
-    /// The Plugin that installs it without settings and grants.
+    /// The digest of its bytes, as a Plugin writes it.
+    pub(super) fn sha256(&self) -> &str {
+        self.plugin.digest().trim_start_matches("sha256:")
+    }
+
+    /// The Plugin that installs these bytes without settings and grants.
     pub(super) fn object(&self) -> PluginObject {
-        PluginObject::new(&self.name, PluginSpec { kind: self.plugin.kind(), ..PluginSpec::default() })
+        let sha256 = Some(self.sha256().to_owned());
+        PluginObject::new(
+            &self.name,
+            PluginSpec { kind: self.plugin.kind(), sha256, ..PluginSpec::default() },
+        )
     }
 
     /// All plugins, with this one as a Plugin installs it whose `sha256` is that of its bytes.
@@ -84,7 +93,7 @@ impl Session {
     /// # Errors
     /// Settings and names that do not fit, or a type whose name somebody else has.
     pub(super) fn snapshot(&self, mut object: PluginObject) -> Result<Snapshot, String> {
-        object.spec.sha256 = Some(self.plugin.digest().trim_start_matches("sha256:").to_owned());
+        object.spec.sha256 = Some(self.sha256().to_owned());
         let catalog = Catalog::new(self.built_in.iter().cloned());
         let publication = publication(&object, &self.plugin)?;
         catalog.publish(&publication).map_err(|error| error.to_string())?;
