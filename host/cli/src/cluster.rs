@@ -35,8 +35,12 @@ impl Cluster {
         let maps = Api::<ConfigMap>::namespaced(self.0.clone(), &key.namespace);
         match tokio::time::timeout(ANSWER, maps.get_opt(&key.name)).await {
             Ok(Ok(map)) => Ok(map),
-            Ok(Err(error)) => Err(format!("ConfigMap \"{key}\" of the cluster cannot be read: {}", words(&error))),
-            Err(_) => Err(format!("ConfigMap \"{key}\": the cluster did not answer in {} s", ANSWER.as_secs())),
+            Ok(Err(error)) => {
+                Err(format!("ConfigMap \"{key}\" of the cluster cannot be read: {}", words(&error)))
+            }
+            Err(_) => {
+                Err(format!("ConfigMap \"{key}\": the cluster did not answer in {} s", ANSWER.as_secs()))
+            }
         }
     }
 }
@@ -90,7 +94,9 @@ pub(crate) fn refused(kind: &str, name: &str, done: &str, error: &kube::Error) -
         kube::Error::Api(status) if status.code == 404 && status.message.starts_with("namespaces") => {
             "; say with --namespace where the operator is"
         }
-        kube::Error::Api(status) if status.code == 404 => "; KubeOpenCode is not installed there, or without Plugins",
+        kube::Error::Api(status) if status.code == 404 => {
+            "; KubeOpenCode is not installed there, or without Plugins"
+        }
         kube::Error::Api(status) if status.code == 409 => "; --force-conflicts takes the fields over",
         _ => "",
     };

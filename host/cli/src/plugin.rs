@@ -106,7 +106,8 @@ fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
 
 fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
     let file = flags.pack.component.file.as_deref();
-    let is_yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let is_yaml =
+        |path: &Path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let objects = match file.filter(|path| is_yaml(path)) {
         Some(path) if flags.pack.says_what_to_pack() => {
             let problem = format!("{}: it is packed already; pack it anew with these flags", path.display());
@@ -114,7 +115,10 @@ fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
         }
         Some(path) => install::read(path)?,
         None => match packed(&flags.pack, "installed")? {
-            Some(objects) => objects,
+            Some(objects) => {
+                eprintln!("{}", objects.summary);
+                objects
+            }
             None => return Ok(ExitCode::FAILURE),
         },
     };
@@ -137,11 +141,12 @@ fn packed(flags: &PackPlugin, done: &str) -> Result<Option<pack::Objects>, CliEr
     let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
     let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
     let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
-    let objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
+    let mut objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
     let missing: Vec<_> =
         asked.iter().filter(|asked| !granted.contains(asked)).map(|asked| asked.as_str()).collect();
     if !missing.is_empty() {
-        eprintln!("it asks for more than is granted: a Task that needs {} fails", missing.join(" or "));
+        let words = missing.join(" or ");
+        objects.summary += &format!("\nit asks for more than is granted: a Task that needs {words} fails");
     }
     Ok(Some(objects))
 }
@@ -185,9 +190,7 @@ async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
         Ok(Err(kube::Error::Api(error))) if error.code == 404 => {
             Err("the cluster has no Plugins: KubeOpenCode is not installed there, or without them".to_owned())
         }
-        Ok(Err(error)) => {
-            Err(format!("the cluster's Plugins cannot be read: {}", words(&error)))
-        }
+        Ok(Err(error)) => Err(format!("the cluster's Plugins cannot be read: {}", words(&error))),
         Err(_) => Err(format!("the cluster did not answer in {} s", ANSWER.as_secs())),
     }
 }

@@ -201,7 +201,10 @@ impl Servers {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let snapshot = self.catalog.snapshot();
-        match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run).await.map_err(ServerError::from) {
+        match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run)
+            .await
+            .map_err(ServerError::from)
+        {
             Ok(planned) => Ok(Ok(planned.plan.agent_notice)),
             Err(ServerError::Refused(refusal)) => Ok(Err(refusal)),
             Err(error) => Err(error),

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::pack::Objects;
 use crate::args::InstallPlugin;
-use crate::cluster::{client, refused, words};
+use crate::cluster::{client, one_line, refused};
 use crate::error::CliError;
 use crate::yaml;
 
@@ -71,7 +71,8 @@ fn plugin_name(objects: &Objects) -> Result<Name, String> {
 /// # Errors
 /// When there are others, or none.
 pub(super) fn read(path: &Path) -> Result<Objects, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|error| CliError::File { path: path.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| CliError::File { path: path.to_owned(), error })?;
     let wrong = |problem: String| CliError::Object { place: path.display().to_string(), problem };
     let (mut plugin, mut config_maps) = (None, Vec::new());
     for document in yaml::documents(&text).map_err(wrong)? {
@@ -105,7 +106,8 @@ async fn apply(client: &Client, flags: &InstallPlugin, objects: &Objects) -> Res
         let _ = writeln!(said, "Plugin {name} applied");
     }
     for config_map in &objects.config_maps {
-        let (namespace, name) = (config_map.namespace().unwrap_or(flags.pack.namespace.clone()), config_map.name_any());
+        let (namespace, name) =
+            (config_map.namespace().unwrap_or(flags.pack.namespace.clone()), config_map.name_any());
         let full_name = format!("{namespace}/{name}");
         let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
         let applied = config_maps.patch(&name, &params, &Patch::Apply(config_map)).await;
@@ -127,7 +129,11 @@ async fn wait(
     let plugin = match tokio::time::timeout(flags.timeout, known).await {
         Ok(Ok(plugin)) => plugin,
         Ok(Err(error)) => {
-            return Err(CliError::Plugin(format!("Plugin {} cannot be watched: {}", name.plugin, words(&error))));
+            return Err(CliError::Plugin(format!(
+                "Plugin {} cannot be watched: {}",
+                name.plugin,
+                one_line(&error.to_string())
+            )));
         }
         Err(_) => plugins
             .get_opt(&name.plugin)
@@ -138,7 +144,10 @@ async fn wait(
     Ok(match verdict(plugin.as_ref(), &name.digest) {
         Some(Ok(serves)) => (format!("Plugin {}: Ready after {seconds:.1} s{serves}\n", name.plugin), true),
         Some(Err(why)) => (format!("Plugin {}: {why}\n", name.plugin), false),
-        None => (format!("Plugin {}: {}, after {seconds:.0} s\n", name.plugin, unknown(plugin.as_ref(), flags)), false),
+        None => (
+            format!("Plugin {}: {}, after {seconds:.0} s\n", name.plugin, unknown(plugin.as_ref(), flags)),
+            false,
+        ),
     })
 }
 
@@ -150,7 +159,8 @@ fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<String, Strin
         return None;
     }
     let serves = status.digest.as_deref() == Some(digest);
-    let is_ready = |status: &PluginStatus| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    let is_ready =
+        |status: &PluginStatus| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
     if serves && is_ready(status) {
         return Some(Ok(described(status)));
     }
@@ -219,11 +229,15 @@ mod tests {
         let ready = condition("Ready", "True", "Ready");
         assert_eq!(verdict(None, DIGEST), None);
         assert_eq!(of(json!(null)), None);
-        assert_eq!(of(json!({"observedGeneration": 1, "digest": DIGEST, "wanted": DIGEST, "conditions": [ready]})), None);
+        assert_eq!(
+            of(json!({"observedGeneration": 1, "digest": DIGEST, "wanted": DIGEST, "conditions": [ready]})),
+            None
+        );
         let old = json!({"observedGeneration": 2, "digest": "sha256:old", "wanted": "sha256:old",
             "conditions": [ready, condition("Verified", "False", "DigestMismatch")]});
         assert_eq!(of(old), None, "of the old bytes");
-        let loading = json!({"observedGeneration": 2, "digest": "sha256:old", "wanted": DIGEST, "conditions": [ready]});
+        let loading =
+            json!({"observedGeneration": 2, "digest": "sha256:old", "wanted": DIGEST, "conditions": [ready]});
         assert_eq!(of(loading), None);
     }
 

@@ -50,7 +50,9 @@ async fn print(flags: &LogsOfPlugin) -> Result<(), CliError> {
     for pod in listed.items {
         let full_name = format!("{namespace}/{}", pod.name_any());
         let log = pods.log_stream(&pod.name_any(), &params).await;
-        logs.push(log.map_err(|error| refused("the log of Pod", &full_name, "read", &error))?.lines().boxed());
+        logs.push(
+            log.map_err(|error| refused("the log of Pod", &full_name, "read", &error))?.lines().boxed(),
+        );
     }
     let names = own_names(&plugin);
     let mut lines = stream::select_all(logs);
@@ -83,7 +85,9 @@ fn readable(line: &str, plugin: &str, own_names: &[String]) -> Option<String> {
         return None;
     }
     let who = if is_its_own { of } else { "operator" };
-    let more = ["types", "digest", "problem", "error", "dropped"].into_iter().filter_map(|field| match &line[field] {
+    let more = ["types", "digest", "problem", "error", "dropped"].into_iter().filter_map(|field| match &line
+        [field]
+    {
         Value::Null => None,
         Value::String(text) => Some(format!(" {field}={text}")),
         other => Some(format!(" {field}={other}")),

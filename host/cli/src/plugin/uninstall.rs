@@ -34,7 +34,8 @@ async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
     let listed = listed.map_err(|error| refused("ConfigMaps of namespace", namespace, "listed", &error))?;
     let source = source_of(plugin.as_ref(), name);
     let mut said = String::new();
-    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    let params =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
     // the ConfigMaps first: without its Plugin, the operator would make one of its own for them
     for map in listed.iter().filter(|map| source.is_some_and(|source| holds(map, source))) {
         let full_name = format!("{namespace}/{}", map.name_any());

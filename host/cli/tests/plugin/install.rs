@@ -10,9 +10,11 @@ use crate::{component, greeting, in_folder, kubeconfig, plugin, project, refusal
 fn what_the_cluster_refuses_is_told_with_what_helps() {
     let path = component("refused.wasm", &greeting(""));
     let path = path.to_str().unwrap();
-    let forbidden = refusal(403, "Forbidden", "configmaps \"greeting\" is forbidden: User \"a\" cannot patch");
+    let forbidden =
+        refusal(403, "Forbidden", "configmaps \"greeting\" is forbidden: User \"a\" cannot patch");
     let config = kubeconfig("install-forbidden.json", "403 Forbidden", &forbidden);
-    let remedy = "the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it\n";
+    let remedy =
+        "the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it\n";
     let said = plugin(&["install", path, "--kubeconfig", &config], &[]);
     let words = "kubeopencode: ConfigMap kubeopencode-system/greeting cannot be applied: configmaps \"greeting\" is forbidden: \
                  User \"a\" cannot patch; ";
@@ -24,7 +26,8 @@ fn what_the_cluster_refuses_is_told_with_what_helps() {
         assert_eq!((said.code, said.stdout.as_str()), (1, ""));
     }
 
-    let conflict = refusal(409, "Conflict", "Apply failed with 1 conflict: conflict with \"kubectl\": .binaryData");
+    let conflict =
+        refusal(409, "Conflict", "Apply failed with 1 conflict: conflict with \"kubectl\": .binaryData");
     let config = kubeconfig("install-conflict.json", "409 Conflict", &conflict);
     let said = plugin(&["install", path, "--kubeconfig", &config], &[]);
     assert!(said.stderr.ends_with("; --force-conflicts takes the fields over\n"), "{}", said.stderr);
@@ -44,7 +47,11 @@ fn only_what_pack_printed_is_installed() {
     let no_digest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     fs::write(folder.join("no-digest.yaml"), no_digest).unwrap();
     for (args, words, code) in [
-        (&["install", "other.yaml"][..], "other.yaml: it holds a Secret: there may be one Plugin and its ConfigMaps", 1),
+        (
+            &["install", "other.yaml"][..],
+            "other.yaml: it holds a Secret: there may be one Plugin and its ConfigMaps",
+            1,
+        ),
         (&["install", "none.yaml"], "there is no ConfigMap with a component in it", 2),
         (&["install", "no-digest.yaml"], "ConfigMap a does not say which component it holds", 2),
         (&["install", "packed.yaml", "--grant", "url"], "packed.yaml: it is packed already", 2),
@@ -80,13 +87,14 @@ spec:
     assert_eq!((said.code, said.stderr.as_str()), (0, ""));
 
     let said = in_folder(&folder, &["eval", "-f", "task.yaml"]);
-    assert!(said.stdout.contains("ConfigMap \"default/guide\" not found"), "{}", said.stdout);
+    assert!(said.stdout.contains("ConfigMap guide not found"), "{}", said.stdout);
     assert_eq!(said.code, 1);
 
     let forbidden = refusal(403, "Forbidden", "configmaps \"guide\" is forbidden: User \"a\" cannot get");
     let config = kubeconfig("in-cluster-forbidden.json", "403 Forbidden", &forbidden);
     let said = in_folder(&folder, &["eval", "-f", "task.yaml", "--in-cluster", "--kubeconfig", &config]);
-    let words = "ConfigMap \"default/guide\" of the cluster cannot be read: configmaps \"guide\" is forbidden";
+    let words =
+        "ConfigMap \"default/guide\" of the cluster cannot be read: configmaps \"guide\" is forbidden";
     assert!(said.stdout.contains(words), "{}", said.stdout);
     assert_eq!(said.code, 1);
 }
