@@ -181,8 +181,7 @@ async fn a_task_that_another_operator_launched_gets_no_second_pod() {
         assert_eq!((is, reason), ("False", "PodLost"), "{message}");
         assert!(message.starts_with("another operator launched this Task, as Pod \"fix-xyz12\""), "{message}");
         assert!(status(&task).agent_started.is_some(), "its agent may have run");
-        let history = ns.record.history();
-        assert_eq!(pods_of(&history, &task).len(), 0, "no second agent");
+        assert_eq!(pods_of(&ns.record.history(), &task).len(), 0, "no second agent");
         let theirs = ns.pods().get("fix-xyz12").await.unwrap();
         assert_eq!(theirs.metadata.deletion_timestamp, None, "it is left alone");
     })
