@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images crds manifests install.yaml
+.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests install.yaml
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ mutants: ## changes what decides, one place at a time, and lists the changes tha
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh
+
+site: ## the documents as a site, with search; VERSION=1.2.3 for a release, FOLDER=... for another place
+	@deploy/local/site.sh "$(VERSION)" "$(FOLDER)"
 
 crds: ## write the chart's CustomResourceDefinitions and docs/reference.md anew, after a change of host/api
 	@deploy/local/preflight.sh build

@@ -50,7 +50,7 @@ want() {
     lint) more="formats clients go" ;;
     unit) more="build clients go" ;;
     api | bench) more="build control-plane clients go" ;;
-    licences | images | formats | fuzz | mutants) more="build" ;;
+    licences | images | formats | fuzz | mutants | site) more="build" ;;
     any | build | go | try | clients | control-plane | push | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac

@@ -42,8 +42,12 @@ build() {
 from_crate() {
   local toolchain features=()
   toolchain=$(toolchain)
-  # its own updater would bring a client for https
-  [[ $1 != cargo-nextest@* ]] || features=(--no-default-features --features default-no-update)
+  case $1 in
+    # its own updater would bring a client for https
+    cargo-nextest@*) features=(--no-default-features --features default-no-update) ;;
+    # neither a web server nor a look-out for changes
+    mdbook@*) features=(--no-default-features --features search) ;;
+  esac
   (cd / && RUSTUP_TOOLCHAIN=$toolchain CARGO_TARGET_DIR=$programs/target CARGO_PROFILE_DEV_DEBUG=0 \
     cargo install --locked --debug "${features[@]}" "$1" --root "$2")
 }

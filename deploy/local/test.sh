@@ -31,6 +31,7 @@ main() {
     step "lints: workflows" lint_workflows
     step "lints: spelling" lint_spelling
     step "lints: the chart" lint_chart
+    step "lints: the documents as a site, with its links" "$here/site.sh"
   fi
   if asked licences; then
     step "licences, sources, bans" cargo_deny bans licenses sources

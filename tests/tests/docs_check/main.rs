@@ -91,16 +91,32 @@ fn a_skill_has_the_name_of_its_folder_and_says_what_it_is_for() {
     }
 }
 
+/// Also where they are written as the repository's address, as those of a skill are: it is copied to where there are no docs.
 #[test]
 fn links_lead_to_a_file_and_to_a_heading_of_it() {
     let mut found = Vec::new();
+    let here = format!("{}/blob/main/", env!("CARGO_PKG_REPOSITORY"));
     let readme = PathBuf::from("README.md");
     let readme = (readme.clone(), Document::parse(&read(readme)));
     for (path, document) in documents().into_iter().chain([readme]) {
-        for (line, link) in document.links.iter().filter(|(_, link)| !has_scheme(link)) {
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+        let is_copied = path.starts_with("skills");
+        for (line, link) in &document.links {
             let place = format!("{}:{line}", path.display());
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if let Some(file) = file.strip_prefix(&here) {
+                PathBuf::from(file)
+            } else if has_scheme(link) {
+                continue;
+            } else if file.is_empty() {
+                path.clone()
+            } else if is_copied {
+                found.push(format!(
+                    "{place}: the link {link} leads nowhere once the skill is copied: write {here}…"
+                ));
+                continue;
+            } else {
+                path.parent().unwrap().join(file)
+            };
             if !repository().join(&target).exists() {
                 found.push(format!("{place}: the link {link} leads nowhere"));
             } else if !anchor.is_empty() && !Document::parse(&read(&target)).anchors().contains(anchor) {
