@@ -7,7 +7,8 @@ use std::env;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use kubeopencode_api::group::Group;
 use kubeopencode_operator::Release;
 use tikv_jemallocator::Jemalloc;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Migrate(flags) => migrate::main(&flags).map(success),
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
+        Command::Completion { shell } => completion(shell).map(success),
         Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),
         Command::WaitTask(flags) => wait_task::main(&flags).map(success),
     };
@@ -60,6 +62,13 @@ fn crds() -> Result<(), CliError> {
         writeln!(out, "---\n{}", yaml::document(&crd)?)?;
     }
     Ok(())
+}
+
+/// Into a buffer first: `clap_complete` panics where nobody reads what it writes.
+fn completion(shell: Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "kubeopencode", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }
 
 fn release_finalizers(flags: &ReleaseFinalizers) -> Result<(), CliError> {
