@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 main() {
   [ $# -ge 3 ] || die "usage: compile.sh VERSION REGISTRY ARCHITECTURE..."
-  local version=$1 registry=$2 architecture triple upper targets=()
+  local version=$1 registry=$2 architecture triple upper
   shift 2
   preflight release
   export KUBEOPENCODE_VERSION=$version
@@ -19,13 +19,16 @@ main() {
   KUBEOPENCODE_EXECUTOR_IMAGE=$(image_reference "$registry" "$version" agent-devbox)
   KUBEOPENCODE_ATTACH_IMAGE=$(image_reference "$registry" "$version" agent-attach)
   export KUBEOPENCODE_SYSTEM_IMAGE KUBEOPENCODE_AGENT_IMAGE KUBEOPENCODE_EXECUTOR_IMAGE KUBEOPENCODE_ATTACH_IMAGE
-  local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  local cargo_home=${CARGO_HOME:-$HOME/.cargo} places
+  # of several that fit, the last one counts
+  places="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$repo=/kubeopencode --remap-path-prefix=$(target_folder)=/target"
+  # the guests inside the operator
+  export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=$places
   for architecture; do
     triple=$(rust_target "$architecture")
-    targets+=(--target "$triple")
     upper=${triple^^}
     # the variables add to .cargo/config.toml, where RUSTFLAGS would replace it
-    export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$repo=/kubeopencode"
+    export "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=$places"
     export "CFLAGS_${triple//-/_}=-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$(target_folder)=/target"
   done
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
