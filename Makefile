@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests install.yaml
+.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests install.yaml release release-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
 
 mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours
 	@deploy/local/mutants.sh
+
+release: ## images of two architectures, chart, programs and all else, in dist/; VERSION=0.2.0, and REGISTRY=host/path to push it
+	@deploy/release/release.sh $(VERSION) $(REGISTRY)
+
+release-test: ## try what make release made, from its folder alone; VERSION=0.2.0
+	@deploy/release/test.sh dist/$(VERSION)
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh

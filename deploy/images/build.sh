@@ -16,16 +16,34 @@
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
 # (`1` for the cluster's parts) and DIGEST. The digest covers everything that the image is made from, so a second run
 # builds nothing. Debian's packages are as of the first build; remove debian-*.tar there to take newer ones.
+#
+# Env, for a release: IMAGE_ARCHITECTURE, amd64 (the default) or arm64, whose archives are NAME-arm64-DIGEST.tar and whose
+# packages are set up under qemu; IMAGE_PROGRAMS, a folder with programs in place of those that cargo would build here.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 . "$here/debian.sh"
+. "$here/foreign.sh"
 
 images=$cache/images
 mkdir -p "$images"
 user=65532
-opencode_version=1.18.33
-opencode_package=opencode-linux-x64
-opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68d3b6662d341701b2b239c83a38170ed948f056da8c8c20630d46a88a4238805b
+architecture=${IMAGE_ARCHITECTURE:-amd64}
+case $architecture in
+  amd64)
+    libraries=x86_64-linux-gnu loader=/lib64/ld-linux-x86-64.so.2
+    opencode_version=1.18.33
+    opencode_package=opencode-linux-x64
+    opencode_sha512=abfb7fde9d824f1393f72da4be37ac6ff2d969bdbed5eaa5861580d3605eea68d3b6662d341701b2b239c83a38170ed948f056da8c8c20630d46a88a4238805b
+    ;;
+  arm64)
+    libraries=aarch64-linux-gnu loader=/lib/ld-linux-aarch64.so.1
+    # the newest that could be fetched and looked at when this was pinned
+    opencode_version=1.18.18
+    opencode_package=opencode-linux-arm64
+    opencode_sha512=7bc0f7834a89108cdac04836fb2816def9198c060bdacb32031e066e2863c17c1916f959672e734565b3773e4a2c1a07493974141ef7bcdb6735e5ce3721e955
+    ;;
+  *) die "there are no images for $architecture" "IMAGE_ARCHITECTURE is amd64 or arm64" ;;
+esac
 
 main() {
   local name
@@ -40,8 +58,8 @@ build() {
   local name=$1 function digest archive started=$SECONDS work
   function=${name//-/_}
   declare -F "key_$function" >/dev/null || die "there is no image '$name'" "see $0"
-  digest=$( { cat "$0" "$here/debian.sh" "$here/$name"/* 2>/dev/null; "key_$function"; } | short_digest)
-  archive=$images/$name-$digest.tar
+  digest=$( { echo "$architecture" && cat "$0" "$here/debian.sh" "$here/$name"/* 2>/dev/null; "key_$function"; } | short_digest)
+  archive=$images/$(archive_name "$name")-$digest.tar
   if [ ! -f "$archive" ]; then
     say "$name: building"
     work=$(mktemp -d "$images/work.XXXXXX")
@@ -51,18 +69,21 @@ build() {
     pack "$name" "$digest" "$work" "$("config_$function")"
     rm -rf "$work"
     say "$name: $(du -h "$archive" | cut -f1) in $((SECONDS - started)) s"
-    forget_old "$name"
+    forget_old "$(archive_name "$name")"
   fi
   touch "$archive"
   echo "$name $digest $archive"
 }
 
+archive_name() { if [ "$architecture" = amd64 ]; then echo "$1"; else echo "$1-$architecture"; fi; }
+
 # pack NAME DIGEST WORK CONFIG: WORK/root becomes the only layer
 pack() {
-  local archive=$images/$1-$2.tar layer
+  local archive layer
+  archive=$images/$(archive_name "$1")-$2.tar
   tar -cf "$3/layer.tar" --sort=name --mtime=@0 --numeric-owner -C "$3/root" .
   layer=$(sha256sum "$3/layer.tar" | cut -d' ' -f1)
-  jq -n --argjson config "$4" --arg layer "sha256:$layer" '{architecture: "amd64", os: "linux",
+  jq -n --argjson config "$4" --arg layer "sha256:$layer" --arg architecture "$architecture" '{$architecture, os: "linux",
     created: "1970-01-01T00:00:00Z", config: $config, rootfs: {type: "layers", diff_ids: [$layer]}}' >"$3/config.json"
   jq -n --arg latest "$(reference "$1")" --arg digest "$(reference "$1" "$2")" \
     '[{Config: "config.json", RepoTags: [$latest, $digest], Layers: ["layer.tar"]}]' >"$3/manifest.json"
@@ -80,7 +101,7 @@ reference() {
   esac
 }
 
-# three of a kind are enough to go back and forth between checkouts
+# NAME, with its architecture: three of a kind are enough to go back and forth between checkouts
 forget_old() {
   find "$images" -name "$1-????????????.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -f
 }
@@ -130,13 +151,15 @@ config_model_stub() { printf '{"Entrypoint": ["/model-stub"], "User": "%s:%s", "
 
 # program NAME: path of a binary of this workspace, built (or found fresh) by cargo
 program() {
+  [ -z "${IMAGE_PROGRAMS:-}" ] || { realpath --canonicalize-existing "$IMAGE_PROGRAMS/$1" && return; }
   [ -n "${programs:-}" ] || die "programs are built before they are asked for"
   jq -r --arg name "$1" 'select(.reason == "compiler-artifact" and .target.name == $name and .executable != null).executable' \
     "$programs" | tail -n 1 | grep . || die "cargo built no program $1"
 }
 program_into() {
   install -m 0755 "$(program "$1")" "$2/$1"
-  strip "$2/$1"
+  # those of a release are stripped
+  [ "${IMAGE_PROGRAMS:-}" ] || strip "$2/$1"
 }
 # one call for all: another selection of packages would select other features and compile everything twice
 build_programs() {
@@ -149,17 +172,20 @@ build_programs() {
 
 # --- agent-opencode ---------------------------------------------------------------------------------------------
 
-key_agent_opencode() { echo "$opencode_package $opencode_version" && sha256sum </bin/busybox; }
+key_agent_opencode() { echo "$opencode_package $opencode_version" && sha256sum <"$(busybox_program)"; }
 root_agent_opencode() {
   local package=$cache/downloads/$opencode_package-$opencode_version.tgz
   [ -f "$package" ] || download_opencode "$package"
   tar -xzf "$package" -C "$1" --strip-components=2 package/bin/opencode
   mkdir -p "$1/bin"
-  install -m 0755 /bin/busybox "$1/bin/busybox"
+  install -m 0755 "$(busybox_program)" "$1/bin/busybox"
   ln -s busybox "$1/bin/sh"
   install -m 0755 "$here/agent-opencode/entrypoint.sh" "$1/entrypoint.sh"
 }
-config_agent_opencode() { printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "Env": ["PATH=/bin"]}' $user $user; }
+config_agent_opencode() {
+  printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "Env": ["PATH=/bin"], "Labels": {"kubeopencode.io/npm-package": "%s@%s"}}' \
+    $user $user $opencode_package $opencode_version
+}
 
 download_opencode() {
   local folder log=$cache/logs/opencode.log
@@ -181,6 +207,8 @@ devbox_packages=git,git-lfs,openssh-client,ca-certificates,libnss-unknown
 
 key_agent_devbox() { :; }
 root_agent_devbox() {
+  # packages are set up by scripts, which call programs
+  run_foreign_programs
   tar -xf "$(whole_debian "$devbox_packages")" -C "$1" --numeric-owner
   name_any_user "$1"
   echo "agent:x:$user:$user::/tmp:/bin/bash" >>"$1/etc/passwd"
@@ -195,8 +223,8 @@ config_agent_devbox() {
 
 # what a client of a server needs: a shell, and the libraries that OpenCode is linked with
 attach_packages=dash,coreutils,libc6,ca-certificates,libnss-unknown
-attach_files=(/bin/sh /bin/cat /lib64/ld-linux-x86-64.so.2
-  /lib/x86_64-linux-gnu/lib{c.so.6,m.so.6,dl.so.2,pthread.so.0})
+attach_files=(/bin/sh /bin/cat "$loader"
+  "/lib/$libraries"/lib{c.so.6,m.so.6,dl.so.2,pthread.so.0})
 
 key_agent_attach() { :; }
 root_agent_attach() {
@@ -253,5 +281,5 @@ case "$*" in
   pause | coredns | "pause coredns") preflight node ;;
   *) preflight images ;;
 esac
-case " ${*:-system model-stub} " in *" system "* | *" model-stub "*) build_programs ;; esac
+case " ${IMAGE_PROGRAMS:-${*:-system model-stub}} " in *" system "* | *" model-stub "*) build_programs ;; esac
 main "$@"

@@ -2,19 +2,26 @@
 # What is fetched is kept as a tar in the folder of the images.
 
 debian_suite=bookworm
+# its release; nothing that mmdebstrap writes is younger
+debian_date=1686355200
 
 # fetch_debian WHAT TAR ARGUMENT...: mmdebstrap, once per machine
 fetch_debian() {
   local log=$cache/logs/debian.log what=$1 tar=$2
   shift 2
-  watched "$log" "$what of Debian $debian_suite, once per machine" mmdebstrap --format=tar "$@" "$debian_suite" "$tar" ||
+  # whether it can run is seen to where it has to
+  watched "$log" "$what of Debian $debian_suite $architecture, once per machine" env SOURCE_DATE_EPOCH=$debian_date \
+    mmdebstrap --format=tar --architectures="$architecture" --skip=check/qemu "$@" "$debian_suite" "$tar" ||
     die_with_log "$log" "mmdebstrap could not fetch Debian $debian_suite" "see whether this machine reaches Debian's packages"
 }
+
+# debian_tar WORD...: the path of the tar for what these words say
+debian_tar() { echo "$images/debian-$([ "$architecture" = amd64 ] || echo "$architecture-")$( (echo "$debian_suite $*" && cat) | short_digest).tar"; }
 
 # whole_debian PACKAGES: path of a tar, a small Debian with these
 whole_debian() {
   local tar
-  tar=$images/debian-$(echo "$debian_suite $1" | short_digest).tar
+  tar=$(debian_tar "$1" </dev/null)
   if [ ! -f "$tar" ]; then
     fetch_debian "a small system with $1" "$tar.partial" --variant=minbase --include="$1" \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -28,7 +35,7 @@ whole_debian() {
 # certificates of the authorities, a name for any uid, and what scanners look for
 part_of_debian() (
   packages=$1
-  tar=$images/debian-$( (echo "$debian_suite $*" && cat "$here/debian.sh") | short_digest).tar
+  tar=$(debian_tar "$@" <"$here/debian.sh")
   shift
   if [ ! -f "$tar" ]; then
     unpacked=$(mktemp -d "$images/debian.XXXXXX") root=$(mktemp -d "$images/debian.XXXXXX")
@@ -36,7 +43,7 @@ part_of_debian() (
     fetch_debian "files from $packages" "$unpacked.tar" --variant=extract --include="$packages" \
       "--extract-hook=$(declare -f note_packages); note_packages \"\$1\""
     tar -xf "$unpacked.tar" -C "$unpacked" --no-same-owner --exclude=./dev
-    take "$unpacked" "$root" "$@" /usr/lib/x86_64-linux-gnu/libnss_unknown.so.2
+    take "$unpacked" "$root" "$@" "/usr/lib/$libraries/libnss_unknown.so.2"
     mkdir -p "$root/etc/ssl/certs" "$root/usr/share/git-core/templates"
     cat "$unpacked"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
     name_any_user "$root"
@@ -47,6 +54,22 @@ part_of_debian() (
   fi
   echo "$tar"
 )
+
+# busybox_program: path of a static busybox; this machine's own, or that of Debian for another architecture
+busybox_program() {
+  local program=$images/busybox-$architecture
+  if [ "$architecture" = amd64 ]; then
+    echo /bin/busybox
+    return
+  fi
+  if [ ! -f "$program" ]; then
+    fetch_debian "busybox" "$program.tar" --variant=extract --include=busybox-static
+    tar -xOf "$program.tar" ./bin/busybox >"$program.partial"
+    rm -f "$program.tar"
+    mv "$program.partial" "$program"
+  fi
+  echo "$program"
+}
 
 # runs inside mmdebstrap, which knows nothing of the rest of this file
 note_packages() {

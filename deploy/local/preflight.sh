@@ -51,6 +51,8 @@ want() {
     unit) more="build clients go" ;;
     api | bench) more="build control-plane clients go" ;;
     licences | images | formats | fuzz | mutants | site) more="build" ;;
+    release) more="images clients go" ;;
+    release-test) more="push try clients go" ;;
     any | build | go | try | clients | control-plane | push | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac
@@ -128,14 +130,14 @@ check_rust() {
     rust_missing="Rust $toolchain is missing"
     rust_command=(rustup toolchain install "$toolchain" --no-self-update --profile minimal)
     for part in $(of_toolchain components); do rust_command+=(--component "$part"); done
-    for part in $(of_toolchain targets); do rust_command+=(--target "$part"); done
+    for part in $(targets_of_rust); do rust_command+=(--target "$part"); done
     mend "$rust_missing" "${rust_command[*]}" install_rust
     return
   fi
   # a toolchain of one's own has no components, so what cannot be listed is looked for
   installed=$(rustup component list --toolchain "$toolchain" --installed 2>/dev/null) || { check_rust_without_rustup "$toolchain" && return; }
   for part in $(of_toolchain components); do grep -q "^$part-" <<<"$installed" || parts+=("$part"); done
-  for part in $(of_toolchain targets); do grep -qx "rust-std-$part" <<<"$installed" || targets+=("$part"); done
+  for part in $(targets_of_rust); do grep -qx "rust-std-$part" <<<"$installed" || targets+=("$part"); done
   [ ${#parts[@]} -gt 0 ] || [ ${#targets[@]} -gt 0 ] || return 0
   if [ ${#parts[@]} -eq 0 ]; then
     rust_missing="Rust $toolchain has no target ${targets[*]}"
@@ -159,12 +161,15 @@ check_rust_without_rustup() {
     lack "Rust $1 is missing: the one on the PATH is $version, and not rustup's" \
       "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain none"
   fi
-  for target in $(of_toolchain targets); do
+  for target in $(targets_of_rust); do
     [ -d "$(cd / && rustc --print target-libdir --target "$target" 2>/dev/null)" ] ||
       lack "the Rust on the PATH has no target $target, and rustup is missing, which could add it" \
         "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain none"
   done
 }
+
+# targets_of_rust: those of everybody, and what a release is compiled for
+targets_of_rust() { of_toolchain targets && if wants release; then echo x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; fi; }
 
 # of_toolchain KEY: a list of rust-toolchain.toml
 of_toolchain() { sed -n "s/^$1 = \[\(.*\)\]/\1/p" "$repo/rust-toolchain.toml" | tr -d '",'; }

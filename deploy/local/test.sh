@@ -123,6 +123,7 @@ lint_chart() {
   deploy/chart/test.sh
   deploy/chart/readme.sh check
   deploy/install/manifest.sh check
+  deploy/release/check.sh
   cargo run --locked --bin kubeopencode -- crds | diff deploy/chart/files/crds/definitions.yaml - ||
     die "the chart's CustomResourceDefinitions are not those of host/api" "make crds"
 }

@@ -61,9 +61,14 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{- define "kubeopencode.images" }}{{ .Files.Get "files/images.yaml" }}{{ end }}
+
+{{/* A release's digest is that of its own tag. */}}
 {{- define "kubeopencode.image" -}}
 {{- with .Values.controller.image }}
-{{- include "kubeopencode.repository" (list $ .repository) }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- $own := (include "kubeopencode.images" $ | fromYaml).systemImage | regexFind "sha256:.*" }}
+{{- $digest := .digest | default (ternary "" $own (not (empty .tag))) }}
+{{- include "kubeopencode.repository" (list $ .repository) }}:{{ .tag | default $.Chart.AppVersion }}{{ with $digest }}@{{ . }}{{ end }}
 {{- end }}
 {{- end }}
 

@@ -113,16 +113,16 @@ pub struct CaBundleKey {
 #[serde(rename_all = "camelCase")]
 pub struct Defaults {
     /// Image of the init container that copies the agent's program to `/tools`. Default
-    /// `quay.io/kubeopencode/kubeopencode-agent-opencode:latest`.
+    /// `quay.io/kubeopencode/kubeopencode-agent-opencode:latest`, in a release its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub agent_image: Option<String>,
-    /// Image that the agent runs in. Default `quay.io/kubeopencode/kubeopencode-agent-devbox:latest`.
+    /// Image that the agent runs in. Default `quay.io/kubeopencode/kubeopencode-agent-devbox:latest`, in a release its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub executor_image: Option<String>,
     /// Image of a Task's Pod that attaches to the server of a server-mode Agent. Default
-    /// `quay.io/kubeopencode/kubeopencode-agent-attach:latest`.
+    /// `quay.io/kubeopencode/kubeopencode-agent-attach:latest`, in a release its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub attach_image: Option<String>,
@@ -160,7 +160,7 @@ pub struct Defaults {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemImage {
-    /// The image. Default `quay.io/kubeopencode/kubeopencode:latest`.
+    /// The image. Default `quay.io/kubeopencode/kubeopencode:latest`, in a release its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub image: Option<String>,

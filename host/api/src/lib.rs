@@ -17,5 +17,6 @@ pub mod pieces;
 pub mod plugin;
 pub mod plugin_object;
 pub mod reference;
+pub mod release;
 pub mod report;
 pub mod task;

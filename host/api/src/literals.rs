@@ -4,6 +4,7 @@
 //! it are those of [`Group::KubeOpenCode`].
 
 use crate::group::{Group, GroupNames};
+use crate::release::image;
 
 const NAMES: &GroupNames = Group::KubeOpenCode.names();
 
@@ -73,13 +74,23 @@ pub const DEFAULT_SERVER_PORT: u16 = 4096;
 pub const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// Image that brings the agent's program (init container).
-pub const DEFAULT_AGENT_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-opencode:latest";
+pub const DEFAULT_AGENT_IMAGE: &str = image(option_env!("KUBEOPENCODE_AGENT_IMAGE"), LATEST_AGENT_IMAGE);
 /// Image that the agent runs in.
-pub const DEFAULT_EXECUTOR_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-devbox:latest";
+pub const DEFAULT_EXECUTOR_IMAGE: &str =
+    image(option_env!("KUBEOPENCODE_EXECUTOR_IMAGE"), LATEST_EXECUTOR_IMAGE);
 /// Image of a Pod that attaches to a server.
-pub const DEFAULT_ATTACH_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-attach:latest";
+pub const DEFAULT_ATTACH_IMAGE: &str = image(option_env!("KUBEOPENCODE_ATTACH_IMAGE"), LATEST_ATTACH_IMAGE);
 /// Image of the operator and of its init containers.
-pub const DEFAULT_SYSTEM_IMAGE: &str = "quay.io/kubeopencode/kubeopencode:latest";
+pub const DEFAULT_SYSTEM_IMAGE: &str = image(option_env!("KUBEOPENCODE_SYSTEM_IMAGE"), LATEST_SYSTEM_IMAGE);
+
+/// `DEFAULT_AGENT_IMAGE` of a development build.
+pub const LATEST_AGENT_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-opencode:latest";
+/// `DEFAULT_EXECUTOR_IMAGE` of a development build.
+pub const LATEST_EXECUTOR_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-devbox:latest";
+/// `DEFAULT_ATTACH_IMAGE` of a development build.
+pub const LATEST_ATTACH_IMAGE: &str = "quay.io/kubeopencode/kubeopencode-agent-attach:latest";
+/// `DEFAULT_SYSTEM_IMAGE` of a development build.
+pub const LATEST_SYSTEM_IMAGE: &str = "quay.io/kubeopencode/kubeopencode:latest";
 
 /// kubectl's annotation for the container that it means when none is named.
 pub const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-container";

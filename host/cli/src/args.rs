@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use kubeopencode_api::release::VERSION;
 
 pub(crate) use plugin::{
     BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, Language, ListPlugins,
@@ -17,7 +19,7 @@ pub(crate) use plugin::{
 
 /// Runs coding agents on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "kubeopencode", version, about)]
+#[command(name = "kubeopencode", version = VERSION, about)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -38,6 +40,11 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
+    /// Print what lets a shell complete these commands, for example: source <(kubeopencode completion bash)
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
     /// Remove the operator's finalizers from all Tasks, as before the operator is uninstalled
     ReleaseFinalizers(ReleaseFinalizers),
     /// Wait for the end of a Task, as the chart's test does: exit code 1 unless it is Completed

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::Config;
 use kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN;
+use kubeopencode_api::release::VERSION;
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_operator::{Options, client, cluster_domain, run};
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
@@ -72,7 +73,7 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) 
         cluster_domain: flags.cluster_domain.unwrap_or_else(domain_of_this_pod),
     };
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
         namespace = options.namespace,
         identity = options.identity,
         cluster_domain = options.cluster_domain,

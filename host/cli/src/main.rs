@@ -7,7 +7,8 @@ use std::env;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use kubeopencode_api::group::Group;
 use kubeopencode_operator::Release;
 use tikv_jemallocator::Jemalloc;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Migrate(flags) => migrate::main(&flags).map(success),
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
+        Command::Completion { shell } => completion(shell).map(success),
         Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),
         Command::WaitTask(flags) => wait_task::main(&flags).map(success),
     };
@@ -61,6 +63,17 @@ fn crds() -> Result<(), CliError> {
         writeln!(out, "---\n{}", yaml::document(&crd)?)?;
     }
     Ok(())
+}
+
+fn completion(shell: Shell) -> Result<(), CliError> {
+    Ok(std::io::stdout().write_all(&completion_script(shell))?)
+}
+
+/// Into a buffer: `clap_complete` panics where nobody reads what it writes.
+fn completion_script(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "kubeopencode", &mut script);
+    script
 }
 
 fn release_finalizers(flags: &ReleaseFinalizers) -> Result<(), CliError> {
@@ -80,4 +93,19 @@ fn release_finalizers(flags: &ReleaseFinalizers) -> Result<(), CliError> {
 /// as much as reading it. What takes long, the calls of plugins, has threads of its own.
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shell_learns_commands_and_flags() {
+        for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+            let script = String::from_utf8(completion_script(shell)).unwrap();
+            for word in ["kubeopencode", "render", "operator-namespace"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
 }

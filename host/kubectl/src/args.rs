@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
+use kubeopencode_api::release::VERSION;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,7 @@ Examples:
 #[command(
     name = "kubectl-kubeopencode",
     bin_name = "kubectl kubeopencode",
-    version,
+    version = VERSION,
     about,
     after_help = EXAMPLES,
     styles = Styles::plain(),

@@ -12,7 +12,7 @@ use crate::bindings::types;
 /// What plugins learn about this host.
 pub(crate) fn host_info() -> types::HostInfo {
     types::HostInfo {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: kubeopencode_api::release::VERSION.to_owned(),
         features: api::FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
     }
 }

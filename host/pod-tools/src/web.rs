@@ -3,16 +3,19 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use kubeopencode_api::release::VERSION;
 use reqwest::blocking::{Client, ClientBuilder};
 
-const AGENT: &str = concat!("kubeopencode/", env!("CARGO_PKG_VERSION"));
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 
 /// A client whose requests may take this long.
 pub(crate) fn client(timeout: Duration) -> ClientBuilder {
     // the second call of a process finds the first one's; both are the same
     rustls::crypto::ring::default_provider().install_default().ok();
-    Client::builder().user_agent(AGENT).timeout(timeout).connect_timeout(timeout.min(MAX_CONNECT))
+    Client::builder()
+        .user_agent(format!("kubeopencode/{VERSION}"))
+        .timeout(timeout)
+        .connect_timeout(timeout.min(MAX_CONNECT))
 }
 
 /// What went wrong at the bottom, without the address, which may hold credentials.

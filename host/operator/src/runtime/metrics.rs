@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 
 use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::release::VERSION;
 use kubeopencode_api::report::Usage;
 use kubeopencode_api::task::Phase;
 use kubeopencode_evaluate::CallObserver;
@@ -248,7 +249,7 @@ impl Default for Metrics {
             "When the watch of a kind last showed a complete list, an event, or that it was answered; 0 = never",
             watch_events.clone(),
         );
-        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        let build = Info::new(vec![("version", VERSION)]);
         registry.register("build", "The operator's version", build);
         Self { registry, ..metrics }
     }

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Brings a release into a registry, the one that it was made for or a mirror: its images, then its chart.
+#
+#   push.sh FOLDER [REGISTRY]   FOLDER as build.sh wrote it; REGISTRY: the one that its images.txt names
+#
+# Images become REGISTRY/kubeopencode:VERSION and REGISTRY/kubeopencode-…:VERSION, the chart oci://REGISTRY/charts/kubeopencode.
+# Nothing is overwritten: a version that is there with another content is refused. Log in with skopeo login, or docker login.
+#
+# Env: REGISTRY_AUTH_FILE (~/.docker/config.json): the logins. SSL_CERT_FILE: authorities, for a registry with one of its own.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../local/lib.sh"
+. "$here/names.sh"
+me=push
+
+main() {
+  [ $# = 1 ] || [ $# = 2 ] || die "usage: push.sh FOLDER [REGISTRY]"
+  [ -f "$1/images.txt" ] || die "$1 is no release" "make release VERSION=0.2.0"
+  folder=$(cd "$1" && pwd)
+  local first
+  read -r first <"$folder/images.txt"
+  version=${first##*:} registry=${2:-${first%/*}}
+  check_registry "$registry"
+  preflight push clients
+  tools=$("$repo/deploy/local/tools.sh" clients)
+  # all of them read this one
+  export REGISTRY_AUTH_FILE=${REGISTRY_AUTH_FILE:-$HOME/.docker/config.json}
+  local name
+  for name in $(release_images); do push_image "$(image_name "$name")"; done
+  push_chart
+}
+
+push_image() {
+  local layout=$folder/images/$1 to=$registry/$1:$version digest there
+  digest=$(jq -r '.manifests[0].digest' "$layout/index.json")
+  there=$(digest_in_registry "$to")
+  [ -z "$there" ] || [ "$there" = "$digest" ] ||
+    die "$to is there, and it is $there, not $digest" "a version is never changed: name this one otherwise"
+  [ "$there" ] || logged skopeo copy --insecure-policy --all --preserve-digests --authfile "$REGISTRY_AUTH_FILE" "oci:$layout:$version" "docker://$to"
+  say "$to@$digest"
+}
+
+push_chart() {
+  local chart=kubeopencode-$version.tgz to=$registry/charts/kubeopencode digest layer there
+  there=$(skopeo_raw "$to:$version" | jq -r '.layers[0].digest') || there=""
+  layer=sha256:$(sha256sum <"$folder/$chart" | cut -d' ' -f1)
+  [ -z "$there" ] || [ "$there" = "$layer" ] ||
+    die "$to:$version is there, with another chart than $folder/$chart" "a version is never changed: name this one otherwise"
+  [ "$there" ] || logged "$tools/helm" push "$folder/$chart" "oci://$registry/charts" --registry-config "$REGISTRY_AUTH_FILE"
+  digest=$(digest_in_registry "$to:$version")
+  say "oci://$to:$version@$digest"
+}
+
+# digest_in_registry REFERENCE: empty where there is none
+digest_in_registry() {
+  local raw
+  raw=$(mktemp)
+  skopeo_raw "$1" >"$raw" && echo "sha256:$(sha256sum <"$raw" | cut -d' ' -f1)"
+  rm -f "$raw"
+}
+skopeo_raw() { skopeo inspect --raw --authfile "$REGISTRY_AUTH_FILE" "docker://$1" 2>/dev/null; }
+
+logged() {
+  local log=$cache/logs/push.log
+  "$@" >"$log" 2>&1 </dev/null || die_with_log "$log" "this failed: $*" "see whether $registry answers and REGISTRY_AUTH_FILE has a login for it"
+}
+
+main "$@"
