@@ -1,5 +1,5 @@
 //! `llms.txt`, a list of the pages with a line each for people's own agents, and `llms-full.txt`, what users read in one file.
-//! See https://llmstxt.org.
+//! See <https://llmstxt.org>.
 //!
 //! May touch: text. Must not touch: files.
 
