@@ -2,6 +2,8 @@
 //! good of it is there.
 
 mod hostile;
+mod registry;
+mod sources;
 mod trouble;
 
 use futures::TryStreamExt;
