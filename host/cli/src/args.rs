@@ -13,8 +13,8 @@ use kubeopencode_api::network::{Entry, OwnNetwork};
 use kubeopencode_operator::{PluginSources, SourceKind};
 
 pub(crate) use plugin::{
-    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, Language, ListPlugins, NewPlugin, Output,
-    PackPlugin, PluginCommand, TestOutput, TestPlugin,
+    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, Language, ListPlugins,
+    LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, TestOutput, TestPlugin, UninstallPlugin,
 };
 
 /// Runs coding agents on Kubernetes.
