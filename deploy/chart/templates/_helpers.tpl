@@ -165,7 +165,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- with .Values.plugins }}
 {{- if .cosignKeys }}
 - name: cosign-keys
-  configMap: {name: {{ include "kubeopencode.name" $ }}-cosign-keys}
+  secret: {secretName: {{ include "kubeopencode.name" $ }}-cosign-keys}
 {{- end }}
 {{- if .registrySecrets }}
 - name: registries
