@@ -255,6 +255,10 @@ pub struct PluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub image: Option<String>,
+    /// `sha256:` and the digest of the public key, in DER, whose signature it has, where one was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub signed_by: Option<String>,
     /// The same as `digest` of the component that was last seen. It serves unless a condition says why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

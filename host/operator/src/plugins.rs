@@ -40,7 +40,7 @@ use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
-use desired::{Found, Meta, is_remote};
+use desired::{Found, Meta};
 use load::Loaded;
 use source::directory::Stamp;
 use source::{PluginSources, Web};
@@ -48,8 +48,8 @@ use status::{Problem, STATES};
 
 /// Plugins that are reconciled at the same time; one at a time is unpacked and compiled.
 const CONCURRENCY: usize = 4;
-/// Further ones whose components are fetched from the network: a server that hangs holds up no other Plugin.
-const REMOTE: usize = 16;
+/// Further ones whose components come from the network or a volume: one that hangs holds up no Plugin of a ConfigMap.
+const ELSEWHERE: usize = 16;
 /// How often all Plugins are reconciled without a cause, in case one was missed.
 const RESYNC: Duration = Duration::from_secs(60);
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
@@ -72,8 +72,8 @@ pub(crate) struct Door {
     plugins: Store<Item<Plugin>>,
     config_maps: Store<Meta>,
     queue: UnboundedSender<PluginName>,
-    /// Of those that are fetched from the network.
-    remote: UnboundedSender<PluginName>,
+    /// Of those whose components come from the network or a volume.
+    elsewhere: UnboundedSender<PluginName>,
     sources: PluginSources,
     web: Web,
     /// Whether the ConfigMaps were listed, and the Plugins: before, nothing is made and nothing is removed.
@@ -147,7 +147,7 @@ pub(crate) async fn run(parts: Parts) {
     let (plugins, plugins_writer) = watch::store();
     let (config_maps, config_maps_writer) = watch::store();
     let (queue, queued) = unbounded_channel();
-    let (remote, queued_remote) = unbounded_channel();
+    let (elsewhere, queued_elsewhere) = unbounded_channel();
     let (events, send_events) = EventRecorder::new(client.clone(), &identity);
     let door = Door {
         client,
@@ -161,7 +161,7 @@ pub(crate) async fn run(parts: Parts) {
         plugins,
         config_maps,
         queue,
-        remote,
+        elsewhere,
         sources,
         web: Web::default(),
         listed: Mutex::default(),
@@ -170,11 +170,12 @@ pub(crate) async fn run(parts: Parts) {
         turn: Semaphore::new(1),
     };
     let is_wanted = |name: &PluginName| door.catalog.is_wanted(&name.0);
-    let all = |remote: bool| -> Vec<PluginName> {
-        door.all().into_iter().filter(|name| door.is_remote(name) == remote).collect()
+    let all = |elsewhere: bool| -> Vec<PluginName> {
+        door.all().into_iter().filter(|name| door.is_elsewhere(name) == elsewhere).collect()
     };
     let here = run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, || all(false), |name| door.alone(name));
-    let there = run_keyed(queued_remote, RESYNC, REMOTE, is_wanted, || all(true), |name| door.alone(name));
+    let there =
+        run_keyed(queued_elsewhere, RESYNC, ELSEWHERE, is_wanted, || all(true), |name| door.alone(name));
     futures::join!(
         watch::plugins(&door, plugins_writer),
         watch::config_maps(&door, config_maps_writer),
@@ -225,15 +226,15 @@ impl Door {
 
     fn enqueue(&self, names: impl IntoIterator<Item = PluginName>) {
         for name in names {
-            let queue = if self.is_remote(&name) { &self.remote } else { &self.queue };
+            let queue = if self.is_elsewhere(&name) { &self.elsewhere } else { &self.queue };
             let _ = queue.send(name);
         }
     }
 
-    /// Whether its component is fetched from the network.
-    fn is_remote(&self, name: &PluginName) -> bool {
+    /// Whether its component lies where it may take its time to come: on the network, in a volume.
+    fn is_elsewhere(&self, name: &PluginName) -> bool {
         let plugin = self.plugin(name);
-        plugin.is_some_and(|plugin| plugin.get().is_ok_and(|plugin| is_remote(&plugin.spec.source)))
+        plugin.is_some_and(|plugin| plugin.get().is_ok_and(|plugin| plugin.spec.source.config_map.is_none()))
     }
 
     /// Reconciles a Plugin unless that is being done, which is repeated soon then.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::desired::{Found, Pieces, is_meant, is_remote, verify};
 use super::publication::publication;
-use super::source::{digest_of_image, directory};
+use super::source::{Fetched, digest_of_image, directory};
 use super::status::{Problem, Served, shown_schema};
 use super::{Door, decode, kept, trust};
 use crate::runtime::api_error::words;
@@ -28,12 +28,21 @@ pub(super) struct Loaded {
     pub(super) code: Arc<Code>,
     /// Digest of the OCI artifact that it came from.
     image: Option<String>,
+    /// Fingerprint of the key that signed it, where a signature was looked at.
+    pub(super) signed_by: Option<String>,
     class: LimitClass,
     bytes: usize,
     /// What loading it took.
     millis: u64,
     /// The Plugin that it was published for, as it was then: UID and generation.
     pub(super) published_for: Option<(String, Option<i64>)>,
+}
+
+/// A component as it came.
+enum Packed {
+    ConfigMaps(Vec<ConfigMap>),
+    Fetched(Fetched),
+    File(Fetched),
 }
 
 /// What came of a component.
@@ -78,6 +87,7 @@ impl Loaded {
             kind: self.code.kind(),
             digest: self.code.digest().to_owned(),
             image: self.image.clone(),
+            signed_by: self.signed_by.clone(),
             version: self
                 .code
                 .types()
@@ -141,28 +151,33 @@ impl Door {
     ) -> Result<(Vec<u8>, Loaded), Problem> {
         let (found, spec) = (found?, &plugin.spec);
         let (class, limit) = (class_of(spec), Limits::of(class_of(spec)).component);
-        let annotated = match &found {
-            Found::ConfigMaps(pieces) => pieces.sha256.clone(),
-            _ => None,
-        };
-        let fetched = match found {
-            Found::Elsewhere => Some(self.web.fetch(&self.sources, spec).await?),
-            Found::ConfigMaps(_) | Found::File(_) => None,
-        };
-        let maps = match &found {
-            Found::ConfigMaps(pieces) => self.fetch(pieces).await?,
-            _ => Vec::new(),
+        let (mut annotated, mut signed_by) = (None, None);
+        let packed = match found {
+            Found::ConfigMaps(pieces) => {
+                let maps = self.fetch(&pieces).await?;
+                annotated = pieces.sha256;
+                Packed::ConfigMaps(maps)
+            }
+            Found::Elsewhere => {
+                let mut fetched = self.web.fetch(&self.sources, spec).await?;
+                signed_by = fetched.signed_by.take();
+                Packed::Fetched(fetched)
+            }
+            Found::File(stamp) => {
+                let room = self.web.room(limit).await;
+                let bytes = blocking(move || directory::read(&stamp, limit)).await?;
+                Packed::File(Fetched { bytes, signed_by: None, _room: room })
+            }
         };
         let key = spec.source.config_map.as_ref().and_then(|map| map.key.clone());
         let _turn = self.turn.acquire().await;
         let unpacked = blocking(move || {
-            let component = match (found, fetched) {
-                (Found::ConfigMaps(_), _) => decode::component(&maps, key.as_deref(), class)?,
-                (Found::File(stamp), _) => decode::fetched(directory::read(&stamp, limit)?, class)?,
-                (Found::Elsewhere, fetched) => {
-                    let fetched = fetched.map(|fetched| fetched.bytes);
-                    // what changes at a server tells nobody
-                    decode::fetched(fetched.unwrap_or_default(), class).map_err(Problem::passing)?
+            let component = match packed {
+                Packed::ConfigMaps(maps) => decode::component(&maps, key.as_deref(), class)?,
+                Packed::File(file) => decode::fetched(file.bytes, class)?,
+                // what changes at a server tells nobody
+                Packed::Fetched(fetched) => {
+                    decode::fetched(fetched.bytes, class).map_err(Problem::passing)?
                 }
             };
             let digest = format!("sha256:{}", hex(&Sha256::digest(&component)));
@@ -175,10 +190,11 @@ impl Door {
         if let Some(signature) = spec.signature.as_ref().filter(|_| spec.source.oci.is_none()) {
             let key = trust::key(&self.sources.keys, &signature.key).await?;
             trust::detached(&key, signature, &component)?;
+            signed_by = Some(key.fingerprint);
         }
         let (component, loaded) = self.load(plugin, component, class).await?;
         let image = spec.source.oci.as_ref().map(|oci| digest_of_image(&oci.image).to_owned());
-        Ok((component, Loaded { image, ..loaded }))
+        Ok((component, Loaded { image, signed_by, ..loaded }))
     }
 
     async fn fetch(&self, pieces: &Pieces) -> Result<Vec<ConfigMap>, Problem> {
@@ -202,7 +218,11 @@ impl Door {
 
     /// What is kept of a Plugin, where its status says that this served.
     pub(super) async fn load_kept(&self, plugin: &Plugin) -> Option<Loaded> {
-        let digest = plugin.status.as_ref()?.digest.clone()?;
+        let status = plugin.status.as_ref()?;
+        let digest = status.digest.clone()?;
+        if !self.sources.trusts(status.signed_by.as_deref()).await {
+            return None;
+        }
         let class = class_of(&plugin.spec);
         let _turn = self.turn.acquire().await;
         let kept = kept::load(&self.client, &self.namespace, plugin, &digest, class).await;
@@ -222,8 +242,7 @@ impl Door {
             return None;
         }
         let (_, loaded) = self.load(plugin, component, class).await.ok()?;
-        let image = plugin.status.as_ref().and_then(|status| status.image.clone());
-        Some(Loaded { image, ..loaded })
+        Some(Loaded { image: status.image.clone(), signed_by: status.signed_by.clone(), ..loaded })
     }
 
     async fn load(
@@ -245,7 +264,8 @@ impl Door {
             Problem::from(&error)
         })?;
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let loaded = Loaded { code, image: None, class, bytes: component.len(), millis, published_for: None };
+        let bytes = component.len();
+        let loaded = Loaded { code, image: None, signed_by: None, class, bytes, millis, published_for: None };
         Ok((component, loaded))
     }
 }

@@ -204,6 +204,11 @@ impl Door {
             return self.withdraw(name);
         }
         let serving = self.known.lock().serving.get(name).cloned();
+        if let Some(loaded) = &serving
+            && !self.sources.trusts(loaded.signed_by.as_deref()).await
+        {
+            return self.withdraw(name);
+        }
         match serving {
             Some(loaded) if loaded.fits(plugin) => {
                 if let Err(problem) = self.publish(name, plugin, Loaded::clone(&loaded)) {

@@ -123,6 +123,16 @@ impl PluginSources {
             Problem::verified(Reason::SignatureInvalid, message)
         })
     }
+
+    /// Whether what served once, signed by the key of this fingerprint or by none, may serve on: where signatures are required,
+    /// as long as that key is there.
+    pub(super) async fn trusts(&self, signed_by: Option<&str>) -> bool {
+        if !self.require_signature {
+            return true;
+        }
+        let Some(signed_by) = signed_by else { return false };
+        trust::fingerprints(&self.keys).await.iter().any(|key| key == signed_by)
+    }
 }
 
 /// The part of an image's name that says which artifact it is.
@@ -133,6 +143,8 @@ pub(super) fn digest_of_image(image: &str) -> &str {
 /// A component as it came, maybe packed, with the place that it takes in the memory that is set aside for all of them.
 pub(super) struct Fetched {
     pub(super) bytes: Vec<u8>,
+    /// The fingerprint of the key whose signature lies beside it, where one was looked for.
+    pub(super) signed_by: Option<String>,
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -148,25 +160,34 @@ impl Web {
             match &spec.source {
                 PluginSource { oci: Some(oci), .. } => {
                     let image = Image::parse(&oci.image)?;
-                    let mut registry = oci::Registry::new(session, image, sources).await?;
-                    let fetched = registry.component(limit).await?;
-                    if let Some(Signature { key, .. }) = &spec.signature {
-                        let key = trust::key(&sources.keys, key).await?;
-                        registry.is_signed(&key).await?;
-                    }
-                    Ok(fetched)
+                    let mut registry = oci::Registry::new(session, image, sources).await;
+                    let layer = registry.component().await?;
+                    // before the component: nothing waits for room while it holds some
+                    let signed_by = match &spec.signature {
+                        Some(Signature { key, .. }) => {
+                            let key = trust::key(&sources.keys, key).await?;
+                            registry.is_signed(&key).await?;
+                            Some(key.fingerprint)
+                        }
+                        None => None,
+                    };
+                    Ok(Fetched { signed_by, ..registry.blob(&layer, limit).await? })
                 }
                 PluginSource { https: Some(https), .. } => {
+                    let url = Url::parse(&https.url).map_err(|error| {
+                        let message = format!("spec.source.https.url is no address: {error}");
+                        Problem::fetched(Reason::FetchFailed, message)
+                    })?;
+                    let name = web::shown(&url);
                     let failed = |why: String| {
-                        Problem::fetched(Reason::FetchFailed, format!("cannot fetch {}: {why}", https.url))
+                        Problem::fetched(Reason::FetchFailed, format!("cannot fetch {name}: {why}"))
                     };
-                    let url = Url::parse(&https.url).map_err(|error| failed(error.to_string()))?;
                     let response =
                         session.get(url, "*/*", None).await.map_err(|why| failed(why).passing())?;
                     if !response.status().is_success() {
                         return Err(failed(format!("the server answered {}", response.status())).passing());
                     }
-                    session.body(response, limit, &https.url).await
+                    session.body(response, limit, &name).await
                 }
                 _ => Err(Problem::fetched(Reason::FetchFailed, "this source is not one of the network")),
             }

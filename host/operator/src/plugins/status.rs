@@ -97,6 +97,8 @@ pub(super) struct Served {
     pub(super) digest: String,
     /// That of the OCI artifact that it came from.
     pub(super) image: Option<String>,
+    /// That of the key that signed it, where a signature was looked at.
+    pub(super) signed_by: Option<String>,
     pub(super) version: String,
     pub(super) types: Vec<ServedType>,
     pub(super) bytes: usize,
@@ -186,6 +188,7 @@ pub(super) fn status(
         type_names: serving.map(Served::names),
         digest: serving.map(|served| served.digest.clone()),
         image: serving.and_then(|served| served.image.clone()),
+        signed_by: serving.and_then(|served| served.signed_by.clone()),
         wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
         version: serving.map(|served| served.version.clone()),
         interface: serving.map(|_| INTERFACE.to_owned()),
@@ -328,7 +331,16 @@ mod tests {
     fn served(digest: &str) -> Served {
         let types = vec![ServedType { name: "Jira".into(), ..ServedType::default() }];
         let (digest, version) = (format!("sha256:{digest}"), "1".to_owned());
-        Served { kind: Kind::ContextType, digest, image: None, version, types, bytes: 7, millis: 160 }
+        Served {
+            kind: Kind::ContextType,
+            digest,
+            image: None,
+            signed_by: None,
+            version,
+            types,
+            bytes: 7,
+            millis: 160,
+        }
     }
 
     fn after(

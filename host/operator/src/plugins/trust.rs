@@ -1,15 +1,18 @@
-//! Whether a component was signed by who may: keys and signatures as cosign makes them. All but [`key`] is pure.
+//! Whether a component was signed by who may: keys and signatures as cosign makes them. All but [`key`] and [`fingerprints`] is
+//! pure.
 
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::names::hex;
 use kubeopencode_api::plugin_object::Signature;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::status::Problem;
 
@@ -26,6 +29,8 @@ const IMAGE: &str = "cosign container image signature";
 pub(super) struct Key {
     /// What `spec.signature.key` calls it.
     pub(super) name: String,
+    /// `sha256:` and the digest of its DER form: another key has another one, whatever its name.
+    pub(super) fingerprint: String,
     public: UnparsedPublicKey<Vec<u8>>,
 }
 
@@ -46,7 +51,8 @@ impl Key {
                 );
             }
         };
-        Ok(Self { name: name.to_owned(), public })
+        let fingerprint = format!("sha256:{}", hex(&Sha256::digest(der.as_ref())));
+        Ok(Self { name: name.to_owned(), fingerprint, public })
     }
 
     /// Whether this is a signature of the message by the key.
@@ -69,6 +75,20 @@ pub(super) async fn key(folder: &Path, name: &str) -> Result<Key, Problem> {
     })?;
     Key::parse(name, &pem)
         .map_err(|why| refused(format!("key {name} of plugins.cosignKeys cannot be used: {why}")).passing())
+}
+
+/// The fingerprints of all keys that are mounted.
+pub(super) async fn fingerprints(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return found };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        if entry.path().extension().is_some_and(|extension| extension == "pub")
+            && let Ok(pem) = tokio::fs::read(entry.path()).await
+        {
+            found.extend(Key::parse("", &pem).map(|key| key.fingerprint));
+        }
+    }
+    found
 }
 
 /// Whether a component has the signature that the Plugin holds, as `cosign sign-blob` prints it.

@@ -54,11 +54,19 @@ impl Signer {
         STANDARD.encode(self.0.sign(&SystemRandom::new(), bytes).unwrap())
     }
 
-    /// As `cosign.pub` has it: RFC 5480.
-    fn public(&self) -> String {
+    /// RFC 5480.
+    fn der(&self) -> Vec<u8> {
         let prefix = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
-        let der = [prefix.as_slice(), self.0.public_key().as_ref()].concat();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+        [prefix.as_slice(), self.0.public_key().as_ref()].concat()
+    }
+
+    /// As `cosign.pub` has it.
+    fn public(&self) -> String {
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(self.der()))
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("sha256:{}", sha256(&self.der()))
     }
 }
 
@@ -162,7 +170,7 @@ async fn a_registry_may_ask_for_tokens_and_signatures_lie_beside_the_artifact() 
         std::fs::write(at.join("registries/team.json"), docker_config(&[&registry.address])).unwrap();
 
         ns.apply(TEAM).await;
-        let _operator = operator(ns, &sources);
+        let running = operator(ns, &sources);
         let image = |digest: &str| {
             format!(
                 "source: {{oci: {{image: '{}/team/greeting@{digest}'}}}}, signature: {{key: acme}}",
@@ -182,12 +190,27 @@ async fn a_registry_may_ask_for_tokens_and_signatures_lie_beside_the_artifact() 
         apply_plugin(ns, "greeting", &format!("{}, allowedNamespaces: ['*']", image(&signed))).await;
         let why = condition(ns, "greeting", "Verified", "False SignatureInvalid").await;
         assert!(why.starts_with("no signature of "), "{why}");
+        condition(ns, "greeting", "Ready", "False Nothing").await;
+        std::fs::write(at.join("keys/acme.pub"), signer.public()).unwrap();
+        let plugin = serves(ns, "greeting", &hello).await;
+        assert_eq!(plugin.status.unwrap().signed_by, Some(signer.fingerprint()));
 
         // what the operator's own settings forbid does not serve
         ns.apply(in_config_map(ns, "variable", "variable.wasm", &setter)).await;
         let why = condition(ns, "variable", "Verified", "False SignatureInvalid").await;
         assert!(why.starts_with("plugins.requireSignature of the operator's chart is set"), "{why}");
         condition(ns, "variable", "Ready", "False Nothing").await;
+
+        // without the registry what is kept serves, as long as the key that signed it is there
+        drop(registry);
+        running.stop().await;
+        let running = operator(ns, &sources);
+        condition(ns, "greeting", "Fetched", "False FetchFailed").await;
+        serves(ns, "greeting", &hello).await;
+        running.stop().await;
+        std::fs::write(at.join("keys/acme.pub"), Signer::new().public()).unwrap();
+        let _running = operator(ns, &sources);
+        condition(ns, "greeting", "Ready", "False Nothing").await;
         clear(ns).await;
     })
     .await;

@@ -89,25 +89,22 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) async fn new(
-        session: Session,
-        image: Image,
-        sources: &PluginSources,
-    ) -> Result<Self, Problem> {
+    pub(super) async fn new(session: Session, image: Image, sources: &PluginSources) -> Self {
         let credentials =
             credentials::of_folder(&sources.registries, &image.registry, &image.repository).await;
-        Ok(Self { session, image, credentials, authorization: None })
+        Self { session, image, credentials, authorization: None }
     }
 
+    /// The blob that is the component.
+    ///
     /// # Errors
-    /// Why the component did not come.
-    pub(super) async fn component(&mut self, limit: usize) -> Result<Fetched, Problem> {
+    /// Why it is not known.
+    pub(super) async fn component(&mut self) -> Result<Layer, Problem> {
         let digest = self.image.digest.clone();
         let bytes = self.verified(&format!("manifests/{digest}"), &digest, MAX_MANIFEST).await?.bytes;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .map_err(|error| self.failed(format!("its manifest is none: {error}")))?;
-        let layer = manifest.component().map_err(|why| self.failed(why))?.clone();
-        self.blob(&layer, limit).await
+        manifest.component().cloned().map_err(|why| self.failed(why))
     }
 
     /// Whether one of the signatures that lie beside the artifact is of this key, as `cosign sign` puts them there.
@@ -150,8 +147,17 @@ impl Registry {
     }
 
     /// A blob whose digest the manifest says.
-    async fn blob(&mut self, layer: &Layer, limit: usize) -> Result<Fetched, Problem> {
-        self.verified(&format!("blobs/{}", layer.digest), &layer.digest, limit).await
+    ///
+    /// # Errors
+    /// Why it did not come.
+    pub(super) async fn blob(&mut self, layer: &Layer, limit: usize) -> Result<Fetched, Problem> {
+        let digest = &layer.digest;
+        if !is_sha256(digest) {
+            return Err(self.failed(format!(
+                "its manifest names the blob \"{digest}\", which is no digest as sha256:…"
+            )));
+        }
+        self.verified(&format!("blobs/{digest}"), digest, limit).await
     }
 
     async fn verified(&mut self, place: &str, digest: &str, limit: usize) -> Result<Fetched, Problem> {
@@ -212,7 +218,9 @@ impl Registry {
         let ask = self.session.get(url, "application/json", self.credentials.as_ref()).await;
         let response = self.good(ask.map_err(failed)?)?;
         let bytes = self.session.body(response, MAX_MANIFEST, "the token").await?.bytes;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        // what the parser says may have a token in it
+        let token: Token = serde_json::from_slice(&bytes)
+            .map_err(|_| failed("its answer is not the JSON that it should be".to_owned()))?;
         let token = token.token.or(token.access_token).unwrap_or_default();
         let mut header =
             HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| failed(error.to_string()))?;
@@ -250,9 +258,25 @@ impl Registry {
     }
 }
 
+/// Whether it is `sha256:` and 64 hexadecimal digits, and so nothing else in an address.
+fn is_sha256(digest: &str) -> bool {
+    digest
+        .strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_digest_of_sha256_names_a_blob() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert!(is_sha256(&digest));
+        for other in ["sha256:../../../token", "sha512:0a", &digest[1..], &format!("{digest}/..")] {
+            assert!(!is_sha256(other), "{other}");
+        }
+    }
 
     #[test]
     fn the_name_of_an_artifact_is_read_as_other_programs_read_it() {

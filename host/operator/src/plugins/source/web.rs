@@ -16,7 +16,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::super::status::Problem;
@@ -47,7 +47,18 @@ pub(super) struct Session {
     room: Arc<Semaphore>,
 }
 
+/// A place for this many bytes, as soon as there is one.
+async fn room_in(room: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let mebibytes = u32::try_from(bytes.div_ceil(1 << 20).min(ROOM)).unwrap_or_default();
+    Arc::clone(room).acquire_many_owned(mebibytes).await.ok()
+}
+
 impl Web {
+    /// A place for a file of this many bytes.
+    pub(in super::super) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        room_in(&self.room, bytes).await
+    }
+
     /// # Errors
     /// Authorities that are none.
     pub(super) async fn session(&self, sources: &PluginSources) -> Result<Session, Problem> {
@@ -150,15 +161,14 @@ impl Session {
         if response.content_length().is_some_and(|length| length > limit as u64) {
             return Err(too_large().passing());
         }
-        let mebibytes = u32::try_from(limit.div_ceil(1 << 20).min(ROOM)).unwrap_or_default();
-        let room = Arc::clone(&self.room).acquire_many_owned(mebibytes).await.ok();
+        let room = room_in(&self.room, limit).await;
         let mut bytes = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| {
                 let message = format!("{what} ended before its end: {}", reason(&error));
                 Problem::fetched(Reason::FetchFailed, message).passing()
             })?;
-            let Some(chunk) = chunk else { return Ok(Fetched { bytes, _room: room }) };
+            let Some(chunk) = chunk else { return Ok(Fetched { bytes, signed_by: None, _room: room }) };
             if bytes.len() + chunk.len() > limit {
                 return Err(too_large().passing());
             }
@@ -201,7 +211,7 @@ fn is_proxied(url: &Url) -> bool {
 }
 
 /// An address without what may be a credential.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
