@@ -61,9 +61,10 @@ impl Registry {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+        let registry = Self { process, address: format!("localhost:{port}") };
         for _ in 0..400 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { process, address: format!("localhost:{port}") };
+                return registry;
             }
             std::thread::sleep(Duration::from_millis(25));
         }
