@@ -54,6 +54,10 @@ fn private() -> &'static [Named] {
                     "192.168.0.0/16",
                     "192.0.0.0/24",
                     "198.18.0.0/15",
+                    // which lead to addresses of IPv4 by a translator or a tunnel: of one network, 6to4, Teredo
+                    "64:ff9b:1::/48",
+                    "2001::/32",
+                    "2002::/16",
                     "fc00::/7",
                     "fec0::/10",
                 ]),
@@ -81,7 +85,16 @@ mod tests {
         };
         let none = network(&[]);
         assert!(reaches(&none, "ghcr.io", "140.82.121.3"));
-        for address in ["10.1.2.3", "::ffff:192.168.1.1", "fd12::1", "100.64.0.1", "127.0.0.1", "224.0.0.1"] {
+        for address in [
+            "10.1.2.3",
+            "::ffff:192.168.1.1",
+            "fd12::1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "224.0.0.1",
+            "64:ff9b:1::a01:203",
+            "2002:7f00:1::1",
+        ] {
             assert!(!reaches(&none, "rebound.example.com", address), "{address}");
             assert!(none.check_host(address).is_err(), "{address}");
         }
