@@ -172,7 +172,7 @@ impl Log {
     async fn read(&self, container: &str, flags: &Logs) -> Result<(), Failure> {
         let mut lines = Lines::new(flags.timestamps);
         let mut contact = Contact::default();
-        let mut had_ended = false;
+        let (mut was_open, mut had_ended) = (false, false);
         loop {
             let (tail, since) = match lines.last {
                 None => (flags.tail.map(i64::from), None),
@@ -183,8 +183,14 @@ impl Log {
             let before = lines.last;
             match self.copy(container, &mut lines, params).await {
                 Ok(()) if had_ended => return Ok(()),
-                Ok(()) => contact = Contact::default(),
+                Ok(()) => (was_open, contact) = (true, Contact::default()),
                 Err(Broke::Log(_)) if had_ended => return Ok(()),
+                // the Pod went after its log had ended
+                Err(Broke::Log(kube::Error::Api(status)))
+                    if status.code == 404 && (was_open || lines.last.is_some()) =>
+                {
+                    return Ok(());
+                }
                 Err(Broke::Log(error)) => contact.failed(&self.asked, error)?,
                 Err(Broke::Output(failure)) => return Err(failure),
             }
