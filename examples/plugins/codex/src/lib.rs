@@ -57,8 +57,9 @@ impl CommandBuilder for Codex {
             config.insert(INSTRUCTIONS.to_owned(), Value::String(words));
         }
         for (key, value) in &config {
-            let value = toml::inline(value)
-                .map_err(|problem| PluginError::invalid_config(format!("spec.config.{key} of the Agent: {problem}")))?;
+            let value = toml::inline(value).map_err(|problem| {
+                PluginError::invalid_config(format!("spec.config.{key} of the Agent: {problem}"))
+            })?;
             words.extend(["-c".to_owned(), format!("{key}={value}")]);
         }
         let run: Vec<_> = words.iter().map(|word| quoted(word)).collect();

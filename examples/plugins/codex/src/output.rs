@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 /// The `result-reader`.
 pub(crate) fn reader() -> Value {
     let item = |kind: &str| json!({"/type": "item.completed", "/item/type": kind});
-    let mut rules: Vec<_> = ["thread.started", "turn.started", "item.started", "item.updated", "item.completed"]
-        .map(|kind| json!({"when": {"/type": kind}}))
-        .into();
+    let mut rules: Vec<_> =
+        ["thread.started", "turn.started", "item.started", "item.updated", "item.completed"]
+            .map(|kind| json!({"when": {"/type": kind}}))
+            .into();
     rules.extend([
         // printed only as these say
         json!({"when": item("agent_message"), "print": "/item/text", "summary": "/item/text"}),

@@ -57,5 +57,8 @@ fn what_it_cannot_do_is_an_error() {
     let nothing = command(None, |request| request.prompt_path = None).unwrap_err();
     assert!(nothing.message.starts_with("the Task has nothing to do: "), "{}", nothing.message);
     let null = command(Some(json!({"model": null})), |_| {}).unwrap_err();
-    assert_eq!(null.message, "spec.config.model of the Agent: null is no value of Codex CLI: leave the key out");
+    assert_eq!(
+        null.message,
+        "spec.config.model of the Agent: null is no value of Codex CLI: leave the key out"
+    );
 }
