@@ -17,6 +17,7 @@ pub mod exclusive;
 pub mod faults;
 pub mod injection;
 pub mod invariants;
+pub mod kubectl;
 pub mod kubelet;
 pub mod log;
 pub mod namespace;

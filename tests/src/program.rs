@@ -14,27 +14,27 @@ pub struct Program {
     probes: u16,
 }
 
-/// Builds the program in this profile (`dev`, as images have it, or `release`) and says where it is.
+/// Builds the program in this profile (`dev`, as images have it, or `release`) and says where it is. `caller` is what
+/// calls this, as cargo's options name it (`--bench launch`): with other features everything would be compiled anew.
 ///
 /// # Panics
 /// When it cannot be built.
-pub fn build(profile: &str) -> PathBuf {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let build = [
-        "build",
-        "--locked",
-        "--profile",
-        profile,
-        "--workspace",
-        "--bin",
-        "kubeopencode",
-        // with the features that the benches are built with: others would compile everything a second time
-        "--bench",
-        "launch",
-        "--message-format",
-        "json",
-    ];
-    let output = Command::new(cargo).args(build).stderr(Stdio::inherit()).output().unwrap();
+pub fn build(profile: &str, caller: [&str; 2]) -> PathBuf {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    cargo.args(["build", "--locked", "--workspace", "--profile", profile, "--bin", "kubeopencode"]);
+    cargo.args(caller).args(["--message-format", "json"]).stderr(Stdio::inherit());
+    // What cargo says to the program that it runs. Some build scripts, as that of ring, ask to run again when it
+    // differs, and all that depends on them would be compiled anew, by this cargo and again by the next.
+    for (name, _) in std::env::vars_os() {
+        let of_the_caller = name.to_str().is_some_and(|name| {
+            name == "OUT_DIR"
+                || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start))
+        });
+        if of_the_caller {
+            cargo.env_remove(name);
+        }
+    }
+    let output = cargo.output().unwrap();
     assert!(output.status.success(), "kubeopencode could not be built");
     let messages = String::from_utf8(output.stdout).unwrap();
     let executable = |line: &str| {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub(crate) use plugin::{
-    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, Language, ListPlugins, NewPlugin, Output,
-    PackPlugin, PluginCommand, TestOutput, TestPlugin,
+    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, Language, ListPlugins,
+    LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, TestOutput, TestPlugin, UninstallPlugin,
 };
 
 /// Runs coding agents on Kubernetes.

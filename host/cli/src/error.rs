@@ -50,6 +50,9 @@ pub(crate) enum CliError {
     /// A Task that did not end well, or in time.
     #[error("{0}")]
     Task(String),
+    /// What could not be done with a Plugin of a cluster.
+    #[error("{0}")]
+    Plugin(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),

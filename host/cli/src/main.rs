@@ -16,6 +16,7 @@ use crate::args::{Args, Command, ReleaseFinalizers};
 use crate::error::CliError;
 
 mod args;
+mod cluster;
 mod component;
 mod controller;
 mod error;

@@ -13,7 +13,9 @@ mod examine;
 mod explain;
 mod golden;
 mod grants;
+mod install;
 mod list;
+mod logs;
 mod new;
 mod pack;
 mod project;
@@ -22,20 +24,19 @@ mod report;
 mod seen;
 mod session;
 mod transcript;
+mod uninstall;
 mod versions;
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_plugin_host::PluginHost;
 
-use crate::args::{CheckPlugin, Component, ListPlugins, Output, PackPlugin, PluginCommand};
+use crate::args::{CheckPlugin, Component, InstallPlugin, ListPlugins, Output, PackPlugin, PluginCommand};
+use crate::cluster::{ANSWER, client, words};
 use crate::error::CliError;
 use crate::plugin_host;
 use crate::yaml;
@@ -44,10 +45,6 @@ pub(crate) use grants::Grant;
 use project::Project;
 use report::json;
 pub(crate) use versions::Version;
-
-/// How long a cluster may take to take a connection, and to answer.
-const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(15);
 
 /// Runs one of the commands.
 ///
@@ -63,6 +60,9 @@ pub(crate) fn main(command: &PluginCommand) -> Result<ExitCode, CliError> {
         PluginCommand::Explain(flags) => explain::explain(flags).and_then(|text| said((text, true))),
         PluginCommand::Check(flags) => check(flags),
         PluginCommand::Pack(flags) => pack(flags),
+        PluginCommand::Install(flags) => install(flags),
+        PluginCommand::Uninstall(flags) => uninstall::uninstall(flags).and_then(|text| said((text, true))),
+        PluginCommand::Logs(flags) => logs::logs(flags).map(|()| ExitCode::SUCCESS),
         PluginCommand::List(flags) => list(flags).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -90,19 +90,7 @@ fn check(flags: &CheckPlugin) -> Result<ExitCode, CliError> {
 }
 
 fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
-    let (project, Examined { report, packed }) = examined(&flags.component)?;
-    let Some(kind) = report.kind.filter(|_| report.ok) else {
-        eprintln!("{report}; nothing is packed");
-        return Ok(ExitCode::FAILURE);
-    };
-    let file = project.component.display();
-    let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
-    let asked = report.capabilities();
-    let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
-    let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
-    let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
-    let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
-    let objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
+    let Some(objects) = packed(flags, "packed")? else { return Ok(ExitCode::FAILURE) };
     let mut out = std::io::stdout().lock();
     // the Plugin first: otherwise the operator would make one of its own
     if let Some(plugin) = &objects.plugin {
@@ -112,13 +100,55 @@ fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
         writeln!(out, "---\n{}", yaml::document(config_map)?)?;
     }
     eprintln!("{}", objects.summary);
+    eprintln!("apply it with: kubectl apply --server-side -n {} -f FILE", flags.namespace);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
+    let file = flags.pack.component.file.as_deref();
+    let is_yaml =
+        |path: &Path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let objects = match file.filter(|path| is_yaml(path)) {
+        Some(path) if flags.pack.says_what_to_pack() => {
+            let problem = format!("{}: it is packed already; pack it anew with these flags", path.display());
+            return Err(CliError::Usage(problem));
+        }
+        Some(path) => install::read(path)?,
+        None => match packed(&flags.pack, "installed")? {
+            Some(objects) => {
+                eprintln!("{}", objects.summary);
+                objects
+            }
+            None => return Ok(ExitCode::FAILURE),
+        },
+    };
+    install::install(flags, objects).and_then(said)
+}
+
+/// The objects that install a component; none where something keeps it from being installed, which is said on stderr.
+///
+/// `done` is as in "nothing is packed".
+fn packed(flags: &PackPlugin, done: &str) -> Result<Option<pack::Objects>, CliError> {
+    let (project, Examined { report, packed }) = examined(&flags.component)?;
+    let Some(kind) = report.kind.filter(|_| report.ok) else {
+        eprintln!("{report}; nothing is {done}");
+        return Ok(None);
+    };
+    let file = project.component.display();
+    let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
+    let asked = report.capabilities();
+    let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
+    let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
+    let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
+    let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
+    let mut objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
     let missing: Vec<_> =
         asked.iter().filter(|asked| !granted.contains(asked)).map(|asked| asked.as_str()).collect();
     if !missing.is_empty() {
-        eprintln!("it asks for more than is granted: a Task that needs {} fails", missing.join(" or "));
+        let words = missing.join(" or ");
+        objects.summary += &format!("\nit asks for more than is granted: a Task that needs {words} fails");
     }
-    eprintln!("apply it with: kubectl apply --server-side -n {namespace} -f FILE");
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(objects))
 }
 
 /// Looks at a component with a host of its own, which compiles it anew.
@@ -136,7 +166,7 @@ fn list(flags: &ListPlugins) -> Result<(), CliError> {
     let host: PluginHost = plugin_host::at(plugin_host::cache_dir()?)?;
     let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
     let mut rows: Vec<_> = built_in.iter().flat_map(|plugin| list::built_in(plugin)).collect();
-    match crate::runtime()?.block_on(plugins(flags.kubeconfig.as_deref())) {
+    match crate::runtime()?.block_on(plugins(flags.cluster.kubeconfig.as_deref())) {
         Ok(plugins) => rows.extend(plugins.iter().flat_map(list::of_cluster)),
         Err(why) => eprintln!("only those that come with KubeOpenCode: {why}"),
     }
@@ -152,7 +182,7 @@ fn list(flags: &ListPlugins) -> Result<(), CliError> {
 /// # Errors
 /// Why they are not known, in one line.
 async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
-    let client = client(kubeconfig).await.map_err(|error| format!("no cluster: {}", one_line(&error)))?;
+    let client = client(kubeconfig).await.map_err(|error| format!("no cluster: {error}"))?;
     let plugins = Api::<Plugin>::all(client);
     let params = ListParams::default();
     match tokio::time::timeout(ANSWER, plugins.list(&params)).await {
@@ -160,26 +190,7 @@ async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
         Ok(Err(kube::Error::Api(error))) if error.code == 404 => {
             Err("the cluster has no Plugins: KubeOpenCode is not installed there, or without them".to_owned())
         }
-        Ok(Err(error)) => {
-            Err(format!("the cluster's Plugins cannot be read: {}", one_line(&error.to_string())))
-        }
+        Ok(Err(error)) => Err(format!("the cluster's Plugins cannot be read: {}", words(&error))),
         Err(_) => Err(format!("the cluster did not answer in {} s", ANSWER.as_secs())),
     }
-}
-
-async fn client(kubeconfig: Option<&Path>) -> Result<Client, String> {
-    let mut config = match kubeconfig {
-        None => Config::infer().await.map_err(|error| error.to_string())?,
-        Some(path) => {
-            let read = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
-            let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| error.to_string())?
-        }
-    };
-    config.connect_timeout = Some(CONNECT);
-    kubeopencode_operator::client(config).map_err(|error| error.to_string())
-}
-
-fn one_line(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -32,6 +32,7 @@ use crate::cache::{Caches, KubeTaskCaches};
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask};
 use crate::runtime::api_error::{is_too_large, words};
 use crate::runtime::backoff::Failures;
+use crate::runtime::config_maps::LiveConfigMaps;
 use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
@@ -93,8 +94,10 @@ pub(crate) async fn run(
     let (agent_queue, queued_agents) = unbounded_channel();
     let (server_queue, queued_servers) = unbounded_channel();
     let (batch_queue, queued_batches) = unbounded_channel();
+    let config_maps = Arc::new(LiveConfigMaps::new(client.clone()));
     let servers = Arc::new(Servers {
         client: client.clone(),
+        config_maps: Arc::clone(&config_maps),
         catalog: Arc::clone(&options.catalog),
         metrics: Arc::clone(&metrics),
         caches: Arc::clone(&caches),
@@ -103,6 +106,7 @@ pub(crate) async fn run(
     let (events, send_events) = EventRecorder::new(client.clone(), &options.identity);
     let context = Arc::new(Context {
         client: client.clone(),
+        config_maps,
         catalog: Arc::clone(&options.catalog),
         caches: Arc::clone(&caches),
         writer: Writer::new(client.clone(), events.clone(), Arc::clone(&metrics)),

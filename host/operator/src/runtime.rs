@@ -13,3 +13,4 @@ pub(crate) mod keyed_queue;
 pub(crate) mod lease;
 pub(crate) mod list_watch;
 pub(crate) mod metrics;
+pub(crate) mod shared_reads;

@@ -82,6 +82,8 @@ impl From<EvaluateError<kube::Error>> for ServerError {
 pub(crate) struct Servers {
     /// The API.
     pub(crate) client: Client,
+    /// ConfigMaps that plugins ask for.
+    pub(crate) config_maps: Arc<LiveConfigMaps>,
     /// The plugins.
     pub(crate) catalog: Arc<Catalog>,
     /// What is counted.
@@ -198,8 +200,11 @@ impl Servers {
             Ok(run) => run,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
-        match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await.map_err(ServerError::from) {
+        let snapshot = self.catalog.snapshot();
+        match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run)
+            .await
+            .map_err(ServerError::from)
+        {
             Ok(planned) => Ok(Ok(planned.plan.agent_notice)),
             Err(ServerError::Refused(refusal)) => Ok(Err(refusal)),
             Err(error) => Err(error),
@@ -211,8 +216,8 @@ impl Servers {
         let key = AgentKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
         let run = frontend::kubeopencode::server(agent, &settings).map_err(ServerError::Refused)?;
-        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
-        let server = evaluate_server(&snapshot, &reads, self.metrics.as_ref(), run).await;
+        let snapshot = self.catalog.snapshot();
+        let server = evaluate_server(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run).await;
         let PlannedServer { objects: mut server, held: _held } = server?;
         let before = get_own::<Deployment>(&self.client, agent, &deployment_name(&key.name)).await?;
         let waiting = before.as_ref().is_some_and(|there| server.keep_pod_metadata(there));

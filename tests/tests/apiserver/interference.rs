@@ -167,6 +167,28 @@ async fn a_gate_that_was_opened_by_hand_before_the_launch_fails_the_task() {
 }
 
 #[tokio::test]
+async fn a_task_that_another_operator_launched_gets_no_second_pod() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(task("fix")).await;
+        ns.apply("{apiVersion: v1, kind: Pod, metadata: {name: fix-xyz12}, spec: {containers: [{name: c, image: i}]}}")
+            .await;
+        let theirs = json!({"status": {"phase": "Running", "podName": "fix-xyz12", "startTime": "2026-01-17T10:00:00Z"}});
+        ns.tasks().patch_status("fix", &PatchParams::default(), &Patch::Merge(&theirs)).await.unwrap();
+        let _operator = ns.operator();
+        let task = ns.phase("fix", Phase::Failed).await;
+        let (is, reason, message) = words(&task, "Succeeded");
+        assert_eq!((is, reason), ("False", "PodLost"), "{message}");
+        assert!(message.starts_with("another operator launched this Task, as Pod \"fix-xyz12\""), "{message}");
+        assert!(status(&task).agent_started.is_some(), "its agent may have run");
+        assert_eq!(pods_of(&ns.record.history(), &task).len(), 0, "no second agent");
+        let theirs = ns.pods().get("fix-xyz12").await.unwrap();
+        assert_eq!(theirs.metadata.deletion_timestamp, None, "it is left alone");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_somebody_wrote_in_place_of_a_context_is_not_what_the_agent_reads() {
     scenario(async |ns| {
         ns.apply(TEAM).await;

@@ -24,6 +24,7 @@ mod ghosts;
 mod harness;
 mod health;
 mod interference;
+mod kubectl;
 mod kubetask;
 mod leaders;
 mod lifecycle;
@@ -54,6 +55,9 @@ const WORKER: &str = env!("CARGO_BIN_EXE_plugin-worker");
 
 /// An operator as a process of its own.
 const OPERATOR: &str = env!("CARGO_BIN_EXE_operator");
+
+/// `kubectl-kubeopencode`.
+const KUBECTL: &str = env!("CARGO_BIN_EXE_kubectl-under-test");
 
 /// Runs a scenario in a namespace of its own; the invariants are checked afterwards.
 async fn scenario(run: impl AsyncFnOnce(&TestNamespace)) {

@@ -13,6 +13,8 @@ use kubeopencode_tests::docs::{Block, Command, Document, Use, whole};
 use crate::cluster::{Cluster, program};
 use crate::repository;
 
+/// `kubectl-kubeopencode`.
+const KUBECTL: &str = env!("CARGO_BIN_EXE_kubectl-under-test");
 /// The stand-ins for a model and for servers of Git and files.
 const STAND_INS: [&str; 2] = ["model-stub", "sources"];
 /// Where docs/ and examples/ write that they are.
@@ -103,12 +105,15 @@ impl<'a> Place<'a> {
         })
         .map_err(io)?;
         fs::write(place.kubeconfig(), &cluster.kubeconfig).map_err(io)?;
-        if document
-            .blocks
-            .iter()
-            .any(|block| block.info == "console" && block.text.contains("$ kubeopencode "))
-        {
+        let calls = |program: &str| {
+            let words = format!("$ {program} ");
+            document.blocks.iter().any(|block| block.info == "console" && block.text.contains(&words))
+        };
+        if calls("kubeopencode") {
             symlink(program(), place.programs().join("kubeopencode")).map_err(io)?;
+        }
+        if calls("kubectl kubeopencode") {
+            symlink(KUBECTL, place.programs().join("kubectl-kubeopencode")).map_err(io)?;
         }
         let first = place.namespaces[0].clone();
         place

@@ -14,6 +14,7 @@ mod credentials;
 mod cross_namespace;
 mod example_plugins;
 mod examples;
+mod kubectl;
 mod kubetask;
 mod lifecycle;
 mod operator;

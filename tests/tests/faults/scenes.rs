@@ -10,15 +10,14 @@ use serde_json::json;
 /// ConfigMaps in the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scene {
-    /// A Task of an Agent without limits runs and completes.
-    Unlimited,
     /// Two Tasks of an Agent that runs one at a time.
     Limited,
     /// A Task is stopped while it runs.
     Stopped,
     /// A Task is deleted while it runs.
     Deleted,
-    /// A Task is made again under its name, while the ConfigMap and the Pod of the one before may still hold theirs.
+    /// A Task runs, completes, and is made again under its name, while the ConfigMap and the Pod of the one before may
+    /// still hold theirs.
     MadeAgain,
     /// A Task of `kubetask.io` runs and completes beside one of the first group that wants its Pod's name.
     KubeTask,
@@ -34,8 +33,7 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Unlimited,
+    pub(crate) const ALL: [Self; 9] = [
         Self::Limited,
         Self::Stopped,
         Self::Deleted,
@@ -53,10 +51,6 @@ impl Scene {
     /// When something ends otherwise than it should.
     pub(crate) async fn run(self, team: &TestNamespace, platform: &TestNamespace, run: &str) {
         match self {
-            Self::Unlimited => {
-                team.apply(task(run)).await;
-                completes(team, run).await;
-            }
             Self::Limited => {
                 let names = [format!("{run}-a"), format!("{run}-b")];
                 for name in &names {

@@ -1,10 +1,12 @@
 //! `kubeopencode plugin`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use kubeopencode_plugin_host::{Kind, LimitClass};
 
+use super::duration;
 use crate::plugin::{Grant, Version};
 
 /// What is done with plugins.
@@ -26,6 +28,12 @@ pub(crate) enum PluginCommand {
     Bench(BenchPlugin),
     /// Print the objects that install a component
     Pack(PackPlugin),
+    /// Install a component in a cluster and wait until it serves: exit code 1 if it does not
+    Install(InstallPlugin),
+    /// Take a Plugin and its component out of a cluster
+    Uninstall(UninstallPlugin),
+    /// Print what the operator's log has of a Plugin
+    Logs(LogsOfPlugin),
     /// List the types that there are: built in, and of the cluster's Plugins
     List(ListPlugins),
 }
@@ -102,6 +110,11 @@ pub(crate) struct EvalPlugin {
     /// settings and grants; - reads stdin
     #[arg(short, long, required = true, value_name = "FILE")]
     pub(crate) filename: Vec<PathBuf>,
+    /// Read ConfigMaps that stand in no file from the cluster, from its current namespace where the Task names none
+    #[arg(long)]
+    pub(crate) in_cluster: bool,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
     /// Form of what is printed
     #[arg(short, long, default_value = "text")]
     pub(crate) output: Output,
@@ -168,12 +181,77 @@ pub(crate) struct PackPlugin {
     pub(crate) namespace: String,
 }
 
-/// Flags of `kubeopencode plugin list`.
+impl PackPlugin {
+    /// Whether any flag says how a component is to be packed.
+    pub(crate) fn says_what_to_pack(&self) -> bool {
+        let Component { kind, class, .. } = &self.component;
+        let is_named = self.name.is_some() || self.versioned || !self.grant.is_empty();
+        is_named || kind.is_some() || class.is_some()
+    }
+}
+
+/// Which cluster.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ListPlugins {
+pub(crate) struct Cluster {
     /// File that says where the cluster is; by default as kubectl finds it
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// Flags of `kubeopencode plugin install`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallPlugin {
+    /// What to install; the component may also be a file with what `pack` printed (.yaml)
+    #[command(flatten)]
+    pub(crate) pack: PackPlugin,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Take over fields that somebody else applied
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+    /// How long to wait until it serves, for example 90s or 4m
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `kubeopencode plugin uninstall`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UninstallPlugin {
+    /// Name of the Plugin
+    pub(crate) name: String,
+    /// Namespace of the operator
+    #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// How long to wait until it is gone, for example 90s or 4m
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `kubeopencode plugin logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogsOfPlugin {
+    /// Name of the Plugin
+    pub(crate) name: String,
+    /// Namespace of the operator
+    #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what is newer than this, for example 90s or 4m
+    #[arg(long, value_parser = duration)]
+    pub(crate) since: Option<Duration>,
+}
+
+/// Flags of `kubeopencode plugin list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListPlugins {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
     /// Form of what is printed
     #[arg(short, long, default_value = "text")]
     pub(crate) output: Output,

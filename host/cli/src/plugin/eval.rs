@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use kube::Client;
 use kubeopencode_api::plugin_object::Plugin as PluginObject;
 use kubeopencode_plugin_host::Limits;
 use serde::Serialize;
@@ -16,6 +17,7 @@ use super::report::{self, Bytes};
 use super::session::Session;
 use super::transcript::{Asked, Failure, Round};
 use crate::args::{EvalPlugin, Output};
+use crate::cluster::{Cluster, client};
 use crate::error::CliError;
 use crate::render::input::{self, Document};
 use crate::render::objects::Objects;
@@ -60,7 +62,13 @@ pub(super) fn eval(flags: &EvalPlugin) -> Result<(String, bool), CliError> {
     let documents = input::documents(&flags.filename)?;
     let session = Session::of(&project)?;
     let runtime = crate::runtime()?;
-    let all = runtime.block_on(evaluated(&session, documents))?;
+    let cluster = match flags.in_cluster {
+        true => {
+            Some(runtime.block_on(client(flags.cluster.kubeconfig.as_deref())).map_err(CliError::Cluster)?)
+        }
+        false => None,
+    };
+    let all = runtime.block_on(evaluated(&session, documents, cluster.as_ref()))?;
     let ok = all.iter().all(|one| one.ok);
     let text = match flags.output {
         Output::Text => all.iter().map(|one| text(one, &session)).collect::<Vec<_>>().join("\n"),
@@ -69,7 +77,11 @@ pub(super) fn eval(flags: &EvalPlugin) -> Result<(String, bool), CliError> {
     Ok((text, ok))
 }
 
-async fn evaluated(session: &Session, documents: Vec<Document>) -> Result<Vec<Evaluated>, CliError> {
+async fn evaluated(
+    session: &Session,
+    documents: Vec<Document>,
+    cluster: Option<&Client>,
+) -> Result<Vec<Evaluated>, CliError> {
     let (mut objects, mut cases, mut plugin) = (Vec::new(), Vec::new(), None);
     for Document { place, value } in documents {
         let refuse = |problem: String| CliError::Object { place: place.clone(), problem };
@@ -94,7 +106,7 @@ async fn evaluated(session: &Session, documents: Vec<Document>) -> Result<Vec<Ev
     }
     let has_tasks = objects.iter().any(|document| document.value["kind"] != "Plugin");
     if has_tasks || cases.is_empty() {
-        all.extend(tasks(session, &objects, plugin).await?);
+        all.extend(tasks(session, &objects, plugin, cluster).await?);
     }
     Ok(all)
 }
@@ -103,8 +115,10 @@ async fn tasks(
     session: &Session,
     documents: &[Document],
     plugin: Option<PluginObject>,
+    cluster: Option<&Client>,
 ) -> Result<Vec<Evaluated>, CliError> {
-    let mut objects = Objects::read(documents, NAMESPACE)?;
+    let mut objects = Objects::read(documents, cluster.map_or(NAMESPACE, Client::default_namespace))?;
+    objects.cluster = cluster.cloned().map(Cluster);
     objects.stand_in(session.builder());
     let refuse = |problem| CliError::Object { place: "Plugin".to_owned(), problem };
     let snapshot = session.snapshot(plugin.unwrap_or_else(|| session.object())).map_err(refuse)?;

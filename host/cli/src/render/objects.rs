@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::input::Document;
 use super::schema::{self, Schema};
+use crate::cluster::Cluster;
 use crate::error::CliError;
 
 /// The group of Batch and WorkspaceConfig.
@@ -38,6 +39,8 @@ pub(crate) struct Objects {
     pub(super) agents: Vec<(String, Agent)>,
     configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
     pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
+    /// Where ConfigMaps are that stand in no file.
+    pub(crate) cluster: Option<Cluster>,
     /// Tasks of `kubetask.io`, as the Batches are.
     pub(super) kubetask: Vec<(String, kubetask::task::Task)>,
     pub(super) batches: Vec<(String, Batch)>,

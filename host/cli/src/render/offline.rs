@@ -2,8 +2,6 @@
 //!
 //! May touch: the operator's own evaluation and the plan. Must not touch: how an object is read or printed.
 
-use std::convert::Infallible;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
@@ -36,10 +34,15 @@ pub(crate) struct Offline<'a> {
 }
 
 impl ConfigMapReader for Objects {
-    type Error = Infallible;
+    /// Why the cluster's could not be read.
+    type Error = String;
 
-    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, Infallible> {
-        Ok(self.config_maps.get(key).cloned())
+    async fn get(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, String> {
+        match (self.config_maps.get(key), &self.cluster) {
+            (Some(map), _) => Ok(Some(map.clone())),
+            (None, None) => Ok(None),
+            (None, Some(cluster)) => cluster.config_map(key).await,
+        }
     }
 }
 
@@ -143,8 +146,9 @@ impl Rendered {
 }
 
 /// Nothing comes later here: what is missing is refused.
-fn refusal(error: EvaluateError<Infallible>) -> Refusal {
+fn refusal(error: EvaluateError<String>) -> Refusal {
     match error {
+        EvaluateError::Read(why) => Refusal::context(why),
         EvaluateError::Refused(refusal)
         | EvaluateError::Missing(refusal)
         | EvaluateError::NotYet(refusal)

@@ -11,10 +11,8 @@ use crate::common::{example, examples};
 use crate::{built_in, in_folder};
 
 /// Each with the language that it is written in and the number of its golden cases.
-const EXAMPLES: [(&str, &str, usize); 8] = [
+const EXAMPLES: [(&str, &str, usize); 6] = [
     ("claude-code", RUST, 4),
-    ("codex", RUST, 2),
-    ("csv-table", "Python", 4),
     ("openapi-digest", "JavaScript", 4),
     ("prompt-library", RUST, 5),
     ("pull-request", RUST, 4),

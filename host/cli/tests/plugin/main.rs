@@ -11,15 +11,20 @@ mod golden;
 #[path = "../../../plugin-host/build/guests.rs"]
 mod guests;
 mod hostile;
+mod install;
 mod list;
 mod new;
 mod pack;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use common::Said;
+use serde_json::{Value, json};
 
 /// What surrounds the module of a context type in its component, and a context type `Greeting`: those of the plugin host's own
 /// tests.
@@ -143,4 +148,36 @@ fn file(name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
 /// The file of a component that is written as text.
 fn component(name: &str, text: &str) -> PathBuf {
     file(name, wat::parse_str(text).unwrap())
+}
+
+/// A kubeconfig whose cluster gives one answer to everybody.
+fn kubeconfig(name: &str, status: &str, answer: &Value) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let body = answer.to_string();
+    let response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(response.as_bytes());
+        }
+    });
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "u", "user": {}}],
+    });
+    file(name, config.to_string()).to_str().unwrap().to_owned()
+}
+
+/// An answer of an API server that says no.
+fn refusal(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
 }

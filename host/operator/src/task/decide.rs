@@ -12,7 +12,7 @@ use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::config::StopPolicy;
 use kubeopencode_api::literals::LAUNCH_GATE;
 use kubeopencode_api::names::ObjectKey;
-use kubeopencode_api::task::{TaskStatus, timeout_of};
+use kubeopencode_api::task::{Phase, TaskStatus, timeout_of};
 use kubeopencode_plan::Refusal;
 
 use super::pod_outcome::{PodState, TaskOutcome, agent_started, may_start, pod_state};
@@ -329,10 +329,26 @@ fn recorded<'a>(observed: &'a Observed<'_>) -> Option<&'a PodView> {
 }
 
 fn unlaunched(observed: &Observed<'_>) -> Step {
-    let Some(stranger_pod) = observed.pods.iter().find(|pod| !pod.is_gated()) else { return Step::Launch };
-    // it may be ours, and its agent may have run: no second one is started
-    let end = End::NotLaunched(stranger(&ObjectKey::of(stranger_pod.as_ref())));
-    Step::Complete { end, started: None, delete: deletions_of(observed) }
+    if let Some(stranger_pod) = observed.pods.iter().find(|pod| !pod.is_gated()) {
+        // it may be ours, and its agent may have run: no second one is started
+        let end = End::NotLaunched(stranger(&ObjectKey::of(stranger_pod.as_ref())));
+        return Step::Complete { end, started: None, delete: deletions_of(observed) };
+    }
+    // with this phase we have always recorded a Pod
+    if observed.task.phase() == Phase::Running {
+        let end = End::Pod(TaskOutcome::failed(Reason::PodLost, launched_by_another(observed.task)));
+        return Step::Complete { end, started: Some(observed.now), delete: deletions_of(observed) };
+    }
+    Step::Launch
+}
+
+fn launched_by_another(task: TaskRef<'_>) -> String {
+    let pod = task.status.and_then(|status| status.pod_name.as_ref());
+    let pod = pod.map(|pod| format!(", as Pod \"{pod}\"")).unwrap_or_default();
+    format!(
+        "another operator launched this Task{pod}: its status is Running without a podUID. What that operator made is left \
+         alone, how it ends is not known, and no second agent is started; make a new Task when it is over"
+    )
 }
 
 /// Why a Task is not launched beside a Pod that has its UID and a name of its Pod, and not our gate.

@@ -32,6 +32,7 @@ use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner};
 use crate::runtime::api_error::{label, words};
 use crate::runtime::backoff::Failures;
+use crate::runtime::config_maps::LiveConfigMaps;
 use crate::runtime::metrics::Metrics;
 
 /// Until a reconciliation is repeated that the watches should have caused already.
@@ -41,6 +42,8 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 pub(crate) struct Context {
     /// The API.
     pub(crate) client: Client,
+    /// ConfigMaps that plugins ask for.
+    pub(crate) config_maps: Arc<LiveConfigMaps>,
     /// The plugins.
     pub(crate) catalog: Arc<Catalog>,
     /// What the watches show.

@@ -22,7 +22,6 @@ use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner, Unresolved, live_task, whole_task};
 use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_outdated};
-use crate::runtime::config_maps::LiveConfigMaps;
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
 const LATER: Duration = Duration::from_secs(15);
@@ -102,8 +101,8 @@ impl Context {
                 return self.missing(state, runner, &refusal, status, None).await;
             }
         };
-        let (snapshot, reads) = (self.catalog.snapshot(), LiveConfigMaps(&self.client));
-        let planned = match evaluate(&snapshot, &reads, self.metrics.as_ref(), run).await {
+        let snapshot = self.catalog.snapshot();
+        let planned = match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run).await {
             Ok(planned) => {
                 self.busy.forget(&state.uid);
                 planned

@@ -161,6 +161,23 @@ fn a_pod_that_somebody_made_or_opened_is_never_adopted_nor_joined_by_a_second() 
 }
 
 #[test]
+fn a_task_that_another_operator_launched_is_not_launched_again() {
+    let theirs = json!({"phase": "Running", "podName": "fix-xyz12", "startTime": time(NOW - 60)});
+    let case = TaskState { task: task(json!({}), theirs), ..TaskState::default() };
+    let Step::Complete { end: End::Pod(end), started, .. } = run(&case) else { panic!("it is over") };
+    assert_eq!(end.reason, Reason::PodLost);
+    assert!(
+        end.message.starts_with("another operator launched this Task, as Pod \"fix-xyz12\": its status"),
+        "{end:?}"
+    );
+    assert!(started.is_some(), "its agent may have run");
+    for waiting in ["Pending", "Queued"] {
+        let case = TaskState { task: task(json!({}), json!({"phase": waiting})), ..TaskState::default() };
+        assert_eq!(word(&run(&case)), "Launch", "{waiting}");
+    }
+}
+
+#[test]
 fn a_pod_that_is_not_the_tasks_is_neither_deleted_nor_waited_for() {
     let mut ending = pod("b", false, "Running");
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW + 1_000_000));

@@ -1,0 +1,104 @@
+//! The cluster that a command asks, and what its API server's refusals are in words.
+//!
+//! May touch: the kubeconfig; ConfigMaps, which it reads.
+
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::Api;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use kubeopencode_api::names::ObjectKey;
+
+use crate::error::CliError;
+
+/// How long a cluster may take to take a connection, and to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER: Duration = Duration::from_secs(15);
+
+/// A cluster whose ConfigMaps are read, with the rights of whoever calls.
+pub(crate) struct Cluster(pub(crate) Client);
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The ConfigMap, or `None` where there is none.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub(crate) async fn config_map(&self, key: &ObjectKey) -> Result<Option<ConfigMap>, String> {
+        let maps = Api::<ConfigMap>::namespaced(self.0.clone(), &key.namespace);
+        match tokio::time::timeout(ANSWER, maps.get_opt(&key.name)).await {
+            Ok(Ok(map)) => Ok(map),
+            Ok(Err(error)) => {
+                Err(format!("ConfigMap \"{key}\" of the cluster cannot be read: {}", words(&error)))
+            }
+            Err(_) => {
+                Err(format!("ConfigMap \"{key}\": the cluster did not answer in {} s", ANSWER.as_secs()))
+            }
+        }
+    }
+}
+
+/// A client of the cluster that this file names; by default of the one that kubectl finds.
+///
+/// # Errors
+/// Why there is none, in one line.
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, String> {
+    found(kubeconfig).await.map_err(|error| one_line(&error))
+}
+
+async fn found(kubeconfig: Option<&Path>) -> Result<Client, String> {
+    let mut config = match kubeconfig {
+        None => Config::infer().await.map_err(|error| error.to_string())?,
+        Some(path) => {
+            let read = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| error.to_string())?
+        }
+    };
+    config.connect_timeout = Some(CONNECT);
+    kubeopencode_operator::client(config).map_err(|error| error.to_string())
+}
+
+/// What the API server, or the way to it, said, in one line.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => one_line(&status.message),
+        other => one_line(&other.to_string()),
+    }
+}
+
+pub(crate) fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether there is no such object, or no such kind.
+pub(crate) fn is_not_there(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Why something could not be done with an object, and what helps.
+///
+/// `done` is as in "cannot be applied".
+pub(crate) fn refused(kind: &str, name: &str, done: &str, error: &kube::Error) -> CliError {
+    let remedy = match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            "; the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it"
+        }
+        kube::Error::Api(status) if status.code == 404 && status.message.starts_with("namespaces") => {
+            "; say with --namespace where the operator is"
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            "; KubeOpenCode is not installed there, or without Plugins"
+        }
+        kube::Error::Api(status) if status.code == 409 => "; --force-conflicts takes the fields over",
+        _ => "",
+    };
+    CliError::Plugin(format!("{kind} {name} cannot be {done}: {}{remedy}", words(error)))
+}

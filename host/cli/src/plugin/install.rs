@@ -1,0 +1,263 @@
+//! `plugin install`: applies what installs a component, and waits until it serves, or until the operator says why it does
+//! not.
+//!
+//! May touch: one Plugin and its ConfigMaps in a cluster. Must not touch: what makes a component good, which the operator
+//! says in the Plugin's status.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kube::{Client, ResourceExt};
+use kubeopencode_api::literals::{PLUGIN_NAME_ANNOTATION, SHA256_ANNOTATION};
+use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::pack::Objects;
+use crate::args::InstallPlugin;
+use crate::cluster::{client, one_line, refused};
+use crate::error::CliError;
+use crate::yaml;
+
+/// Who applies, in `metadata.managedFields`.
+const FIELD_MANAGER: &str = "kubeopencode-plugin";
+
+/// Applies the objects and waits.
+///
+/// # Errors
+/// When the cluster cannot be asked, or the component does not serve.
+pub(super) fn install(flags: &InstallPlugin, objects: Objects) -> Result<(String, bool), CliError> {
+    let name = plugin_name(&objects).map_err(CliError::Usage)?;
+    crate::runtime()?.block_on(async {
+        let client = client(flags.cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+        let begun = Instant::now();
+        let mut said = apply(&client, flags, &objects).await?;
+        let (line, ok) = wait(&client, flags, &name, &begun).await?;
+        said += &line;
+        Ok((said, ok))
+    })
+}
+
+/// What is to be installed, and the digest of its component.
+#[derive(Debug, PartialEq)]
+struct Name {
+    plugin: String,
+    digest: String,
+}
+
+fn plugin_name(objects: &Objects) -> Result<Name, String> {
+    let Some(first) = objects.config_maps.first() else {
+        return Err("there is no ConfigMap with a component in it".to_owned());
+    };
+    let annotation = |key: &str| first.annotations().get(key).cloned();
+    let name = annotation(PLUGIN_NAME_ANNOTATION).unwrap_or_else(|| first.name_any());
+    let sha256 = annotation(SHA256_ANNOTATION).ok_or_else(|| {
+        let of = first.name_any();
+        format!(
+            "ConfigMap {of} does not say which component it holds: it has no annotation {SHA256_ANNOTATION}; make it with \
+             `kubeopencode plugin pack`"
+        )
+    })?;
+    let plugin = objects.plugin.as_ref().map_or(name, ResourceExt::name_any);
+    Ok(Name { plugin, digest: format!("sha256:{sha256}") })
+}
+
+/// The objects that `plugin pack` wrote into a file.
+///
+/// # Errors
+/// When there are others, or none.
+pub(super) fn read(path: &Path) -> Result<Objects, CliError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| CliError::File { path: path.to_owned(), error })?;
+    let wrong = |problem: String| CliError::Object { place: path.display().to_string(), problem };
+    let (mut plugin, mut config_maps) = (None, Vec::new());
+    for document in yaml::documents(&text).map_err(wrong)? {
+        match document["kind"].as_str().unwrap_or_default() {
+            "Plugin" if plugin.is_none() => plugin = Some(object::<Plugin>(document).map_err(wrong)?),
+            "ConfigMap" => config_maps.push(object::<ConfigMap>(document).map_err(wrong)?),
+            kind => {
+                let problem = format!(
+                    "it holds a {kind}: there may be one Plugin and its ConfigMaps, as `kubeopencode plugin pack` prints them"
+                );
+                return Err(wrong(problem));
+            }
+        }
+    }
+    Ok(Objects { plugin, config_maps, summary: String::new() })
+}
+
+fn object<T: DeserializeOwned>(document: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(document).map_err(|error| format!("{}: {}", error.path(), error.inner()))
+}
+
+async fn apply(client: &Client, flags: &InstallPlugin, objects: &Objects) -> Result<String, CliError> {
+    let params = PatchParams { force: flags.force_conflicts, ..PatchParams::apply(FIELD_MANAGER) };
+    let mut said = String::new();
+    // the Plugin first: otherwise the operator would make one of its own
+    if let Some(plugin) = &objects.plugin {
+        let name = plugin.name_any();
+        let plugins = Api::<Plugin>::all(client.clone());
+        let applied = plugins.patch(&name, &params, &Patch::Apply(plugin)).await;
+        applied.map_err(|error| refused("Plugin", &name, "applied", &error))?;
+        let _ = writeln!(said, "Plugin {name} applied");
+    }
+    for config_map in &objects.config_maps {
+        let (namespace, name) =
+            (config_map.namespace().unwrap_or(flags.pack.namespace.clone()), config_map.name_any());
+        let full_name = format!("{namespace}/{name}");
+        let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
+        let applied = config_maps.patch(&name, &params, &Patch::Apply(config_map)).await;
+        applied.map_err(|error| refused("ConfigMap", &full_name, "applied", &error))?;
+        let _ = writeln!(said, "ConfigMap {full_name} applied");
+    }
+    Ok(said)
+}
+
+async fn wait(
+    client: &Client,
+    flags: &InstallPlugin,
+    name: &Name,
+    begun: &Instant,
+) -> Result<(String, bool), CliError> {
+    let plugins = Api::<Plugin>::all(client.clone());
+    let is_known = |plugin: Option<&Plugin>| verdict(plugin, &name.digest).is_some();
+    let known = await_condition(plugins.clone(), &name.plugin, is_known);
+    let plugin = match tokio::time::timeout(flags.timeout, known).await {
+        Ok(Ok(plugin)) => plugin,
+        Ok(Err(error)) => {
+            return Err(CliError::Plugin(format!(
+                "Plugin {} cannot be watched: {}",
+                name.plugin,
+                one_line(&error.to_string())
+            )));
+        }
+        Err(_) => plugins
+            .get_opt(&name.plugin)
+            .await
+            .map_err(|error| refused("Plugin", &name.plugin, "read", &error))?,
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(match verdict(plugin.as_ref(), &name.digest) {
+        Some(Ok(serves)) => (format!("Plugin {}: Ready after {seconds:.1} s{serves}\n", name.plugin), true),
+        Some(Err(why)) => (format!("Plugin {}: {why}\n", name.plugin), false),
+        None => (
+            format!("Plugin {}: {}, after {seconds:.0} s\n", name.plugin, unknown(plugin.as_ref(), flags)),
+            false,
+        ),
+    })
+}
+
+/// What the operator says of these bytes, once it has looked at them. Pure.
+fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<String, String>> {
+    let plugin = plugin?;
+    let status = plugin.status.as_ref()?;
+    if status.observed_generation != plugin.metadata.generation {
+        return None;
+    }
+    let serves = status.digest.as_deref() == Some(digest);
+    let is_ready =
+        |status: &PluginStatus| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    if serves && is_ready(status) {
+        return Some(Ok(described(status)));
+    }
+    if status.wanted.as_deref() != Some(digest) {
+        return None;
+    }
+    let why = false_conditions(status)?;
+    Some(Err(match &status.digest {
+        Some(last) if is_ready(status) => format!("{why}\nwhat served before serves on: {last}"),
+        _ => why,
+    }))
+}
+
+fn described(status: &PluginStatus) -> String {
+    let compiled = status.compile_millis.map(|millis| format!(", loaded in {millis} ms")).unwrap_or_default();
+    let types = status.type_names.as_deref().unwrap_or_default();
+    let version = status.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    format!("{compiled}: serves {types}{version}")
+}
+
+fn false_conditions(status: &PluginStatus) -> Option<String> {
+    let is_false = status.conditions.iter().filter(|condition| condition.status == "False");
+    let lines: Vec<_> = is_false.map(|c| format!("{}=False {}: {}", c.type_, c.reason, c.message)).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What is said where the operator has said nothing of these bytes.
+fn unknown(plugin: Option<&Plugin>, flags: &InstallPlugin) -> String {
+    let status = plugin.and_then(|plugin| plugin.status.as_ref());
+    if let Some(why) = status.and_then(false_conditions) {
+        return why;
+    }
+    let namespace = &flags.pack.namespace;
+    format!(
+        "no operator has looked at it: see whether one runs in namespace {namespace}, with `kubectl -n {namespace} get pods`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:new";
+
+    fn plugin(status: Value) -> Plugin {
+        serde_json::from_value(json!({
+            "apiVersion": "kubeopencode.io/v1alpha1", "kind": "Plugin", "metadata": {"name": "jira", "generation": 2},
+            "spec": {"kind": "context-type", "source": {"configMap": {"name": "jira"}}}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn condition(type_: &str, is: &str, reason: &str) -> Value {
+        json!({"type": type_, "status": is, "reason": reason, "message": "the words",
+            "lastTransitionTime": "2026-01-02T03:04:05Z"})
+    }
+
+    fn of(status: Value) -> Option<Result<String, String>> {
+        verdict(Some(&plugin(status)), DIGEST)
+    }
+
+    #[test]
+    fn it_is_waited_for_until_the_operator_has_seen_these_bytes() {
+        let ready = condition("Ready", "True", "Ready");
+        assert_eq!(verdict(None, DIGEST), None);
+        assert_eq!(of(json!(null)), None);
+        assert_eq!(
+            of(json!({"observedGeneration": 1, "digest": DIGEST, "wanted": DIGEST, "conditions": [ready]})),
+            None
+        );
+        let old = json!({"observedGeneration": 2, "digest": "sha256:old", "wanted": "sha256:old",
+            "conditions": [ready, condition("Verified", "False", "DigestMismatch")]});
+        assert_eq!(of(old), None, "of the old bytes");
+        let loading =
+            json!({"observedGeneration": 2, "digest": "sha256:old", "wanted": DIGEST, "conditions": [ready]});
+        assert_eq!(of(loading), None);
+    }
+
+    #[test]
+    fn what_serves_is_described() {
+        let status = json!({"observedGeneration": 2, "digest": DIGEST, "wanted": DIGEST, "compileMillis": 160,
+            "typeNames": "Jira,JiraSearch", "version": "1.2.0", "conditions": [condition("Ready", "True", "Ready")]});
+        assert_eq!(of(status), Some(Ok(", loaded in 160 ms: serves Jira,JiraSearch 1.2.0".to_owned())));
+    }
+
+    #[test]
+    fn what_does_not_says_why_and_what_serves_on() {
+        let compiled = condition("Compiled", "False", "CompileFailed");
+        let first = json!({"observedGeneration": 2, "wanted": DIGEST,
+            "conditions": [compiled, condition("Ready", "False", "CompileFailed")]});
+        let words = "Compiled=False CompileFailed: the words\nReady=False CompileFailed: the words";
+        assert_eq!(of(first), Some(Err(words.to_owned())));
+        let update = json!({"observedGeneration": 2, "wanted": DIGEST, "digest": "sha256:old",
+            "conditions": [compiled, condition("Ready", "True", "Ready")]});
+        let words = "Compiled=False CompileFailed: the words\nwhat served before serves on: sha256:old";
+        assert_eq!(of(update), Some(Err(words.to_owned())));
+    }
+}

@@ -1,0 +1,102 @@
+//! The verbs that ask a cluster: what they say where it says no, and what they take.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{component, greeting, in_folder, kubeconfig, plugin, project, refusal};
+
+#[test]
+fn what_the_cluster_refuses_is_told_with_what_helps() {
+    let path = component("refused.wasm", &greeting(""));
+    let path = path.to_str().unwrap();
+    let forbidden =
+        refusal(403, "Forbidden", "configmaps \"greeting\" is forbidden: User \"a\" cannot patch");
+    let config = kubeconfig("install-forbidden.json", "403 Forbidden", &forbidden);
+    let remedy =
+        "the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it\n";
+    let said = plugin(&["install", path, "--kubeconfig", &config], &[]);
+    let words = "kubeopencode: ConfigMap kubeopencode-system/greeting cannot be applied: configmaps \"greeting\" is forbidden: \
+                 User \"a\" cannot patch; ";
+    // after the summary of what was packed
+    let (_, refused) = said.stderr.split_once('\n').unwrap();
+    assert_eq!((refused, said.code), (format!("{words}{remedy}").as_str(), 1));
+    for verb in ["uninstall", "logs"] {
+        let said = plugin(&[verb, "greeting", "--kubeconfig", &config], &[]);
+        let begins = "kubeopencode: Plugin greeting cannot be read: ";
+        assert!(said.stderr.starts_with(begins) && said.stderr.ends_with(remedy), "{}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    }
+
+    let conflict =
+        refusal(409, "Conflict", "Apply failed with 1 conflict: conflict with \"kubectl\": .binaryData");
+    let config = kubeconfig("install-conflict.json", "409 Conflict", &conflict);
+    let said = plugin(&["install", path, "--kubeconfig", &config], &[]);
+    assert!(said.stderr.ends_with("; --force-conflicts takes the fields over\n"), "{}", said.stderr);
+
+    let said = plugin(&["install", path], &[("HOME", "/nowhere")]);
+    assert!(said.stderr.starts_with("kubeopencode: no cluster: "), "{}", said.stderr);
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn only_what_pack_printed_is_installed() {
+    let folder = project("install", &greeting(""), "");
+    let packed = in_folder(&folder, &["pack"]);
+    fs::write(folder.join("packed.yaml"), &packed.stdout).unwrap();
+    fs::write(folder.join("other.yaml"), "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n").unwrap();
+    fs::write(folder.join("none.yaml"), "").unwrap();
+    let no_digest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    fs::write(folder.join("no-digest.yaml"), no_digest).unwrap();
+    for (args, words, code) in [
+        (
+            &["install", "other.yaml"][..],
+            "other.yaml: it holds a Secret: there may be one Plugin and its ConfigMaps",
+            1,
+        ),
+        (&["install", "none.yaml"], "there is no ConfigMap with a component in it", 2),
+        (&["install", "no-digest.yaml"], "ConfigMap a does not say which component it holds", 2),
+        (&["install", "packed.yaml", "--grant", "url"], "packed.yaml: it is packed already", 2),
+        // what can be read asks the cluster
+        (&["install", "packed.yaml"], "no cluster: ", 1),
+    ] {
+        let said = in_folder(&folder, args);
+        assert!(said.stderr.starts_with(&format!("kubeopencode: {words}")), "{args:?}: {}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn a_task_is_evaluated_with_the_config_maps_of_the_cluster() {
+    let folder = project("in-cluster", &greeting(""), "");
+    let task = "apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {name: fix}
+spec:
+  description: a
+  contexts:
+    - {type: ConfigMap, name: guide, configMap: {name: guide}}
+    - {type: Greeting, name: words}
+";
+    fs::write(folder.join("task.yaml"), task).unwrap();
+    let guide = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "guide"}, "data": {"a.md": "from there"}});
+    let config = kubeconfig("in-cluster.json", "200 OK", &guide);
+    let args = ["eval", "-f", "task.yaml", "-o", "json", "--in-cluster", "--kubeconfig", &config];
+    let said = in_folder(&folder, &args);
+    let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    let text = all[0]["contextFile"].as_str().unwrap();
+    assert!(text.contains("from there") && text.contains("hello"), "{text}");
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+
+    let said = in_folder(&folder, &["eval", "-f", "task.yaml"]);
+    assert!(said.stdout.contains("ConfigMap guide not found"), "{}", said.stdout);
+    assert_eq!(said.code, 1);
+
+    let forbidden = refusal(403, "Forbidden", "configmaps \"guide\" is forbidden: User \"a\" cannot get");
+    let config = kubeconfig("in-cluster-forbidden.json", "403 Forbidden", &forbidden);
+    let said = in_folder(&folder, &["eval", "-f", "task.yaml", "--in-cluster", "--kubeconfig", &config]);
+    let words =
+        "ConfigMap \"default/guide\" of the cluster cannot be read: configmaps \"guide\" is forbidden";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert_eq!(said.code, 1);
+}

@@ -1,0 +1,73 @@
+//! The command line, and what else calls it.
+
+use clap::CommandFactory;
+
+use super::*;
+
+#[test]
+fn the_command_line_is_consistent() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn a_prompt_comes_from_one_place() {
+    let parse = |words: &[&str]| {
+        let words = ["kubectl-kubeopencode", "run"].iter().chain(words);
+        Args::try_parse_from(words).map(drop).map_err(|error| error.exit_code())
+    };
+    for right in [&["-p", "-dash"][..], &["-f", "-"], &["-"], &["-p", "a", "--wait", "-o", "json"]] {
+        assert_eq!(parse(right), Ok(()), "{right:?}");
+    }
+    for wrong in [
+        &[][..],
+        &["-p", "a", "-"],
+        &["-p", "a", "-f", "b"],
+        &["-p", "a", "--wait", "--follow"],
+        &["-p", "a", "--follow", "-o", "json"],
+        &["-p", "a", "--timeout", "5"],
+        &["prompt"],
+    ] {
+        assert_eq!(parse(wrong), Err(2), "{wrong:?}");
+    }
+}
+
+/// What k9s would call, with what it would put in.
+#[test]
+fn the_keys_for_k9s_call_what_there_is() {
+    #[derive(serde::Deserialize)]
+    struct Keys {
+        plugins: std::collections::BTreeMap<String, Key>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Key {
+        command: String,
+        args: Vec<String>,
+    }
+    let keys: Keys = serde_norway::from_str(include_str!("../../../../deploy/k9s/plugins.yaml")).unwrap();
+    assert!(!keys.plugins.is_empty());
+    for (name, Key { command, args }) in keys.plugins {
+        let line = match command.as_str() {
+            "sh" => {
+                let call = args[1].split(" 2>&1").next().unwrap().split(" | ").next().unwrap().to_owned();
+                let values = args.iter().skip(3).enumerate();
+                values.fold(call, |line, (i, value)| line.replace(&format!("\"${}\"", i + 1), value))
+            }
+            command => format!("{command} {}", args.join(" ")),
+        };
+        let words = line.split_whitespace();
+        Args::try_parse_from(words).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+        assert!(
+            line.starts_with("kubectl-kubeopencode ") && line.contains("--context $CONTEXT"),
+            "{name}: {line}"
+        );
+    }
+}
+
+#[test]
+fn the_manifest_for_krew_names_this_program() {
+    let manifest = include_str!("../../../../deploy/krew/kubeopencode.yaml");
+    let manifest: serde_json::Value = serde_norway::from_str(manifest).unwrap();
+    assert_eq!(manifest["metadata"]["name"], "kubeopencode");
+    let platforms = manifest["spec"]["platforms"].as_array().unwrap();
+    assert!(platforms.iter().all(|platform| platform["bin"] == "kubectl-kubeopencode"), "{platforms:?}");
+}

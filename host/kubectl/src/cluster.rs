@@ -1,0 +1,207 @@
+//! The way to the API server: one client, with the rights of the user's kubeconfig.
+//!
+//! May touch: the kubeconfig, the API server. Must not touch: what is said about its answers.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Config, Resource};
+use kubeopencode_api::task::Task;
+use serde::de::DeserializeOwned;
+
+use crate::args::Place;
+use crate::error::{Asked, Failure, chain, may_pass};
+
+/// How long the API server may not answer before contact is lost. A rolling update of a control plane takes less.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster, and the namespace that is meant.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// The client.
+    pub(crate) client: Client,
+    /// The namespace.
+    pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// The one that the flags and the kubeconfig mean.
+    ///
+    /// # Errors
+    /// When there is none, or the kubeconfig makes no sense.
+    pub(crate) async fn connect(place: &Place) -> Result<Self, Failure> {
+        let wrong = |error: &dyn std::error::Error| {
+            let words = chain(error);
+            Failure::Refused(format!(
+                "no cluster: {words}: set KUBECONFIG, or name a file with --kubeconfig and a context of it with --context"
+            ))
+        };
+        let mut config = match (&place.kubeconfig, &place.context) {
+            (None, None) => Config::infer().await.map_err(|error| wrong(&error))?,
+            (file, context) => {
+                let read = match file {
+                    Some(file) => Kubeconfig::read_from(file),
+                    None => Kubeconfig::read(),
+                };
+                let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+                let read = read.map_err(|error| wrong(&error))?;
+                Config::from_custom_kubeconfig(read, &options).await.map_err(|error| wrong(&error))?
+            }
+        };
+        // a request that may have made a Task is not sent a second time
+        config.default_retry = false;
+        let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| wrong(&error))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The Tasks of the namespace.
+    pub(crate) fn tasks(&self) -> Api<Task> {
+        self.of(&self.namespace)
+    }
+
+    /// Objects of a namespace.
+    pub(crate) fn of<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// A Task of the namespace.
+    ///
+    /// # Errors
+    /// When it is not there, or may not be read.
+    pub(crate) async fn task(&self, name: &str) -> Result<Task, Failure> {
+        let asked = Asked::task(&self.namespace, name);
+        self.tasks().get(name).await.map_err(|error| asked.failed(&error))
+    }
+
+    /// Makes a Task.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub(crate) async fn make(&self, task: &Task) -> Result<Task, Failure> {
+        let what = format!("a Task in namespace {}", self.namespace);
+        let remedy = format!("make the namespace: kubectl create namespace {}", self.namespace);
+        let made = self.tasks().create(&PostParams::default(), task).await;
+        made.map_err(|error| match (Asked { what, remedy }.failed(&error), &error) {
+            (Failure::Lost(words), _) => Failure::Lost(format!(
+                "{words}; whether the Task was made is not known: look with kubectl kubeopencode get -n {}",
+                self.namespace
+            )),
+            (failure, _) => failure.before_the_start(),
+        })
+    }
+
+    /// Objects of a namespace, or of all.
+    ///
+    /// # Errors
+    /// When they may not be listed.
+    pub(crate) async fn list<K>(
+        &self,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<Vec<K>, kube::Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        Ok(api.list(params).await?.items)
+    }
+}
+
+/// Watches an object until `look` finds what it looks for; `None` is shown where it is gone.
+///
+/// # Errors
+/// When the object may not be watched, or the API server does not answer for [`PATIENCE`].
+pub(crate) async fn until<K, T>(
+    api: &Api<K>,
+    name: &str,
+    asked: &Asked,
+    mut look: impl FnMut(Option<&K>) -> Option<T>,
+) -> Result<T, Failure>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut seen = std::pin::pin!(watcher::watch_object(api.clone(), name).default_backoff());
+    let mut contact = Contact::default();
+    loop {
+        let next = match contact.patience_left() {
+            None => seen.next().await,
+            Some(left) => match tokio::time::timeout(left, seen.next()).await {
+                Ok(next) => next,
+                Err(_) => return Err(contact.lost(asked)),
+            },
+        };
+        match next {
+            Some(Ok(object)) => {
+                contact = Contact::default();
+                if let Some(found) = look(object.as_ref()) {
+                    return Ok(found);
+                }
+            }
+            Some(Err(error)) => contact.failed(asked, cause(error))?,
+            None => return Err(contact.lost(asked)),
+        }
+    }
+}
+
+/// What a watch broke of.
+pub(crate) fn cause(error: watcher::Error) -> kube::Error {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => kube::Error::Api(status),
+        other => kube::Error::Service(Box::new(other)),
+    }
+}
+
+/// Whether the API server still answers.
+#[derive(Debug, Default)]
+pub(crate) struct Contact {
+    /// Since when it does not, and what it was last.
+    broken: Option<(Instant, String)>,
+}
+
+impl Contact {
+    /// How long it may go on so; `None`: it answers.
+    pub(crate) fn patience_left(&self) -> Option<Duration> {
+        self.broken.as_ref().map(|(since, _)| PATIENCE.saturating_sub(since.elapsed()))
+    }
+
+    /// It did not answer, or refused.
+    ///
+    /// # Errors
+    /// When that will not pass, or has been so for too long.
+    pub(crate) fn failed(&mut self, asked: &Asked, error: kube::Error) -> Result<(), Failure> {
+        if !may_pass(&error) {
+            return Err(asked.failed(&error));
+        }
+        let since = self.broken.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        self.broken = Some((since, chain(&error)));
+        match self.patience_left() {
+            Some(Duration::ZERO) => Err(self.lost(asked)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is said when it is over.
+    pub(crate) fn lost(&self, asked: &Asked) -> Failure {
+        let why = self.broken.as_ref().map_or("the watch ended", |(_, why)| why.as_str());
+        let Asked { what, .. } = asked;
+        Failure::Lost(format!(
+            "{what}: lost contact with the API server for {} s: {why}; it goes on without you: look at it again later",
+            PATIENCE.as_secs()
+        ))
+    }
+}

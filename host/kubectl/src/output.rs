@@ -1,0 +1,122 @@
+//! Where words go, and how they look there: colours and progress on a terminal and nowhere else.
+//!
+//! May touch: stdout, stderr. Must not touch: what is said.
+
+use std::io::{IsTerminal, Write};
+
+use crate::error::Failure;
+
+/// What a piece of text is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// Nothing in particular.
+    Plain,
+    /// It went well.
+    Good,
+    /// Something is at work.
+    Busy,
+    /// Something waits, or wants a look.
+    Warn,
+    /// It went wrong.
+    Bad,
+}
+
+impl Paint {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Busy => Some("36"),
+            Self::Warn => Some("33"),
+            Self::Bad => Some("31"),
+        }
+    }
+}
+
+/// Whether text is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// Whether it is.
+    pub(crate) colours: bool,
+}
+
+impl Style {
+    /// Of stdout: on a terminal, unless `NO_COLOR` or a dumb terminal says otherwise.
+    pub(crate) fn of_stdout() -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { colours: std::io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb }
+    }
+
+    /// A text in the colour of what it is about.
+    pub(crate) fn paint(self, paint: Paint, text: &str) -> String {
+        match paint.code() {
+            Some(code) if self.colours => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// Prints to stdout.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_ref())?;
+    Ok(out.flush()?)
+}
+
+/// Says something on stderr. That nobody hears it is no reason to end.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What is waited for, in one line of a terminal that changes.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_shown: bool,
+    said: String,
+}
+
+impl Progress {
+    /// On stderr, where that is a terminal.
+    pub(crate) fn new() -> Self {
+        Self { is_shown: std::io::stderr().is_terminal(), said: String::new() }
+    }
+
+    /// In place of what was said before.
+    pub(crate) fn say(&mut self, text: &str) {
+        if self.is_shown && self.said != text {
+            text.clone_into(&mut self.said);
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn clear(&mut self) {
+        if !self.said.is_empty() {
+            self.said.clear();
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_there_only_where_they_are_wanted() {
+        let [plain, coloured] = [false, true].map(|colours| Style { colours });
+        assert_eq!(plain.paint(Paint::Bad, "Failed"), "Failed");
+        assert_eq!(coloured.paint(Paint::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");
+        assert_eq!(coloured.paint(Paint::Plain, "Pending"), "Pending");
+    }
+}

@@ -1,0 +1,234 @@
+//! `logs`: what the agent wrote, or its init containers while they run.
+//!
+//! May touch: one Pod and its log, stdout. Must not touch: which container that is, which `source` says.
+
+mod source;
+
+use std::time::Duration;
+
+use futures::AsyncBufReadExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, LogParams};
+use kubeopencode_api::task::{Phase, Task};
+
+use self::source::{Lines, Step};
+use crate::args::{Logs, Place};
+use crate::cluster::{Cluster, Contact, until};
+use crate::error::{Asked, Failure};
+use crate::output::{Progress, print, remark};
+use crate::task::{state, status};
+use crate::verbs::then;
+
+/// Between two looks at a log that broke off.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Prints the log of a Task.
+///
+/// # Errors
+/// When there is none, in words that say why.
+pub(crate) async fn main(flags: Logs, place: &Place) -> Result<(), Failure> {
+    let cluster = Cluster::connect(place).await?;
+    let mut task = cluster.task(&flags.task).await?;
+    if flags.follow {
+        task = then::launched(&cluster, &task).await?;
+    }
+    let log = Log::of(&cluster, &task)?;
+    if flags.follow {
+        let over = then::over(&cluster, &task);
+        log.follow(&flags, over).await.map(drop)
+    } else {
+        log.once(&flags).await
+    }
+}
+
+/// Prints the log of a Task until the end of the Task. Where it cannot be read, that is said, and the end waited for.
+///
+/// # Errors
+/// When the end is not known.
+pub(crate) async fn to_the_end(cluster: &Cluster, task: &Task) -> Result<Task, Failure> {
+    let task = then::launched(cluster, task).await?;
+    if let Ok(log) = Log::of(cluster, &task) {
+        let all = Logs { task: String::new(), follow: true, container: None, tail: None, timestamps: false };
+        match log.follow(&all, then::over(cluster, &task)).await {
+            Ok(Some(over)) => return Ok(over),
+            Ok(None) => {}
+            Err(failure @ (Failure::BrokenPipe | Failure::Output(_))) => return Err(failure),
+            // the end is waited for all the same, and tells whether contact is lost
+            Err(failure) => remark(&format!("the log cannot be read: {failure}")),
+        }
+    }
+    then::over(cluster, &task).await
+}
+
+/// The Pod of a Task.
+struct Log {
+    pods: Api<Pod>,
+    asked: Asked,
+    name: String,
+    uid: Option<String>,
+}
+
+impl Log {
+    fn of(cluster: &Cluster, task: &Task) -> Result<Self, Failure> {
+        let (of, key) = (status(task), task.key());
+        let launched = task.phase() == Phase::Running || task.is_terminal();
+        let (true, Some(name)) = (launched, of.pod_name) else {
+            return Err(Failure::Failed(format!("Task {key} has no Pod, and no log: {}", state(task))));
+        };
+        let namespace = of.pod_namespace.unwrap_or(key.namespace);
+        let asked = Asked {
+            what: format!("Pod {namespace}/{name} of Task {}/{}", cluster.namespace, key.name),
+            remedy: "its log went with it; stopPolicy: KeepPod of KubeOpenCodeConfig keeps those of Tasks that are stopped".to_owned(),
+        };
+        Ok(Self { pods: cluster.of(&namespace), asked, name, uid: of.pod_uid })
+    }
+
+    async fn pod(&self) -> Result<Pod, Failure> {
+        let pod = self.pods.get(&self.name).await.map_err(|error| self.asked.failed(&error))?;
+        if self.is_it(&pod) { Ok(pod) } else { Err(self.is_another()) }
+    }
+
+    fn is_it(&self, pod: &Pod) -> bool {
+        self.uid.is_none() || pod.metadata.uid == self.uid
+    }
+
+    fn is_another(&self) -> Failure {
+        Failure::Failed(format!(
+            "{} is gone, and another Pod has its name: its log went with it",
+            self.asked.what
+        ))
+    }
+
+    fn named<'a>(&self, pod: &Pod, flags: &'a Logs) -> Result<Option<&'a str>, Failure> {
+        let Some(wanted) = flags.container.as_deref() else { return Ok(None) };
+        let names = source::names(pod);
+        if names.contains(&wanted) {
+            return Ok(Some(wanted));
+        }
+        let what = &self.asked.what;
+        Err(Failure::Failed(format!("{what} has no container {wanted}: it has {}", names.join(", "))))
+    }
+
+    async fn once(&self, flags: &Logs) -> Result<(), Failure> {
+        let pod = self.pod().await?;
+        let container = match self.named(&pod, flags)? {
+            Some(named) => named.to_owned(),
+            None => source::now(&pod)
+                .map_err(|why| Failure::Failed(format!("{} has no log: {why}", self.asked.what)))?,
+        };
+        let params = LogParams { tail_lines: flags.tail.map(i64::from), ..LogParams::default() };
+        self.copy(&container, &mut Lines::new(flags.timestamps), params).await.map_err(|broke| match broke {
+            Broke::Log(error) => self.asked.failed(&error),
+            Broke::Output(failure) => failure,
+        })
+    }
+
+    /// Container after container, until the agent's ends; gives the Task where that was over first.
+    async fn follow(
+        &self,
+        flags: &Logs,
+        over: impl Future<Output = Result<Task, Failure>>,
+    ) -> Result<Option<Task>, Failure> {
+        let pod = self.pod().await?;
+        let only = self.named(&pod, flags)?;
+        let mut done = if only.is_some() { Vec::new() } else { source::missed(&pod) };
+        let (mut over, mut ended) = (std::pin::pin!(over), None);
+        loop {
+            let mut progress = Progress::new();
+            let step = match ended {
+                // nothing more will change: what is there is read
+                Some(_) => match self.pod().await {
+                    Ok(pod) => source::next(&pod, only, &done),
+                    Err(_) => Step::Over,
+                },
+                None => {
+                    let step = until(&self.pods, &self.name, &self.asked, |pod: Option<&Pod>| match pod {
+                        Some(pod) if self.is_it(pod) => match source::next(pod, only, &done) {
+                            Step::Wait(why) => {
+                                progress.say(&why);
+                                None
+                            }
+                            step => Some(step),
+                        },
+                        _ => Some(Step::Over),
+                    });
+                    tokio::select! {
+                        step = step => step?,
+                        task = &mut over => {
+                            ended = Some(task?);
+                            continue;
+                        }
+                    }
+                }
+            };
+            progress.clear();
+            let Step::Read(container) = step else { return Ok(ended) };
+            self.read(&container, flags).await?;
+            done.push(container);
+        }
+    }
+
+    /// A log to its end, however often the connection breaks. The last look began when the container had ended.
+    async fn read(&self, container: &str, flags: &Logs) -> Result<(), Failure> {
+        let mut lines = Lines::new(flags.timestamps);
+        let mut contact = Contact::default();
+        let (mut was_open, mut had_ended) = (false, false);
+        loop {
+            let (tail, since) = match lines.last {
+                None => (flags.tail.map(i64::from), None),
+                Some(last) => (None, Some(last)),
+            };
+            let params =
+                LogParams { follow: true, tail_lines: tail, since_time: since, ..LogParams::default() };
+            let before = lines.last;
+            match self.copy(container, &mut lines, params).await {
+                Ok(()) if had_ended => return Ok(()),
+                Ok(()) => (was_open, contact) = (true, Contact::default()),
+                Err(Broke::Log(_)) if had_ended => return Ok(()),
+                // the Pod went after its log had ended
+                Err(Broke::Log(kube::Error::Api(status)))
+                    if status.code == 404 && (was_open || lines.last.is_some()) =>
+                {
+                    return Ok(());
+                }
+                Err(Broke::Log(error)) => contact.failed(&self.asked, error)?,
+                Err(Broke::Output(failure)) => return Err(failure),
+            }
+            had_ended = match self.pods.get(&self.name).await {
+                Ok(pod) if self.is_it(&pod) => source::has_ended(&pod, container),
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+                Err(error) => {
+                    contact.failed(&self.asked, error)?;
+                    false
+                }
+            };
+            if !had_ended && before == lines.last {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn copy(&self, container: &str, lines: &mut Lines, params: LogParams) -> Result<(), Broke> {
+        let params = LogParams { container: Some(container.to_owned()), timestamps: true, ..params };
+        let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Log)?;
+        let (mut log, mut line) = (std::pin::pin!(log), Vec::new());
+        loop {
+            line.clear();
+            let read = log.read_until(b'\n', &mut line).await;
+            let read = read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))?;
+            if read == 0 {
+                return Ok(());
+            }
+            if let Some(text) = lines.read(&line) {
+                print(text).map_err(Broke::Output)?;
+            }
+        }
+    }
+}
+
+/// What broke while a log was copied.
+enum Broke {
+    Log(kube::Error),
+    Output(Failure),
+}

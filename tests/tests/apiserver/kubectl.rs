@@ -1,0 +1,271 @@
+//! `kubectl kubeopencode` on a real API server, with the user's own rights.
+
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::kubectl::{Kubectl, Said};
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::objects::{agent, config, status, task};
+use kubeopencode_tests::record::Kind;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{KUBECTL, scenario};
+
+fn user(ns: &TestNamespace) -> Kubectl {
+    Kubectl::admin(KUBECTL, "KUBEOPENCODE_TEST_KUBECONFIG", &ns.name)
+}
+
+/// The Task that a line as `task.kubeopencode.io/run-x7k2p created` is about.
+fn named(line: &str) -> String {
+    let rest = line.trim().strip_prefix("task.kubeopencode.io/");
+    let name = rest.and_then(|rest| rest.split(' ').next());
+    name.unwrap_or_else(|| panic!("no Task in {line:?}")).to_owned()
+}
+
+/// Writes a status as an operator would, of the one Task that there is.
+async fn end_it(ns: &TestNamespace, status: Value) {
+    let made = |history: &kubeopencode_tests::record::History| {
+        Some(history.all(Kind::Task).next()?.name().to_owned())
+    };
+    let name = ns.until("a Task is made", made).await;
+    let patch = Patch::Merge(json!({"status": status}));
+    ns.tasks().patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn run_makes_the_task_that_the_line_says() {
+    scenario(async |ns| {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes.md");
+        std::fs::write(&notes, "Be kind.\n").unwrap();
+        let file = format!("{}=docs/notes.md", notes.display());
+        let line = [
+            "run", "-p", "Fix it", "--agent", "platform/reviewer", "--git", "https://github.com/org/service@v1",
+            "--file", &file, "--timeout", "30m", "-o", "json",
+        ];
+        let made: Task = serde_json::from_str(&user(ns).prints(&line).await).unwrap();
+        let there = ns.tasks().get(&made.name_any()).await.unwrap();
+        assert!(there.name_any().starts_with("run-"), "{}", there.name_any());
+        let expected = json!({
+            "description": "Fix it", "timeout": "30m", "agentRef": {"name": "reviewer", "namespace": "platform"},
+            "contexts": [
+                {"type": "Git", "name": "service", "mountPath": "service",
+                 "git": {"repository": "https://github.com/org/service", "ref": "v1"}},
+                {"type": "Text", "name": notes.to_str(), "mountPath": "docs/notes.md", "text": "Be kind.\n"},
+            ],
+        });
+        assert_eq!(serde_json::to_value(&there.spec).unwrap(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn run_waits_for_the_end_and_tells_what_the_agent_said() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let said = user(ns).prints(&["run", "-p", "Say hello", "--wait"]).await;
+        let name = named(&said);
+        let (created, rest) = said.split_once('\n').unwrap();
+        assert_eq!(created, format!("task.kubeopencode.io/{name} created"));
+        assert!(rest.starts_with(&format!("Task {}/{name} completed in ", ns.name)), "{said}");
+        assert!(rest.ends_with(", $0.0123\nAll is done\n"), "{said}");
+        assert_eq!(user(ns).prints(&["result", &name]).await, "All is done\n");
+        let data: Value =
+            serde_json::from_str(&user(ns).prints(&["result", &name, "-o", "json"]).await).unwrap();
+        assert_eq!((&data["phase"], &data["usage"]["inputTokens"]), (&json!("Completed"), &json!(11)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_exit_code_says_how_it_ended() {
+    for (end, code, words) in [
+        (
+            json!({"phase": "Failed", "reason": "PodFailed", "message": "exit code 3", "agentStarted": "2026-01-01T00:00:00Z"}),
+            1,
+            "failed (PodFailed): exit code 3",
+        ),
+        (json!({"phase": "Completed", "reason": "UserStopped", "message": "m"}), 1, "was stopped by a user"),
+        (
+            json!({"phase": "Failed", "reason": "ContextError", "message": "no such ConfigMap"}),
+            2,
+            "was refused (ContextError): no such ConfigMap",
+        ),
+    ] {
+        scenario(async |ns| {
+            let call = user(ns).start(&["run", "-p", "d", "--wait", "-o", "name"]);
+            end_it(ns, end.clone()).await;
+            let said = Kubectl::end(call).await;
+            assert_eq!(said.code, code, "{said:?}");
+            let name = named(&said.stdout);
+            assert_eq!(said.stderr, format!("error: Task {}/{name} {words}\n", ns.name));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_deleted_meanwhile_has_no_known_end() {
+    scenario(async |ns| {
+        let mut call = user(ns).start(&["run", "-p", "d", "--wait"]);
+        let mut lines = BufReader::new(call.stdout.take().unwrap()).lines();
+        let name = named(&lines.next_line().await.unwrap().unwrap());
+        ns.delete_task(&name).await;
+        let said = Kubectl::end(call).await;
+        let words = format!("error: Task {}/{name} was deleted: how it ended is not known\n", ns.name);
+        assert_eq!((said.code, said.stderr), (3, words));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stop_ends_a_task_and_leaves_alone_what_is_over() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix").does("run-on")).await;
+        ns.agent_runs("fix-pod").await;
+        assert_eq!(user(ns).prints(&["stop", "fix"]).await, "task.kubeopencode.io/fix is being stopped\n");
+        let stopped = ns.phase("fix", Phase::Completed).await;
+        assert_eq!(status(&stopped).reason.as_deref(), Some("UserStopped"));
+        let said = user(ns).call(&["stop", "no-such", "fix"]).await;
+        assert_eq!((said.code, said.stdout.as_str()), (1, "task.kubeopencode.io/fix was stopped before\n"));
+        assert!(said.stderr.contains(&format!("Task {}/no-such not found", ns.name)), "{}", said.stderr);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rerun_copies_what_never_ran_and_by_force_what_did() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 0")).await;
+        let _operator = ns.operator();
+        ns.apply(task("never").agent("later")).await;
+        ns.phase("never", Phase::Failed).await;
+        ns.apply(agent("later")).await;
+        let said = user(ns).prints(&["rerun", "never", "--wait"]).await;
+        let name = named(&said);
+        assert!(name.starts_with("never-") && said.contains(" completed in "), "{said}");
+        let Said { code, stdout, stderr } = user(ns).call(&["rerun", &name]).await;
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        assert!(stderr.contains("it may have done its work") && stderr.contains("--force"), "{stderr}");
+        let again = named(&user(ns).prints(&["rerun", &name, "--force"]).await);
+        ns.phase(&again, Phase::Completed).await;
+        assert_eq!(ns.tasks().list(&Default::default()).await.unwrap().items.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named() {
+    scenario(async |ns| {
+        let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
+        let lacks = |said: &Said, code: i32, right: &str| {
+            assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{said:?}");
+            let words = format!(
+                "User \"jane\" cannot {right} in API group \"kubeopencode.io\" in the namespace \"{}\"",
+                ns.name
+            );
+            assert!(
+                said.stderr.contains("you lack a right") && said.stderr.contains(&words),
+                "{}",
+                said.stderr
+            );
+        };
+        lacks(&jane.call(&["get"]).await, 1, "list resource \"tasks\"");
+        lacks(&jane.call(&["logs", "fix"]).await, 1, "get resource \"tasks\"");
+        lacks(&jane.call(&["top"]).await, 1, "list resource \"agents\"");
+        lacks(&jane.call(&["run", "-p", "d"]).await, 2, "create resource \"tasks\"");
+        let said = jane.call(&["doctor"]).await;
+        assert!(said.stdout.contains("?  Agents"), "{said:?}");
+        assert!(said.stdout.contains("ok definitions of kubeopencode.io are installed"), "{said:?}");
+        assert_eq!(said.code, 0, "what one does not see is no fault: {said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_not_there_is_named_with_where_to_look() {
+    scenario(async |ns| {
+        for args in [
+            &["logs", "fix"][..],
+            &["describe", "fix"],
+            &["result", "fix"],
+            &["stop", "fix"],
+            &["get", "fix"],
+            &["rerun", "fix"],
+        ] {
+            let said = user(ns).call(args).await;
+            let words =
+                "error: Task NS/fix not found: kubectl kubeopencode get -n NS lists those that there are\n";
+            assert_eq!(said.stderr, words.replace("NS", &ns.name), "{args:?}");
+            assert_eq!(said.code, if args == ["rerun", "fix"] { 2 } else { 1 }, "{args:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_in_line_is_shown_with_its_place_and_the_reason() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        ns.apply(task("first").agent("one-at-a-time").does("run-on")).await;
+        ns.agent_runs("first-pod").await;
+        ns.apply(task("second").agent("one-at-a-time")).await;
+        ns.phase("second", Phase::Queued).await;
+        let mut watch = user(ns).start(&["get", "-w", "second"]);
+        let mut rows = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let head = rows.next_line().await.unwrap().unwrap();
+        assert!(head.starts_with("NAME     PHASE    REASON            PLACE   COST "), "{head}");
+        let row = rows.next_line().await.unwrap().unwrap();
+        assert!(row.starts_with("second   Queued   AgentAtCapacity   1       <none>"), "{row}");
+        let said = user(ns).call(&["logs", "second"]).await;
+        assert_eq!(said.code, 1);
+        assert!(
+            said.stderr
+                .contains("has no Pod, and no log: Queued, place 1 (AgentAtCapacity): Waiting for agent"),
+            "{said:?}"
+        );
+        let page = user(ns).prints(&["describe", "second"]).await;
+        assert!(page.contains("Phase:     Queued, place 1 in line\nReason:    AgentAtCapacity\n"), "{page}");
+        let top = user(ns).prints(&["top"]).await;
+        let row = top.lines().find(|line| line.starts_with("one-at-a-time")).unwrap();
+        let cells: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(cells[1..6], ["1", "1", "1", "<none>", "$0.0000"], "{top}");
+        user(ns).prints(&["stop", "first"]).await;
+        loop {
+            let row = rows.next_line().await.unwrap().expect("the watch goes on");
+            if row.starts_with("second") && row.contains("Completed") {
+                break assert!(row.contains("$0.0123"), "{row}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn doctor_finds_what_an_agent_names_and_is_not_there() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("keyless").spec("credentials: [{name: key, secretRef: {name: model}}]")).await;
+        let _operator = ns.operator();
+        ns.until("the Agents were seen", |history| {
+            history.all(Kind::Agent).all(|agent| !agent.list("/status/conditions").is_empty()).then_some(())
+        })
+        .await;
+        let said = user(ns).call(&["doctor"]).await;
+        let missing = format!(
+            "x  Secret model is not in namespace {} (Agent keyless, spec.credentials[0]): make it, or name another",
+            ns.name
+        );
+        assert!(said.stdout.contains(&missing), "{said:?}");
+        assert!(said.stdout.contains("ok ServiceAccount kubeopencode-agent is there"), "{said:?}");
+        assert!(said.stdout.contains("x  no operator in namespace kubeopencode-system"), "none is installed: {said:?}");
+        assert_eq!((said.code, said.stderr.contains("things are wrong")), (1, true), "{said:?}");
+    })
+    .await;
+}
