@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kubeopencode_operator::{Options, RunError, run};
+use kubeopencode_operator::{Options, PluginSources, RunError, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub struct Setup {
     pub without_kubetask: bool,
     /// Whether it answers probes and scrapes.
     pub is_probed: bool,
+    /// Where components of Plugins may come from.
+    pub sources: PluginSources,
 }
 
 /// An operator that runs until it is stopped, crashed or dropped (which is a crash).
@@ -66,6 +68,7 @@ impl Operator {
             metrics_address: setup.is_probed.then_some(metrics),
             catalog: plugins.catalog(),
             plugin_host: Some(Arc::clone(&plugins.host)),
+            plugin_sources: setup.sources.clone(),
             kubetask: !setup.without_kubetask,
             cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };

@@ -144,6 +144,63 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Where components of Plugins come from, as flags: what differs from the program's own. */}}
+{{- define "kubeopencode.pluginFlags" -}}
+{{- if lt (len .sources) 4 }}
+- --plugin-sources={{ join "," .sources }}
+{{- end }}
+{{- if .requireSignature }}
+- --require-plugin-signature
+{{- end }}
+{{- if .caBundle.configMap }}
+- --plugin-ca-file=/etc/kubeopencode/authorities/ca.crt
+{{- end }}
+{{- with .privateAddresses }}
+- {{ printf "--plugin-private-addresses=%s" (join "," .) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The same as volumes. */}}
+{{- define "kubeopencode.pluginVolumes" -}}
+{{- with .Values.plugins }}
+{{- if .cosignKeys }}
+- name: cosign-keys
+  secret: {secretName: {{ include "kubeopencode.name" $ }}-cosign-keys}
+{{- end }}
+{{- if .registrySecrets }}
+- name: registries
+  projected:
+    sources:
+      {{- range .registrySecrets }}
+      - secret: {name: {{ . }}, optional: true, items: [{key: .dockerconfigjson, path: {{ . }}.json}]}
+      {{- end }}
+{{- end }}
+{{- with .caBundle.configMap }}
+- name: authorities
+  configMap: {name: {{ .name }}, items: [{key: {{ quote .key }}, path: ca.crt}]}
+{{- end }}
+{{- range $name, $volume := .directories }}
+- name: plugins-{{ $name }}
+  {{- toYaml $volume | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "kubeopencode.pluginMounts" -}}
+{{- if .cosignKeys }}
+- {name: cosign-keys, mountPath: /etc/kubeopencode/cosign-keys, readOnly: true}
+{{- end }}
+{{- if .registrySecrets }}
+- {name: registries, mountPath: /etc/kubeopencode/registries, readOnly: true}
+{{- end }}
+{{- if .caBundle.configMap }}
+- {name: authorities, mountPath: /etc/kubeopencode/authorities, readOnly: true}
+{{- end }}
+{{- range $name, $volume := .directories }}
+- {name: plugins-{{ $name }}, mountPath: /plugins/{{ $name }}, readOnly: true}
+{{- end }}
+{{- end }}
+
 {{/* A quantity of memory in whole MiB, as text; the schema has seen to its form. */}}
 {{- define "kubeopencode.mebibytes" -}}
 {{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
@@ -160,7 +217,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
 {{- fail "serviceAccount.create is false and serviceAccount.name is empty: name the ServiceAccount that there is" }}
 {{- end }}
-{{- $own := dict "leader-elect" "the chart always sets it" "plugin-cache-dir" "set plugins.cacheSizeLimit" "without-plugins" "set plugins.enabled" "without-kubetask" "set legacy.enabled" "metrics-bind-address" "the Service for metrics needs it" "health-probe-bind-address" "the probes need it" "namespace" "it is the release's" "identity" "it is the Pod's name" }}
+{{- $own := dict "leader-elect" "the chart always sets it" "plugin-cache-dir" "set plugins.cacheSizeLimit" "without-plugins" "set plugins.enabled" "without-kubetask" "set legacy.enabled" "plugin-sources" "set plugins.sources" "require-plugin-signature" "set plugins.requireSignature" "plugin-keys-dir" "set plugins.cosignKeys" "plugin-registries-dir" "set plugins.registrySecrets" "plugin-ca-file" "set plugins.caBundle" "plugin-private-addresses" "set plugins.privateAddresses" "plugin-volumes-dir" "set plugins.directories" "metrics-bind-address" "the Service for metrics needs it" "health-probe-bind-address" "the probes need it" "namespace" "it is the release's" "identity" "it is the Pod's name" }}
 {{- range $flag := .Values.controller.extraArgs }}
 {{- with get $own (regexReplaceAll "^--([^=]*).*$" $flag "${1}") }}
 {{- fail (printf "controller.extraArgs has %s, which is the chart's own: %s" $flag .) }}

@@ -227,8 +227,10 @@ string_enum! {
         Verified,
         /// they are others
         DigestMismatch,
-        /// grants without a digest
+        /// grants, or a web server, without a digest
         DigestMissing,
+        /// the component has no signature by the key that is named, or by none where one is required
+        SignatureInvalid,
         /// the component is compiled
         Compiled,
         /// the bytes are no component that can be compiled

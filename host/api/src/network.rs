@@ -5,6 +5,8 @@
 //!
 //! May touch: names and addresses as text and numbers. Must not touch: the network.
 
+mod own;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -13,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::globs;
+pub use own::OwnNetwork;
 
 /// These words are in every refusal, so that a program can tell one from a failure.
 pub const REFUSED: &str = "contexts are not fetched from";
@@ -165,16 +168,11 @@ impl NetworkRules {
     /// Why it is refused.
     pub fn check_address(&self, host: &str, address: IpAddr) -> Result<(), String> {
         let reached = reached(address);
-        let closed_by = closed().iter().find(|(_, networks)| {
-            reached.iter().any(|address| networks.iter().any(|network| network.contains(address)))
-        });
         let is_open = || reached.iter().any(|address| self.open.iter().any(|entry| entry.holds(*address)));
-        if let Some((what, _)) = closed_by
+        if let Some(what) = within(closed(), &reached)
             && !is_open()
         {
-            let what =
-                if host == address.to_string() { what.to_string() } else { format!("at {address}, {what}") };
-            return Err(closed_to(host, &what));
+            return Err(closed_to(host, &at(host, address, what)));
         }
         let name = name(host);
         self.all_of.iter().try_for_each(|rules| rules.check(host, &name, &reached))
@@ -225,11 +223,30 @@ fn name(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
 }
 
+/// What is said of an address, and where it was found.
+fn at(host: &str, address: IpAddr, what: &str) -> String {
+    if host == address.to_string() { what.to_owned() } else { format!("at {address}, {what}") }
+}
+
+/// Networks, and what their addresses are.
+type Named = (&'static str, Vec<IpNet>);
+
+/// Which of these networks one of the addresses lies in.
+fn within(networks: &'static [Named], addresses: &[IpAddr]) -> Option<&'static str> {
+    let holds = |(_, networks): &&Named| {
+        addresses.iter().any(|address| networks.iter().any(|network| network.contains(address)))
+    };
+    networks.iter().find(holds).map(|(what, _)| *what)
+}
+
+fn networks(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
 /// What nobody may reach by default: the Pod itself, and what only the node's own link has, mostly services that give out
 /// the node's credentials. Two clouds have that service at a unique local address of IPv6 too.
-fn closed() -> &'static [(&'static str, Vec<IpNet>)] {
-    static CLOSED: std::sync::LazyLock<[(&str, Vec<IpNet>); 4]> = std::sync::LazyLock::new(|| {
-        let networks = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+fn closed() -> &'static [Named] {
+    static CLOSED: std::sync::LazyLock<[Named; 4]> = std::sync::LazyLock::new(|| {
         [
             ("a loopback address", networks(&["127.0.0.0/8", "::1/128"])),
             ("a link-local address", networks(&["169.254.0.0/16", "fe80::/10"])),

@@ -123,7 +123,7 @@ pub struct PluginSource {
     /// A file on a web server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https: Option<HttpsSource>,
-    /// A file in the operator's container, as a mounted volume has it.
+    /// A file in a volume that the chart's `plugins.directories` mounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectorySource>,
 }
@@ -141,7 +141,8 @@ pub struct ConfigMapSource {
     pub key: Option<String>,
 }
 
-/// A component in an OCI registry.
+/// A component in an OCI registry: an artifact with one layer of `application/wasm`, or one file whose name ends in `.wasm`,
+/// `.wasm.gz` or `.wasm.zst`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OciSource {
@@ -154,16 +155,17 @@ pub struct OciSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpsSource {
-    /// Address, `https://`.
+    /// Address, `https://`. The component may be packed with gzip or zstd.
     #[schemars(length(max = 2048), regex(pattern = r"^https://.+"))]
     pub url: String,
 }
 
-/// A component in the operator's container.
+/// A component in a volume of the operator's Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectorySource {
-    /// Absolute path of the component's file.
+    /// Path of the component's file: `/plugins/`, the volume's name, and where it is in there. The component may be packed with
+    /// gzip or zstd. Looked at every 30 seconds.
     #[schemars(length(max = 1024), regex(pattern = r"^/.+"))]
     pub path: String,
 }
@@ -249,7 +251,15 @@ pub struct PluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub digest: Option<String>,
-    /// The same of the component that was last seen. It serves unless a condition says why not.
+    /// `sha256:` and the digest of the OCI artifact that it came from, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub image: Option<String>,
+    /// `sha256:` and the digest of the public key, in DER, whose signature it has, where one was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub signed_by: Option<String>,
+    /// The same as `digest` of the component that was last seen. It serves unless a condition says why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub wanted: Option<String>,
@@ -267,6 +277,9 @@ pub struct PluginStatus {
     /// Milliseconds that loading it took, compiling included where it was not compiled before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compile_millis: Option<i64>,
+    /// When it is tried again, where something failed that may pass: fetching it, most often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Time>,
     /// The components that served, the newest first; at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]

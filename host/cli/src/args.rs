@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use kubeopencode_api::network::{Entry, OwnNetwork};
+use kubeopencode_operator::{PluginSources, SourceKind};
 
 pub(crate) use plugin::{
     BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, Language, ListPlugins,
@@ -62,6 +64,8 @@ pub(crate) struct Controller {
     /// Load no plugins but those that come with the program: the definition of Plugin is not installed
     #[arg(long)]
     pub(crate) without_plugins: bool,
+    #[command(flatten)]
+    pub(crate) sources: Sources,
     /// Do nothing about Tasks of kubetask.io: their definitions are not installed
     #[arg(long)]
     pub(crate) without_kubetask: bool,
@@ -74,6 +78,48 @@ pub(crate) struct Controller {
     /// Identity of this operator in the lease
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+}
+
+/// Flags of `kubeopencode controller` about where the components of Plugins come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sources {
+    /// Sources that Plugins may have: configMap, oci, https, directory
+    #[arg(long, value_name = "SOURCE", value_delimiter = ',', value_parser = source_kind,
+        default_values = ["configMap", "oci", "https", "directory"])]
+    pub(crate) plugin_sources: Vec<SourceKind>,
+    /// Refuse components of Plugins without spec.signature
+    #[arg(long)]
+    pub(crate) require_plugin_signature: bool,
+    /// Folder with the public keys of spec.signature, NAME.pub each
+    #[arg(long, value_name = "DIR", default_value = "/etc/kubeopencode/cosign-keys")]
+    pub(crate) plugin_keys_dir: PathBuf,
+    /// Folder with the credentials of registries: Docker configurations, NAME.json each
+    #[arg(long, value_name = "DIR", default_value = "/etc/kubeopencode/registries")]
+    pub(crate) plugin_registries_dir: PathBuf,
+    /// Certificate authorities of registries and web servers, beside those of the image
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin_ca_file: Option<PathBuf>,
+    /// Hosts (registry.corp, *.corp) at private addresses and networks (10.1.0.0/16) that components may be fetched from
+    #[arg(long, value_name = "HOST|NETWORK", value_delimiter = ',')]
+    pub(crate) plugin_private_addresses: Vec<Entry>,
+    /// Folder with the volumes of directory sources
+    #[arg(long, value_name = "DIR", default_value = "/plugins")]
+    pub(crate) plugin_volumes_dir: PathBuf,
+}
+
+impl From<Sources> for PluginSources {
+    fn from(flags: Sources) -> Self {
+        Self {
+            taken: flags.plugin_sources,
+            require_signature: flags.require_plugin_signature,
+            keys: flags.plugin_keys_dir,
+            registries: flags.plugin_registries_dir,
+            authorities: flags.plugin_ca_file,
+            network: OwnNetwork { private: flags.plugin_private_addresses },
+            volumes: flags.plugin_volumes_dir,
+            ..Self::default()
+        }
+    }
 }
 
 /// Flags of `kubeopencode release-finalizers`.
@@ -141,6 +187,12 @@ fn address(text: &str) -> Result<Address, String> {
     let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     let wrong = |_| format!("\"{text}\" is no address; write :PORT, IP:PORT, or 0 to turn it off");
     full.parse().map(|address| Address(Some(address))).map_err(wrong)
+}
+
+fn source_kind(text: &str) -> Result<SourceKind, String> {
+    let known = SourceKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+    let words = SourceKind::ALL.map(SourceKind::as_str).join(", ");
+    known.ok_or_else(|| format!("\"{text}\" is no source; there are {words}"))
 }
 
 fn domain(text: &str) -> Result<String, String> {

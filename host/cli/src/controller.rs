@@ -68,6 +68,7 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) 
         leader_elect: flags.leader_elect,
         catalog,
         plugin_host: (!flags.without_plugins).then_some(host),
+        plugin_sources: flags.sources.into(),
         kubetask: !flags.without_kubetask,
         cluster_domain: flags.cluster_domain.unwrap_or_else(domain_of_this_pod),
     };

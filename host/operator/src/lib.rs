@@ -30,6 +30,7 @@ mod task;
 
 pub use plugins::pack::{PackedPlugin, pack_plugin};
 pub use plugins::publication::publication;
+pub use plugins::source::{PluginSources, SourceKind};
 pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
@@ -53,6 +54,8 @@ pub struct Options {
     pub catalog: Arc<Catalog>,
     /// What loads the plugins of Plugins and ConfigMaps; `None`: there are none but those of the catalog.
     pub plugin_host: Option<Arc<PluginHost>>,
+    /// Where the components of Plugins may come from.
+    pub plugin_sources: PluginSources,
     /// Whether the operator acts on Tasks of `kubetask.io` too. Their definitions may be missing, or come later.
     pub kubetask: bool,
     /// Domain of the cluster's Services: see [`cluster_domain`].
@@ -122,6 +125,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             namespace: options.namespace.clone(),
             identity: options.identity.clone(),
             leads: leads.subscribe(),
+            sources: options.plugin_sources.clone(),
         })
         .await;
     };

@@ -1,5 +1,5 @@
-//! The door for plugins that do not come with the program: from Plugins, and ConfigMaps of the operator's namespace, to what
-//! the [`Catalog`] offers.
+//! The door for plugins that do not come with the program: from Plugins, and ConfigMaps of the operator's namespace, registries,
+//! web servers and volumes, to what the [`Catalog`] offers.
 //!
 //! It runs in every replica from the start of the process, so that a stand-by is warm. While the operator leads it also
 //! makes and removes the Plugins of labelled ConfigMaps, keeps the last good components, and says in each Plugin how it
@@ -13,7 +13,10 @@ mod load;
 pub(crate) mod pack;
 pub(crate) mod publication;
 mod reconcile;
+mod seen;
+pub(crate) mod source;
 mod status;
+mod trust;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -37,17 +40,23 @@ use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
-use desired::{Meta, Pieces};
+use desired::{Found, Meta};
 use load::Loaded;
+use source::directory::Stamp;
+use source::{PluginSources, Web};
 use status::{Problem, STATES};
 
 /// Plugins that are reconciled at the same time; one at a time is unpacked and compiled.
 const CONCURRENCY: usize = 4;
+/// Further ones whose components come from the network or a volume: one that hangs holds up no Plugin of a ConfigMap.
+const ELSEWHERE: usize = 16;
 /// How often all Plugins are reconciled without a cause, in case one was missed.
 const RESYNC: Duration = Duration::from_secs(60);
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Longest pause before a component that could not be fetched or loaded is tried again.
+const MAX_RETRY: Duration = Duration::from_secs(300);
 
 /// What the door works with.
 pub(crate) struct Door {
@@ -63,6 +72,10 @@ pub(crate) struct Door {
     plugins: Store<Item<Plugin>>,
     config_maps: Store<Meta>,
     queue: UnboundedSender<PluginName>,
+    /// Of those whose components come from the network or a volume.
+    elsewhere: UnboundedSender<PluginName>,
+    sources: PluginSources,
+    web: Web,
     /// Whether the ConfigMaps were listed, and the Plugins: before, nothing is made and nothing is removed.
     listed: Mutex<[Listed; 2]>,
     known: Mutex<Known>,
@@ -90,6 +103,12 @@ struct Known {
     blocked: HashSet<PluginName>,
     /// Other bytes than those that are meant, and since when: both sides of one change come one after the other.
     mismatched: HashMap<PluginName, Instant>,
+    /// When another try is made of a component that could not be fetched or loaded.
+    retries: HashMap<PluginName, Instant>,
+    /// The files of directory sources, as they were looked at last.
+    stamps: HashMap<PluginName, Result<Stamp, Problem>>,
+    /// Plugins that are being reconciled: a change of the source leads from one queue to the other.
+    busy: HashSet<PluginName>,
     /// ConfigMaps whose label names no kind, of which was told.
     mislabelled: HashSet<PluginName>,
 }
@@ -100,7 +119,7 @@ struct Seen {
     uid: String,
     generation: Option<i64>,
     /// What it is made from, or why that is not there.
-    pieces: Result<Pieces, Problem>,
+    found: Result<Found, Problem>,
     /// The namespaces for which what it brings is not asked.
     pauses: Vec<(String, Pause)>,
     leads: bool,
@@ -116,17 +135,19 @@ pub(crate) struct Parts {
     pub(crate) namespace: String,
     pub(crate) identity: String,
     pub(crate) leads: sync_watch::Receiver<bool>,
+    pub(crate) sources: PluginSources,
 }
 
 /// Keeps the catalog as Plugins and ConfigMaps say, until it is dropped.
 pub(crate) async fn run(parts: Parts) {
-    let Parts { client, host, catalog, metrics, health, namespace, identity, leads } = parts;
+    let Parts { client, host, catalog, metrics, health, namespace, identity, leads, sources } = parts;
     health.always_watches(&watch::KINDS);
     catalog.opens();
     STATES.iter().for_each(|state| metrics.plugins(state, 0));
     let (plugins, plugins_writer) = watch::store();
     let (config_maps, config_maps_writer) = watch::store();
     let (queue, queued) = unbounded_channel();
+    let (elsewhere, queued_elsewhere) = unbounded_channel();
     let (events, send_events) = EventRecorder::new(client.clone(), &identity);
     let door = Door {
         client,
@@ -140,22 +161,42 @@ pub(crate) async fn run(parts: Parts) {
         plugins,
         config_maps,
         queue,
+        elsewhere,
+        sources,
+        web: Web::default(),
         listed: Mutex::default(),
         known: Mutex::default(),
         failures: Failures::starting_with(FIRST_PAUSE),
         turn: Semaphore::new(1),
     };
     let is_wanted = |name: &PluginName| door.catalog.is_wanted(&name.0);
-    let reconciles =
-        run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, || door.all(), |name| door.reconcile(name));
+    let all = |elsewhere: bool| -> Vec<PluginName> {
+        door.all().into_iter().filter(|name| door.is_elsewhere(name) == elsewhere).collect()
+    };
+    let here = run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, || all(false), |name| door.alone(name));
+    let there =
+        run_keyed(queued_elsewhere, RESYNC, ELSEWHERE, is_wanted, || all(true), |name| door.alone(name));
     futures::join!(
         watch::plugins(&door, plugins_writer),
         watch::config_maps(&door, config_maps_writer),
         watch::leadership(&door),
         watch::pauses(&door),
-        reconciles,
+        here,
+        there,
         send_events
     );
+}
+
+/// Frees its Plugin also where the reconciliation was given up.
+struct Busy<'a> {
+    door: &'a Door,
+    name: PluginName,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.door.known.lock().busy.remove(&self.name);
+    }
 }
 
 impl Door {
@@ -184,7 +225,25 @@ impl Door {
     }
 
     fn enqueue(&self, names: impl IntoIterator<Item = PluginName>) {
-        names.into_iter().for_each(|name| drop(self.queue.send(name)));
+        for name in names {
+            let queue = if self.is_elsewhere(&name) { &self.elsewhere } else { &self.queue };
+            let _ = queue.send(name);
+        }
+    }
+
+    /// Whether its component lies where it may take its time to come: on the network, in a volume.
+    fn is_elsewhere(&self, name: &PluginName) -> bool {
+        let plugin = self.plugin(name);
+        plugin.is_some_and(|plugin| plugin.get().is_ok_and(|plugin| plugin.spec.source.config_map.is_none()))
+    }
+
+    /// Reconciles a Plugin unless that is being done, which is repeated soon then.
+    async fn alone(&self, name: PluginName) -> Option<Duration> {
+        if !self.known.lock().busy.insert(name.clone()) {
+            return Some(FIRST_PAUSE);
+        }
+        let _free = Busy { door: self, name: name.clone() };
+        self.reconcile(name).await
     }
 
     fn leads(&self) -> bool {

@@ -22,6 +22,7 @@ async fn main() {
         leader_elect: false,
         catalog: plugins.catalog(),
         plugin_host: Some(Arc::clone(&plugins.host)),
+        plugin_sources: kubeopencode_operator::PluginSources::default(),
         kubetask: true,
         cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
     };

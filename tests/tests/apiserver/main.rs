@@ -41,6 +41,9 @@ mod servers;
 mod spec_examples;
 mod stop;
 mod waiting;
+#[path = "../../../host/pod-tools/tests/tools/web.rs"]
+#[expect(dead_code, reason = "the tools are tried with more of it")]
+mod web;
 mod whose_pod;
 mod wrong_objects;
 

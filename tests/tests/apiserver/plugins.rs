@@ -2,6 +2,8 @@
 //! good of it is there.
 
 mod hostile;
+mod registry;
+mod sources;
 mod trouble;
 
 use futures::TryStreamExt;
@@ -405,17 +407,9 @@ async fn what_cannot_be_a_plugin_says_why_and_harms_no_other() {
             in_config_map(ns, "wrong", "greeting.wasm", &component("Farewell", INLINE, "hello"));
         named_wrong["metadata"]["annotations"] = json!({"kubeopencode.io/sha256": sha256(b"other")});
         ns.apply(named_wrong).await;
-        apply_plugin(
-            ns,
-            "web",
-            &format!("source: {{https: {{url: 'https://plugins.example/a.wasm'}}}}, sha256: {}", sha256(b"")),
-        )
-        .await;
 
         let why = condition(ns, "bomb", "Fetched", "False TooLarge").await;
         assert!(why.contains("more than the 4194304 bytes of limits class default"), "{why}");
-        let why = condition(ns, "web", "Fetched", "False FetchFailed").await;
-        assert!(why.contains("spec.source.https is not fetched yet"), "{why}");
         let why = condition(ns, "wrong", "Verified", "False DigestMismatch").await;
         assert!(why.contains("kubeopencode.io/sha256 says"), "{why}");
         let why = condition(ns, "settings", "Fetched", "False PartMissing").await;

@@ -89,6 +89,8 @@ fn said(command: &mut Command) -> Result<String, String> {
 
 /// `kubeopencode` itself.
 pub(crate) fn program() -> PathBuf {
-    std::env::var_os("KUBEOPENCODE")
-        .map_or_else(|| kubeopencode_tests::program::build("dev", ["--test", "docs_run"]), |path| Path::new(&path).to_owned())
+    std::env::var_os("KUBEOPENCODE").map_or_else(
+        || kubeopencode_tests::program::build("dev", ["--test", "docs_run"]),
+        |path| Path::new(&path).to_owned(),
+    )
 }

@@ -116,6 +116,7 @@ impl World {
             leader_elect: false,
             catalog: Arc::clone(&self.catalog),
             plugin_host: None,
+            plugin_sources: kubeopencode_operator::PluginSources::default(),
             kubetask: false,
             cluster_domain: kubeopencode_api::literals::DEFAULT_CLUSTER_DOMAIN.to_owned(),
         };

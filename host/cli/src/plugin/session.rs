@@ -95,7 +95,7 @@ impl Session {
     pub(super) fn snapshot(&self, mut object: PluginObject) -> Result<Snapshot, String> {
         object.spec.sha256 = Some(self.sha256().to_owned());
         let catalog = Catalog::new(self.built_in.iter().cloned());
-        let publication = publication(&object, &self.plugin)?;
+        let publication = publication(&object, &self.plugin, None)?;
         catalog.publish(&publication).map_err(|error| error.to_string())?;
         Ok(catalog.snapshot())
     }

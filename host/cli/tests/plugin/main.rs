@@ -18,7 +18,7 @@ mod pack;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -164,6 +164,9 @@ fn kubeconfig(name: &str, status: &str, answer: &Value) -> String {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(response.as_bytes());
+            // to its end: closed with something unread, the answer might not arrive
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
     let config = json!({

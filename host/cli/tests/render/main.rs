@@ -6,6 +6,7 @@ mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
+mod definitions;
 mod in_the_pod;
 mod kubetask;
 mod plugins;

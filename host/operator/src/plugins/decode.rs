@@ -1,5 +1,5 @@
-//! From the ConfigMaps of a component to its bytes: raw, gzip or zstd, in parts that are joined before they are decompressed,
-//! and never more of them than the component may have. Pure.
+//! From the ConfigMaps of a component, or what was fetched of one, to its bytes: raw, gzip or zstd, in parts that are joined
+//! before they are decompressed, and never more of them than the component may have. Pure.
 
 use std::io::{self, Cursor, Read};
 
@@ -29,6 +29,15 @@ impl Packing {
     fn of(key: &str) -> Option<Self> {
         ENDINGS.iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, packing)| *packing)
     }
+
+    /// By the first bytes of what has no name: RFC 1952, RFC 8878.
+    fn begins(bytes: &[u8]) -> Self {
+        match bytes {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Raw,
+        }
+    }
 }
 
 /// The component that lies in these ConfigMaps, the parts in their order; under `key`, or under the only key that can be one.
@@ -52,6 +61,26 @@ pub(super) fn component(
         let message = "the keys of the component's parts have different endings: pack all of them alike";
         return Err(Problem::fetched(Reason::FetchFailed, message));
     };
+    within(packed, packing, class, || format!("in {}", named(maps)))
+}
+
+/// The component that was fetched.
+///
+/// # Errors
+/// When it has too much, or cannot be decompressed.
+pub(super) fn fetched(bytes: Vec<u8>, class: LimitClass) -> Result<Vec<u8>, Problem> {
+    match Packing::begins(&bytes) {
+        Packing::Raw if bytes.len() <= Limits::of(class).component => Ok(bytes),
+        packing => within(bytes.as_slice(), packing, class, || "that was fetched".to_owned()),
+    }
+}
+
+fn within(
+    packed: impl Read,
+    packing: Packing,
+    class: LimitClass,
+    which: impl Fn() -> String,
+) -> Result<Vec<u8>, Problem> {
     unpack(packed, packing, Limits::of(class).component).map_err(|error| match error {
         Unpack::TooLarge => {
             let (class, limit) = (class.as_str(), Limits::of(class).component);
@@ -63,7 +92,7 @@ pub(super) fn component(
         }
         Unpack::Broken(error) => Problem::fetched(
             Reason::FetchFailed,
-            format!("the component in {} cannot be decompressed: {error}", named(maps)),
+            format!("the component {} cannot be decompressed: {error}", which()),
         ),
     })
 }
@@ -172,6 +201,23 @@ mod tests {
         let parts = [map(&[("jira.wasm.zst", head)]), map(&[("b.wasm.zst", tail)])];
         assert_eq!(decoded(&parts).unwrap(), bytes);
         assert_eq!(kept(zstd.as_slice(), LimitClass::Default).unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_was_fetched_says_by_its_first_bytes_how_it_is_packed() {
+        let bytes = b"\0asm component".as_slice();
+        for packed in [bytes.to_vec(), gzip(bytes), pack(bytes).unwrap()] {
+            assert_eq!(fetched(packed, LimitClass::Default).unwrap(), bytes);
+        }
+        let broken = fetched(vec![0x1f, 0x8b, 0], LimitClass::Default).unwrap_err();
+        assert!(
+            broken.message.starts_with("the component that was fetched cannot be decompressed"),
+            "{}",
+            broken.message
+        );
+        let large =
+            fetched(vec![0; Limits::of(LimitClass::Default).component + 1], LimitClass::Default).unwrap_err();
+        assert_eq!(large.reason, Reason::TooLarge);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use kubeopencode_api::literals::{
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::plugin_object::{ConfigMapSource, Plugin, PluginSource, PluginSpec};
 
+use super::source::{digest_of_image, directory::Stamp};
 use super::status::Problem;
 
 /// Most parts of a component.
@@ -36,24 +37,20 @@ pub(super) fn source_name(map: &Meta) -> String {
     of_parts.cloned().unwrap_or_else(|| map.name_any())
 }
 
-/// The ConfigMap that a Plugin comes from.
-///
-/// # Errors
-/// A source that this version does not take.
-pub(super) fn config_map_of(spec: &PluginSpec) -> Result<&ConfigMapSource, Problem> {
-    let PluginSource { config_map, oci, https, .. } = &spec.source;
-    let Some(map) = config_map else {
-        let other = if oci.is_some() {
-            "oci"
-        } else if https.is_some() {
-            "https"
-        } else {
-            "directory"
-        };
-        let message = format!("spec.source.{other} is not fetched yet: put the component into a ConfigMap");
-        return Err(Problem::fetched(Reason::FetchFailed, message));
-    };
-    Ok(map)
+/// Where the component of a Plugin is, as far as that is seen without fetching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// In these ConfigMaps.
+    ConfigMaps(Pieces),
+    /// Elsewhere: what is there is known when it was fetched.
+    Elsewhere,
+    /// In a file that is like this now.
+    File(Stamp),
+}
+
+/// Whether it is fetched from the network.
+pub(super) fn is_remote(source: &PluginSource) -> bool {
+    source.oci.is_some() || source.https.is_some()
 }
 
 /// What a component of this name is made from.
@@ -122,8 +119,14 @@ fn said(maps: &[impl AsRef<Meta>], name: &str) -> String {
 /// # Errors
 /// Other ones, or grants for any bytes.
 pub(super) fn verify(spec: &PluginSpec, annotated: Option<&str>, digest: &str) -> Result<(), Problem> {
-    if spec.grants.is_some() && spec.sha256.is_none() {
-        let message = "spec.grants are for certain bytes: add spec.sha256, the digest of the component";
+    let (source, is_named) = (&spec.source, spec.sha256.is_some());
+    if !is_named && (source.https.is_some() || spec.grants.is_some() && source.oci.is_none()) {
+        let what = if source.https.is_some() {
+            "what a web server gives may change"
+        } else {
+            "spec.grants are for certain bytes"
+        };
+        let message = format!("{what}: add spec.sha256, the digest of the component");
         return Err(Problem::verified(Reason::DigestMissing, message));
     }
     let named = [("spec.sha256", spec.sha256.as_deref()), (SHA256_ANNOTATION, annotated)];
@@ -131,10 +134,18 @@ pub(super) fn verify(spec: &PluginSpec, annotated: Option<&str>, digest: &str) -
         let Some(sha256) = sha256 else { continue };
         if !fits(sha256, digest) {
             let message = format!("the component has the digest {digest}, and {place} says {sha256}");
-            return Err(Problem::verified(Reason::DigestMismatch, message));
+            let problem = Problem::verified(Reason::DigestMismatch, message);
+            // nothing tells when a server gives something else
+            return Err(if is_remote(source) { problem.passing() } else { problem });
         }
     }
     Ok(())
+}
+
+/// Whether a component, from an OCI artifact or not, is the one that the Plugin names; whatever it is where none is named.
+pub(super) fn is_meant(spec: &PluginSpec, digest: &str, image: Option<&str>) -> bool {
+    spec.sha256.as_ref().is_none_or(|sha256| fits(sha256, digest))
+        && spec.source.oci.as_ref().is_none_or(|oci| image == Some(digest_of_image(&oci.image)))
 }
 
 /// Whether a SHA-256 in hex is that of a digest as `sha256:…`.
@@ -193,6 +204,7 @@ pub(super) fn slim(map: &mut Meta) {
 mod tests {
     use std::sync::Arc;
 
+    use kubeopencode_api::plugin_object::OciSource;
     use serde_json::json;
 
     use super::*;
@@ -277,5 +289,14 @@ mod tests {
         assert_eq!(verify(&spec, None, &digest).unwrap_err().reason, Reason::DigestMissing);
         spec.sha256 = Some("cd".repeat(32));
         assert_eq!(verify(&spec, None, &digest).unwrap_err().reason, Reason::DigestMismatch);
+        let (image, other) = (format!("a.example/b@{digest}"), format!("sha256:{}", "ef".repeat(32)));
+        spec.source = PluginSource { oci: Some(OciSource { image }), ..PluginSource::default() };
+        assert!(verify(&spec, None, &digest).unwrap_err().may_pass, "a registry may give something else");
+        spec.sha256 = None;
+        assert!(verify(&spec, None, &digest).is_ok(), "the image's digest is enough");
+        assert!(is_meant(&spec, &other, Some(&digest)));
+        assert!(!is_meant(&spec, &other, Some(&other)) && !is_meant(&spec, &other, None));
+        spec.source = PluginSource { https: Some(Default::default()), ..PluginSource::default() };
+        assert_eq!(verify(&spec, None, &digest).unwrap_err().reason, Reason::DigestMissing);
     }
 }

@@ -1,4 +1,4 @@
-//! From the ConfigMaps of a component, or from what is kept of one, to a plugin that can be called.
+//! From where a component is, or from what is kept of one, to a plugin that can be called.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,23 +8,29 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::Api;
 use kubeopencode_api::condition::Reason;
-use kubeopencode_api::names::hex;
+use kubeopencode_api::names::{PluginName, hex};
 use kubeopencode_api::plugin::LimitClass;
 use kubeopencode_api::plugin_object::{Plugin, PluginSpec, ServedType, served_name};
 use kubeopencode_evaluate::Publication;
-use kubeopencode_plugin_host::{Plugin as Code, PluginType};
+use kubeopencode_plugin_host::{Limits, Plugin as Code, PluginType};
 use sha2::{Digest, Sha256};
 
-use super::desired::{Pieces, config_map_of, fits, verify};
+use super::desired::{Found, Pieces, is_meant, is_remote, verify};
 use super::publication::publication;
+use super::source::{Fetched, digest_of_image, directory};
 use super::status::{Problem, Served, shown_schema};
-use super::{Door, decode, kept};
+use super::{Door, decode, kept, trust};
 use crate::runtime::api_error::words;
 
 /// A component that can be called.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) code: Arc<Code>,
+    /// Digest of the OCI artifact that it came from.
+    image: Option<String>,
+    /// Fingerprint of the key that signed it, where a signature was looked at.
+    pub(super) signed_by: Option<String>,
+    class: LimitClass,
     bytes: usize,
     /// What loading it took.
     millis: u64,
@@ -32,16 +38,23 @@ pub(super) struct Loaded {
     pub(super) published_for: Option<(String, Option<i64>)>,
 }
 
+/// A component as it came.
+enum Packed {
+    ConfigMaps(Vec<ConfigMap>),
+    Fetched(Fetched),
+    File(Fetched),
+}
+
 /// What came of a component.
 #[derive(Debug)]
 pub(super) struct Looked {
     /// Its digest, once it is known.
     pub(super) wanted: Option<String>,
-    /// The component and what it came to, or why it came to nothing.
-    pub(super) result: Result<(Vec<u8>, Loaded), Problem>,
+    /// The component, unless it is kept already, and what it came to, or why it came to nothing.
+    pub(super) result: Result<(Option<Vec<u8>>, Loaded), Problem>,
 }
 
-fn class_of(spec: &PluginSpec) -> LimitClass {
+pub(super) fn class_of(spec: &PluginSpec) -> LimitClass {
     spec.limits.and_then(|limits| limits.class).unwrap_or_default()
 }
 
@@ -55,7 +68,7 @@ impl Loaded {
     /// Whether it is of this Plugin, and the spec does not mean other bytes.
     pub(super) fn fits(&self, plugin: &Plugin) -> bool {
         let is_its = self.published_for.as_ref().is_none_or(|(uid, _)| Some(uid) == plugin.uid().as_ref());
-        let is_meant = plugin.spec.sha256.as_ref().is_none_or(|sha256| fits(sha256, self.code.digest()));
+        let is_meant = is_meant(&plugin.spec, self.code.digest(), self.image.as_deref());
         is_its && is_meant && self.code.kind() == plugin.spec.kind
     }
 
@@ -65,7 +78,7 @@ impl Loaded {
     /// Settings that do not fit.
     pub(super) fn publication(&self, plugin: &Plugin) -> Result<Publication, Problem> {
         let invalid = |message| Problem::compiled(Reason::SettingsInvalid, message);
-        publication(plugin, &self.code).map_err(invalid)
+        publication(plugin, &self.code, self.image.as_deref()).map_err(invalid)
     }
 
     /// What the Plugin says of it.
@@ -73,6 +86,8 @@ impl Loaded {
         Served {
             kind: self.code.kind(),
             digest: self.code.digest().to_owned(),
+            image: self.image.clone(),
+            signed_by: self.signed_by.clone(),
             version: self
                 .code
                 .types()
@@ -102,32 +117,84 @@ fn types(code: &Code, names: &BTreeMap<String, String>) -> Vec<ServedType> {
 
 impl Door {
     /// Fetches, unpacks, verifies and loads the component of a Plugin.
-    pub(super) async fn look(&self, plugin: &Plugin, pieces: Result<Pieces, Problem>) -> Looked {
+    pub(super) async fn look(&self, plugin: &Plugin, found: Result<Found, Problem>) -> Looked {
+        if let Some(known) = self.known_by_digest(plugin).await {
+            let wanted = Some(known.code.digest().to_owned());
+            return Looked { wanted, result: Ok((None, known)) };
+        }
         let mut wanted = None;
-        let result = self.look_into(plugin, pieces, &mut wanted).await;
-        Looked { wanted, result }
+        let result = self.look_into(plugin, found, &mut wanted).await;
+        Looked { wanted, result: result.map(|(component, loaded)| (Some(component), loaded)) }
+    }
+
+    /// What a digest names and is here already is not fetched again: a restart does not need the registry.
+    async fn known_by_digest(&self, plugin: &Plugin) -> Option<Loaded> {
+        let (spec, sources) = (&plugin.spec, &self.sources);
+        // a signature is looked at each time
+        let is_named = is_remote(&spec.source) && spec.signature.is_none() && sources.refusal(spec).is_none();
+        // what the status names is kept
+        let status = plugin.status.as_ref().filter(|_| is_named && status_is_meant(plugin))?;
+        let serving = self.known.lock().serving.get(&PluginName::of(plugin)).cloned();
+        let serving = serving.filter(|serving| status.digest.as_deref() == Some(serving.code.digest()));
+        let known = match serving {
+            Some(serving) => Loaded::clone(&serving),
+            None => self.load_kept(plugin).await?,
+        };
+        (known.fits(plugin) && known.class == class_of(spec)).then_some(known)
     }
 
     async fn look_into(
         &self,
         plugin: &Plugin,
-        pieces: Result<Pieces, Problem>,
+        found: Result<Found, Problem>,
         wanted: &mut Option<String>,
     ) -> Result<(Vec<u8>, Loaded), Problem> {
-        let pieces = pieces?;
-        let key = config_map_of(&plugin.spec)?.key.clone();
-        let maps = self.fetch(&pieces).await?;
-        let class = class_of(&plugin.spec);
+        let (found, spec) = (found?, &plugin.spec);
+        let (class, limit) = (class_of(spec), Limits::of(class_of(spec)).component);
+        let (mut annotated, mut signed_by) = (None, None);
+        let packed = match found {
+            Found::ConfigMaps(pieces) => {
+                let maps = self.fetch(&pieces).await?;
+                annotated = pieces.sha256;
+                Packed::ConfigMaps(maps)
+            }
+            Found::Elsewhere => {
+                let mut fetched = self.web.fetch(&self.sources, spec).await?;
+                signed_by = fetched.signed_by.take();
+                Packed::Fetched(fetched)
+            }
+            Found::File(stamp) => {
+                let room = self.web.room(limit).await;
+                let bytes = blocking(move || directory::read(&stamp, limit)).await?;
+                Packed::File(Fetched { bytes, signed_by: None, _room: room })
+            }
+        };
+        let key = spec.source.config_map.as_ref().and_then(|map| map.key.clone());
         let _turn = self.turn.acquire().await;
         let unpacked = blocking(move || {
-            let component = decode::component(&maps, key.as_deref(), class)?;
+            let component = match packed {
+                Packed::ConfigMaps(maps) => decode::component(&maps, key.as_deref(), class)?,
+                Packed::File(file) => decode::fetched(file.bytes, class)?,
+                // what changes at a server tells nobody
+                Packed::Fetched(fetched) => {
+                    decode::fetched(fetched.bytes, class).map_err(Problem::passing)?
+                }
+            };
             let digest = format!("sha256:{}", hex(&Sha256::digest(&component)));
             Ok((component, digest))
         });
         let (component, digest) = unpacked.await?;
         *wanted = Some(digest.clone());
-        verify(&plugin.spec, pieces.sha256.as_deref(), &digest)?;
-        self.load(plugin, component, class).await
+        verify(spec, annotated.as_deref(), &digest)?;
+        // that of an OCI artifact was looked at where it lies
+        if let Some(signature) = spec.signature.as_ref().filter(|_| spec.source.oci.is_none()) {
+            let key = trust::key(&self.sources.keys, &signature.key).await?;
+            trust::detached(&key, signature, &component)?;
+            signed_by = Some(key.fingerprint);
+        }
+        let (component, loaded) = self.load(plugin, component, class).await?;
+        let image = spec.source.oci.as_ref().map(|oci| digest_of_image(&oci.image).to_owned());
+        Ok((component, Loaded { image, signed_by, ..loaded }))
     }
 
     async fn fetch(&self, pieces: &Pieces) -> Result<Vec<ConfigMap>, Problem> {
@@ -151,7 +218,11 @@ impl Door {
 
     /// What is kept of a Plugin, where its status says that this served.
     pub(super) async fn load_kept(&self, plugin: &Plugin) -> Option<Loaded> {
-        let digest = plugin.status.as_ref()?.digest.clone()?;
+        let status = plugin.status.as_ref()?;
+        let digest = status.digest.clone()?;
+        if !self.sources.trusts(status.signed_by.as_deref()).await {
+            return None;
+        }
         let class = class_of(&plugin.spec);
         let _turn = self.turn.acquire().await;
         let kept = kept::load(&self.client, &self.namespace, plugin, &digest, class).await;
@@ -171,7 +242,7 @@ impl Door {
             return None;
         }
         let (_, loaded) = self.load(plugin, component, class).await.ok()?;
-        Some(loaded)
+        Some(Loaded { image: status.image.clone(), signed_by: status.signed_by.clone(), ..loaded })
     }
 
     async fn load(
@@ -193,9 +264,16 @@ impl Door {
             Problem::from(&error)
         })?;
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let loaded = Loaded { code, bytes: component.len(), millis, published_for: None };
+        let bytes = component.len();
+        let loaded = Loaded { code, image: None, signed_by: None, class, bytes, millis, published_for: None };
         Ok((component, loaded))
     }
+}
+
+/// Whether the status names the component that the spec means.
+fn status_is_meant(plugin: &Plugin) -> bool {
+    let Some(status) = &plugin.status else { return false };
+    status.digest.as_ref().is_some_and(|digest| is_meant(&plugin.spec, digest, status.image.as_deref()))
 }
 
 /// Runs what takes its time on a thread that may block.

@@ -9,13 +9,14 @@ use kubeopencode_plan::Granted;
 use kubeopencode_plugin_host::Plugin as Code;
 use serde_json::json;
 
-use super::desired::fits;
+use super::desired::is_meant;
 
-/// What is offered of it for this Plugin. Grants are for the bytes that the Plugin names, and for no others.
+/// What is offered of it for this Plugin, where it came from the OCI artifact of the digest `image`, if from one. Grants are for
+/// the bytes that the Plugin names, and for no others.
 ///
 /// # Errors
 /// Settings that the component does not take, and names of types that it does not have.
-pub fn publication(plugin: &Plugin, code: &Arc<Code>) -> Result<Publication, String> {
+pub fn publication(plugin: &Plugin, code: &Arc<Code>, image: Option<&str>) -> Result<Publication, String> {
     let spec = &plugin.spec;
     let settings = spec.config.clone().unwrap_or_else(|| json!({}));
     for type_ in code.types() {
@@ -35,17 +36,17 @@ pub fn publication(plugin: &Plugin, code: &Arc<Code>) -> Result<Publication, Str
         plugin: Arc::clone(code),
         names: spec.names.clone(),
         settings,
-        granted: granted(plugin, code.digest()),
+        granted: granted(plugin, code.digest(), image),
         allowed_namespaces: spec.allowed_namespaces.clone(),
     })
 }
 
-fn granted(plugin: &Plugin, digest: &str) -> Granted {
+fn granted(plugin: &Plugin, digest: &str, image: Option<&str>) -> Granted {
     let spec = &plugin.spec;
-    let is_meant = spec.sha256.as_ref().is_some_and(|sha256| fits(sha256, digest));
+    let is_named = spec.sha256.is_some() || spec.source.oci.is_some();
     let nothing = Granted { plugin: Some(plugin.name_any()), ..Granted::none() };
     match &spec.grants {
-        Some(grants) if is_meant => Granted {
+        Some(grants) if is_named && is_meant(spec, digest, image) => Granted {
             capabilities: grants.capabilities.clone(),
             env: grants.env.clone(),
             images: grants.images.clone(),

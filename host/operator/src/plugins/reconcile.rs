@@ -15,7 +15,7 @@ use kubeopencode_evaluate::{Change, Publication};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::desired::{Meta, config_map_of, is_abandoned, new_plugin, pieces, source_name};
+use super::desired::{Meta, is_abandoned, is_remote, new_plugin, source_name};
 use super::load::{Loaded, Looked};
 use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
@@ -57,14 +57,21 @@ impl Door {
     }
 
     async fn bring_up_to_date(&self, name: &PluginName, plugin: &Plugin) -> Option<Duration> {
-        let seen = self.seen(plugin);
+        self.look_at_file(name, plugin).await;
+        let (seen, now) = (self.seen(plugin), Instant::now());
+        let of_files = plugin.spec.source.directory.as_ref().map(|_| self.sources.look_at_files);
         let mut before = {
             let mut known = self.known.lock();
             let is_blocked = known.blocked.remove(name);
+            let next_try = known.retries.get(name).copied();
             match known.seen.get(name) {
                 Some((last, status)) if last.uid == seen.uid => {
-                    if *last == seen && !is_blocked && !known.mismatched.contains_key(name) {
-                        return None;
+                    let is_due = next_try.is_some_and(|at| at <= now);
+                    if *last == seen && !is_blocked && !is_due && !known.mismatched.contains_key(name) {
+                        return next_try.map(|at| at - now).or(of_files);
+                    }
+                    if last.generation != seen.generation {
+                        self.failures.forget(name);
                     }
                     status.clone()
                 }
@@ -79,7 +86,7 @@ impl Door {
             return None;
         }
         let (component, problem) = match looked.result {
-            Ok((component, loaded)) => (Some(component), self.publish(name, plugin, loaded).err()),
+            Ok((component, loaded)) => (component, self.publish(name, plugin, loaded).err()),
             Err(problem) => (None, Some(problem)),
         };
         if problem.is_some() {
@@ -88,6 +95,7 @@ impl Door {
         self.catalog.arrived(&name.0, Timestamp::now());
         let serving = self.known.lock().serving.get(name).cloned();
         let problem = problem.map(|problem| problem.beside(serving.is_some()));
+        let retry = self.retry(name, problem.as_ref());
         let served = serving.as_ref().map(|loaded| loaded.served(&plugin.spec.names));
         let findings = Findings {
             wanted: looked.wanted.as_deref(),
@@ -95,6 +103,7 @@ impl Door {
             serving: served.as_ref(),
             // those of what serves now: a component that has just been published has none
             pauses: &self.catalog.pauses_of(&name.0),
+            next_try: retry.and_then(|pause| Timestamp::now().checked_add(pause).ok()),
         };
         let after = status(&before, plugin.metadata.generation, findings, Timestamp::now());
         let is_leader = seen.leads;
@@ -109,12 +118,7 @@ impl Door {
             }
             pause = self.tell(name, plugin, &before, &after, problem.as_ref());
         }
-        if problem.is_some_and(|problem| problem.may_pass) {
-            self.known.lock().seen.remove(name);
-            return Some(self.pause(name));
-        }
-        self.failures.forget(name);
-        pause
+        [pause, retry, of_files].into_iter().flatten().min()
     }
 
     /// Looks at the component. Where that takes longer the Plugin says so meanwhile: `told` is the Plugin after that, and
@@ -127,19 +131,27 @@ impl Door {
         before: &mut PluginStatus,
         told: &mut Option<Plugin>,
     ) -> Looked {
-        let looking = self.look(plugin, seen.pieces.clone());
+        let looking = self.look(plugin, seen.found.clone());
         futures::pin_mut!(looking);
+        // one that failed before says that until it is known to be well
+        if self.known.lock().retries.contains_key(name) {
+            return looking.await;
+        }
         if let Ok(looked) = tokio::time::timeout(LOOK, &mut looking).await {
             return looked;
         }
         let serving = self.known.lock().serving.get(name).cloned();
         let served = serving.map(|loaded| loaded.served(&plugin.spec.names));
-        let problem = Problem::compiled(Reason::Loading, "The component is being loaded");
+        let problem = match is_remote(&plugin.spec.source) {
+            true => Problem::fetched(Reason::Loading, "The component is being fetched"),
+            false => Problem::compiled(Reason::Loading, "The component is being loaded"),
+        };
         let findings = Findings {
             wanted: None,
             problem: Some(&problem),
             serving: served.as_ref(),
             pauses: &seen.pauses,
+            next_try: None,
         };
         let after = status(before, plugin.metadata.generation, findings, Timestamp::now());
         if seen.leads {
@@ -154,19 +166,6 @@ impl Door {
             }
         }
         looking.await
-    }
-
-    /// What the Plugin depends on, as it is now.
-    fn seen(&self, plugin: &Plugin) -> Seen {
-        let maps = self.config_maps.state();
-        Seen {
-            uid: plugin.uid().unwrap_or_default(),
-            generation: plugin.metadata.generation,
-            pieces: config_map_of(&plugin.spec)
-                .and_then(|source| pieces(&source.name, &self.namespace, &maps)),
-            pauses: self.catalog.pauses_of(&plugin.name_any()),
-            leads: self.leads(),
-        }
     }
 
     /// Offers a component, unless that is offered already.
@@ -200,7 +199,16 @@ impl Door {
     /// The new component came to nothing: what served before serves on, as the Plugin says now; after a restart what is kept
     /// of it. Where the Plugin means other bytes, what it says now is not for them.
     async fn fall_back(&self, name: &PluginName, plugin: &Plugin) {
+        // what the operator's own settings forbid was never good
+        if self.sources.refusal(&plugin.spec).is_some() {
+            return self.withdraw(name);
+        }
         let serving = self.known.lock().serving.get(name).cloned();
+        if let Some(loaded) = &serving
+            && !self.sources.trusts(loaded.signed_by.as_deref()).await
+        {
+            return self.withdraw(name);
+        }
         match serving {
             Some(loaded) if loaded.fits(plugin) => {
                 if let Err(problem) = self.publish(name, plugin, Loaded::clone(&loaded)) {
@@ -235,6 +243,8 @@ impl Door {
         let mut known = self.known.lock();
         known.blocked.remove(name);
         known.mismatched.remove(name);
+        known.retries.remove(name);
+        known.stamps.remove(name);
         if known.seen.remove(name).is_some() {
             drop(known);
             self.count();
@@ -416,15 +426,11 @@ impl Door {
             // the watch is behind: it will show what is there
             Err(error) if is_conflict(&error) => Some(super::FIRST_PAUSE),
             Err(error) => {
-                let pause = self.pause(name);
+                let pause = self.failures.next(name).min(MAX_PAUSE);
                 tracing::warn!(plugin = %name, error = words(&error), ?pause, "the Plugin could not be brought up to date, requeued");
                 Some(pause)
             }
         }
-    }
-
-    fn pause(&self, name: &PluginName) -> Duration {
-        self.failures.next(name).min(MAX_PAUSE)
     }
 }
 

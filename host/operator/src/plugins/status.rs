@@ -95,6 +95,10 @@ impl From<&LoadError> for Problem {
 pub(super) struct Served {
     pub(super) kind: Kind,
     pub(super) digest: String,
+    /// That of the OCI artifact that it came from.
+    pub(super) image: Option<String>,
+    /// That of the key that signed it, where a signature was looked at.
+    pub(super) signed_by: Option<String>,
     pub(super) version: String,
     pub(super) types: Vec<ServedType>,
     pub(super) bytes: usize,
@@ -128,6 +132,8 @@ pub(super) struct Findings<'a> {
     pub(super) serving: Option<&'a Served>,
     /// The namespaces for which that is not asked.
     pub(super) pauses: &'a [(String, Pause)],
+    /// When another try is made, if without a change of anything.
+    pub(super) next_try: Option<Timestamp>,
 }
 
 /// What the Plugin says then.
@@ -137,7 +143,7 @@ pub(super) fn status(
     findings: Findings<'_>,
     now: Timestamp,
 ) -> PluginStatus {
-    let Findings { wanted, problem, serving, pauses } = findings;
+    let Findings { wanted, problem, serving, pauses, next_try } = findings;
     let mut conditions = before.conditions.clone();
     conditions.retain(|condition| {
         let stage = PluginCondition::ALL.iter().find(|stage| stage.as_str() == condition.type_);
@@ -181,6 +187,8 @@ pub(super) fn status(
         types: serving.map(|served| served.types.clone()).unwrap_or_default(),
         type_names: serving.map(Served::names),
         digest: serving.map(|served| served.digest.clone()),
+        image: serving.and_then(|served| served.image.clone()),
+        signed_by: serving.and_then(|served| served.signed_by.clone()),
         wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
         version: serving.map(|served| served.version.clone()),
         interface: serving.map(|_| INTERFACE.to_owned()),
@@ -190,6 +198,7 @@ pub(super) fn status(
             Some(known) if before.digest.as_deref() == Some(&served.digest) => known,
             _ => i64::try_from(served.millis).unwrap_or(i64::MAX),
         }),
+        next_try: next_try.map(Time),
         history: history(before, serving, now),
         conditions,
     }
@@ -322,7 +331,16 @@ mod tests {
     fn served(digest: &str) -> Served {
         let types = vec![ServedType { name: "Jira".into(), ..ServedType::default() }];
         let (digest, version) = (format!("sha256:{digest}"), "1".to_owned());
-        Served { kind: Kind::ContextType, digest, version, types, bytes: 7, millis: 160 }
+        Served {
+            kind: Kind::ContextType,
+            digest,
+            image: None,
+            signed_by: None,
+            version,
+            types,
+            bytes: 7,
+            millis: 160,
+        }
     }
 
     fn after(
@@ -335,7 +353,7 @@ mod tests {
         status(
             before,
             Some(1),
-            Findings { wanted, problem, serving, pauses: &[] },
+            Findings { wanted, problem, serving, pauses: &[], next_try: None },
             Timestamp::from_second(second).unwrap(),
         )
     }
@@ -405,8 +423,13 @@ mod tests {
         };
         let with = |before: &PluginStatus, pauses: &[(String, Pause)]| {
             let served = served("a");
-            let findings =
-                Findings { wanted: Some(&served.digest), problem: None, serving: Some(&served), pauses };
+            let findings = Findings {
+                wanted: Some(&served.digest),
+                problem: None,
+                serving: Some(&served),
+                pauses,
+                next_try: None,
+            };
             status(before, Some(1), findings, Timestamp::from_second(0).unwrap())
         };
         let paused = with(&good, &[("team".into(), pause(3))]);

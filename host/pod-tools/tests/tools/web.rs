@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::NamedTempFile;
@@ -187,7 +189,14 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Request> {
     Ok(Request { method, path: path.into(), query: query.into(), headers, body })
 }
 
-fn certificates() -> (ServerConfig, NamedTempFile) {
+/// A certificate for `localhost` and 127.0.0.1, and the authority that it is from, in PEM.
+pub(crate) struct Issued {
+    pub(crate) authority: String,
+    pub(crate) certificate: Certificate,
+    pub(crate) key: KeyPair,
+}
+
+pub(crate) fn issue() -> Issued {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -195,8 +204,13 @@ fn certificates() -> (ServerConfig, NamedTempFile) {
     let key = KeyPair::generate().unwrap();
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    Issued { authority: authority.pem(), certificate, key }
+}
+
+fn certificates() -> (ServerConfig, NamedTempFile) {
+    let Issued { authority, certificate, key } = issue();
     let file = NamedTempFile::new().unwrap();
-    std::fs::write(&file, authority.pem()).unwrap();
+    std::fs::write(&file, authority).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()

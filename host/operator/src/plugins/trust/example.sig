@@ -1,0 +1,1 @@
+MEQCIGfucMmymD2QM3fngKpzy9jSVnT+xmxZ9jY3ryIdv3e5AiACN6hwexTb2OkfPmfjLITPh4xmiYtK8WjqbkfrxtjBiw==
