@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests install.yaml release release-test
+.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests gallery install.yaml release release-test
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ fmt: ## format Rust and Go
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path plugins/Cargo.toml
 	@cargo fmt --all --manifest-path examples/plugins/Cargo.toml
-	@gofmt -w tests
+	@gofmt -w tests plugins/sdk-go examples/plugins
 
 unit: ## tests without a cluster, of the crates, the plugins, and what other programs read
 	@deploy/local/test.sh unit
@@ -72,6 +72,10 @@ crds: ## write the chart's CustomResourceDefinitions and docs/reference.md anew,
 manifests: ## write deploy/install/operator.yaml and the chart's README.md anew, after a change of the chart
 	@deploy/install/manifest.sh write
 	@deploy/chart/readme.sh write
+
+gallery: ## write docs/plugins-gallery.md anew, after a change of what an example plugin says of itself
+	@deploy/local/preflight.sh unit
+	@KUBEOPENCODE_WRITE_GALLERY=1 cargo test --quiet --locked --package kubeopencode-cli --test plugin gallery
 
 install.yaml: ## everything in one file, for kubectl apply without helm
 	@deploy/install/manifest.sh print > $@.partial

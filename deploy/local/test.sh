@@ -70,7 +70,7 @@ asked() { [[ $wanted == *" $1 "* ]]; }
 
 check_format() {
   cargo fmt --all --check || die "the host's code is not formatted" "make fmt"
-  [ -z "$(gofmt -l tests)" ] || die "the Go code is not formatted" "make fmt"
+  [ -z "$(gofmt -l tests plugins/sdk-go examples/plugins)" ] || die "the Go code is not formatted" "make fmt"
   in_guests cargo fmt --all --check || die "the guests' code is not formatted" "make fmt"
 }
 

@@ -76,7 +76,7 @@ func TestFilesAreWhatTheirReadersKnow(t *testing.T) {
 			case err != nil:
 				return err
 			// a chart's templates are no YAML; their output is checked in its own test
-			case entry.IsDir() && (name == "templates" || name == "node_modules" || name == "target"):
+			case entry.IsDir() && (name == "templates" || name == "node_modules" || name == ".venv" || name == "target"):
 				return filepath.SkipDir
 			// what `kubeopencode plugin test` reads
 			case entry.IsDir() && name == "tests" && exists(filepath.Join(filepath.Dir(path), "plugin.toml")):

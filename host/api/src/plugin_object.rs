@@ -165,7 +165,7 @@ pub struct HttpsSource {
 #[serde(rename_all = "camelCase")]
 pub struct DirectorySource {
     /// Path of the component's file: `/plugins/`, the volume's name, and where it is in there. The component may be packed with
-    /// gzip or zstd. Looked at every 30 seconds.
+    /// gzip or zstd. Read again every 30 seconds.
     #[schemars(length(max = 1024), regex(pattern = r"^/.+"))]
     pub path: String,
 }

@@ -73,6 +73,14 @@ pub fn timeout_of(text: &str) -> Option<SignedDuration> {
     (rest.is_empty() && seconds > 0).then(|| SignedDuration::from_secs(seconds))
 }
 
+/// The same as the flag of a program.
+///
+/// # Errors
+/// What is wrong with it, and how it is written.
+pub fn timeout_flag(text: &str) -> Result<SignedDuration, String> {
+    timeout_of(text).ok_or_else(|| format!("\"{text}\" is no duration; write it as 90s, 4m or 1h30m"))
+}
+
 impl Task {
     /// Namespace and name.
     pub fn key(&self) -> TaskKey {

@@ -15,8 +15,9 @@ use kubeopencode_api::release::VERSION;
 use kubeopencode_operator::{PluginSources, SourceKind};
 
 pub(crate) use plugin::{
-    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, Language, ListPlugins,
-    LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, TestOutput, TestPlugin, UninstallPlugin,
+    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, InstalledPlugin, Language,
+    ListPlugins, LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, TestOutput, TestPlugin,
+    UninstallPlugin,
 };
 
 /// Runs coding agents on Kubernetes.
@@ -210,8 +211,7 @@ fn domain(text: &str) -> Result<String, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 4m or 1h30m");
-    let read = kubeopencode_api::task::timeout_of(text).ok_or_else(wrong)?;
+    let read = kubeopencode_api::task::timeout_flag(text)?;
     Ok(Duration::from_secs(read.as_secs().unsigned_abs()))
 }
 

@@ -327,8 +327,7 @@ pub(crate) struct Complete {
 }
 
 fn timeout(text: &str) -> Result<String, String> {
-    let wrong = || format!("\"{text}\" is no duration; write it as 90s, 4m or 1h30m");
-    kubeopencode_api::task::timeout_of(text).map(|_| text.to_owned()).ok_or_else(wrong)
+    kubeopencode_api::task::timeout_flag(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::runtime::metrics::Metrics;
 use desired::{Found, Meta};
 use load::Loaded;
 use source::directory::Stamp;
-use source::{PluginSources, Web};
+use source::{PluginSources, SourceKind, Web};
 use status::{Problem, STATES};
 
 /// Plugins that are reconciled at the same time; one at a time is unpacked and compiled.
@@ -233,8 +233,8 @@ impl Door {
 
     /// Whether its component lies where it may take its time to come: on the network, in a volume.
     fn is_elsewhere(&self, name: &PluginName) -> bool {
-        let plugin = self.plugin(name);
-        plugin.is_some_and(|plugin| plugin.get().is_ok_and(|plugin| plugin.spec.source.config_map.is_none()))
+        let Some(plugin) = self.plugin(name) else { return false };
+        plugin.get().is_ok_and(|plugin| SourceKind::of(&plugin.spec.source) != SourceKind::ConfigMap)
     }
 
     /// Reconciles a Plugin unless that is being done, which is repeated soon then.

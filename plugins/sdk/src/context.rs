@@ -3,13 +3,16 @@
 use serde::de::DeserializeOwned;
 
 use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
-use crate::{About, Diagnostic, PluginError, Severity};
+use crate::{About, Descriptor, Diagnostic, PluginError, Severity};
 
 pub use wit::{
     Action, BroughtFile, ConfigMapMount, ConfigMapRead, Entry, GitFetch, Header, HeaderValue, HttpRequest,
-    InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved, SecretFile, SecretText,
-    TextFile, UrlFetch,
+    InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved, Response, SecretFile,
+    SecretText, TextFile, UrlFetch,
 };
+
+/// The feature of the host that reads from servers.
+const FETCH: &str = "fetch";
 
 /// What [`ContextType::evaluate`] gives.
 pub type Answer = Result<Outcome, PluginError>;
@@ -20,6 +23,16 @@ pub trait ContextType {
     type Config: DeserializeOwned;
     /// What it says about itself.
     const ABOUT: About;
+
+    /// JSON Schema of the payload: the one of `ABOUT`, unless it is made of the type with `schema_of` (feature `schemars`).
+    fn config_schema() -> String {
+        Self::ABOUT.schema.to_owned()
+    }
+
+    /// The same of the settings.
+    fn settings_schema() -> Option<String> {
+        Self::ABOUT.settings_schema.map(str::to_owned)
+    }
 
     /// Turns one item into actions; a pure function, called again with the inputs that it asked for.
     ///
@@ -40,7 +53,7 @@ macro_rules! context_type {
             impl wit::Guest for Component {
                 fn describe() -> ::std::vec::Vec<$crate::Descriptor> {
                     $crate::report_panics();
-                    ::std::vec![$((&<$plugin as $crate::ContextType>::ABOUT).into()),+]
+                    ::std::vec![$($crate::descriptor_of::<$plugin>()),+]
                 }
                 fn evaluate(request: wit::Request) -> $crate::Answer {
                     $crate::report_panics();
@@ -54,6 +67,16 @@ macro_rules! context_type {
             $crate::bindings::context::export_context_type!(Component with_types_in $crate::bindings::context);
         };
     };
+}
+
+/// What the host is told.
+#[doc(hidden)]
+pub fn descriptor_of<T: ContextType>() -> Descriptor {
+    Descriptor {
+        config_schema: T::config_schema(),
+        settings_schema: T::settings_schema(),
+        ..Descriptor::from(&T::ABOUT)
+    }
 }
 
 /// Reads the payload and calls the plugin.
@@ -77,6 +100,14 @@ pub fn no_such_type(request: &Request) -> Answer {
 pub fn ready(actions: impl IntoIterator<Item = Action>) -> Answer {
     let actions = actions.into_iter().collect();
     Ok(Outcome::Ready(Plan { actions, diagnostics: Vec::new(), extensions: Vec::new() }))
+}
+
+/// A plan of one text: for the context file, or the file at `mountPath`.
+///
+/// # Errors
+/// Never; an [`Answer`] so that it can stand at the end of `evaluate`.
+pub fn text(text: impl Into<String>) -> Answer {
+    ready([Action::Inline(text.into())])
 }
 
 /// A plan of nothing: something optional is missing, and `message` says what.
@@ -138,6 +169,26 @@ impl Request {
     /// There is none.
     pub fn required_mount_path(&self) -> Result<&str, PluginError> {
         self.mount_path.as_deref().ok_or_else(|| PluginError::internal("there is no mountPath"))
+    }
+
+    /// What a server answers; `None`: nothing. It happens in the Pod, where the plugin is called again, and may then answer with texts
+    /// and files alone. It is the only need: who reads ConfigMaps too gives all needs by itself.
+    ///
+    /// # Errors
+    /// What to answer instead: the need in the first round; that this host fetches nothing.
+    pub fn fetch(&self, what: HttpRequest) -> Result<Option<&Response>, Answer> {
+        if !self.host.features.iter().any(|feature| feature == FETCH) {
+            let version = &self.host.version;
+            let problem =
+                format!("KubeOpenCode {version} fetches nothing for plugins: a newer one is needed");
+            return Err(Err(PluginError::unsupported(problem)));
+        }
+        let id = format!("{FETCH} {}", what.url);
+        match self.input(&id) {
+            None => Err(Ok(Outcome::Needs(vec![Required { id, what: Requirement::Fetch(what) }]))),
+            Some(Resolved::Response(response)) => Ok(Some(response)),
+            Some(_) => Ok(None),
+        }
     }
 
     /// The answer to an earlier [`need`], `None` when it was not asked for yet.

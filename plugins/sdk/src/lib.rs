@@ -38,6 +38,8 @@ mod content;
 mod context;
 mod errors;
 mod logging;
+#[cfg(feature = "schemars")]
+mod schema;
 mod secret_ref;
 mod settings;
 mod shell;
@@ -49,9 +51,11 @@ pub use config_map::ConfigMapRef;
 pub use context::{
     Action, Answer, BroughtFile, ConfigMapMount, ConfigMapRead, ContextType, Entry, GitFetch, Header,
     HeaderValue, HttpRequest, InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved,
-    SecretFile, SecretText, TextFile, UrlFetch, need, ready, skipped,
+    Response, SecretFile, SecretText, TextFile, UrlFetch, need, ready, skipped, text,
 };
 pub use logging::{Level, log};
+#[cfg(feature = "schemars")]
+pub use schema::schema_of;
 pub use secret_ref::SecretRef;
 pub use shell::quoted;
 
@@ -61,6 +65,6 @@ pub use bindings::context::kubeopencode::plugin::types::{
 };
 
 #[doc(hidden)]
-pub use context::{evaluate_context, no_such_type};
+pub use context::{descriptor_of, evaluate_context, no_such_type};
 #[doc(hidden)]
 pub use logging::report_panics;

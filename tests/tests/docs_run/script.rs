@@ -231,16 +231,18 @@ fn indented(text: &str, by: &str) -> String {
     text.lines().map(|line| format!("{by}{line}\n")).collect()
 }
 
-/// Name of the directories that cargo builds in.
-const CARGOS: &str = "target";
+/// Names of what builds leave beside the examples.
+const BUILT: [&str; 4] = ["target", "build", "node_modules", ".venv"];
 
 /// A folder with all that is in it, each text changed.
 fn copy(from: &Path, to: &Path, change: &dyn Fn(String) -> String) -> std::io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        // what cargo made of them is no part of the examples
-        if entry.file_name() == CARGOS {
+        // what was made of them is no part of the examples
+        let name = entry.file_name();
+        let is_component = Path::new(&name).extension().is_some_and(|ending| ending == "wasm");
+        if is_component || BUILT.iter().any(|built| name == *built) {
             continue;
         }
         let target = to.join(entry.file_name());

@@ -214,9 +214,9 @@ pub(crate) struct InstallPlugin {
     pub(crate) timeout: Duration,
 }
 
-/// Flags of `kubeopencode plugin uninstall`.
+/// A Plugin of a cluster.
 #[derive(Debug, clap::Args)]
-pub(crate) struct UninstallPlugin {
+pub(crate) struct InstalledPlugin {
     /// Name of the Plugin
     pub(crate) name: String,
     /// Namespace of the operator
@@ -224,6 +224,13 @@ pub(crate) struct UninstallPlugin {
     pub(crate) namespace: String,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+}
+
+/// Flags of `kubeopencode plugin uninstall`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UninstallPlugin {
+    #[command(flatten)]
+    pub(crate) plugin: InstalledPlugin,
     /// How long to wait until it is gone, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
@@ -232,13 +239,8 @@ pub(crate) struct UninstallPlugin {
 /// Flags of `kubeopencode plugin logs`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogsOfPlugin {
-    /// Name of the Plugin
-    pub(crate) name: String,
-    /// Namespace of the operator
-    #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
-    pub(crate) namespace: String,
     #[command(flatten)]
-    pub(crate) cluster: Cluster,
+    pub(crate) plugin: InstalledPlugin,
     /// Go on with what comes
     #[arg(short, long)]
     pub(crate) follow: bool,

@@ -1,13 +1,21 @@
-//! `plugin build`: the command of plugin.toml, printed and run.
+//! `plugin build`: the command of plugin.toml, printed and run. What it leaves as a module, as Go does, is made a component.
 //!
-//! May touch: a shell, in the folder of plugin.toml.
+//! May touch: a shell, in the folder of plugin.toml, and the file that it makes.
 
+mod module;
+
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+
+use kubeopencode_plugin_host::Kind;
 
 use super::project::Manifest;
 use super::report::Bytes;
 use crate::error::CliError;
+
+/// What a shell ends with when it finds no program of a name.
+const NO_SUCH_PROGRAM: i32 = 127;
 
 /// Builds the component of a folder.
 ///
@@ -20,18 +28,36 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
     }
     let done = Command::new("sh").args(["-euc", &manifest.build]).current_dir(folder).status()?;
     if !done.success() {
-        let how = done
-            .code()
-            .map_or_else(|| "was ended by a signal".to_owned(), |code| format!("ended with {code}"));
-        eprintln!("kubeopencode: build of {}: the command {how}: see above", manifest.name);
+        let how = match done.code() {
+            Some(NO_SUCH_PROGRAM) => {
+                "names a program that is not here: see above for its name, and README.md for where it comes from"
+                    .to_owned()
+            }
+            Some(code) => format!("ended with {code}: see above"),
+            None => "was ended by a signal: see above".to_owned(),
+        };
+        eprintln!("kubeopencode: build of {}: the command {how}", manifest.name);
         return Ok(ExitCode::FAILURE);
     }
     let component = folder.join(&manifest.component);
-    let size = std::fs::metadata(&component).map_err(|error| {
+    let made = fs::read(&component).map_err(|error| {
         let problem = format!("{error}: the build does not make it; mend component in plugin.toml");
         CliError::Usage(format!("{}: {problem}", component.display()))
     })?;
-    let bytes = Bytes(usize::try_from(size.len()).unwrap_or(usize::MAX));
+    let size = match module::is_module(&made) {
+        false => made.len(),
+        true => {
+            let kind = manifest.kind.unwrap_or(Kind::ContextType);
+            let whole = module::to_component(&made, kind).map_err(|problem| {
+                let what = format!("a module that is no {}", kind.as_str());
+                CliError::Usage(format!("{}: {what}: {problem}", component.display()))
+            })?;
+            fs::write(&component, &whole)
+                .map_err(|error| CliError::File { path: component.clone(), error })?;
+            whole.len()
+        }
+    };
+    let bytes = Bytes(size);
     println!("{} ({bytes}): look at it with `kubeopencode plugin check`", component.display());
     Ok(ExitCode::SUCCESS)
 }

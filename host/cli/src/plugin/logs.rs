@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams, LogParams};
 use kubeopencode_api::plugin_object::{Plugin, served_name};
 use serde_json::Value;
 
-use crate::args::LogsOfPlugin;
+use crate::args::{InstalledPlugin, LogsOfPlugin};
 use crate::cluster::{client, refused};
 use crate::error::CliError;
 
@@ -28,8 +28,8 @@ pub(super) fn logs(flags: &LogsOfPlugin) -> Result<(), CliError> {
 }
 
 async fn print(flags: &LogsOfPlugin) -> Result<(), CliError> {
-    let LogsOfPlugin { name, namespace, .. } = flags;
-    let client = client(flags.cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+    let InstalledPlugin { name, namespace, cluster } = &flags.plugin;
+    let client = client(cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
     let plugin = Api::<Plugin>::all(client.clone()).get(name).await;
     let plugin = plugin.map_err(|error| refused("Plugin", name, "read", &error))?;
     let pods = Api::<Pod>::namespaced(client, namespace);

@@ -13,15 +13,33 @@ use crate::error::CliError;
 const WIT: &str = include_str!("../../../../wit/plugin.wit");
 const SCHEMA: &str = include_str!("new/schema.json.txt");
 const FIRST: &str = include_str!("new/first.yaml.txt");
+/// Where most say what users may write.
+const SCHEMA_FILE: &str = "`schema.json`";
 const README: &str = include_str!("new/README.md.txt");
 /// Longest name: that of an object, and of the types in it.
 const MAX_NAME: usize = 63;
+
+/// The SDK in Go, as a module beside the plugin, by its place in the folder.
+macro_rules! go_sdk {
+    ($($path:literal),* $(,)?) => {
+        &[
+            ("schema.json", SCHEMA),
+            ("go.mod", include_str!("new/go/go.mod.txt")),
+            ("go.sum", include_str!("../../../../plugins/sdk-go/go.sum")),
+            $((concat!("kubeopencode/", $path), include_str!(concat!("../../../../plugins/sdk-go/", $path)))),*
+        ]
+    };
+}
 
 /// What differs from language to language.
 struct Template {
     /// Its file with the type, by its place in the folder.
     source: (&'static str, &'static str),
     others: &'static [(&'static str, &'static str)],
+    /// Where it says what users may write, in Markdown.
+    config: &'static str,
+    /// What it is written with, where that lies in the folder.
+    sdk: Option<&'static str>,
     manifest: &'static str,
     /// What is needed to build it, in words.
     needs: &'static str,
@@ -34,34 +52,60 @@ const fn template(language: Language) -> Template {
         Language::Rust => Template {
             source: ("src/lib.rs", include_str!("new/rust/src/lib.rs.txt")),
             others: &[
+                ("schema.json", SCHEMA),
                 ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
                 // the versions that KubeOpenCode's own plugins are tested with
                 ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
             ],
+            config: SCHEMA_FILE,
+            sdk: None,
             manifest: include_str!("new/rust/plugin.toml.txt"),
             needs: include_str!("new/rust/needs.txt"),
             ignored: "/target\n",
         },
         Language::Javascript => Template {
             source: ("plugin.js", include_str!("new/javascript/plugin.js.txt")),
-            others: &[],
+            others: &[
+                ("schema.json", SCHEMA),
+                ("package.json", include_str!("new/javascript/package.json.txt")),
+                ("package-lock.json", include_str!("new/javascript/package-lock.json.txt")),
+                ("kubeopencode.js", include_str!("../../../../plugins/sdk-js/kubeopencode.js")),
+                ("kubeopencode.d.ts", include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts")),
+            ],
+            config: SCHEMA_FILE,
+            sdk: Some("kubeopencode.js"),
             manifest: include_str!("new/javascript/plugin.toml.txt"),
             needs: include_str!("new/javascript/needs.txt"),
-            ignored: "*.wasm\n",
+            ignored: "/build\n/node_modules\n",
         },
         Language::Python => Template {
             source: ("app.py", include_str!("new/python/app.py.txt")),
-            others: &[],
+            others: &[
+                ("kubeopencode.py", include_str!("../../../../plugins/sdk-python/kubeopencode.py")),
+                ("requirements.txt", include_str!("../../../../plugins/sdk-python/requirements.txt")),
+            ],
+            config: "`Config` in `app.py`",
+            sdk: Some("kubeopencode.py"),
             manifest: include_str!("new/python/plugin.toml.txt"),
             needs: include_str!("new/python/needs.txt"),
-            ignored: "*.wasm\n__pycache__\n",
+            ignored: "*.wasm\n/.venv\n__pycache__\n",
         },
         Language::Go => Template {
-            source: (
-                "export_kubeopencode_plugin_context_type/context_type.go",
-                include_str!("new/go/context_type.go.txt"),
-            ),
-            others: &[],
+            source: ("main.go", include_str!("new/go/main.go.txt")),
+            others: go_sdk![
+                "go.mod",
+                "plugin.go",
+                "wit/exports/export_kubeopencode_plugin_context_type/context_type.go",
+                "wit/exports/wit_exports/wit_exports.go",
+                "wit/imports/kubeopencode_plugin_context_type/empty.s",
+                "wit/imports/kubeopencode_plugin_context_type/wit_bindings.go",
+                "wit/imports/kubeopencode_plugin_log/empty.s",
+                "wit/imports/kubeopencode_plugin_log/wit_bindings.go",
+                "wit/imports/kubeopencode_plugin_types/empty.s",
+                "wit/imports/kubeopencode_plugin_types/wit_bindings.go",
+            ],
+            config: SCHEMA_FILE,
+            sdk: Some("kubeopencode/"),
             manifest: include_str!("new/go/plugin.toml.txt"),
             needs: include_str!("new/go/needs.txt"),
             ignored: "*.wasm\n",
@@ -85,11 +129,13 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         let place = folder.display();
         return Err(CliError::Usage(format!("{place} is there already: take another name, or remove it")));
     }
-    let Template { source, others, manifest, needs, ignored } = template(*language);
+    let Template { source, others, config, sdk, manifest, needs, ignored } = template(*language);
+    let sdk_row = sdk.map(|place| format!("| `{place}` | what it is written with |\n")).unwrap_or_default();
     let type_ = type_name(name);
     let filled = |text: &str| {
-        text.replace("@SCHEMA@", SCHEMA.trim_end())
-            .replace("@NEEDS@", needs)
+        text.replace("@NEEDS@", needs)
+            .replace("@CONFIG@", config)
+            .replace("@SDK@", &sdk_row)
             .replace("@SOURCE@", source.0)
             .replace("@NAME@", name)
             .replace("@MODULE@", &name.replace('-', "_"))
@@ -103,10 +149,13 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         (".gitignore", ignored),
     ];
     let mut paths = Vec::new();
-    let schema = (*language == Language::Rust).then_some(("schema.json", SCHEMA));
-    for (path, text) in [source].iter().chain(others).chain(&common).chain(&schema) {
+    for (path, text) in [source].iter().chain(others).chain(&common) {
         write(&folder.join(path), &filled(text))?;
-        paths.push(*path);
+        // one name for all of the SDK
+        let shown = sdk.filter(|place| path.starts_with(place)).unwrap_or(path);
+        if paths.last() != Some(&shown) {
+            paths.push(shown);
+        }
     }
     let place = folder.display();
     Ok(format!(

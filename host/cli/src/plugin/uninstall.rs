@@ -11,7 +11,7 @@ use kube::runtime::wait::await_condition;
 use kubeopencode_api::literals::{PLUGIN_LABEL, PLUGIN_NAME_ANNOTATION};
 use kubeopencode_api::plugin_object::Plugin;
 
-use crate::args::UninstallPlugin;
+use crate::args::{InstalledPlugin, UninstallPlugin};
 use crate::cluster::{client, is_not_there, refused};
 use crate::error::CliError;
 
@@ -24,8 +24,8 @@ pub(super) fn uninstall(flags: &UninstallPlugin) -> Result<String, CliError> {
 }
 
 async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
-    let UninstallPlugin { name, namespace, .. } = flags;
-    let client = client(flags.cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+    let InstalledPlugin { name, namespace, cluster } = &flags.plugin;
+    let client = client(cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
     let plugins = Api::<Plugin>::all(client.clone());
     let config_maps = Api::<ConfigMap>::namespaced(client, namespace);
     let plugin = plugins.get_opt(name).await.map_err(|error| refused("Plugin", name, "read", &error))?;

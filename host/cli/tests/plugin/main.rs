@@ -20,6 +20,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use common::Said;
@@ -101,6 +102,15 @@ fn project_of(name: &str, component: &[u8], cases: &str) -> PathBuf {
 fn in_folder(folder: &Path, args: &[&str]) -> Said {
     let path = std::env::var("PATH").unwrap();
     common::call("plugin", args, folder, "", &[("PATH", &path)])
+}
+
+/// `kubeopencode plugin build` in this folder, with this machine's environment, which toolchains look at.
+fn built_in(folder: &Path) {
+    let mut build = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
+    build.args(["plugin", "build"]).current_dir(folder).stdin(Stdio::null());
+    let built = build.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(built.status.success(), "{}{}", text(&built.stdout), text(&built.stderr));
 }
 
 /// What was printed, without the numbers that another compiler or another machine changes.

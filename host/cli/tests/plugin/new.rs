@@ -1,10 +1,10 @@
 //! `plugin new`: a folder that builds and whose golden cases pass.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{folder, in_folder};
+use crate::{built_in, folder, in_folder};
 
 #[test]
 fn a_plugin_in_rust_builds_and_its_cases_pass() {
@@ -60,32 +60,99 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     );
 }
 
+/// Golden cases pass in each language, and what the author breaks is told in words, with the place.
 #[test]
-fn other_languages_have_the_same_files() {
-    let parent = folder("new-others");
+fn a_plugin_in_javascript_builds_and_its_cases_pass() {
+    let own = built("javascript", "plugin.js");
+    let thrown =
+        said_when_broken(&own, "plugin.js", "const to = config.to.trim();", "const to = config.whom.trim();");
+    assert!(thrown.contains("TypeError: cannot read property 'trim' of undefined"), "{thrown}");
+    assert!(thrown.contains("at evaluate"), "{thrown}");
+    let thrown = said_when_broken(&own, "plugin.js", "evaluate(config", "async evaluate(config");
+    assert!(thrown.contains("evaluate is async, and nobody waits for a promise here"), "{thrown}");
+}
+
+#[test]
+fn a_plugin_in_go_builds_and_its_cases_pass() {
+    let own = built("go", "main.go");
+    let said = said_when_broken(
+        &own,
+        "main.go",
+        "to := strings.TrimSpace(config.To)",
+        "to := strings.Fields(config.To)[7]",
+    );
+    assert!(said.contains("panic: runtime error: index out of range [7] with length 1"), "{said}");
+    assert!(said.contains("main.go:"), "{said}");
+}
+
+/// Without a build: componentize-py takes as long as all the others together, and an example has it built.
+#[test]
+fn a_plugin_in_python_has_what_it_is_built_of() {
+    let own = begun("python");
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    assert!(toml.contains("class = \"large\""), "{toml}");
+    let said = in_folder(&own, &["test"]);
+    assert!(said.stderr.ends_with(": build it with `kubeopencode plugin build`\n"), "{}", said.stderr);
+    assert_eq!(said.code, 2);
+}
+
+#[test]
+fn what_the_build_lacks_is_named() {
+    let own = begun("rust");
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    let toml = toml.replace("cargo build", "no-such-program build");
+    fs::write(own.join("plugin.toml"), toml).unwrap();
+    let said = in_folder(&own, &["build"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("no-such-program: "), "{}", said.stderr);
+    assert!(
+        said.stderr.ends_with("names a program that is not here: see above for its name, and README.md for where it comes from\n"),
+        "{}",
+        said.stderr
+    );
+}
+
+/// The folder of a plugin in this language, as `plugin new` makes it.
+fn begun(language: &str) -> PathBuf {
+    let parent = folder(&format!("new-{language}-{:?}", std::thread::current().id()));
     let _ = fs::remove_dir_all(&parent);
     fs::create_dir_all(&parent).unwrap();
-    for (language, source, class) in [
-        ("javascript", "plugin.js", None),
-        ("python", "app.py", Some("class = \"large\"")),
-        ("go", "export_kubeopencode_plugin_context_type/context_type.go", None),
-    ] {
-        let name = format!("in-{language}");
-        let said = in_folder(&parent, &["new", &name, "--language", language]);
-        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{language}");
-        let own = parent.join(&name);
-        let read = |path: &str| fs::read_to_string(own.join(path)).unwrap();
-        assert_eq!(read("wit/plugin.wit"), include_str!("../../../../wit/plugin.wit"));
-        for path in [source, "tests/first.yaml", "README.md", "plugin.toml"] {
-            let text = read(path);
-            assert!(
-                !text.contains("@NAME@") && !text.contains("@TYPE@") && !text.contains("@SCHEMA@"),
-                "{path}: {text}"
-            );
-        }
-        assert_eq!(read("plugin.toml").lines().find(|line| line.starts_with("class")), class, "{language}");
-        let said = in_folder(&own, &["test"]);
-        assert!(said.stderr.ends_with(": build it with `kubeopencode plugin build`\n"), "{}", said.stderr);
-        assert_eq!(said.code, 2);
+    let name = format!("in-{language}");
+    let said = in_folder(&parent, &["new", &name, "--language", language]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{language}");
+    let own = parent.join(name);
+    let read = |path: &str| fs::read_to_string(own.join(path)).unwrap();
+    assert_eq!(read("wit/plugin.wit"), include_str!("../../../../wit/plugin.wit"));
+    for path in ["tests/first.yaml", "README.md", "plugin.toml"] {
+        let text = read(path);
+        assert!(
+            !text.contains("@NAME@") && !text.contains("@TYPE@") && !text.contains("@SDK@"),
+            "{path}: {text}"
+        );
     }
+    own
+}
+
+/// The same, built, with its cases tested and the component checked.
+fn built(language: &str, source: &str) -> PathBuf {
+    let own = begun(language);
+    assert!(own.join(source).exists());
+    built_in(&own);
+    let said = in_folder(&own, &["test"]);
+    assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
+    let said = in_folder(&own, &["check"]);
+    assert!(said.stdout.ends_with("\nok\n"), "{}", said.stdout);
+    own
+}
+
+/// What `plugin eval` says of the first golden case, once this is in the source instead of that.
+fn said_when_broken(own: &Path, source: &str, is: &str, becomes: &str) -> String {
+    let path = own.join(source);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(is), "{text}");
+    fs::write(&path, text.replace(is, becomes)).unwrap();
+    built_in(own);
+    fs::write(&path, text).unwrap();
+    let said = in_folder(own, &["eval", "--filename", "tests/first.yaml"]);
+    said.stdout + &said.stderr
 }

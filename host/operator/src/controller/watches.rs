@@ -266,8 +266,7 @@ pub(super) async fn configs(
     let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
     let mut changed = Changed::default();
     each(reflector(writer, all), |event| {
-        // at the start everything is reconciled anyway
-        if changed.by(&event).is_empty() || !context.caches.has_tasks_of(KubeOpenCode::GROUP) {
+        if changed.by(&event).is_empty() {
             return;
         }
         context.writer.finished.notify_one();

@@ -12,7 +12,7 @@ use kubeopencode_api::literals::{
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::plugin_object::{ConfigMapSource, Plugin, PluginSource, PluginSpec};
 
-use super::source::{digest_of_image, directory::Stamp};
+use super::source::{SourceKind, digest_of_image, directory::Stamp};
 use super::status::Problem;
 
 /// Most parts of a component.
@@ -46,11 +46,6 @@ pub(super) enum Found {
     Elsewhere,
     /// In a file that is like this now.
     File(Stamp),
-}
-
-/// Whether it is fetched from the network.
-pub(super) fn is_remote(source: &PluginSource) -> bool {
-    source.oci.is_some() || source.https.is_some()
 }
 
 /// What a component of this name is made from.
@@ -136,7 +131,7 @@ pub(super) fn verify(spec: &PluginSpec, annotated: Option<&str>, digest: &str) -
             let message = format!("the component has the digest {digest}, and {place} says {sha256}");
             let problem = Problem::verified(Reason::DigestMismatch, message);
             // nothing tells when a server gives something else
-            return Err(if is_remote(source) { problem.passing() } else { problem });
+            return Err(if SourceKind::of(source).is_remote() { problem.passing() } else { problem });
         }
     }
     Ok(())

@@ -15,9 +15,9 @@ use kubeopencode_evaluate::Publication;
 use kubeopencode_plugin_host::{Limits, Plugin as Code, PluginType};
 use sha2::{Digest, Sha256};
 
-use super::desired::{Found, Pieces, is_meant, is_remote, verify};
+use super::desired::{Found, Pieces, is_meant, verify};
 use super::publication::publication;
-use super::source::{Fetched, digest_of_image, directory};
+use super::source::{Fetched, SourceKind, digest_of_image, directory};
 use super::status::{Problem, Served, shown_schema};
 use super::{Door, decode, kept, trust};
 use crate::runtime::api_error::words;
@@ -131,7 +131,8 @@ impl Door {
     async fn known_by_digest(&self, plugin: &Plugin) -> Option<Loaded> {
         let (spec, sources) = (&plugin.spec, &self.sources);
         // a signature is looked at each time
-        let is_named = is_remote(&spec.source) && spec.signature.is_none() && sources.refusal(spec).is_none();
+        let is_remote = SourceKind::of(&spec.source).is_remote();
+        let is_named = is_remote && spec.signature.is_none() && sources.refusal(spec).is_none();
         // what the status names is kept
         let status = plugin.status.as_ref().filter(|_| is_named && status_is_meant(plugin))?;
         let serving = self.known.lock().serving.get(&PluginName::of(plugin)).cloned();

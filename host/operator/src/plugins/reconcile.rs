@@ -15,8 +15,9 @@ use kubeopencode_evaluate::{Change, Publication};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::desired::{Meta, is_abandoned, is_remote, new_plugin, source_name};
+use super::desired::{Meta, is_abandoned, new_plugin, source_name};
 use super::load::{Loaded, Looked};
+use super::source::SourceKind;
 use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
 use crate::cache::item::Item;
@@ -142,7 +143,7 @@ impl Door {
         }
         let serving = self.known.lock().serving.get(name).cloned();
         let served = serving.map(|loaded| loaded.served(&plugin.spec.names));
-        let problem = match is_remote(&plugin.spec.source) {
+        let problem = match SourceKind::of(&plugin.spec.source).is_remote() {
             true => Problem::fetched(Reason::Loading, "The component is being fetched"),
             false => Problem::compiled(Reason::Loading, "The component is being loaded"),
         };

@@ -57,13 +57,18 @@ impl SourceKind {
         }
     }
 
-    fn of(source: &PluginSource) -> Self {
+    pub(super) fn of(source: &PluginSource) -> Self {
         match source {
             PluginSource { oci: Some(_), .. } => Self::Oci,
             PluginSource { https: Some(_), .. } => Self::Https,
             PluginSource { directory: Some(_), .. } => Self::Directory,
             _ => Self::ConfigMap,
         }
+    }
+
+    /// Whether it is fetched from the network.
+    pub(super) fn is_remote(self) -> bool {
+        matches!(self, Self::Oci | Self::Https)
     }
 }
 
