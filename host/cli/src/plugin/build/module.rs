@@ -46,7 +46,10 @@ mod tests {
         let module = wat::parse_str("(module (memory (export \"memory\") 1))").unwrap();
         assert!(is_module(&module));
         let problem = to_component(&module, Kind::ContextType).unwrap_err();
-        assert!(problem.contains("kubeopencode:plugin/context-type@1.0.0#describe"), "{problem}");
+        assert!(
+            problem.contains("interface `kubeopencode:plugin/context-type@1.0.0` function `describe`"),
+            "{problem}"
+        );
         assert!(!is_module(&wat::parse_str("(component)").unwrap()));
     }
 }
