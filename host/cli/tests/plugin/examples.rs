@@ -91,8 +91,8 @@ fn built(name: &str) -> PathBuf {
         for entry in fs::read_dir(from.join(part)).unwrap() {
             let entry = entry.unwrap();
             // what somebody built there stays there
-            let is_source = entry.file_type().unwrap().is_file()
-                && !entry.path().extension().is_some_and(|e| e == "wasm");
+            let is_source =
+                entry.file_type().unwrap().is_file() && entry.path().extension().is_none_or(|e| e != "wasm");
             if is_source {
                 fs::copy(entry.path(), to.join(part).join(entry.file_name())).unwrap();
             }
