@@ -104,8 +104,8 @@ def _camel(name: str) -> str:
 # --- what a plugin is asked --------------------------------------------------------------------------------------
 
 
-class _Needed(Exception):
-    """Asks the host for what was not read yet."""
+class _Needed(BaseException):
+    """Asks the host for what was not read yet. No Exception, so that an author's `except Exception` lets it through."""
 
 
 class Request:
