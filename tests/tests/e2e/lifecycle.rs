@@ -29,6 +29,12 @@ async fn the_quickstart_task_completes_and_the_model_saw_its_prompt_and_contexts
         );
         let log = log(ns, &task).await;
         assert!(log.contains("The model stub was asked:"), "the log can be read by people: {log}");
+        let over = ns.until("its Pod is over", |history| {
+            let pod = history.get(Kind::Pod, "hello-pod")?;
+            let phase = pod.text("/status/phase");
+            (phase != "Running").then(|| phase.to_owned())
+        });
+        assert_eq!(over.await, "Succeeded", "its Pod ended by itself");
         let received = received(&ns.client).await;
         for words in [
             "Say in one sentence what this team cares about.",

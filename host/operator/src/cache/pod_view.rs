@@ -217,6 +217,15 @@ impl PodView {
         self.spec.init_containers.iter().any(|c| c.name == init_container && c.is_sidecar())
     }
 
+    /// Whether a container has not ended yet, as far as the kubelet said. With the last one's end the phase follows by itself, a
+    /// moment later.
+    pub(crate) fn has_container_left(&self) -> bool {
+        let statuses = &self.status.container_statuses;
+        let is_left =
+            |status: &ContainerStatus| status.state.as_ref().is_none_or(|state| state.terminated.is_none());
+        statuses.is_empty() || statuses.iter().any(is_left)
+    }
+
     /// Whether all its containers are over for good.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))

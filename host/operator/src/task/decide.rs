@@ -235,6 +235,7 @@ fn terminal(observed: &Observed<'_>) -> Step {
         recorded
             && !pod.is_over()
             && !pod.is_deleting()
+            && pod.has_container_left()
             && pod.spec.active_deadline_seconds != Some(STOP_DEADLINE_SECONDS)
     };
     if let Some(pod) = observed.pods.iter().find(runs_on).filter(|pod| has_log_to_keep(pod, policy)) {

@@ -542,7 +542,11 @@ fn the_agent_ends_the_task_and_the_rest_of_its_pod_is_halted_and_kept() {
     assert_eq!(word(&run(&case)), "HaltPod a");
     let mut halted = with_a_sidecar_left("a");
     halted["spec"]["activeDeadlineSeconds"] = json!(1);
-    assert_eq!(word(&run(&TaskState { pods: vec![halted], ..case })), "ReleaseResources");
+    let case = TaskState { pods: vec![halted], ..case };
+    assert_eq!(word(&run(&case)), "ReleaseResources");
+    let alone = with_agent("a", "Running", json!({"terminated": {"exitCode": 0}}));
+    let case = TaskState { pods: vec![alone], ..case };
+    assert_eq!(word(&run(&case)), "ReleaseResources", "with its last container the Pod is over by itself");
 }
 
 #[test]
