@@ -89,7 +89,8 @@ pub(crate) fn is_not_there(error: &kube::Error) -> bool {
 pub(crate) fn refused(kind: &str, name: &str, done: &str, error: &kube::Error) -> CliError {
     let remedy = match error {
         kube::Error::Api(status) if status.code == 403 => {
-            "; the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it"
+            "; bind the ClusterRole kubeopencode-plugin-installer for Plugins, and the Role of that name in the operator's \
+             namespace for ConfigMaps"
         }
         kube::Error::Api(status) if status.code == 404 && status.message.starts_with("namespaces") => {
             "; say with --namespace where the operator is"

@@ -13,8 +13,8 @@ fn what_the_cluster_refuses_is_told_with_what_helps() {
     let forbidden =
         refusal(403, "Forbidden", "configmaps \"greeting\" is forbidden: User \"a\" cannot patch");
     let config = kubeconfig("install-forbidden.json", "403 Forbidden", &forbidden);
-    let remedy =
-        "the ClusterRole kubeopencode-plugin-installer has the right, and a binding to it gives it\n";
+    let remedy = "bind the ClusterRole kubeopencode-plugin-installer for Plugins, and the Role of that name in the operator's \
+                  namespace for ConfigMaps\n";
     let said = plugin(&["install", path, "--kubeconfig", &config], &[]);
     let words = "kubeopencode: ConfigMap kubeopencode-system/greeting cannot be applied: configmaps \"greeting\" is forbidden: \
                  User \"a\" cannot patch; ";
