@@ -94,8 +94,7 @@ struct Sources {
 
 impl Sources {
     fn of(repository: &Path, version: &str) -> Result<Self, Problems> {
-        let mut pages = Texts::new();
-        read(&repository.join("docs"), "", &mut pages)?;
+        let pages = read(&repository.join("docs"))?;
         let split = Reference::split(pages.get(reference::PAGE).map(String::as_str).unwrap_or_default());
         let book = Book::read(&pages, &split)?;
         let at = |path: &str| {
@@ -189,14 +188,14 @@ fn repository() -> PathBuf {
 }
 
 /// The pages of a folder, by their paths from there.
-fn read(folder: &Path, path: &str, pages: &mut Texts) -> Result<(), Problems> {
-    let mut files = BTreeSet::new();
-    list(folder, path, &mut files)?;
+fn read(folder: &Path) -> Result<Texts, Problems> {
+    let (mut files, mut pages) = (BTreeSet::new(), Texts::new());
+    list(folder, "", &mut files)?;
     for path in files.into_iter().filter(|path| path.ends_with(".md")) {
         let file = folder.join(&path);
         pages.insert(path, fs::read_to_string(&file).map_err(at(&file))?);
     }
-    Ok(())
+    Ok(pages)
 }
 
 /// The files of a folder, by their paths from there.
