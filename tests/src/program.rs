@@ -1,4 +1,4 @@
-//! The real program `kubeopencode`, as a process of its own: for measuring what only a process has.
+//! The real program `kubeopencode`, as a process of its own: for measuring what only a process has, and for its commands.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +12,14 @@ pub struct Program {
     /// What is measured.
     pub process: Process,
     probes: u16,
+}
+
+/// The program under test, as images have it: the one of `KUBEOPENCODE`, or built anew for `caller`, as [`build`] has it.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn under_test(caller: [&str; 2]) -> PathBuf {
+    std::env::var_os("KUBEOPENCODE").map_or_else(|| build("dev", caller), PathBuf::from)
 }
 
 /// Builds the program in this profile (`dev`, as images have it, or `release`) and says where it is. `caller` is what

@@ -16,8 +16,8 @@ use kubeopencode_operator::{PluginSources, SourceKind};
 
 pub(crate) use plugin::{
     BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, InstalledPlugin, Language,
-    ListPlugins, LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, TestOutput, TestPlugin,
-    UninstallPlugin,
+    ListPlugins, LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, PullPlugin, PushPlugin,
+    Registry, TestOutput, TestPlugin, UninstallPlugin,
 };
 
 /// Runs coding agents on Kubernetes.
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Render(Render),
     /// Print the objects of kubeopencode.io that do what those of kubetask.io in files do, without a cluster
     Migrate(Migrate),
-    /// Write, test, check, pack and list plugins
+    /// Write, test, check, pack, push and list plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the CustomResourceDefinitions as YAML

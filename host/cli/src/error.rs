@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use kubeopencode_operator::RunError;
+use kubeopencode_operator::{RegistryError, RunError};
 
 /// What clap ends with as well.
 const USAGE: u8 = 2;
@@ -53,12 +53,24 @@ pub(crate) enum CliError {
     /// What could not be done with a Plugin of a cluster.
     #[error("{0}")]
     Plugin(String),
+    /// What a registry has not, or does not take.
+    #[error("{0}")]
+    Registry(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
     /// The machine said no.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<RegistryError> for CliError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Call(words) => Self::Usage(words),
+            RegistryError::Registry(words) => Self::Registry(words),
+        }
+    }
 }
 
 impl CliError {

@@ -1,8 +1,9 @@
 //! `kubeopencode plugin`: what the author of a component and whoever installs it want to know and to have, without a cluster
 //! as far as there is none.
 //!
-//! May touch: files, stdout, stderr; `list` a cluster, of which it reads Plugins; `build` a shell. Must not touch: what is
-//! right about a component, which the plugin host says, and what the operator makes of one, which the operator says.
+//! May touch: files, stdout, stderr; `list` a cluster, of which it reads Plugins; `build` a shell; `push` and `pull` a registry.
+//! Must not touch: what is right about a component, which the plugin host says, and what the operator makes of one, which the
+//! operator says.
 
 mod again;
 mod bench;
@@ -20,6 +21,7 @@ mod new;
 mod pack;
 mod project;
 mod readable;
+mod registry;
 mod report;
 mod seen;
 mod session;
@@ -60,6 +62,8 @@ pub(crate) fn main(command: &PluginCommand) -> Result<ExitCode, CliError> {
         PluginCommand::Explain(flags) => explain::explain(flags).and_then(|text| said((text, true))),
         PluginCommand::Check(flags) => check(flags),
         PluginCommand::Pack(flags) => pack(flags),
+        PluginCommand::Push(flags) => registry::push(flags).and_then(|text| said((text, true))),
+        PluginCommand::Pull(flags) => registry::pull(flags).and_then(|text| said((text, true))),
         PluginCommand::Install(flags) => install(flags),
         PluginCommand::Uninstall(flags) => uninstall::uninstall(flags).and_then(|text| said((text, true))),
         PluginCommand::Logs(flags) => logs::logs(flags).map(|()| ExitCode::SUCCESS),

@@ -30,6 +30,7 @@ mod task;
 
 pub use plugins::pack::{PackedPlugin, pack_plugin};
 pub use plugins::publication::publication;
+pub use plugins::source::author::{PulledComponent, PushedComponent, RegistryAccess, RegistryError};
 pub use plugins::source::{PluginSources, SourceKind};
 pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 20] = [
+const PURE: [&str; 23] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
@@ -36,6 +36,9 @@ const PURE: [&str; 20] = [
     "plugins/desired.rs",
     "plugins/pack.rs",
     "plugins/publication.rs",
+    "plugins/source/artifact.rs",
+    "plugins/source/asker.rs",
+    "plugins/source/image.rs",
     "plugins/source/manifest.rs",
     "plugins/status.rs",
     "runtime/api_error.rs",

@@ -43,6 +43,15 @@ impl Inspection {
         [Kind::ContextType, Kind::CommandBuilder].into_iter().filter(has).collect()
     }
 
+    /// Names of the exports, as in `kubeopencode:plugin/context-type@1.0.0`.
+    pub fn interfaces(&self) -> Vec<String> {
+        let named = |(package, interface): &(String, String)| match package.split_once('@') {
+            Some((package, version)) => format!("{package}/{interface}@{version}"),
+            None => format!("{package}/{interface}"),
+        };
+        self.exports.iter().map(named).collect()
+    }
+
     /// The interface that it was built for as a plugin of this kind, as in `kubeopencode:plugin@1.0.0`.
     pub fn interface(&self, kind: Kind) -> Option<&str> {
         let found = self.exports.iter().find(|(_, interface)| interface == kind.as_str());

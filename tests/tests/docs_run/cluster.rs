@@ -1,7 +1,7 @@
 //! The cluster that the documents run on, and the programs that talk to it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use crate::repository;
@@ -85,12 +85,4 @@ fn said(command: &mut Command) -> Result<String, String> {
     let Output { status, stdout, stderr } = output;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if status.success() { Ok(text(&stdout)) } else { Err(text(&stderr)) }
-}
-
-/// `kubeopencode` itself.
-pub(crate) fn program() -> PathBuf {
-    std::env::var_os("KUBEOPENCODE").map_or_else(
-        || kubeopencode_tests::program::build("dev", ["--test", "docs_run"]),
-        |path| Path::new(&path).to_owned(),
-    )
 }

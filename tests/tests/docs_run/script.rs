@@ -9,8 +9,9 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use kubeopencode_tests::docs::{Block, Command, Document, Use, whole};
+use kubeopencode_tests::program::under_test;
 
-use crate::cluster::{Cluster, program};
+use crate::cluster::Cluster;
 use crate::repository;
 
 /// `kubectl-kubeopencode`.
@@ -110,7 +111,7 @@ impl<'a> Place<'a> {
             document.blocks.iter().any(|block| block.info == "console" && block.text.contains(&words))
         };
         if calls("kubeopencode") {
-            symlink(program(), place.programs().join("kubeopencode")).map_err(io)?;
+            symlink(under_test(["--test", "docs_run"]), place.programs().join("kubeopencode")).map_err(io)?;
         }
         if calls("kubectl kubeopencode") {
             symlink(KUBECTL, place.programs().join("kubectl-kubeopencode")).map_err(io)?;

@@ -12,6 +12,11 @@ pub struct OwnNetwork {
 }
 
 impl OwnNetwork {
+    /// Without any rule: for a program on its user's own machine, which reaches what he reaches.
+    pub fn open() -> Self {
+        Self { private: networks(&["0.0.0.0/0", "::/0"]).into_iter().map(Entry::Network).collect() }
+    }
+
     /// Looks at a host as it stands in an address. Of a name nothing is known before it is resolved.
     ///
     /// # Errors
@@ -109,6 +114,9 @@ mod tests {
             ("any", "10.2.2.3", false),
         ] {
             assert_eq!(reaches(&named, host, address), fits, "{host} {address}");
+        }
+        for address in ["127.0.0.1", "169.254.1.1", "10.1.2.3", "::1", "fd00::1"] {
+            assert!(reaches(&OwnNetwork::open(), "registry.corp", address), "{address}");
         }
         assert_eq!(
             none.check_address("a.example", "10.1.2.3".parse().unwrap()).unwrap_err(),

@@ -28,6 +28,10 @@ pub(crate) enum PluginCommand {
     Bench(BenchPlugin),
     /// Print the objects that install a component
     Pack(PackPlugin),
+    /// Push a component into an OCI registry, and print the line that names it in a Plugin
+    Push(PushPlugin),
+    /// Pull a component out of an OCI registry into a file
+    Pull(PullPlugin),
     /// Install a component in a cluster and wait until it serves: exit code 1 if it does not
     Install(InstallPlugin),
     /// Take a Plugin and its component out of a cluster
@@ -188,6 +192,48 @@ impl PackPlugin {
         let is_named = self.name.is_some() || self.versioned || !self.grant.is_empty();
         is_named || kind.is_some() || class.is_some()
     }
+}
+
+/// How a registry is reached.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Registry {
+    /// Docker configuration with the credentials; by default that of docker login
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry_config: Option<PathBuf>,
+    /// Certificate authorities beside the machine's own, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Without TLS, for a registry on this machine alone
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+/// Flags of `kubeopencode plugin push`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushPlugin {
+    /// Where it goes: registry/repository:tag
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) component: Component,
+    #[command(flatten)]
+    pub(crate) registry: Registry,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Flags of `kubeopencode plugin pull`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullPlugin {
+    /// What is pulled: registry/repository:tag or registry/repository@sha256:...
+    pub(crate) image: String,
+    /// File to write; by default the last part of the repository's name with .wasm
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: Registry,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Which cluster.

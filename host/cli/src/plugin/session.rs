@@ -10,7 +10,7 @@ use kubeopencode_api::task::Task;
 use kubeopencode_evaluate::{Catalog, Planned, Snapshot};
 use kubeopencode_operator::publication;
 use kubeopencode_plan::Refusal;
-use kubeopencode_plugin_host::{Kind, Plugin, PluginHost};
+use kubeopencode_plugin_host::{Inspection, Kind, Plugin, PluginHost};
 
 use super::project::Project;
 use super::transcript::{Asked, Transcript};
@@ -37,20 +37,26 @@ pub(super) struct Ran {
     pub(super) result: Result<Planned, Refusal>,
 }
 
-impl Session {
-    /// Loads the component of a project.
+/// A plugin by itself.
+pub(super) struct Loaded {
+    pub(super) host: PluginHost,
+    pub(super) inspection: Inspection,
+    pub(super) plugin: Arc<Plugin>,
+}
+
+impl Loaded {
+    /// Loads the component of a project, which has these bytes.
     ///
     /// # Errors
     /// Why it does not load.
-    pub(super) fn of(project: &Project) -> Result<Self, CliError> {
-        let bytes = project.read()?;
+    pub(super) fn of(project: &Project, bytes: &[u8]) -> Result<Self, CliError> {
         let host = plugin_host::at(plugin_host::cache_dir()?)?;
         let place = project.component.display();
         let refuse = |problem: String| CliError::Object {
             place: place.to_string(),
             problem: format!("{problem}\n`kubeopencode plugin check` says all that is wrong with it"),
         };
-        let inspection = host.inspect(&bytes, project.class).map_err(|error| refuse(error.to_string()))?;
+        let inspection = host.inspect(bytes, project.class).map_err(|error| refuse(error.to_string()))?;
         let kind = match (project.kind, inspection.kinds().as_slice()) {
             (Some(kind), _) => kind,
             (None, [only]) => *only,
@@ -61,10 +67,26 @@ impl Session {
                 return Err(CliError::Usage(format!("{place}: {problem}")));
             }
         };
-        let plugin = host.load(&bytes, kind, project.class).map_err(|error| refuse(error.to_string()))?;
+        let plugin = host.load(bytes, kind, project.class).map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { host, inspection, plugin })
+    }
+}
+
+/// What a plugin and its file are called where nobody says it.
+pub(super) fn first_name(plugin: &Plugin) -> String {
+    let first = plugin.types().first().map(|type_| type_.descriptor().name.as_str());
+    super::pack::kebab(first.unwrap_or_default())
+}
+
+impl Session {
+    /// Loads the component of a project.
+    ///
+    /// # Errors
+    /// Why it does not load.
+    pub(super) fn of(project: &Project) -> Result<Self, CliError> {
+        let Loaded { host, plugin, .. } = Loaded::of(project, &project.read()?)?;
         let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
-        let first = plugin.types().first().map(|type_| type_.descriptor().name.clone());
-        let name = project.name.clone().unwrap_or_else(|| super::pack::kebab(&first.unwrap_or_default()));
+        let name = project.name.clone().unwrap_or_else(|| first_name(&plugin));
         Ok(Self { built_in, plugin, name, _host: host })
     }
 

@@ -15,6 +15,7 @@ mod install;
 mod list;
 mod new;
 mod pack;
+mod registry;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -2,11 +2,17 @@
 //! allows, and how bytes are fetched within their limit.
 //!
 //! Credentials, keys and authorities are files in the operator's container, read anew for each fetch: nothing here asks the API.
+//! By the same client an author pushes and pulls (`author`), from his own machine.
 
+mod artifact;
+mod asker;
+pub(crate) mod author;
 mod credentials;
 pub(super) mod directory;
+mod image;
 mod manifest;
 mod oci;
+mod push;
 mod web;
 
 use std::path::PathBuf;
@@ -22,8 +28,10 @@ use url::Url;
 use super::load::class_of;
 use super::status::Problem;
 use super::trust;
-use oci::Image;
+use asker::Asker;
+use image::Image;
 pub(super) use web::Web;
+use web::{Ask, Reach};
 
 /// How long fetching one component may take, all its requests together.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,6 +137,15 @@ impl PluginSources {
         })
     }
 
+    fn reach(&self) -> Reach {
+        Reach {
+            asker: Asker::Operator,
+            network: self.network.clone(),
+            authorities: self.authorities.clone(),
+            plain_http: false,
+        }
+    }
+
     /// Whether what served once, signed by the key of this fingerprint or by none, may serve on: where signatures are required,
     /// as long as that key is there.
     pub(super) async fn trusts(&self, signed_by: Option<&str>) -> bool {
@@ -138,6 +155,16 @@ impl PluginSources {
         let Some(signed_by) = signed_by else { return false };
         trust::fingerprints(&self.keys).await.iter().any(|key| key == signed_by)
     }
+}
+
+/// The artifact that a Plugin names.
+fn artifact_of(image: &str) -> Result<Image, Problem> {
+    Image::parse(image).filter(|image| image.digest.is_some()).ok_or_else(|| {
+        let message = format!(
+            "spec.source.oci.image: \"{image}\" is no name of an artifact: write registry/repository@sha256:…"
+        );
+        Problem::fetched(Reason::FetchFailed, message)
+    })
 }
 
 /// The part of an image's name that says which artifact it is.
@@ -161,11 +188,14 @@ impl Web {
     pub(super) async fn fetch(&self, sources: &PluginSources, spec: &PluginSpec) -> Result<Fetched, Problem> {
         let limit = Limits::of(class_of(spec)).component.saturating_add(PACKING);
         let fetching = async {
-            let session = self.session(sources).await?;
+            let session = self.session(sources.reach()).await?;
             match &spec.source {
                 PluginSource { oci: Some(oci), .. } => {
-                    let image = Image::parse(&oci.image)?;
-                    let mut registry = oci::Registry::new(session, image, sources).await;
+                    let image = artifact_of(&oci.image)?;
+                    let (folder, name, repository) =
+                        (&sources.registries, &image.registry, &image.repository);
+                    let credentials = credentials::of_folder(folder, name, repository).await;
+                    let mut registry = oci::Registry::new(session, image, credentials, "fetch");
                     let layer = registry.component().await?;
                     // before the component: nothing waits for room while it holds some
                     let signed_by = match &spec.signature {
@@ -187,8 +217,10 @@ impl Web {
                     let failed = |why: String| {
                         Problem::fetched(Reason::FetchFailed, format!("cannot fetch {name}: {why}"))
                     };
-                    let response =
-                        session.get(url, "*/*", None).await.map_err(|why| failed(why).passing())?;
+                    let response = session
+                        .send(&Ask::get(url, "*/*"), None)
+                        .await
+                        .map_err(|why| failed(why).passing())?;
                     if !response.status().is_success() {
                         return Err(failed(format!("the server answered {}", response.status())).passing());
                     }
@@ -233,5 +265,15 @@ mod tests {
         assert_eq!(sources.refusal(&spec).unwrap().reason, Reason::SignatureInvalid);
         spec.signature = Some(Signature::default());
         assert_eq!(sources.refusal(&spec), None);
+    }
+
+    #[test]
+    fn a_plugin_names_an_artifact_by_its_digest() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert!(artifact_of(&format!("ghcr.io/acme/jira:1@{digest}")).is_ok());
+        for image in ["ghcr.io/acme/jira:1", "ghcr.io/a?b@sha256:0a", ""] {
+            let why = artifact_of(image).unwrap_err().message;
+            assert!(why.starts_with("spec.source.oci.image: \"") && why.contains("@sha256:…"), "{why}");
+        }
     }
 }

@@ -36,21 +36,29 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    /// One that serves what is in `folder/data`, at this port or a free one, with further lines of its configuration.
-    pub(crate) fn start(folder: &Path, issued: &Issued, port: Option<u16>, lines: &str) -> Self {
+    /// One that serves what is in `folder/data`, at this port or a free one, with further lines of its configuration. Without a
+    /// certificate it has no TLS.
+    pub(crate) fn start<'a>(
+        folder: &Path,
+        issued: impl Into<Option<&'a Issued>>,
+        port: Option<u16>,
+        lines: &str,
+    ) -> Self {
         let port = port.unwrap_or_else(|| {
             std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
         });
         let path = |name: &str| folder.join(name).display().to_string();
-        std::fs::write(path("tls.crt"), issued.certificate.pem()).unwrap();
-        std::fs::write(path("tls.key"), issued.key.serialize_pem()).unwrap();
+        let tls = issued.into().map(|issued| {
+            std::fs::write(path("tls.crt"), issued.certificate.pem()).unwrap();
+            std::fs::write(path("tls.key"), issued.key.serialize_pem()).unwrap();
+            format!(", tls: {{certificate: {}, key: {}}}", path("tls.crt"), path("tls.key"))
+        });
         std::fs::write(path("passwords"), PASSWORDS).unwrap();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}', secret: of-the-tests, tls: {{certificate: {}, key: {}}}}}\n{lines}",
+             http: {{addr: '127.0.0.1:{port}', secret: of-the-tests{}}}\n{lines}",
             path("data"),
-            path("tls.crt"),
-            path("tls.key"),
+            tls.unwrap_or_default(),
         );
         let file = path(&format!("{port}.yaml"));
         std::fs::write(&file, config).unwrap();
@@ -118,14 +126,14 @@ impl Tokens {
         )
     }
 
-    /// A token to pull from a repository, as the server of tokens answers.
-    pub(crate) fn token(&self, repository: &str) -> String {
+    /// A token for these rights on a repository, as the server of tokens answers.
+    pub(crate) fn token(&self, repository: &str, actions: &[&str]) -> String {
         let now = jiff::Timestamp::now().as_second();
         let header = json!({"typ": "JWT", "alg": "ES256", "kid": "tests"});
         let claims = json!({
             "iss": "tests", "sub": "puller", "aud": SERVICE, "jti": "1",
             "iat": now, "nbf": now - 10, "exp": now + 300,
-            "access": [{"type": "repository", "name": repository, "actions": ["pull"]}],
+            "access": [{"type": "repository", "name": repository, "actions": actions}],
         });
         let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let signature = self.pair.sign(&self.random, signed.as_bytes()).unwrap();

@@ -21,7 +21,7 @@ use crate::scenario;
 use crate::web::{Response, Web, issue};
 
 /// What the operator's container has, in a folder: volumes, credentials, keys, authorities.
-fn sources(folder: &Path, authorities: &[&str]) -> PluginSources {
+pub(super) fn sources(folder: &Path, authorities: &[&str]) -> PluginSources {
     for name in ["registries", "keys", "volumes"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
     }
@@ -36,7 +36,7 @@ fn sources(folder: &Path, authorities: &[&str]) -> PluginSources {
     }
 }
 
-fn operator(ns: &TestNamespace, sources: &PluginSources) -> Operator {
+pub(super) fn operator(ns: &TestNamespace, sources: &PluginSources) -> Operator {
     ns.start_operator(Setup { sources: sources.clone(), ..Setup::default() })
 }
 
@@ -161,7 +161,11 @@ async fn a_registry_may_ask_for_tokens_and_signatures_lie_beside_the_artifact() 
         let web = Web::https(move |request| {
             let scope = "scope=repository%3Ateam%2Fgreeting%3Apull";
             let is_right = request.query.contains(scope) && request.headers.contains_key("authorization");
-            if is_right { Response::ok(given.token("team/greeting")) } else { Response::status(401) }
+            if is_right {
+                Response::ok(given.token("team/greeting", &["pull"]))
+            } else {
+                Response::status(401)
+            }
         });
         let registry = Registry::start(at, &issued, None, &tokens.wanted(at, &web.url("/token")));
         let authority = std::fs::read_to_string(web.authority()).unwrap();

@@ -1,4 +1,4 @@
-//! What a registry says: its challenges, and the manifests of artifacts. Pure.
+//! What a registry says: its challenges, its errors, and the manifests of artifacts. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 const COMPONENTS: [&str; 2] = ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"];
 /// Endings of a file's name, as ORAS writes it into an annotation.
 const ENDINGS: [&str; 3] = [".wasm", ".wasm.gz", ".wasm.zst"];
-const TITLE: &str = "org.opencontainers.image.title";
+pub(super) const TITLE: &str = "org.opencontainers.image.title";
 
 /// What manifests may be.
 pub(super) const MANIFESTS: &str =
@@ -65,6 +65,28 @@ impl Manifest {
             }
         }
     }
+}
+
+/// Most characters of a registry's own words.
+const MAX_WORDS: usize = 200;
+
+/// Why a registry refuses, by the first of the errors that the distribution specification has it say.
+pub(super) fn reason(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        errors: Vec<Said>,
+    }
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let Said { code, message } = answer.errors.into_iter().next()?;
+    let words = format!("{code}: {message}");
+    Some(words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS).collect())
 }
 
 /// How a registry wants to know who asks.
@@ -146,6 +168,15 @@ mod tests {
         let layer = json!({"mediaType": "application/wasm", "digest": "sha256:a"});
         assert!(component(json!({"layers": [layer, layer]})).unwrap_err().contains("several components"));
         assert!(component(json!({"manifests": [{}]})).unwrap_err().contains("an index"));
+    }
+
+    #[test]
+    fn an_error_is_what_the_registry_says_first() {
+        let body = br#"{"errors": [{"code": "DENIED", "message": "requested access\nis denied", "detail": [1]}, {"code": "B"}]}"#;
+        assert_eq!(reason(body).unwrap(), "DENIED: requested access is denied");
+        for other in [&br#"{"errors": []}"#[..], b"<html>", b""] {
+            assert_eq!(reason(other), None);
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! can be looked at.
 
 use std::error::Error as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::network::OwnNetwork;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::super::status::Problem;
-use super::{Fetched, PluginSources};
+use super::Fetched;
+use super::asker::Asker;
 
 const AGENT: &str = concat!("kubeopencode/", env!("CARGO_PKG_VERSION"));
 const MAX_CONNECT: Duration = Duration::from_secs(10);
@@ -39,12 +41,39 @@ impl Default for Web {
     }
 }
 
+/// Who asks, and what may be reached.
+pub(super) struct Reach {
+    pub(super) asker: Asker,
+    pub(super) network: OwnNetwork,
+    /// Certificate authorities beside the machine's own.
+    pub(super) authorities: Option<PathBuf>,
+    /// This machine without TLS, too.
+    pub(super) plain_http: bool,
+}
+
 /// The clients of one fetch, which have the authorities as they are now.
 pub(super) struct Session {
     direct: Client,
     proxied: Client,
     network: Arc<OwnNetwork>,
     room: Arc<Semaphore>,
+    pub(super) asker: Asker,
+    pub(super) plain_http: bool,
+}
+
+/// A request.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: &'a str,
+    /// With its media type.
+    pub(super) body: Option<(&'a str, &'a [u8])>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(url: Url, accept: &'a str) -> Self {
+        Self { method: Method::GET, url, accept, body: None }
+    }
 }
 
 /// A place for this many bytes, as soon as there is one.
@@ -61,8 +90,9 @@ impl Web {
 
     /// # Errors
     /// Authorities that are none.
-    pub(super) async fn session(&self, sources: &PluginSources) -> Result<Session, Problem> {
-        let (network, authorities) = (Arc::new(sources.network.clone()), sources.authorities.clone());
+    pub(super) async fn session(&self, reach: Reach) -> Result<Session, Problem> {
+        let Reach { asker, network, authorities, plain_http } = reach;
+        let network = Arc::new(network);
         let resolver = Checked(Arc::clone(&network));
         // the image's authorities are read from files, too
         let clients = tokio::task::spawn_blocking(move || {
@@ -74,20 +104,21 @@ impl Web {
                     .and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string()))
                     .map_err(|why| {
                         format!(
-                            "the authorities of plugins.caBundle, {}, cannot be read: {why}",
+                            "the authorities of {}, {}, cannot be read: {why}",
+                            asker.authorities(),
                             path.display()
                         )
                     })?,
             };
-            let build = |builder: ClientBuilder| builder.build().map_err(|error| reason(&error));
-            let direct = client().tls_certs_merge(more.clone()).no_proxy().dns_resolver(resolver);
-            Ok((build(direct)?, build(client().tls_certs_merge(more))?))
+            let build = |builder: ClientBuilder| builder.build().map_err(|error| reason(&error, asker));
+            let client = || client().https_only(!plain_http).tls_certs_merge(more.clone());
+            Ok((build(client().no_proxy().dns_resolver(resolver))?, build(client())?))
         });
         let (direct, proxied) = clients
             .await
             .unwrap_or_else(|error| Err(error.to_string()))
             .map_err(|why: String| Problem::fetched(Reason::FetchFailed, why).passing())?;
-        Ok(Session { direct, proxied, network, room: Arc::clone(&self.room) })
+        Ok(Session { direct, proxied, network, room: Arc::clone(&self.room), asker, plain_http })
     }
 }
 
@@ -95,7 +126,6 @@ fn client() -> ClientBuilder {
     Client::builder()
         .user_agent(AGENT)
         .connect_timeout(MAX_CONNECT)
-        .https_only(true)
         .redirect(Policy::none())
         // each fetch has clients of its own
         .pool_max_idle_per_host(1)
@@ -106,39 +136,53 @@ impl Session {
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub(super) async fn get(
+    pub(super) async fn send(
         &self,
-        url: Url,
-        accept: &str,
+        ask: &Ask<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, String> {
-        let origin = url.origin();
-        let (mut url, mut is_own) = (url, true);
+        let origin = ask.url.origin();
+        let (mut url, mut is_own) = (ask.url.clone(), true);
         for _ in 0..=MAX_REDIRECTS {
             let away = |why: String| match is_own {
                 true => why,
                 false => format!("it redirects to {}: {why}", shown(&url)),
             };
+            if !self.may_dial(&url) {
+                return Err(away(format!("{} is no https address", shown(&url))));
+            }
             let host = url.host_str().unwrap_or_default();
             self.network.check_host(host).map_err(&away)?;
             let client = if is_proxied(&url) { &self.proxied } else { &self.direct };
-            let mut request = client.get(url.clone()).header(ACCEPT, accept);
+            let mut request = client.request(ask.method.clone(), url.clone()).header(ACCEPT, ask.accept);
             if let Some(authorization) = authorization.filter(|_| is_own) {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
-            let response = request.send().await.map_err(|error| away(reason(&error)))?;
-            let status = response.status().as_u16();
-            let location =
-                response.headers().get(LOCATION).filter(|_| matches!(status, 301..=303 | 307 | 308));
+            if let Some((media_type, bytes)) = ask.body {
+                request = request.header(CONTENT_TYPE, media_type).body(bytes.to_vec());
+            }
+            let response = request.send().await.map_err(|error| away(reason(&error, self.asker)))?;
+            // after the others, a client asks with GET
+            let is_redirect = match response.status().as_u16() {
+                301..=303 => ask.method == Method::GET,
+                status => matches!(status, 307 | 308),
+            };
+            let location = response.headers().get(LOCATION).filter(|_| is_redirect);
             let Some(location) = location else { return Ok(response) };
             let next = location.to_str().ok().and_then(|location| url.join(location).ok());
-            let next = next.filter(|next| next.scheme() == "https");
+            let next = next.filter(|next| self.may_dial(next));
             let next =
                 next.ok_or_else(|| away("it redirects to something that is no https address".into()))?;
             is_own &= next.origin() == origin;
             url = next;
         }
         Err(format!("it redirects more than {MAX_REDIRECTS} times"))
+    }
+
+    /// Whether it is over TLS, or to this machine where its user wants that.
+    fn may_dial(&self, url: &Url) -> bool {
+        let is_plain = || self.plain_http && url.scheme() == "http";
+        url.scheme() == "https" || is_plain() && url.host_str().is_some_and(is_this_machine)
     }
 
     /// The body of an answer, as soon as there is room for it.
@@ -152,10 +196,7 @@ impl Session {
         what: &str,
     ) -> Result<Fetched, Problem> {
         let too_large = || {
-            let message = format!(
-                "{what} has more than {limit} bytes; make the component smaller (release build, size optimisation), or give the \
-                 Plugin limits.class large"
-            );
+            let message = format!("{what} has more than {limit} bytes; {}", self.asker.too_large());
             Problem::fetched(Reason::TooLarge, message)
         };
         if response.content_length().is_some_and(|length| length > limit as u64) {
@@ -165,7 +206,7 @@ impl Session {
         let mut bytes = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| {
-                let message = format!("{what} ended before its end: {}", reason(&error));
+                let message = format!("{what} ended before its end: {}", reason(&error, self.asker));
                 Problem::fetched(Reason::FetchFailed, message).passing()
             })?;
             let Some(chunk) = chunk else { return Ok(Fetched { bytes, signed_by: None, _room: room }) };
@@ -220,8 +261,15 @@ pub(super) fn shown(url: &Url) -> String {
     url.to_string()
 }
 
+/// Whether a host, as it stands in an address, is the machine itself: RFC 6761, RFC 1122.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_loopback)
+}
+
 /// What went wrong at the bottom, without the address, which may hold credentials.
-fn reason(error: &reqwest::Error) -> String {
+fn reason(error: &reqwest::Error, asker: Asker) -> String {
     let Some(mut cause) = error.source() else {
         return if error.is_timeout() { "it took too long".into() } else { "the request failed".into() };
     };
@@ -231,7 +279,12 @@ fn reason(error: &reqwest::Error) -> String {
     let text = cause.to_string();
     let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
     if reason.contains("certificate") || reason.contains("UnknownIssuer") {
-        return format!("{reason}; name the server's authority in plugins.caBundle of the operator's chart");
+        return format!("{reason}; {}", asker.unknown_authority());
     }
-    reason.to_owned()
+    match asker {
+        Asker::Author if reason.contains("corrupt message") => {
+            format!("{reason}; where it has no TLS, and is on this machine: --plain-http")
+        }
+        _ => reason.to_owned(),
+    }
 }
