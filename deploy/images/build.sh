@@ -5,7 +5,7 @@
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
-#   agent-devbox    …-agent-devbox: Debian with git, git-lfs and ssh, where the agent runs
+#   agent-devbox    …-agent-devbox: Debian with what an agent works with, from git and gh to python3, node and a C compiler
 #   agent-attach    …-agent-attach: a shell and little more, where a Task talks to its Agent's server
 #   model-stub      a stand-in for a model, for the demo and the tests
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
@@ -203,7 +203,8 @@ npm_pack() { (cd "$1" && npm pack "$opencode_package@$opencode_version"); }
 
 # --- agent-devbox -----------------------------------------------------------------------------------------------
 
-devbox_packages=git,git-lfs,openssh-client,ca-certificates,libnss-unknown
+# libc6-dev: without recommended packages gcc has no headers
+devbox_packages=git,git-lfs,gh,openssh-client,curl,jq,ripgrep,python3,nodejs,make,gcc,libc6-dev,unzip,ca-certificates,libnss-unknown
 
 key_agent_devbox() { :; }
 root_agent_devbox() {

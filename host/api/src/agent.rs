@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::config::PullPolicy;
 use crate::context::ContextItem;
+use crate::git::AgentGit;
 use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORKSPACE_DIR};
 
 /// How Tasks are executed: images, credentials, limits and the context that they share.
@@ -101,6 +102,9 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub credentials: Vec<Credential>,
+    /// What holds for Git in the agent's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<AgentGit>,
     /// Further settings of the Pod: labels, scheduling, runtime class, resources, security.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_spec: Option<AgentPodSpec>,

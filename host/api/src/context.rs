@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::git::GitIdentity;
 use crate::plugin::BUILT_IN_TYPES;
 
 /// Which field belongs to which type.
@@ -181,6 +182,15 @@ pub struct GitContext {
     /// Secret in the Pod's namespace with `username` and `password`, or `ssh-privatekey` and `ssh-known-hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
+    /// Whose commits those of the agent in this clone are. Default: `git.identity` of the Agent, else what the image and
+    /// `~/.gitconfig` say, else `KubeOpenCode <noreply@kubeopencode.io>`. With `path` there is no history to commit to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<GitIdentity>,
+    /// `git push` in this clone uses the Secret of `secretRef`, to this repository alone. The agent can then read the keys
+    /// `username`, `password`, `ssh-privatekey` and `ssh-known-hosts` of the Secret. Not with `path`. Default false: only the
+    /// init container that clones has the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<bool>,
 }
 
 /// KubeOpenCode's own explanation of where the agent runs. It has no fields.

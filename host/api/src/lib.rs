@@ -7,6 +7,7 @@ pub mod condition;
 pub mod config;
 pub mod context;
 pub mod crd;
+pub mod git;
 pub mod globs;
 pub mod group;
 pub mod kubetask;

@@ -18,6 +18,7 @@
 mod command_builder;
 mod context_text;
 mod context_type;
+mod git_write;
 mod needs;
 mod secret_names;
 
@@ -28,16 +29,19 @@ pub use context_type::{
     HeaderValue, HttpRequest, Input, Origin, Outcome, Plan, Required, Requirement, Resolved, RunInit,
     SecretFile, SecretText, UrlFetch,
 };
+pub use git_write::GitWrite;
 pub use needs::{MAX_INPUT_BYTES, MAX_READS, MAX_ROUNDS, NeedsError, grow_needs};
 pub use secret_names::{SECRET_KEYWORD, SecretField, SecretStep};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Name of an extension or feature that this host understands, as listed in `host-info.features`.
-///
-/// Empty for now: everything that 1.0.0 has is in the interface itself.
-pub const FEATURES: &[&str] = &[];
+/// The extension of [`GitWrite`].
+pub const GIT_WRITE: &str = "git-write";
+
+/// Names of the extensions and features that this host understands, as listed in `host-info.features`, beyond what the
+/// interface has itself.
+pub const FEATURES: &[&str] = &[GIT_WRITE];
 
 /// Which of the two plugin kinds a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,7 @@
 //! May touch: these types. Must not touch: where in the Pod a thing ends up, which `build` decides.
 
 use kubeopencode_api::condition::Reason;
+use kubeopencode_api::git::GitIdentity;
 use kubeopencode_api::network::NetworkRules;
 use kubeopencode_api::pieces;
 use kubeopencode_api::plugin::{Entry, EnvVar, RunInit, SecretKey};
@@ -118,6 +119,10 @@ pub(crate) struct GitClone {
     /// of the files in the work tree; `None`: as the repository has them, writable for every user
     pub(crate) mode: Option<u32>,
     pub(crate) network: NetworkRules,
+    /// whose commits are made in it; `None`: as everywhere in the agent's container
+    pub(crate) identity: Option<GitIdentity>,
+    /// the agent pushes with the credentials
+    pub(crate) push: bool,
 }
 
 /// A download.

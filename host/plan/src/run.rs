@@ -10,6 +10,7 @@ mod requests;
 use jiff::Timestamp;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::config::{CaBundle, Proxy, PullPolicy, TaskSecretRefs};
+use kubeopencode_api::git::GitIdentity;
 use kubeopencode_api::literals::TOOLS_DIR;
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::SecretKey;
@@ -101,6 +102,8 @@ pub(crate) struct AgentPart {
     pub(crate) system_image_pull_policy: PullPolicy,
     pub(crate) service_account: String,
     pub(crate) credentials: Vec<Credential>,
+    /// Whose commits the agent makes; `None`: nobody said so here.
+    pub(crate) git_identity: Option<GitIdentity>,
     pub(crate) pod: PodOptions,
     pub(crate) proxy: Proxy,
     pub(crate) ca_bundle: Option<CaBundle>,

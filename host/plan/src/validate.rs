@@ -9,6 +9,7 @@ mod command;
 mod env;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod git_write;
 mod network;
 mod places;
 mod request;
@@ -18,7 +19,8 @@ use std::collections::BTreeSet;
 
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::plugin::{
-    Action, Capability, ConfigMapMount, Diagnostic, GitFetch, Plan, RunInit, SecretFile, SecretKey, Severity,
+    Action, Capability, ConfigMapMount, Diagnostic, GIT_WRITE, GitFetch, Plan, RunInit, SecretFile,
+    SecretKey, Severity,
 };
 
 use crate::evaluated::{Directory, Evaluated, FileContent, GitClone, Piece, SecretTarget, TargetFile};
@@ -125,6 +127,7 @@ impl Validator<'_> {
                 self.check_env(&variable)?;
                 self.out.env.push(variable);
             }
+            Action::Extended(extension) if extension.kind == GIT_WRITE => self.git_write(&extension.body)?,
             Action::Extended(extension) => return Err(unknown(self.item, &extension.kind)),
         }
         Ok(())
@@ -188,6 +191,8 @@ impl Validator<'_> {
             path,
             mode: self.mode(git.mode),
             network,
+            identity: None,
+            push: false,
         });
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! or not at all, and one that is there is kept, so it may run twice.
 //!
 //! Credentials go to the repository's own host only, never to a submodule's or a redirect's, never into the clone,
-//! a command line or a message.
+//! a command line or a message. `hand_over` says in the clone where the agent's own git finds them, if it may.
 
 mod access;
 mod clone;
@@ -14,6 +14,7 @@ mod exclude;
 pub mod fuzzing;
 mod git;
 mod guard;
+mod hand_over;
 mod repository;
 mod settings;
 mod tree;

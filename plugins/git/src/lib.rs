@@ -1,9 +1,14 @@
 //! Context type `Git`: a clone of a repository, or a path of it, at mountPath.
 
 use kubeopencode_plugin_sdk::{
-    About, Action, Answer, ContextType, GitFetch, MountPath, Request, SecretRef, context_type, ready,
+    About, Action, Answer, ContextType, Extension, GitFetch, MountPath, Request, SecretRef, context_type,
+    ready,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The extension that says what the agent may do in a clone; the host that this plugin is part of has it.
+const GIT_WRITE: &str = "git-write";
 
 /// The plugin.
 pub struct Git;
@@ -22,6 +27,17 @@ pub struct Config {
     #[serde(default)]
     submodules: bool,
     secret_ref: Option<SecretRef>,
+    identity: Option<Identity>,
+    #[serde(default)]
+    push: bool,
+}
+
+/// Who commits.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    name: String,
+    email: String,
 }
 
 fn latest_commit() -> u32 {
@@ -42,16 +58,25 @@ impl ContextType for Git {
 
     fn evaluate(config: Config, request: &Request) -> Answer {
         let reference = if config.reference.is_empty() { "HEAD".to_owned() } else { config.reference };
-        ready([Action::FetchGit(GitFetch {
+        let path = request.required_mount_path()?;
+        let clone = Action::FetchGit(GitFetch {
             repository: config.repository,
             ref_: reference,
             sub_path: config.path,
             depth: config.depth,
             submodules: config.submodules,
             credentials: config.secret_ref.map(|secret| secret.name),
-            path: request.required_mount_path()?.to_owned(),
+            path: path.to_owned(),
             mode: request.file_mode,
-        })])
+        });
+        let write = (config.identity.is_some() || config.push).then(|| {
+            let mut body = json!({"path": path, "push": config.push});
+            if let Some(identity) = config.identity {
+                body["identity"] = json!(identity);
+            }
+            Action::Extended(Extension { kind: GIT_WRITE.to_owned(), body: body.to_string() })
+        });
+        ready([clone].into_iter().chain(write))
     }
 }
 
@@ -60,7 +85,7 @@ context_type!(Git);
 #[cfg(test)]
 mod tests {
     use kubeopencode_plugin_sdk::testing::{evaluate, request};
-    use kubeopencode_plugin_sdk::{Action, Answer, GitFetch, ready};
+    use kubeopencode_plugin_sdk::{Action, Answer, GitFetch, Outcome, ready};
     use serde_json::{Value, json};
 
     use super::Git;
@@ -111,5 +136,24 @@ mod tests {
                 mode: Some(0o750),
             })])
         );
+    }
+
+    #[test]
+    fn who_commits_and_who_may_push_is_said_behind_the_clone() {
+        let repository = "https://git.example/org/repo";
+        let identity = json!({"name": "Ada", "email": "ada@example.com"});
+        for (more, expected) in [
+            (json!({"identity": identity}), json!({"path": "src", "push": false, "identity": identity})),
+            (json!({"push": true}), json!({"path": "src", "push": true})),
+        ] {
+            let mut payload = more;
+            payload["repository"] = repository.into();
+            let Ok(Outcome::Ready(plan)) = answer(payload, Some("src")) else { panic!() };
+            let [Action::FetchGit(_), Action::Extended(write)] = &plan.actions[..] else {
+                panic!("{:?}", plan.actions)
+            };
+            assert_eq!(write.kind, "git-write");
+            assert_eq!(serde_json::from_str::<Value>(&write.body).unwrap(), expected);
+        }
     }
 }

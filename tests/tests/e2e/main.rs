@@ -14,6 +14,7 @@ mod credentials;
 mod cross_namespace;
 mod example_plugins;
 mod examples;
+mod git_push;
 mod kubectl;
 mod kubetask;
 mod lifecycle;

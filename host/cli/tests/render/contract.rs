@@ -8,6 +8,7 @@
 //! | 4 podSecurityContext given at all | `restricted` |
 //! | 4 `opencode-init`: both images; agentImage alone; neither | `pod_options`, `own_command`, `quickstart` |
 //! | 4 `git-init-<i>`: https, http with a warning, ssh; ref, depth, path, submodules, Secret, optional | `git_and_url` |
+//! | 4 `git-init-<i>`: who commits, and the Secret that the agent pushes with | the plan's own tests |
 //! | 4 `url-fetch-<i>`: headers, timeout, TLS, checksum, unpack, Secret, optional, outside the workspace | `git_and_url` |
 //! | 4 `plugin-init-<i>`, files over 900,000 bytes | the plan's own tests |
 //! | 4 `context-init`: mappings of files and directories, several modes | `files_and_directories` |

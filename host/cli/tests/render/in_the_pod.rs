@@ -92,6 +92,39 @@ spec:
     assert_eq!((value("user.name"), value("alias.ci")), ("Build Bot".into(), "commit".into()));
 }
 
+/// The Agent's word counts more than a file that its image has or that somebody mounts.
+#[test]
+fn an_agent_says_who_commits() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("home");
+    for dir in ["workspace", "home"] {
+        fs::create_dir(root.path().join(dir)).unwrap();
+    }
+    let objects = format!(
+        r#"apiVersion: kubeopencode.io/v1alpha1
+kind: Agent
+metadata: {{name: default}}
+spec: {{serviceAccountName: runner, workspaceDir: {}, git: {{identity: {{name: 'A "B" \ #c', email: bot@example.com}}}}}}
+---
+apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {{name: fix}}
+spec: {{description: Do it.}}
+"#,
+        root.path().join("workspace").display()
+    );
+    let said = render(&["-f", "-"], &objects);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    context_init(root.path(), &said.stdout, &[]);
+    fs::write(home.join(".gitconfig"), "[user]\n\tname = Of the image\n").unwrap();
+    for (key, expected) in [("user.name", r#"A "B" \ #c"#), ("user.email", "bot@example.com")] {
+        let mut git = Command::new("git");
+        git.args(["config", "--get", key]).env("HOME", &home);
+        let output = git.env("GIT_CONFIG_GLOBAL", root.path().join("tools/.gitconfig")).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), expected, "{key}");
+    }
+}
+
 #[test]
 fn files_secrets_and_parts_come_together() {
     let root = tempfile::tempdir().unwrap();

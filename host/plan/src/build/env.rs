@@ -12,7 +12,6 @@ use kubeopencode_api::plugin::{self, EnvSource};
 use super::layout::git_config_path;
 use super::network;
 use super::optional::Obstacle;
-use super::shared_mounts::clones;
 use crate::evaluated::Evaluated;
 use crate::run::credential::CredentialEnv;
 use crate::run::{Server, Subject};
@@ -43,8 +42,8 @@ pub(super) fn agent_env(
     if let Some(variable) = run.server().and_then(server_password) {
         env.add(variable, &format!("spec.serverConfig of {}", run.agent.described), None).map_err(config)?;
     }
-    if run.has_tools() && clones(contexts).next().is_some() {
-        env.add(var("GIT_CONFIG_GLOBAL", &git_config_path()), "KubeOpenCode", None).map_err(config)?;
+    if let Some(path) = git_config_path(run, contexts) {
+        env.add(var("GIT_CONFIG_GLOBAL", &path), "KubeOpenCode", None).map_err(config)?;
     }
     let last = &run.agent.pod.env;
     for (i, context) in contexts.iter().enumerate() {

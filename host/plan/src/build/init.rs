@@ -17,7 +17,7 @@ use super::mounts::{CONTEXT_FILES, TOOLS, mount, read_only};
 use super::nested_mounts::NestedMounts;
 use super::network;
 use super::reader;
-use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, url_volume};
+use super::shared_mounts::{GIT_LINK, clones, downloads, git_volume, push_dir, url_volume};
 use super::some;
 use super::volumes::{URL_FILE, agent_mounts, dir_volume, git_secret, secret_volume, url_secret};
 use crate::evaluated::{Download, Evaluated, GitClone};
@@ -97,6 +97,12 @@ fn git_init(
     }
     if let Some(mode) = clone.mode {
         env.push(var("GIT_FILE_MODE", &mode.to_string()));
+    }
+    if let Some(identity) = &clone.identity {
+        env.extend([var("GIT_USER_NAME", &identity.name), var("GIT_USER_EMAIL", &identity.email)]);
+    }
+    if clone.push {
+        env.push(var("GIT_PUSH", &push_dir(i)));
     }
     env.extend(network("GIT_NETWORK", &clone.network));
     let within = mounts_within(layout, &clone.path);

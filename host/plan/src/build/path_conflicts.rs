@@ -9,7 +9,7 @@ use kubeopencode_api::literals::TOOLS_DIR;
 use super::layout::{File, is_written};
 use super::network;
 use super::optional::Obstacle;
-use super::shared_mounts::SharedMounts;
+use super::shared_mounts::{SharedMounts, push_dir};
 use crate::evaluated::{Evaluated, GitClone};
 use crate::paths::AbsPath;
 use crate::{Refusal, Run};
@@ -114,6 +114,7 @@ pub(super) fn all(
     for (i, context) in contexts.iter().enumerate() {
         uses.extend(context_uses(i, context, shared));
     }
+    uses.extend(push_uses(contexts));
     for credential in &run.agent.credentials {
         if let Some(mount) = &credential.mount {
             let kind = if mount.key.is_some() { PathKind::File } else { PathKind::ReadOnly };
@@ -189,6 +190,24 @@ fn context_uses(place: usize, context: &Evaluated, shared: &SharedMounts) -> Vec
         }
     }
     uses
+}
+
+/// Where the agent's Git finds the Secrets that it pushes with.
+fn push_uses(contexts: &[Evaluated]) -> impl Iterator<Item = PathUse> {
+    let clones = contexts
+        .iter()
+        .enumerate()
+        .flat_map(|(place, context)| context.clones.iter().map(move |clone| (place, context, clone)));
+    clones.enumerate().filter(|(_, (_, _, clone))| clone.push).filter_map(|(i, (place, context, _))| {
+        Some(PathUse {
+            path: AbsPath::parse(&push_dir(i), None).ok()?,
+            kind: PathKind::ReadOnly,
+            by: context.item.to_string(),
+            written: false,
+            config: false,
+            context: Some(place),
+        })
+    })
 }
 
 /// What lies in a clone and does not come from its repository, below the clone; directories end with a slash, and stand

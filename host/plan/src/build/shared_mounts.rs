@@ -69,6 +69,16 @@ pub(super) fn git_volume(i: usize) -> String {
     format!("git-context-{i}")
 }
 
+/// Volume of the Secret that the agent pushes the `i`-th clone with.
+pub(super) fn git_push(i: usize) -> String {
+    format!("git-push-{i}")
+}
+
+/// Where the agent's Git finds that Secret's keys.
+pub(super) fn push_dir(i: usize) -> String {
+    format!("/git/push-{i}")
+}
+
 /// Volume of the `i`-th download, where it goes outside of all of these.
 pub(super) fn url_volume(i: usize) -> String {
     format!("url-content-{i}")

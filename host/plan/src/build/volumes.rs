@@ -8,13 +8,17 @@ use k8s_openapi::api::core::v1::{
 };
 use kubeopencode_api::literals::{DIRECTORY_VOLUMES, TOOLS_DIR};
 
-use super::ContextNames;
 use super::config_map_packing::Data;
 use super::layout::{Delivery, DirectorySource, Layout, joined_at};
 use super::mounts::{CONTEXT_FILES, TOOLS, mount, part, read_only};
 use super::network;
-use super::shared_mounts::{clones, downloads, git_volume, url_volume};
+use super::shared_mounts::{clones, downloads, git_push, git_volume, push_dir, url_volume};
+use super::{ContextNames, some};
 use crate::evaluated::SecretTarget;
+
+/// The keys of a Secret that Git pushes with, which are those that it clones with. What else the Secret has, the agent does
+/// not get.
+const PUSH_KEYS: [&str; 4] = ["username", "password", "ssh-privatekey", "ssh-known-hosts"];
 
 /// Name of a single file in the volume of a download.
 pub(super) const URL_FILE: &str = "content";
@@ -31,7 +35,7 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
             volumes.push(secret(
                 credential_volume(i),
                 &credential.secret,
-                mount.key.as_deref(),
+                mount.key.as_deref().as_slice(),
                 Some(mount.mode.unwrap_or(layout.run.agent.pod.credential_mode())),
                 None,
             ));
@@ -67,15 +71,20 @@ pub(super) fn volumes(layout: &Layout<'_>, names: ContextNames<'_>) -> Vec<Volum
         .map(|(i, (context, download))| (url_secret(i), context, &download.credentials));
     for (name, context, credentials) in of_clones.chain(of_downloads) {
         if let Some(credentials) = credentials.as_ref().filter(|_| !context.item.optional) {
-            volumes.push(secret(name, credentials, None, None, None));
+            volumes.push(secret(name, credentials, &[], None, None));
         }
     }
+    for (i, credentials) in pushes(layout) {
+        // each key may be missing, which the kubelet knows of the whole volume alone
+        let mode = Some(layout.run.agent.pod.credential_mode());
+        volumes.push(secret(git_push(i), credentials, &PUSH_KEYS, mode, Some(true)));
+    }
     for (i, file) in mounted_secrets(layout).enumerate() {
-        volumes.push(secret(secret_file(i), &file.secret.name, Some(&file.secret.key), file.mode, None));
+        volumes.push(secret(secret_file(i), &file.secret.name, &[&file.secret.key], file.mode, None));
     }
     for (i, part) in layout.secrets.iter().enumerate() {
         let optional = part.optional.then_some(true);
-        volumes.push(secret(secret_volume(i), &part.name, Some(&part.key), None, optional));
+        volumes.push(secret(secret_volume(i), &part.name, &[&part.key], None, optional));
     }
     volumes.extend(network::volume(layout.run));
     volumes.extend(layout.run.agent.pod.volumes.iter().cloned());
@@ -114,6 +123,7 @@ pub(super) fn agent_mounts(layout: &Layout<'_>) -> Vec<VolumeMount> {
     for (i, file) in mounted_secrets(layout).enumerate() {
         mounts.push(part(&file.secret.key, read_only(secret_file(i), file.path.as_str())));
     }
+    mounts.extend(pushes(layout).map(|(i, _)| read_only(git_push(i), push_dir(i))));
     mounts.extend(network::mount(layout.run));
     mounts.extend(layout.run.agent.pod.volume_mounts.iter().cloned());
     mounts
@@ -145,6 +155,12 @@ fn secret_file(i: usize) -> String {
 /// Volume of the `i`-th Secret that `context-init` reads.
 pub(super) fn secret_volume(i: usize) -> String {
     format!("secret-{i}")
+}
+
+/// The clones that the agent pushes, by their numbers, and the Secret of each.
+fn pushes<'a>(layout: &Layout<'a>) -> impl Iterator<Item = (usize, &'a str)> {
+    let clones = clones(layout.contexts).enumerate().filter(|(_, (_, clone))| clone.push);
+    clones.filter_map(|(i, (_, clone))| Some((i, clone.credentials.as_deref()?)))
 }
 
 /// The Secrets that are files as they are; optional ones are written by `context-init`.
@@ -186,14 +202,10 @@ fn item(layout: &Layout<'_>, key: &str) -> KeyToPath {
     KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: file.and_then(|file| file.mode).map(bits) }
 }
 
-fn secret(
-    name: String,
-    secret: &str,
-    key: Option<&str>,
-    mode: Option<u32>,
-    optional: Option<bool>,
-) -> Volume {
-    let items = key.map(|key| vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]);
+/// With these keys; none: all of them.
+fn secret(name: String, secret: &str, keys: &[&str], mode: Option<u32>, optional: Option<bool>) -> Volume {
+    let item = |key: &&str| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None };
+    let items = some(keys.iter().map(item).collect());
     let secret_name = Some(secret.to_owned());
     let source = SecretVolumeSource { secret_name, items, default_mode: mode.map(bits), optional };
     Volume { name, secret: Some(source), ..Volume::default() }

@@ -13,6 +13,7 @@ mod task_mount_paths;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::context::ContextItem;
+use kubeopencode_api::git::GitIdentity;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::plugin::{Origin, is_plugin_name};
@@ -128,6 +129,7 @@ fn read_agent(
         image_pull_policy: agent.spec.image_pull_policy.or(defaults.image_pull_policy),
         service_account: agent.spec.service_account_name.clone(),
         credentials: credentials::read(&agent.spec.credentials, &workspace, &described, &KUBEOPENCODE)?,
+        git_identity: git_identity(agent, &described)?,
         pod: pod_options::read(agent.spec.pod_spec.as_ref(), defaults, &described)?,
         idle_seconds: idle_seconds(agent.spec.idle_timeout.as_deref(), settings),
         task_mount_paths: task_mount_paths::read(
@@ -167,6 +169,15 @@ fn read_items(run: &mut Run, agents: &[ContextItem], tasks: &[ContextItem]) -> R
         }
     }
     Ok(())
+}
+
+fn git_identity(agent: &Agent, described: &str) -> Result<Option<GitIdentity>, Refusal> {
+    let Some(identity) = agent.spec.git.as_ref().and_then(|git| git.identity.clone()) else {
+        return Ok(None);
+    };
+    let refuse = |problem| Refusal::invalid_config(format!("spec.git.identity of {described}: {problem}"));
+    identity.check().map_err(refuse)?;
+    Ok(Some(identity))
 }
 
 fn builder(name: &str, holder: &str) -> Result<String, Refusal> {

@@ -72,6 +72,7 @@ pub(super) fn default_agent(
         system_image_pull_policy: settings.system_image_pull_policy(),
         service_account: String::new(),
         credentials: Vec::new(),
+        git_identity: None,
         pod: PodOptions::default(),
         proxy: settings.proxy().clone(),
         ca_bundle: settings.ca_bundle().cloned(),

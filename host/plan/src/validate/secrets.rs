@@ -15,10 +15,16 @@ impl Validator<'_> {
     /// A key that becomes a file or a variable: it has no host that it would go to, so the item itself must name it.
     pub(super) fn check_secret_key(&self, secret: &SecretKey) -> Result<(), Refusal> {
         self.check_key(secret)?;
-        if self.is_named(&secret.name)? {
+        self.check_handed_over(&secret.name)
+    }
+
+    /// A Secret that the agent itself gets: whoever wrote the item named it. A grant is for hosts, and nobody knows to which ones
+    /// the agent sends it.
+    pub(super) fn check_handed_over(&self, secret: &str) -> Result<(), Refusal> {
+        if self.is_named(secret)? {
             return Ok(());
         }
-        Err(self.refuse(format!("Secret {} is not named by the item", secret.name)))
+        Err(self.refuse(format!("Secret {secret} is not named by the item")))
     }
 
     pub(super) fn check_key(&self, secret: &SecretKey) -> Result<(), Refusal> {

@@ -1,8 +1,8 @@
 //! Stands in for the plugins: what the built-in guests answer, as far as these tests ask them.
 
 use kubeopencode_api::plugin::{
-    Action, BuildRequest, Capability, CommandPlan, Descriptor, Entry, EnvVar, GitFetch, HttpRequest,
-    MountPathRule, Plan, SecretField, SecretStep, Tools, UrlFetch,
+    Action, BuildRequest, Capability, CommandPlan, Descriptor, Entry, EnvVar, Extension, GIT_WRITE, GitFetch,
+    HttpRequest, MountPathRule, Plan, SecretField, SecretStep, Tools, UrlFetch,
 };
 use kubeopencode_plan::{Granted, Item};
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(crate) fn plan(
 ) -> Plan {
     let payload = &item.payload;
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let actions = match item.type_.as_str() {
+    let mut actions = match item.type_.as_str() {
         "Text" => vec![Action::Inline(text(payload))],
         "Runtime" => vec![Action::Inline("KubeOpenCode Runtime Context".to_owned())],
         "ConfigMap" => entries.unwrap().iter().map(inline_file).collect(),
@@ -77,6 +77,11 @@ pub(crate) fn plan(
         })],
         other => panic!("no stand-in for {other}"),
     };
+    if payload["identity"].is_object() || payload["push"] == true {
+        let mut body = json!({"path": mount_path.unwrap(), "push": payload["push"] == true});
+        body["identity"] = payload["identity"].clone();
+        actions.push(Action::Extended(Extension { kind: GIT_WRITE.to_owned(), body: body.to_string() }));
+    }
     Plan { actions, ..Plan::default() }
 }
 

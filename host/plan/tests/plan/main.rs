@@ -6,6 +6,7 @@
 mod build;
 mod clones;
 mod custom;
+mod git_write;
 mod guests;
 mod optional;
 mod places;

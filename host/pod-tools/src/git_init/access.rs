@@ -119,8 +119,8 @@ fn write_private(path: &PathBuf, content: &str) -> Result<(), Error> {
     })
 }
 
-/// For the shell that git starts ssh with.
-fn quoted(path: &Path) -> String {
+/// For the shell that git starts ssh and helpers with.
+pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 

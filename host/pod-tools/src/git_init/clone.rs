@@ -10,7 +10,8 @@ use super::access::Access;
 use super::exclude;
 use super::git::{Failure, Git};
 use super::guard::Guard;
-use super::settings::{Revision, Settings};
+use super::hand_over::hand_over;
+use super::settings::{Push, Revision, Settings};
 use super::tree;
 use crate::error::io_reason;
 use crate::network::{Unreached, is_proxied};
@@ -117,12 +118,13 @@ fn put(draft: &Path, target: &Path) -> io::Result<()> {
 }
 
 fn fetch(settings: &Settings, draft: &Path) -> Result<(), String> {
+    let push = settings.push.as_ref().map_err(String::clone)?.as_ref();
     let guard = guard(settings)?;
     let access = Access::prepare(settings, guard.as_ref()).map_err(|e| e.to_string())?;
     let secrets = settings.login.iter().map(|login| login.password.as_str());
     let redactor = Redactor::new(secrets);
-    let clone =
-        Clone { settings, draft, git: Git { access: &access, redactor: &redactor, guard: guard.as_ref() } };
+    let git = Git { access: &access, redactor: &redactor, guard: guard.as_ref() };
+    let clone = Clone { settings, draft, git, push };
     let mut pause = Duration::from_secs(1);
     for left in (0..TRIES).rev() {
         clear(draft).map_err(|e| format!("cannot empty {}: {}", draft.display(), io_reason(&e)))?;
@@ -168,6 +170,7 @@ struct Clone<'a> {
     /// Empty.
     draft: &'a Path,
     git: Git<'a>,
+    push: Option<&'a Push>,
 }
 
 impl Clone<'_> {
@@ -193,6 +196,7 @@ impl Clone<'_> {
 
     fn finish(&self) -> Result<(), Failure> {
         exclude::hide(&self.git, self.draft, &self.settings.not_ours)?;
+        hand_over(&self.git, self.draft, self.settings, self.push)?;
         self.settle_large_files().map_err(|e| Failure::permanent(io_reason(&e)))
     }
 

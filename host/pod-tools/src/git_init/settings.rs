@@ -33,6 +33,10 @@ pub(super) struct Settings {
     pub(super) file_mode: Option<u32>,
     /// What is mounted in the agent's container below the directory that is seen there.
     pub(super) mounts: Vec<PathBuf>,
+    /// Name and address of whoever commits, where somebody said so.
+    pub(super) identity: Option<(String, String)>,
+    /// With what the agent pushes, or why it could not.
+    pub(super) push: Result<Option<Push>, String>,
     /// Where it may be fetched from, submodules and redirects included.
     pub(super) network: Network,
 }
@@ -41,6 +45,14 @@ pub(super) struct Settings {
 pub(super) struct Login {
     pub(super) username: String,
     pub(super) password: String,
+}
+
+/// With which keys of the Secret the agent pushes; in its container they are files of this directory.
+pub(super) enum Push {
+    /// `username` and `password`.
+    Login(PathBuf),
+    /// `ssh-privatekey` and `ssh-known-hosts`.
+    Key(PathBuf),
 }
 
 /// What to check out.
@@ -60,6 +72,14 @@ impl Settings {
     pub(super) fn of(environment: &Environment) -> Result<Self, Error> {
         let repository = Repository::parse(&environment.required("GIT_REPO")?)?;
         let (username, password) = (environment.secret("GIT_USERNAME")?, environment.secret("GIT_PASSWORD")?);
+        let secret = environment.text("GIT_SECRET")?;
+        let (has_login, key) = (username.is_some() || password.is_some(), environment.text("GIT_SSH_KEY")?);
+        let push = environment.path("GIT_PUSH").map(|dir| {
+            let push = Push::with(dir, &repository, has_login, key.as_deref());
+            push.map_err(|problem| {
+                format!("push: Secret {:?} {problem}", secret.as_deref().unwrap_or_default())
+            })
+        });
         let login = match (username, password) {
             (None, None) => {
                 repository.userinfo.clone().map(|(username, password)| Login { username, password })
@@ -86,12 +106,14 @@ impl Settings {
             sub_path: environment.text("GIT_PATH")?.map(|path| inside("GIT_PATH", &path)).transpose()?,
             directories: environment.json("GIT_DIRECTORIES")?,
             not_ours: environment.json("GIT_EXCLUDE")?,
-            secret: environment.text("GIT_SECRET")?,
+            secret,
             login,
             ssh_key: environment.secret("GIT_SSH_KEY")?,
             known_hosts: environment.secret("GIT_SSH_KNOWN_HOSTS")?,
             file_mode: environment.mode("GIT_FILE_MODE")?,
             mounts: mounts(environment.json("GIT_MOUNTS")?)?,
+            identity: environment.text("GIT_USER_NAME")?.zip(environment.text("GIT_USER_EMAIL")?),
+            push: push.transpose(),
             network: Network::of(environment, "GIT_NETWORK")?,
         })
     }
@@ -102,6 +124,25 @@ impl Settings {
     pub(super) fn unused_secret(&self) -> Option<&str> {
         let secret = self.secret.as_deref()?;
         (self.login.is_none() && self.ssh_key.is_none()).then_some(secret)
+    }
+}
+
+impl Push {
+    /// What will not do is told now, and not to an agent that has done its work. Unlike git-init the agent's git works with the
+    /// Secret as it is.
+    fn with(dir: PathBuf, to: &Repository, has_login: bool, key: Option<&str>) -> Result<Self, &'static str> {
+        match key {
+            _ if to.host.is_some() && has_login => Ok(Self::Login(dir)),
+            _ if to.host.is_some() => {
+                Err("has neither username nor password: a push over https needs a password or a token")
+            }
+            None => Err("has no ssh-privatekey: a push over ssh needs one"),
+            Some(key) if !key.ends_with('\n') || key.contains('\r') => Err(
+                "has an ssh-privatekey without a newline at its end, or with those of Windows, which ssh refuses: make it with \
+                 kubectl create secret generic --from-file",
+            ),
+            Some(_) => Ok(Self::Key(dir)),
+        }
     }
 }
 
@@ -189,6 +230,28 @@ mod tests {
     fn a_token_alone_is_a_password() {
         let login = with(&[("GIT_PASSWORD", "token\n")]).unwrap().login.unwrap();
         assert_eq!((login.username.as_str(), login.password.as_str()), ("git", "token"));
+    }
+
+    #[test]
+    fn a_push_needs_what_the_address_asks_for() {
+        let of = |more: &[(&str, &str)]| {
+            with(&[&[("GIT_PUSH", "/git/push-0"), ("GIT_SECRET", "s")], more].concat())
+        };
+        let ssh = ("GIT_REPO", "git@h:x");
+        for fine in [&[("GIT_PASSWORD", "token")][..], &[ssh, ("GIT_SSH_KEY", "key\n")]] {
+            assert!(matches!(of(fine).unwrap().push, Ok(Some(_))), "{fine:?}");
+        }
+        for (wrong, words) in [
+            (&[][..], "push: Secret \"s\" has neither username nor password"),
+            (&[("GIT_REPO", "https://u:p@h/x")], "has neither username nor password"),
+            (&[("GIT_SSH_KEY", "key\n")], "has neither username nor password"),
+            (&[ssh, ("GIT_PASSWORD", "token")], "push: Secret \"s\" has no ssh-privatekey"),
+            (&[ssh, ("GIT_SSH_KEY", "key")], "without a newline at its end"),
+            (&[ssh, ("GIT_SSH_KEY", "k\r\ney\r\n")], "those of Windows"),
+        ] {
+            let message = of(wrong).unwrap().push.err().unwrap();
+            assert!(message.contains(words), "{message}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::web::{Request, Response, Web};
 
 const LOGIN: [(&str, &str); 2] = [("GIT_USERNAME", "ada"), ("GIT_PASSWORD", "s3cret/pass")];
 /// `ada:s3cret/pass`
-const AUTHORIZATION: &str = "Basic YWRhOnMzY3JldC9wYXNz";
+pub(crate) const AUTHORIZATION: &str = "Basic YWRhOnMzY3JldC9wYXNz";
 
 /// A server with the sample repository `a`, open to all.
 pub(crate) struct Server {

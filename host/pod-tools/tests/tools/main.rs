@@ -17,6 +17,7 @@ mod git;
 mod git_commits;
 mod git_history;
 mod git_lfs;
+mod git_push;
 mod git_server;
 mod name_server;
 mod network;

@@ -57,14 +57,18 @@ impl Sshd {
         fs::read_to_string(self.dir.path().join(name)).unwrap()
     }
 
-    fn known_hosts(&self, key: &str) -> String {
+    pub(crate) fn known_hosts(&self, key: &str) -> String {
         format!("[127.0.0.1]:{} {}", self.port, self.read(&format!("{key}.pub")))
+    }
+
+    /// The one that there is.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.repositories.path().join("a.git")
     }
 
     pub(crate) fn pod(&self, environment: &[(&str, &str)]) -> Pod {
         let user = String::from_utf8(program("id").arg("-un").output().unwrap().stdout).unwrap();
-        let path: PathBuf = self.repositories.path().join("a.git");
-        let address = format!("ssh://{}@127.0.0.1:{}{}", user.trim(), self.port, path.display());
+        let address = format!("ssh://{}@127.0.0.1:{}{}", user.trim(), self.port, self.repository().display());
         Pod::new().with(&[("GIT_REPO", &address)]).with(environment)
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use kubeopencode_api::git::GitIdentity;
 use kubeopencode_api::literals::TOOLS_DIR;
 
 use super::super::context_text::TextFile;
@@ -17,7 +18,7 @@ use crate::{Command, Refusal, Run};
 
 /// Git's own configuration, in place of the user's, which it takes in. The clone belongs to the init container's user, and
 /// the agent may be another. Whoever commits has a name; each name that somebody else gives counts more, the image's
-/// too: it is read a second time for that, since git itself reads it first of all.
+/// too: it is read a second time for that, since git itself reads it first of all. The Agent's own name comes behind it.
 const GIT_CONFIG: &[u8] = b"[safe]
 \tdirectory = *
 [user]
@@ -47,9 +48,20 @@ pub(in crate::build) struct File<'a> {
     pub(in crate::build) context: Option<usize>,
 }
 
-/// The path of Git's own configuration.
-pub(in crate::build) fn git_config_path() -> String {
-    format!("{TOOLS_DIR}/{GIT_CONFIG_NAME}")
+/// The path of Git's own configuration, where there is something to say in it: of clones, and of who commits. With the server
+/// of its Agent nobody commits in the Task's own Pod.
+pub(in crate::build) fn git_config_path(run: &Run, contexts: &[Evaluated]) -> Option<String> {
+    let commits = run.agent.git_identity.is_some() && run.attaches_to().is_none();
+    let is_needed = run.has_tools() && (commits || clones(contexts).next().is_some());
+    is_needed.then(|| format!("{TOOLS_DIR}/{GIT_CONFIG_NAME}"))
+}
+
+/// That configuration.
+fn git_config(run: &Run) -> Cow<'static, [u8]> {
+    let Some(GitIdentity { name, email }) = &run.agent.git_identity else { return Cow::Borrowed(GIT_CONFIG) };
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""));
+    let user = format!("[user]\n\tname = {}\n\temail = {}\n", quoted(name), quoted(email));
+    Cow::Owned([GIT_CONFIG, user.as_bytes()].concat())
 }
 
 /// All files, in the order in which they are written, and the Secrets that they are joined from.
@@ -127,9 +139,9 @@ fn tools<'a>(
         let by = format!("spec.config of {}", run.agent.described);
         files.push(config(&format!("{builder}.json"), Cow::Borrowed(text.as_bytes()), None, by));
     }
-    if run.has_tools() && clones(contexts).next().is_some() {
+    if git_config_path(run, contexts).is_some() {
         let by = "the Git configuration".to_owned();
-        files.push(config(GIT_CONFIG_NAME, Cow::Borrowed(GIT_CONFIG), Some(GIT_CONFIG_MODE), by));
+        files.push(config(GIT_CONFIG_NAME, git_config(run), Some(GIT_CONFIG_MODE), by));
     }
     if reader::is_needed(run, command) {
         let containers = other_containers(run, contexts, command) + 2;
