@@ -38,7 +38,8 @@ prompt. For each Task the operator runs one Pod, at most once, with [OpenCode](h
 
 ## Install
 
-Kubernetes $(sed -n 's/^kubeVersion: ">=\([0-9.]*\)\.0-0"$/\1/p' "$chart/Chart.yaml") or later. One operator serves all namespaces of a cluster.
+Kubernetes $(sed -n 's/^kubeVersion: ">=\([0-9.]*\)\.0-0"$/\1/p' "$chart/Chart.yaml") or later. One operator serves all namespaces of a cluster, or those
+in \`watchNamespaces\`, for teams without rights in the whole cluster.
 
 \`\`\`
 helm upgrade --install kubeopencode deploy/chart --namespace kubeopencode-system --create-namespace --wait

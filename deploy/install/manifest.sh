@@ -5,6 +5,8 @@
 #   manifest.sh write    write operator.yaml anew, after a change of the chart
 #   manifest.sh check    fail when operator.yaml is not what the chart renders
 #
+# write and check have a second file, for tests: the Roles of an operator that watches two namespaces.
+#
 # operator.yaml is committed, so that this folder is a kustomize base as it lies in the repository, also for
 # kubectl apply -k https://…//deploy/install?ref=TAG. The one file is made on demand: nine tenths of it are the
 # CustomResourceDefinitions, which stand in the repository once.
@@ -23,9 +25,18 @@ metadata:
   name: kubeopencode-system
 YAML
   "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace kubeopencode-system --no-hooks \
-    --set crds.enabled=false --set kubeopencodeConfig.create=false |
-    grep -vE '^# Source: |^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): |^$'
+    --set crds.enabled=false --set kubeopencodeConfig.create=false | plain
 }
+
+roles=$repo/tests/fixtures/roles-in-two-namespaces.yaml
+render_roles() {
+  echo '# Written by deploy/install/manifest.sh from deploy/chart, never edited.'
+  "$tools/helm" template kubeopencode "$repo/deploy/chart" --namespace team-a --show-only templates/rbac.yaml \
+    --set 'watchNamespaces={team-a,team-b}' --set plugins.enabled=false | plain
+}
+
+# What stays where another version of the chart, or helm, renders the same.
+plain() { grep -vE '^# Source: |^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): |^$'; }
 
 print() {
   cat <<'YAML'
@@ -44,11 +55,14 @@ YAML
 write() {
   render >"$here/operator.partial"
   mv "$here/operator.partial" "$here/operator.yaml"
+  render_roles >"$roles"
 }
 
 check() {
   render | diff "$here/operator.yaml" - >&2 ||
     die "deploy/install/operator.yaml is not what the chart renders" "deploy/install/manifest.sh write, and commit it"
+  render_roles | diff "$roles" - >&2 ||
+    die "tests/fixtures/roles-in-two-namespaces.yaml is not what the chart renders" "deploy/install/manifest.sh write, and commit it"
   # the base is whole: kustomize finds all it names, and every kind is there
   local kinds kind
   kinds=$("$tools/kubectl" kustomize "$here" | sed -n 's/^kind: //p' | sort -u)

@@ -87,7 +87,11 @@ pub async fn between_namespaces(worker: Option<&str>, run: impl AsyncFnOnce(&Tes
     scenario_in(worker, async |[team, platform]: &[TestNamespace; 2]| run(team, platform).await).await;
 }
 
-async fn scenario_in<const N: usize>(worker: Option<&str>, run: impl AsyncFnOnce(&[TestNamespace; N])) {
+/// Runs a scenario in so many namespaces; the invariants are checked on all together.
+///
+/// # Panics
+/// When the scenario does, or when an invariant is broken.
+pub async fn scenario_in<const N: usize>(worker: Option<&str>, run: impl AsyncFnOnce(&[TestNamespace; N])) {
     let (cluster, host) = match worker {
         Some(worker) => (Cluster::control_plane().await, Some(crate::cluster::plugin_host(worker).await)),
         None => (Cluster::whole().await, None),
@@ -155,9 +159,13 @@ pub async fn check_invariants(namespaces: &[&TestNamespace]) -> Vec<String> {
 
 /// Starts an operator to which things happen, and which sees these namespaces; the first is its own.
 pub fn operator_of(namespaces: &[&TestNamespace], faults: &Faults) -> Operator {
+    operator_in(namespaces, Setup { faults: faults.clone(), ..Setup::default() })
+}
+
+/// The same with whatever is special about it.
+pub fn operator_in(namespaces: &[&TestNamespace], setup: Setup) -> Operator {
     let names: Vec<_> = namespaces.iter().map(|ns| ns.name.clone()).collect();
     let first = namespaces.first().expect("a namespace");
-    let setup = Setup { faults: faults.clone(), ..Setup::default() };
     Operator::start(&first.cluster, &names, &first.host(), setup)
 }
 
@@ -320,7 +328,7 @@ impl TestNamespace {
 
     /// Starts an operator with whatever is special about it.
     pub fn start_operator(&self, setup: Setup) -> Operator {
-        Operator::start(&self.cluster, std::slice::from_ref(&self.name), &self.host(), setup)
+        operator_in(&[self], setup)
     }
 
     /// The Tasks.

@@ -31,6 +31,8 @@ pub struct Setup {
     pub candidate: Option<String>,
     /// Whose rights it has; without a name it may do everything.
     pub user: Option<String>,
+    /// Where it looks; none: in all that it can see.
+    pub watch_namespaces: Vec<String>,
     /// Whether it does nothing about `kubetask.io`.
     pub without_kubetask: bool,
     /// Whether it answers probes and scrapes.
@@ -62,6 +64,7 @@ impl Operator {
         let [probes, metrics] = [free_address(), free_address()];
         let options = Options {
             namespace: namespaces.first().cloned().unwrap_or_default(),
+            namespaces: setup.watch_namespaces.clone(),
             leader_elect: setup.candidate.is_some(),
             identity: setup.candidate.clone().unwrap_or_else(|| "operator-under-test".to_owned()),
             health_address: setup.is_probed.then_some(probes),

@@ -17,6 +17,11 @@ app.kubernetes.io/component: controller
 app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end }}
 
+{{/* The namespaces that the operator watches, as JSON; none: all. Its own has the settings and the Task of `helm test`. */}}
+{{- define "kubeopencode.namespaces" -}}
+{{- with .Values.watchNamespaces }}{{ append . $.Release.Namespace | uniq | toJson }}{{ else }}[]{{ end }}
+{{- end }}
+
 {{/* A dict: root, component (left out: the operator), labels. */}}
 {{- define "kubeopencode.labels" -}}
 app.kubernetes.io/name: kubeopencode
@@ -222,7 +227,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
 {{- fail "serviceAccount.create is false and serviceAccount.name is empty: name the ServiceAccount that there is" }}
 {{- end }}
-{{- $own := dict "leader-elect" "the chart always sets it" "plugin-cache-dir" "set plugins.cacheSizeLimit" "without-plugins" "set plugins.enabled" "without-kubetask" "set legacy.enabled" "plugin-sources" "set plugins.sources" "require-plugin-signature" "set plugins.requireSignature" "plugin-keys-dir" "set plugins.cosignKeys" "plugin-registries-dir" "set plugins.registrySecrets" "plugin-ca-file" "set plugins.caBundle" "plugin-private-addresses" "set plugins.privateAddresses" "plugin-volumes-dir" "set plugins.directories" "metrics-bind-address" "the Service for metrics needs it" "health-probe-bind-address" "the probes need it" "namespace" "it is the release's" "identity" "it is the Pod's name" }}
+{{- $own := dict "leader-elect" "the chart always sets it" "plugin-cache-dir" "set plugins.cacheSizeLimit" "without-plugins" "set plugins.enabled" "without-kubetask" "set legacy.enabled" "watch-namespace" "set watchNamespaces" "plugin-sources" "set plugins.sources" "require-plugin-signature" "set plugins.requireSignature" "plugin-keys-dir" "set plugins.cosignKeys" "plugin-registries-dir" "set plugins.registrySecrets" "plugin-ca-file" "set plugins.caBundle" "plugin-private-addresses" "set plugins.privateAddresses" "plugin-volumes-dir" "set plugins.directories" "metrics-bind-address" "the Service for metrics needs it" "health-probe-bind-address" "the probes need it" "namespace" "it is the release's" "identity" "it is the Pod's name" }}
 {{- range $flag := .Values.controller.extraArgs }}
 {{- with get $own (regexReplaceAll "^--([^=]*).*$" $flag "${1}") }}
 {{- fail (printf "controller.extraArgs has %s, which is the chart's own: %s" $flag .) }}

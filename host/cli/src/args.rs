@@ -77,6 +77,8 @@ pub(crate) struct Controller {
     /// Do nothing about Tasks of kubetask.io: their definitions are not installed
     #[arg(long)]
     pub(crate) without_kubetask: bool,
+    #[command(flatten)]
+    pub(crate) namespaces: Namespaces,
     /// Namespace of the operator
     #[arg(long, env = "POD_NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
@@ -86,6 +88,27 @@ pub(crate) struct Controller {
     /// Identity of this operator in the lease
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+}
+
+/// Where the operator works, for those of its commands that ask for more than one namespace.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Namespaces {
+    /// Look only into this namespace and the operator's own, with rights there alone; may be repeated, or name several
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    watch: Vec<String>,
+}
+
+impl Namespaces {
+    /// Them, with the operator's `own`; none: all that there are.
+    pub(crate) fn with(self, own: &str) -> Vec<String> {
+        let mut all = self.watch;
+        if !all.is_empty() {
+            all.push(own.to_owned());
+            all.sort();
+            all.dedup();
+        }
+        all
+    }
 }
 
 /// Flags of `kubeopencode controller` about where the components of Plugins come from.
@@ -136,6 +159,8 @@ pub(crate) struct ReleaseFinalizers {
     /// Leave Tasks of kubetask.io alone
     #[arg(long)]
     pub(crate) without_kubetask: bool,
+    #[command(flatten)]
+    pub(crate) namespaces: Namespaces,
 }
 
 /// Flags of `kubeopencode wait-task`.
@@ -203,6 +228,13 @@ fn source_kind(text: &str) -> Result<SourceKind, String> {
     known.ok_or_else(|| format!("\"{text}\" is no source; there are {words}"))
 }
 
+fn namespace(text: &str) -> Result<String, String> {
+    if kubeopencode_plan::is_namespace_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("\"{text}\" is no name of a namespace; write one, or several with commas between them"))
+}
+
 fn domain(text: &str) -> Result<String, String> {
     if kubeopencode_plan::is_object_name(text) {
         return Ok(text.to_owned());
@@ -235,6 +267,24 @@ mod tests {
         assert_eq!(domain("k8s.example.com").unwrap(), "k8s.example.com");
         for wrong in ["", "K8s.example", "cluster.local.", "a/b", ".local"] {
             assert!(domain(wrong).unwrap_err().contains("is no domain"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_repeated_or_listed_and_the_operators_own_is_one() {
+        let read = |flags: &[&str]| {
+            let all = ["kubeopencode", "controller"].iter().chain(flags);
+            Args::try_parse_from(all).map(|args| match args.command {
+                Command::Controller(flags) => flags.namespaces.with("system"),
+                _ => unreachable!(),
+            })
+        };
+        assert_eq!(read(&[]).unwrap(), [""; 0], "all that there are");
+        let several = ["--watch-namespace=team-b,team-a", "--watch-namespace", "team-b"];
+        assert_eq!(read(&several).unwrap(), ["system", "team-a", "team-b"]);
+        for wrong in ["", "a,", "Team", "a b"] {
+            let said = read(&["--watch-namespace", wrong]).unwrap_err().to_string();
+            assert!(said.contains("is no name of a namespace"), "{said}");
         }
     }
 

@@ -62,6 +62,7 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) 
         stop.cancel();
     });
     let options = Options {
+        namespaces: flags.namespaces.with(&flags.namespace),
         namespace: flags.namespace,
         identity: flags.identity.unwrap_or_else(host_name),
         health_address: flags.health_probe_bind_address.0,
@@ -80,6 +81,9 @@ async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) 
         cluster_domain = options.cluster_domain,
         "starting"
     );
+    if !options.namespaces.is_empty() {
+        tracing::info!(namespaces = options.namespaces.join(","), "what is in other namespaces is not seen");
+    }
     run(client, options, shutdown).await.map_err(CliError::from)
 }
 

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
         Command::Completion { shell } => completion(shell).map(success),
-        Command::ReleaseFinalizers(flags) => release_finalizers(&flags).map(success),
+        Command::ReleaseFinalizers(flags) => release_finalizers(flags).map(success),
         Command::WaitTask(flags) => wait_task::main(&flags).map(success),
     };
     done.unwrap_or_else(|error| {
@@ -76,16 +76,19 @@ fn completion_script(shell: Shell) -> Vec<u8> {
     script
 }
 
-fn release_finalizers(flags: &ReleaseFinalizers) -> Result<(), CliError> {
+fn release_finalizers(flags: ReleaseFinalizers) -> Result<(), CliError> {
     let groups = if flags.without_kubetask { &[Group::KubeOpenCode][..] } else { &Group::ALL };
     let released = runtime()?.block_on(async {
         let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
         let namespace = config.default_namespace.clone();
         let client = kubeopencode_operator::client(config)?;
-        let of = Release { groups, only_in: None };
+        let of = Release { groups, only_in: &flags.namespaces.with(&namespace) };
         Ok::<_, CliError>(kubeopencode_operator::release_finalizers(&client, &namespace, of).await?)
     })?;
-    println!("released {released} Tasks");
+    for namespace in &released.refused {
+        eprintln!("kubeopencode: Tasks in namespace {namespace} may not be listed, and are left as they are");
+    }
+    println!("released {} Tasks", released.tasks);
     Ok(())
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Caches {
     pub(crate) pods: Pods,
     /// Namespace whose settings hold for everybody.
     pub(crate) operator_namespace: String,
+    /// Where the watches look; none: everywhere.
+    pub(crate) namespaces: Vec<String>,
     /// Domain of the cluster's Services.
     pub(crate) cluster_domain: String,
 }
@@ -116,6 +118,11 @@ impl Caches {
     pub(crate) fn agent_timeout(&self, key: &AgentKey) -> Option<String> {
         let agent = self.agent_item(key)?;
         agent.get().ok()?.spec.timeout.clone()
+    }
+
+    /// Whether the watches show what is in a namespace.
+    pub(crate) fn show(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|shown| shown == namespace)
     }
 
     /// Whether there is such an Agent, also one that cannot be read.

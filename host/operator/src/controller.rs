@@ -88,6 +88,7 @@ pub(crate) async fn run(
         kubetask,
         pods: Pods::default(),
         operator_namespace: options.namespace.clone(),
+        namespaces: options.namespaces.clone(),
         cluster_domain: options.cluster_domain.clone(),
     });
     let (task_queue, queued_tasks) = unbounded_channel();

@@ -36,13 +36,15 @@ pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
 use runtime::{http, lease};
-pub use task::uninstall::{Release, release_finalizers};
+pub use task::uninstall::{Release, Released, release_finalizers};
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Its own namespace: `POD_NAMESPACE`.
     pub namespace: String,
+    /// Where it acts on Tasks and looks for what they need; none: in all namespaces. Its own is always one of them.
+    pub namespaces: Vec<String>,
     /// Its name among several: the Pod's.
     pub identity: String,
     /// Where probes are answered; `None`: nowhere.
@@ -113,7 +115,7 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
 /// See [`RunError`].
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::default());
-    let health = Health::new(Arc::clone(&metrics));
+    let health = Health::new(Arc::clone(&metrics), &options.namespaces);
     let leads = watch::Sender::new(!options.leader_elect);
     let plugins = async {
         let Some(host) = &options.plugin_host else { return std::future::pending().await };

@@ -12,5 +12,6 @@ pub(crate) mod http;
 pub(crate) mod keyed_queue;
 pub(crate) mod lease;
 pub(crate) mod list_watch;
+mod merged_watch;
 pub(crate) mod metrics;
 pub(crate) mod shared_reads;

@@ -31,6 +31,15 @@ impl Refusal {
         ))
     }
 
+    /// The operator does not look where the Agent is.
+    pub fn agent_not_watched(agent: &AgentKey) -> Self {
+        let AgentKey { namespace, name } = agent;
+        Self::agent(format!(
+            "agent \"{name}\" is in namespace \"{namespace}\", which this operator does not watch: name another in spec.agentRef, or \
+             add the namespace to watchNamespaces of the chart"
+        ))
+    }
+
     /// The WorkspaceConfig is missing, or makes no sense.
     pub fn workspace_config(message: impl Into<String>) -> Self {
         let message = message.into();

@@ -16,6 +16,7 @@ async fn main() {
     let plugins = plugin_host(worker.to_str().unwrap()).await;
     let options = Options {
         namespace: namespaces.first().cloned().unwrap_or_default(),
+        namespaces: Vec::new(),
         identity: "operator-under-test".to_owned(),
         health_address: None,
         metrics_address: None,

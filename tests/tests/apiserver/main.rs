@@ -41,6 +41,7 @@ mod servers;
 mod spec_examples;
 mod stop;
 mod waiting;
+mod watch_namespaces;
 #[path = "../../../host/pod-tools/tests/tools/web.rs"]
 #[expect(dead_code, reason = "the tools are tried with more of it")]
 mod web;

@@ -140,12 +140,13 @@ async fn an_operator_that_is_uninstalled_stands_still_and_lets_go_of_all_tasks()
         let operator = ns.candidate("leader");
         ns.apply(task("before")).await;
         ns.phase("before", Phase::Completed).await;
-        let (client, of) = (&ns.client, Release { groups: &Group::ALL, only_in: Some(&ns.name) });
+        let only_in = std::slice::from_ref(&ns.name);
+        let (client, of) = (&ns.client, Release { groups: &Group::ALL, only_in });
         let released = release_finalizers(client, &ns.name, of.clone()).await.unwrap();
-        assert_eq!(released, 1);
+        assert_eq!(released.tasks, 1);
         // it would make a Pod within milliseconds
         ns.apply(task("after")).await;
-        assert_eq!(release_finalizers(client, &ns.name, of).await.unwrap(), 0);
+        assert_eq!(release_finalizers(client, &ns.name, of).await.unwrap().tasks, 0);
         let tasks = ns.tasks().list(&ListParams::default()).await.unwrap();
         assert!(tasks.iter().all(|task| task.finalizers().is_empty()), "{tasks:#?}");
         assert_eq!(ns.tasks().get("after").await.unwrap().status, None);

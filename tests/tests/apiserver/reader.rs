@@ -110,8 +110,8 @@ async fn a_deep_task_with_our_finalizer_can_be_deleted_and_uninstalled() {
         delete(ns, "deleted").await;
         ns.until("it is gone", |history| history.get(Kind::Task, "deleted").is_none().then_some(())).await;
         operator.stop().await;
-        let of = Release { groups: &Group::ALL, only_in: Some(&ns.name) };
-        assert_eq!(release_finalizers(&ns.client, &ns.name, of).await.unwrap(), 1);
+        let of = Release { groups: &Group::ALL, only_in: std::slice::from_ref(&ns.name) };
+        assert_eq!(release_finalizers(&ns.client, &ns.name, of).await.unwrap().tasks, 1);
         let left = ns.tasks().list_metadata(&Default::default()).await;
         assert!(left.is_err(), "managedFields are as deep as the object: {left:?}");
     })

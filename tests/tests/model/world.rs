@@ -110,6 +110,7 @@ impl World {
         let connection = Connection { state: Arc::clone(&self.state), operator, process };
         let options = Options {
             namespace: NAMESPACE.to_owned(),
+            namespaces: Vec::new(),
             identity: format!("operator-{operator}"),
             health_address: None,
             metrics_address: None,

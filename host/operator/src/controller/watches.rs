@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
@@ -186,14 +187,14 @@ pub(super) async fn pods(
     .await;
 }
 
-/// All objects of a kind; what of them is not known, or cannot be read, is logged.
+/// The objects of a kind; what of them is not known, or cannot be read, is logged.
 fn told<K>(
     client: &Client,
     health: &Health,
     kind: &'static str,
 ) -> impl Stream<Item = Result<Event<Item<K>>, watcher::Error>> + Send + use<K>
 where
-    K: Kind + Send + Sync + 'static,
+    K: Kind<Scope = NamespaceResourceScope> + Send + Sync + 'static,
 {
     let mut unknown = UnknownFields::default();
     health

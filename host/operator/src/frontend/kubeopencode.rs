@@ -61,6 +61,9 @@ impl Frontend for KubeOpenCode {
         let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;
         let Some(agent) = caches.agent(&key) else {
+            if !caches.show(&key.namespace) {
+                return Err(Unresolved::Missing(Refusal::agent_not_watched(&key)));
+            }
             let refusal = Refusal::agent_not_found(&key);
             return Err(Unresolved::Missing(match caches.broken_agent(&key) {
                 Some(error) => {

@@ -37,7 +37,7 @@ where
 
 /// Plugins. A change of the status concerns nobody.
 pub(super) async fn plugins(door: &Door, writer: Writer<Item<Plugin>>) {
-    let all = door.health.watch::<Item<Plugin>>(PLUGIN, &door.client, Config::default());
+    let all = door.health.watch_everywhere::<Item<Plugin>>(PLUGIN, &door.client, Config::default());
     let mut changed = Changed::default();
     let apply = |event: &Event<Item<Plugin>>| {
         if let Event::InitDone = event {

@@ -76,6 +76,11 @@ pub(crate) fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
 }
 
+/// Whether the operator has no right to what it asked for, or may not have it.
+pub(crate) fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 403)
+}
+
 /// Whether the object changed since it was read, or a precondition did not hold.
 pub(crate) fn is_conflict(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 409)
@@ -119,6 +124,12 @@ pub(crate) fn watch_failure(error: &watcher::Error) -> String {
 pub(crate) fn is_missing_kind(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
     matches!(error, InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) if is_not_found(error))
+}
+
+/// Whether a watch failed because the API server refuses it.
+pub(crate) fn is_refused_watch(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) if is_refused(error))
 }
 
 /// What went wrong, in words for a log or a status: never with what an object says, which words of serde can quote, and
@@ -240,6 +251,7 @@ mod tests {
         let Error::Api(mut status) = api(403, "tasks.kubeopencode.io is forbidden") else { unreachable!() };
         status.reason = "Forbidden".into();
         let refused = watcher::Error::InitialListFailed(Error::Api(status.clone()));
+        assert!(is_refused_watch(&refused) && !is_missing_kind(&refused));
         assert_eq!(watch_failure(&refused), "list: 403 Forbidden: tasks.kubeopencode.io is forbidden");
         let expired = watcher::Error::WatchError(status.clone());
         assert_eq!(watch_failure(&expired), "watch: 403 Forbidden: tasks.kubeopencode.io is forbidden");
@@ -254,6 +266,7 @@ mod tests {
             "watch: the answer cannot be read: Data error at line 1, column 18"
         );
         let no_event = watcher::Error::WatchFailed(api(0, ""));
+        assert!(!is_refused_watch(&no_event));
         assert_eq!(watch_failure(&no_event), "watch: an event cannot be read");
         let refused = words(&api(403, "leases is forbidden"));
         assert_eq!(refused, "403 : leases is forbidden", "once, and nothing of the Status behind it");

@@ -24,10 +24,11 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::runtime::api_error::{is_missing_kind, watch_failure};
+use crate::runtime::api_error::{is_missing_kind, is_refused_watch, watch_failure};
 use crate::runtime::list_watch::{list_watch, newest};
+use crate::runtime::merged_watch::{merged, part};
 use crate::runtime::metrics::Metrics;
-use state::{Watch, dead, plural, unready};
+use state::{Watch, Watched, dead, silence, unready};
 
 /// What is known of the operator's state. Clones share it.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Health {
     state: Arc<Mutex<State>>,
     /// Those that are watched whether the operator leads or not.
     always: Arc<Mutex<Vec<Watch>>>,
+    /// Where the operator looks for what has a namespace; none: everywhere.
+    namespaces: Arc<[Arc<str>]>,
     metrics: Arc<Metrics>,
 }
 
@@ -60,15 +63,16 @@ impl Drop for Leading {
 }
 
 impl Health {
-    /// Of an operator that starts.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Starting)), always: Arc::default(), metrics }
+    /// Of an operator that starts, and looks at these namespaces; none: at all.
+    pub(crate) fn new(metrics: Arc<Metrics>, namespaces: &[String]) -> Self {
+        let namespaces = namespaces.iter().map(|name| Arc::from(name.as_str())).collect();
+        Self { state: Arc::new(Mutex::new(State::Starting)), always: Arc::default(), namespaces, metrics }
     }
 
     /// These kinds are watched from now on, whether the operator leads or not.
     pub(crate) fn always_watches(&self, kinds: &[&'static str]) {
         let now = Instant::now();
-        self.always.lock().extend(kinds.iter().map(|kind| Watch::optional(kind, now)));
+        self.always.lock().extend(kinds.iter().map(|kind| Watch::optional(*kind, now)));
         kinds.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
     }
 
@@ -81,10 +85,11 @@ impl Health {
     /// installed.
     pub(crate) fn leads(&self, kinds: &[&'static str], optional: &[&'static str]) -> Leading {
         let now = Instant::now();
-        let needed = kinds.iter().map(|kind| Watch::new(kind, now));
-        let optional = optional.iter().map(|kind| Watch::optional(kind, now));
-        let watches: Vec<_> = needed.chain(optional).collect();
-        let kinds: Vec<_> = watches.iter().map(Watch::kind).collect();
+        let needed = kinds.iter().flat_map(|kind| self.watches_of(kind)).map(|of| Watch::new(of, now));
+        let may_be =
+            optional.iter().flat_map(|kind| self.watches_of(kind)).map(|of| Watch::optional(of, now));
+        let watches = needed.chain(may_be).collect();
+        let kinds = [kinds, optional].concat();
         *self.state.lock() = State::Leading(watches);
         // a watch that never works has a series, and the greatest age
         kinds.iter().for_each(|kind| self.metrics.watch_event(kind, 0));
@@ -110,8 +115,44 @@ impl Health {
         dead(leading.iter().chain(always.iter()), Instant::now())
     }
 
-    /// Watches a kind in all namespaces. What fails is repeated with pauses that grow until there is a good sign.
+    /// Those of a kind that has a namespace.
+    fn watches_of(&self, kind: &'static str) -> Vec<Watched> {
+        if self.namespaces.is_empty() {
+            return vec![kind.into()];
+        }
+        let each = self.namespaces.iter();
+        each.map(|namespace| Watched { kind, namespace: Some(Arc::clone(namespace)) }).collect()
+    }
+
+    /// Watches a kind in the operator's namespaces. What fails is repeated with pauses that grow until there is a good sign.
     pub(crate) fn watch<K>(
+        &self,
+        kind: &'static str,
+        client: &Client,
+        config: watcher::Config,
+    ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        if self.namespaces.is_empty() {
+            return self.watch_everywhere(kind, client, config).left_stream();
+        }
+        let (anew, _) = tokio::sync::watch::channel(());
+        let each = self.namespaces.iter().map(|namespace| {
+            let of = Watched { kind, namespace: Some(Arc::clone(namespace)) };
+            let there = Api::<K>::namespaced(self.client(&of, client), namespace);
+            self.watched(of, part(there, config.clone(), anew.subscribe()))
+        });
+        merged(each.collect(), anew).right_stream()
+    }
+
+    /// Watches a kind in all namespaces, or one that has none.
+    pub(crate) fn watch_everywhere<K>(
         &self,
         kind: &'static str,
         client: &Client,
@@ -120,8 +161,9 @@ impl Health {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let all = Api::<K>::all(self.client(kind, client));
-        self.watched(kind, list_watch(all, config))
+        let of = kind.into();
+        let all = Api::<K>::all(self.client(&of, client));
+        self.watched(of, list_watch(all, config))
     }
 
     /// The same in one namespace.
@@ -140,19 +182,21 @@ impl Health {
             + Send
             + 'static,
     {
-        let there = Api::<K>::namespaced(self.client(kind, client), namespace);
-        self.watched(kind, list_watch(there, config))
+        let of = kind.into();
+        let there = Api::<K>::namespaced(self.client(&of, client), namespace);
+        self.watched(of, list_watch(there, config))
     }
 
     /// The client for one watch: each watch that the API server answers is a sign.
-    fn client(&self, kind: &'static str, client: &Client) -> Client {
-        let (health, inner) = (self.clone(), client.clone());
+    fn client(&self, of: &Watched, client: &Client) -> Client {
+        let (health, inner, of) = (self.clone(), client.clone(), of.clone());
         let answer = move |request: Request<Body>| {
-            let (health, inner, is_watch) = (health.clone(), inner.clone(), resumes_watch(request.uri()));
+            let (health, inner, of) = (health.clone(), inner.clone(), of.clone());
+            let is_watch = resumes_watch(request.uri());
             async move {
                 let answer = inner.send(newest(request)).await?;
                 if is_watch && answer.status().is_success() {
-                    health.good(kind, false);
+                    health.good(&of, false);
                 }
                 Ok::<_, kube::Error>(answer)
             }
@@ -163,44 +207,60 @@ impl Health {
     /// Looks at the events of one watch on their way, and tells of its failures.
     fn watched<K, S>(
         &self,
-        kind: &'static str,
+        of: Watched,
         events: S,
     ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K, S>
     where
         S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
     {
+        let pauses = Pauses { of: of.clone(), health: self.clone(), growing: DefaultBackoff::default() };
         let health = self.clone();
         let seen = events.inspect(move |event| match event {
-            Ok(Event::InitDone) => health.good(kind, true),
-            Ok(Event::Apply(_) | Event::Delete(_)) => health.good(kind, false),
+            Ok(Event::InitDone) => health.good(&of, true),
+            Ok(Event::Apply(_) | Event::Delete(_)) => health.good(&of, false),
             // a list whose end never comes is no good sign
             Ok(Event::Init | Event::InitApply(_)) => {}
-            Err(error) => health.failed(kind, watch_failure(error), is_missing_kind(error)),
+            Err(error) => health.failed(&of, error),
         });
-        seen.backoff(Pauses { kind, health: self.clone(), growing: DefaultBackoff::default() })
+        seen.backoff(pauses)
     }
 
-    fn good(&self, kind: &'static str, with_list: bool) {
-        let Some(had_failed) = self.with(kind, |watch| watch.good(with_list, Instant::now())) else { return };
-        self.metrics.watch_event(kind, jiff::Timestamp::now().as_second());
+    fn good(&self, of: &Watched, with_list: bool) {
+        let Some(had_failed) = self.with(of, |watch| watch.good(with_list, Instant::now())) else { return };
+        if let Some(silent) = self.silence(of) {
+            let now = jiff::Timestamp::now().as_second();
+            self.metrics.watch_event(of.kind, now.saturating_sub_unsigned(silent.as_secs()));
+        }
         if had_failed {
-            tracing::info!("the watch of {} works again", plural(kind));
+            tracing::info!("the watch of {of} works again");
         }
     }
 
-    fn failed(&self, kind: &'static str, reason: String, is_missing: bool) {
-        let is_told = self.with(kind, |watch| watch.failed(reason.clone(), is_missing)).unwrap_or(true);
-        if is_told {
-            tracing::warn!(reason, "the watch of {} failed and is started again", plural(kind));
+    /// How long ago the last good sign was, where one that is good has just been seen.
+    fn silence(&self, of: &Watched) -> Option<Duration> {
+        match &*self.state.lock() {
+            State::Leading(watches) if of.namespace.is_some() => silence(watches, of.kind, Instant::now()),
+            _ => Some(Duration::ZERO),
         }
     }
 
-    fn with<R>(&self, kind: &str, change: impl FnOnce(&mut Watch) -> R) -> Option<R> {
-        if let Some(watch) = self.always.lock().iter_mut().find(|watch| watch.is_of(kind)) {
+    fn failed(&self, of: &Watched, error: &watcher::Error) {
+        let reason = watch_failure(error);
+        let failed = |watch: &mut Watch| {
+            watch.is_refused |= is_refused_watch(error);
+            watch.failed(reason.clone(), is_missing_kind(error))
+        };
+        if self.with(of, failed).unwrap_or(true) {
+            tracing::warn!(reason, "the watch of {of} failed and is started again");
+        }
+    }
+
+    fn with<R>(&self, of: &Watched, change: impl FnOnce(&mut Watch) -> R) -> Option<R> {
+        if let Some(watch) = self.always.lock().iter_mut().find(|watch| watch.of() == of) {
             return Some(change(watch));
         }
         match &mut *self.state.lock() {
-            State::Leading(watches) => watches.iter_mut().find(|watch| watch.is_of(kind)).map(change),
+            State::Leading(watches) => watches.iter_mut().find(|watch| watch.of() == of).map(change),
             State::Starting | State::StandingBy => None,
         }
     }
@@ -215,7 +275,7 @@ fn resumes_watch(uri: &Uri) -> bool {
 /// The pauses of client-go's reflector, 0.8 to 30 seconds. Alone they begin anew with whatever is no error, and each list
 /// begins with an event that says so: one that fails for ever would be asked for every second.
 struct Pauses {
-    kind: &'static str,
+    of: Watched,
     health: Health,
     growing: DefaultBackoff,
 }
@@ -224,7 +284,7 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.health.with(self.kind, |watch| watch.failures).unwrap_or(0) <= 1 {
+        if self.health.with(&self.of, |watch| watch.failures).unwrap_or(0) <= 1 {
             self.growing.reset();
         }
         self.growing.next()

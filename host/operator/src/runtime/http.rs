@@ -57,7 +57,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probes_say_what_is_wrong() {
-        let health = Health::new(Arc::default());
+        let health = Health::new(Arc::default(), &[]);
         let ask = async |path: &str| {
             let request = axum::extract::Request::get(path).body(axum::body::Body::empty()).unwrap();
             let answer = routes(health.clone()).oneshot(request).await.unwrap();

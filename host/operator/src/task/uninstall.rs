@@ -10,7 +10,7 @@ use kubeopencode_api::names::TaskKey;
 use serde_json::json;
 
 use crate::cache::task_view::TaskView;
-use crate::runtime::api_error::{is_conflict, is_not_found};
+use crate::runtime::api_error::{is_conflict, is_not_found, is_refused};
 use crate::runtime::lease::{Leader, UNINSTALL_WAIT};
 
 /// Tasks read in one page.
@@ -23,8 +23,17 @@ const MAX_TRIES: usize = 5;
 pub struct Release<'a> {
     /// The groups. One whose definitions are not installed has no Tasks.
     pub groups: &'a [Group],
-    /// Only those in this namespace.
-    pub only_in: Option<&'a str>,
+    /// Only those in these namespaces; none: in all.
+    pub only_in: &'a [String],
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Tasks that had a finalizer.
+    pub tasks: usize,
+    /// Other namespaces than the operator's own that are refused: they may be gone, and the rights in them with them.
+    pub refused: Vec<String>,
 }
 
 /// Takes the operator's finalizers off Tasks and says how many had one. The controllers of the operator in `namespace` are
@@ -36,16 +45,24 @@ pub async fn release_finalizers(
     client: &Client,
     namespace: &str,
     of: Release<'_>,
-) -> Result<usize, kube::Error> {
+) -> Result<Released, kube::Error> {
     if Leader::take_for_uninstall(client.clone(), namespace).await? {
         tokio::time::sleep(UNINSTALL_WAIT).await;
     }
-    let mut released = 0;
-    for group in of.groups {
-        released += match release_group(client, namespace, *group, of.only_in).await {
-            Err(error) if is_not_found(&error) => 0,
-            released => released?,
-        };
+    let mut released = Released::default();
+    let places = if of.only_in.is_empty() { vec![None] } else { of.only_in.iter().map(Some).collect() };
+    for place in places {
+        for group in of.groups {
+            match (release_group(client, namespace, *group, place).await, place) {
+                (Ok(tasks), _) => released.tasks += tasks,
+                (Err(error), _) if is_not_found(&error) => {}
+                (Err(error), Some(place)) if is_refused(&error) && place != namespace => {
+                    released.refused.push(place.clone());
+                    break;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
     }
     Ok(released)
 }
@@ -55,7 +72,7 @@ async fn release_group(
     client: &Client,
     namespace: &str,
     group: Group,
-    only_in: Option<&str>,
+    only_in: Option<&String>,
 ) -> Result<usize, kube::Error> {
     let all: Api<TaskView> = match only_in {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &group),

@@ -189,10 +189,10 @@ async fn an_operator_that_is_uninstalled_lets_go_of_the_tasks_of_both() {
         ns.phase("fix", Phase::Completed).await;
         ns.kubetask_phase("fix", Phase::Completed).await;
         operator.stop().await;
-        let of = |groups| Release { groups, only_in: Some(ns.name.as_str()) };
+        let of = |groups| Release { groups, only_in: std::slice::from_ref(&ns.name) };
         let released = release_finalizers(&ns.client, &ns.name, of(&[Group::KubeOpenCode])).await;
-        assert_eq!(released.unwrap(), 1, "legacy.enabled is false");
-        assert_eq!(release_finalizers(&ns.client, &ns.name, of(&Group::ALL)).await.unwrap(), 1);
+        assert_eq!(released.unwrap().tasks, 1, "legacy.enabled is false");
+        assert_eq!(release_finalizers(&ns.client, &ns.name, of(&Group::ALL)).await.unwrap().tasks, 1);
         assert_eq!(super::tasks(ns).get("fix").await.unwrap().metadata.finalizers, None);
     })
     .await;

@@ -132,20 +132,36 @@ fn operator(facts: &Facts) -> Vec<Finding> {
             );
             return vec![finding(Mark::Bad, words)];
         }
-        let each = operators.iter().map(|operator| {
+        let each = operators.iter().flat_map(|operator| {
             let place = format!("{namespace}/{}", operator.name_any());
             let image = operator
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.template.spec.as_ref()?.containers.first()?.image.as_deref())
                 .unwrap_or("an unknown image");
-            match operator.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default() {
+            let runs = match operator.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default() {
                 0 => finding(Mark::Bad, format!("operator {place} ({image}) has no Pod that is ready: look with kubectl -n {namespace} describe pods")),
                 ready => finding(Mark::Good, format!("operator {place} runs: {ready} ready, {image}")),
-            }
+            };
+            let elsewhere = (!watches(operator, [&facts.namespace, namespace])).then(|| {
+                finding(Mark::Bad, format!("operator {place} does not watch namespace {}: add it to watchNamespaces of its chart, or name another operator's namespace with --operator-namespace", facts.namespace))
+            });
+            [runs].into_iter().chain(elsewhere)
         });
         each.collect()
     })
+}
+
+/// Whether an operator in the second of these namespaces looks into the first.
+fn watches(operator: &Deployment, [namespace, own]: [&String; 2]) -> bool {
+    let pod = operator.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let args =
+        pod.into_iter().flat_map(|pod| &pod.containers).flat_map(|container| container.args.iter().flatten());
+    let mut named = args
+        .filter_map(|arg| arg.strip_prefix("--watch-namespace="))
+        .flat_map(|names| names.split(','))
+        .peekable();
+    named.peek().is_none() || namespace == own || named.any(|name| name == namespace)
 }
 
 fn agents(facts: &Facts) -> Vec<Finding> {

@@ -96,6 +96,24 @@ fn what_is_wrong_is_said_with_what_to_do() {
 }
 
 #[test]
+fn an_operator_that_watches_other_namespaces_alone_is_no_help() {
+    let watching = |flag: &str| {
+        let mut facts = healthy();
+        if let Ok([operator]) = facts.operators.as_deref_mut() {
+            operator.spec = of(json!({"selector": {}, "template": {"spec": {"containers": [
+                {"name": "c", "args": ["controller", flag]}]}}}));
+        }
+        said(&facts)
+    };
+    let words = "x  operator kubeopencode-system/kubeopencode does not watch namespace team: add it to watchNamespaces of its \
+                 chart, or name another operator's namespace with --operator-namespace";
+    assert!(watching("--watch-namespace=other,teams").contains(words));
+    for flag in ["--watch-namespace=other,team", "--leader-elect"] {
+        assert!(!watching(flag).contains("does not watch"), "{flag}");
+    }
+}
+
+#[test]
 fn what_ones_rights_do_not_show_is_no_fault() {
     let hidden = || "you lack a right".to_owned();
     let facts = Facts {

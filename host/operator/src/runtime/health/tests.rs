@@ -36,18 +36,26 @@ fn end_of_list() -> String {
 
 struct Server {
     answers: Mutex<Answers>,
+    /// A part of the paths that are forbidden all the same.
+    forbidden: Mutex<Option<&'static str>>,
     requests: AtomicU32,
 }
 
 impl Server {
     fn new(answers: Answers) -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new(answers), requests: AtomicU32::default() })
+        Arc::new(Self {
+            answers: Mutex::new(answers),
+            forbidden: Mutex::default(),
+            requests: AtomicU32::default(),
+        })
     }
 
     fn client(self: &Arc<Self>) -> Client {
         let server = Arc::clone(self);
         let answer = move |request: Request<Body>| {
-            let (answers, is_watch) = (*server.answers.lock(), resumes_watch(request.uri()));
+            let is_watch = resumes_watch(request.uri());
+            let forbidden = server.forbidden.lock().is_some_and(|part| request.uri().path().contains(part));
+            let answers = if forbidden { Answers::Forbidden } else { *server.answers.lock() };
             server.requests.fetch_add(1, Ordering::Relaxed);
             let (code, body) = match answers {
                 Answers::Nothing => {
@@ -89,7 +97,7 @@ impl Server {
 
 /// Watches Pods; whoever leads watches nothing else here.
 fn leads(server: &Arc<Server>) -> (Health, Leading, impl Future<Output = ()>) {
-    let health = Health::new(Arc::default());
+    let health = Health::new(Arc::default(), &[]);
     let leading = health.leads(&KINDS, &["Batch"]);
     *health.state.lock() = State::Leading(vec![Watch::new("Pod", Instant::now())]);
     let events = health.watch::<Pod>("Pod", &server.client(), watcher::Config::default());
@@ -137,7 +145,7 @@ async fn a_watch_that_is_refused_is_asked_for_seldom_and_named_until_it_works() 
 #[tokio::test(start_paused = true)]
 async fn what_is_always_watched_counts_in_a_stand_by_too_once_it_has_worked() {
     let server = Server::new(Answers::Forbidden);
-    let health = Health::new(Arc::default());
+    let health = Health::new(Arc::default(), &[]);
     health.always_watches(&["Pod"]);
     health.stands_by();
     let events = health.watch_in::<Pod>("default", "Pod", &server.client(), watcher::Config::default());
@@ -175,9 +183,43 @@ async fn a_watch_that_nobody_answers_is_dead_after_ten_minutes() {
     assert_eq!(health.dead().unwrap(), "the watch of Pods has shown nothing for 605 s");
 }
 
+/// What a stream shows within some seconds, in short.
+async fn shown(
+    events: &mut (impl Stream<Item = Result<Event<Pod>, watcher::Error>> + Unpin),
+    seconds: u64,
+) -> Vec<&'static str> {
+    let words = events.map(|event| match event.unwrap() {
+        Event::Init => "Init",
+        Event::InitApply(_) => "InitApply",
+        Event::InitDone => "InitDone",
+        Event::Apply(_) | Event::Delete(_) => "change",
+    });
+    words.take_until(tokio::time::sleep(Duration::from_secs(seconds))).collect().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_namespaces_the_list_is_one_and_one_that_is_refused_comes_later() {
+    let server = Server::new(Answers::Nothing);
+    *server.forbidden.lock() = Some("/namespaces/b/");
+    let health = Health::new(Arc::default(), &["a".into(), "b".into()]);
+    let _leading = health.leads(&["Pod"], &[]);
+    let mut events = Box::pin(health.watch::<Pod>("Pod", &server.client(), watcher::Config::default()));
+    assert_eq!(shown(&mut events, 700).await, ["Init", "InitDone"]);
+    assert_eq!((health.unready(), health.dead()), (None, None), "the other one works");
+    *server.forbidden.lock() = None;
+    assert_eq!(shown(&mut events, 61).await, ["Init", "InitDone"]);
+    *server.forbidden.lock() = Some("/namespaces/b/");
+    assert_eq!(shown(&mut events, 1000).await, [""; 0]);
+    assert_eq!((health.unready(), health.dead()), (None, None), "a restart would not mend that");
+    *server.forbidden.lock() = Some("/namespaces/");
+    assert_eq!(shown(&mut events, 1000).await, [""; 0]);
+    let dead = health.dead().unwrap();
+    assert!(dead.contains("the watch of Pods in namespace a") && dead.contains("in namespace b"), "{dead}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_stands_by_is_ready_has_no_watches_and_does_not_age() {
-    let health = Health::new(Arc::default());
+    let health = Health::new(Arc::default(), &[]);
     assert_eq!(health.unready().unwrap(), "the operator starts");
     health.stands_by();
     assert_eq!(health.unready(), None);
