@@ -28,7 +28,8 @@ pub struct AgentGit {
 }
 
 impl GitIdentity {
-    /// Whether Git takes it as it is: what it drops or refuses is seen here, and not by an agent when it commits.
+    /// Whether Git takes it: what it refuses is seen here, and not by an agent when it commits. Signs such as a full stop at
+    /// the ends of a name Git leaves out.
     ///
     /// # Errors
     /// The field, and what is wrong with it.

@@ -12,7 +12,7 @@ use crate::tool::Pod;
 use crate::web::{Response, Web};
 
 const IDENTITY: [(&str, &str); 2] =
-    [("GIT_USER_NAME", "Build \"Bot\""), ("GIT_USER_EMAIL", "bot@example.com")];
+    [("GIT_USER_NAME", "Build \"B\" Bot"), ("GIT_USER_EMAIL", "bot@example.com")];
 
 /// A Pod with the keys of a Secret where the agent finds them.
 fn with_secret(pod: Pod, keys: &[(&str, &str)]) -> Pod {
@@ -79,7 +79,7 @@ fn the_agent_pushes_with_a_password_to_this_repository_alone() {
     let config = pod.read("git/repo/.git/config");
     assert!(!config.contains("s3cret"), "{config}");
 
-    let author = "Build \"Bot\" <bot@example.com>";
+    let author = "Build \"B\" Bot <bot@example.com>";
     assert_eq!(pushed(&pod, &a), format!("{author}, {author}\n"));
 
     let message = agent(&pod, &["push", &web.url("/b.git"), "HEAD"]).unwrap_err();
@@ -117,7 +117,7 @@ fn the_agent_pushes_with_a_key() {
     let pod = sshd.pod(&[("GIT_SSH_KEY", &key), ("GIT_SSH_KNOWN_HOSTS", &known)]);
     let pod = with_secret(pod, &[("ssh-privatekey", &key), ("ssh-known-hosts", &known)]);
     pod.succeeds("git-init");
-    assert!(pushed(&pod, &sshd.repository()).starts_with("Build \"Bot\" <bot@example.com>"));
+    assert!(pushed(&pod, &sshd.repository()).starts_with("Build \"B\" Bot <bot@example.com>"));
 
     fs::write(pod.path("push/ssh-known-hosts"), sshd.known_hosts("stranger")).unwrap();
     let message = agent(&pod, &["push", "origin", "HEAD:other"]).unwrap_err();
@@ -153,5 +153,5 @@ fn who_commits_in_a_submodule_is_who_commits_in_the_clone() {
     let pod = pod.with(&[("GIT_REPO", &web.url("/a.git")), ("GIT_SUBMODULES", "true")]).with(&IDENTITY);
     pod.succeeds("git-init");
     let name = agent(&pod, &["-C", "lib", "config", "user.name"]);
-    assert_eq!(name.as_deref(), Ok("Build \"Bot\"\n"));
+    assert_eq!(name.as_deref(), Ok("Build \"B\" Bot\n"));
 }
