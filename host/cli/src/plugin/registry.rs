@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_the_last_part_of_the_repositorys_name() {
+    fn a_file_is_named_by_the_last_part_of_the_repository() {
         for (image, file) in [
             ("ghcr.io/acme/jira@sha256:0a", "jira.wasm"),
             ("localhost:5000/jira@sha256:0a", "jira.wasm"),
