@@ -95,6 +95,7 @@ const fn template(language: Language) -> Template {
             others: go_sdk![
                 "go.mod",
                 "plugin.go",
+                "schema.go",
                 "wit/exports/export_kubeopencode_plugin_context_type/context_type.go",
                 "wit/exports/wit_exports/wit_exports.go",
                 "wit/imports/kubeopencode_plugin_context_type/empty.s",

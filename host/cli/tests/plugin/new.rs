@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::{built_in, folder, in_folder};
 
@@ -64,25 +64,33 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
 #[test]
 fn a_plugin_in_javascript_builds_and_its_cases_pass() {
     let own = built("javascript", "plugin.js");
-    let thrown =
-        said_when_broken(&own, "plugin.js", "const to = config.to.trim();", "const to = config.whom.trim();");
+    let thrown = said_when_broken(&own, "plugin.js", &[("config.to.trim()", "config.whom.trim()")]);
     assert!(thrown.contains("TypeError: cannot read property 'trim' of undefined"), "{thrown}");
     assert!(thrown.contains("at evaluate"), "{thrown}");
-    let thrown = said_when_broken(&own, "plugin.js", "evaluate(config", "async evaluate(config");
+    let thrown = said_when_broken(&own, "plugin.js", &[("evaluate(config", "async evaluate(config")]);
     assert!(thrown.contains("evaluate is async, and nobody waits for a promise here"), "{thrown}");
 }
 
 #[test]
 fn a_plugin_in_go_builds_and_its_cases_pass() {
     let own = built("go", "main.go");
-    let said = said_when_broken(
-        &own,
-        "main.go",
-        "to := strings.TrimSpace(config.To)",
-        "to := strings.Fields(config.To)[7]",
-    );
+    let said_when_broken = |changes: &[(&str, &str)]| said_when_broken(&own, "main.go", changes);
+    let said = said_when_broken(&[("strings.TrimSpace(config.To)", "strings.Fields(config.To)[7]")]);
     assert!(said.contains("panic: runtime error: index out of range [7] with length 1"), "{said}");
     assert!(said.contains("main.go:"), "{said}");
+
+    let said = said_when_broken(&[("json:\"to\"", "json:\"too\"")]);
+    for words in [
+        "InGo: main.Config has a field for \"too\", which is not in the schema",
+        "\"to\" of the schema has no field in main.Config",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let said = said_when_broken(&[
+        ("\"strings\"", "\"strings\"\n\t\"time\""),
+        ("to := strings", "time.Sleep(time.Second)\n\tto := strings"),
+    ]);
+    assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
 }
 
 /// Without a build: componentize-py takes as long as all the others together, and an example has it built.
@@ -145,14 +153,21 @@ fn built(language: &str, source: &str) -> PathBuf {
     own
 }
 
-/// What `plugin eval` says of the first golden case, once this is in the source instead of that.
-fn said_when_broken(own: &Path, source: &str, is: &str, becomes: &str) -> String {
+/// What `plugin build` says where it fails, or else `plugin eval` of the first golden case, once these are in the source instead of those.
+fn said_when_broken(own: &Path, source: &str, changes: &[(&str, &str)]) -> String {
     let path = own.join(source);
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(is), "{text}");
-    fs::write(&path, text.replace(is, becomes)).unwrap();
-    built_in(own);
+    let changed = changes.iter().fold(text.clone(), |text, (is, becomes)| {
+        assert!(text.contains(is), "{text}");
+        text.replace(is, becomes)
+    });
+    fs::write(&path, changed).unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
+    let built = build.args(["plugin", "build"]).current_dir(own).stdin(Stdio::null()).output().unwrap();
     fs::write(&path, text).unwrap();
+    if !built.status.success() {
+        return String::from_utf8_lossy(&built.stderr).into_owned();
+    }
     let said = in_folder(own, &["eval", "--filename", "tests/first.yaml"]);
     said.stdout + &said.stderr
 }
