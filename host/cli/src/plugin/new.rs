@@ -69,6 +69,7 @@ const fn template(language: Language) -> Template {
                 ("schema.json", SCHEMA),
                 ("package.json", include_str!("new/javascript/package.json.txt")),
                 ("package-lock.json", include_str!("new/javascript/package-lock.json.txt")),
+                ("build.mjs", include_str!("../../../../plugins/sdk-js/build.mjs")),
                 ("kubeopencode.js", include_str!("../../../../plugins/sdk-js/kubeopencode.js")),
                 ("kubeopencode.d.ts", include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts")),
             ],

@@ -64,11 +64,37 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
 #[test]
 fn a_plugin_in_javascript_builds_and_its_cases_pass() {
     let own = built("javascript", "plugin.js");
-    let thrown = said_when_broken(&own, "plugin.js", &[("config.to.trim()", "config.whom.trim()")]);
-    assert!(thrown.contains("TypeError: cannot read property 'trim' of undefined"), "{thrown}");
-    assert!(thrown.contains("at evaluate"), "{thrown}");
-    let thrown = said_when_broken(&own, "plugin.js", &[("evaluate(config", "async evaluate(config")]);
-    assert!(thrown.contains("evaluate is async, and nobody waits for a promise here"), "{thrown}");
+    for (is, becomes, words) in [
+        (
+            "config.to.trim()",
+            "config.whom.trim()",
+            "TypeError: cannot read property 'trim' of undefined\n                    at evaluate (plugin.js:13)\n",
+        ),
+        (
+            "evaluate(config",
+            "async evaluate(config",
+            "evaluate is async, and nobody waits for a promise here",
+        ),
+        (
+            "config.to.trim()",
+            "fetch(config.to)",
+            "ReferenceError: fetch is not defined (a plugin has no network: ",
+        ),
+        (
+            "export const contextType =",
+            "export const contextTyp =",
+            "plugin.js exports no contextType: there is contextTyp; write: export const contextType = ",
+        ),
+        ("version: \"0.1.0\", ", "", "InJavascript: version is missing: it has to be of type string"),
+        (
+            "import schema",
+            "import \"node:fs\";\nimport schema",
+            "~~\n\n  A plugin runs in QuickJS, without Node: no files, ",
+        ),
+    ] {
+        let said = said_when_broken(&own, "plugin.js", &[(is, becomes)]);
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]
