@@ -128,7 +128,32 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     let said = in_folder(&own, &["test"]);
     assert!(said.stderr.ends_with(": build it with `kubeopencode plugin build`\n"), "{}", said.stderr);
     assert_eq!(said.code, 2);
+
+    // with stand-ins for what componentize-py makes
+    let schema = || {
+        let mut python = Command::new("python3");
+        python.args(["-B", "-c", PYTHON]).current_dir(&own).stdin(Stdio::null());
+        let said = python.output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
+    };
+    let app = fs::read_to_string(own.join("app.py")).unwrap();
+    let last = "examples=[\"everybody\"])\n";
+    fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
+    assert!(schema().contains("\"loud\": {\"type\": \"boolean\", \"default\": false}"), "{}", schema());
+    fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
+    assert!(schema().contains("TypeError: app.py has no type: write @context_type("), "{}", schema());
 }
+
+/// Prints the schema of an app.py.
+const PYTHON: &str = "
+import json, sys
+from unittest.mock import MagicMock
+for name in ('componentize_py_types', 'wit_world', 'wit_world.exports', 'wit_world.imports', 'wit_world.imports.log'):
+    sys.modules[name] = MagicMock()
+sys.path.insert(0, '.')
+import kubeopencode, app
+print(json.dumps(kubeopencode.schema_of(app.Config)))
+";
 
 #[test]
 fn what_the_build_lacks_is_named() {
