@@ -289,8 +289,15 @@ class ContextType:
             raise Err(internal(traceback.format_exc()).plain)
 
 
+def _no_network(*_: Any, **__: Any) -> Any:
+    raise OSError("a plugin has no network: ask request for what it reads, answer fetch_url for what the agent is to have")
+
+
 # componentize-py looks for ContextType in the module that it is told, which is this one
 if "app" not in sys.modules:
     importlib.import_module("app")
     if not _KINDS:
         raise TypeError('app.py has no type: write @context_type("Name", "0.1.0", "What it does") above a function')
+    if "socket" in sys.modules:
+        # what is below would fail for a codec that is not there
+        sys.modules["socket"].getaddrinfo = sys.modules["socket"].create_connection = _no_network

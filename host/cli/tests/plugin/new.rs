@@ -139,12 +139,15 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     let app = fs::read_to_string(own.join("app.py")).unwrap();
     let last = "examples=[\"everybody\"])\n";
     fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
-    assert!(schema().contains("\"loud\": {\"type\": \"boolean\", \"default\": false}"), "{}", schema());
+    let said = schema();
+    assert!(said.contains("\"loud\": {\"type\": \"boolean\", \"default\": false}"), "{said}");
+    assert!(said.contains("\na plugin has no network: "), "{said}");
     fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
-    assert!(schema().contains("TypeError: app.py has no type: write @context_type("), "{}", schema());
+    let said = schema();
+    assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
 }
 
-/// Prints the schema of an app.py.
+/// Prints the schema of an app.py, and what a connection comes to.
 const PYTHON: &str = "
 import json, sys
 from unittest.mock import MagicMock
@@ -153,6 +156,10 @@ for name in ('componentize_py_types', 'wit_world', 'wit_world.exports', 'wit_wor
 sys.path.insert(0, '.')
 import kubeopencode, app
 print(json.dumps(kubeopencode.schema_of(app.Config)))
+try:
+    sys.modules['socket'].create_connection(('127.0.0.1', 1))
+except OSError as error:
+    print(error)
 ";
 
 #[test]
