@@ -211,7 +211,7 @@ fn built(language: &str, source: &str) -> PathBuf {
     own
 }
 
-/// What `plugin build` says where it fails, or else `plugin eval` of the first golden case, once these are in the source instead of those.
+/// With other words in the source: what `plugin build` says where it fails, else `plugin eval` of the first golden case.
 fn said_when_broken(own: &Path, source: &str, changes: &[(&str, &str)]) -> String {
     let path = own.join(source);
     let text = fs::read_to_string(&path).unwrap();
