@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"reflect"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -56,6 +59,8 @@ type Request struct {
 type contextType struct {
 	descriptor types.Descriptor
 	evaluate   func(*Request) ([]Action, error)
+	// where the type of config is unlike its schema
+	unlike func() string
 }
 
 var all []contextType
@@ -86,25 +91,28 @@ func Register[Config any](about About, evaluate func(Config, *Request) ([]Action
 			return nil, fmt.Errorf("the schema takes what the type of config does not: %w", err)
 		}
 		return evaluate(config, request)
-	}})
+	}, func() string { return unlike(descriptor.ConfigSchema, reflect.TypeFor[Config]()) }})
 }
 
 func init() {
 	exports.Describe = func() []types.Descriptor {
 		var descriptors []types.Descriptor
 		for _, one := range all {
+			if unlike := one.unlike(); unlike != "" {
+				refuse("%s: %s", one.descriptor.Name, unlike)
+			}
 			descriptors = append(descriptors, one.descriptor)
 		}
 		return descriptors
 	}
 	exports.Evaluate = func(raw wit.Request) witTypes.Result[wit.Outcome, types.PluginError] {
-		outcome, err := answer(&Request{Request: raw})
+		outcome, err := awaited(func() (wit.Outcome, error) { return answer(&Request{Request: raw}) })
 		var plain *Error
 		switch {
 		case err == nil:
 			return witTypes.Ok[wit.Outcome, types.PluginError](outcome)
 		case !errors.As(err, &plain):
-			plain = &Error{types.ErrorKind_Internal, err.Error(), ""}
+			plain = &Error{types.ErrorKind_Internal, err.Error() + hint(err), ""}
 		}
 		field := witTypes.None[string]()
 		if plain.Field != "" {
@@ -112,6 +120,43 @@ func init() {
 		}
 		return witTypes.Err[wit.Outcome](types.PluginError{Kind: plain.Kind, Message: plain.Message, Field: field})
 	}
+}
+
+// hint is what there is in place of the network. By its name, so that the package net is in no plugin that has no use for it.
+func hint(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if reflect.TypeOf(err).String() == "*net.OpError" {
+			return " (a plugin has no network: what is to be read is asked of request, what the agent is to have is an action)"
+		}
+	}
+	return ""
+}
+
+// refuse ends a call that has no other way to say no. The host shows the last words.
+func refuse(format string, values ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", values...)
+	os.Exit(1)
+}
+
+// How many times in turn everything else may run before a function that waits is taken to wait for ever.
+const turns = 10_000
+
+// awaited gives what a function gives, unless it waits for what never comes: the clock stands, and nobody else is there. Without
+// this, time.Sleep would ask the host again and again whether it is over.
+func awaited(evaluate func() (wit.Outcome, error)) (outcome wit.Outcome, err error) {
+	done := false
+	go func() {
+		outcome, err = evaluate()
+		done = true
+	}()
+	for range turns {
+		if done {
+			return outcome, err
+		}
+		runtime.Gosched()
+	}
+	return wit.Outcome{}, errors.New("evaluate waits for what never comes: the clock of a plugin stands, so there is no time.Sleep " +
+		"and no timer, and nobody but evaluate is there to write to a channel")
 }
 
 func answer(request *Request) (outcome wit.Outcome, err error) {
@@ -212,6 +257,13 @@ func bytesOf(content types.Content) []byte {
 
 // ReadSettings reads what the installer wrote in the Plugin's spec.config.
 func ReadSettings[Settings any](request *Request) (settings Settings, err error) {
+	for _, one := range all {
+		if schema := one.descriptor.SettingsSchema; one.descriptor.Name == request.TypeName && schema.Tag() == witTypes.OptionSome {
+			if unlike := unlike(schema.Some(), reflect.TypeFor[Settings]()); unlike != "" {
+				return settings, fmt.Errorf("settings: %s", unlike)
+			}
+		}
+	}
 	return settings, json.Unmarshal([]byte(request.Settings), &settings)
 }
 
@@ -223,14 +275,14 @@ type Error struct {
 
 func (err *Error) Error() string { return err.Message }
 
-// InvalidConfig: the user must change the item, at this place of config, as in "/to".
-func InvalidConfig(field, format string, values ...any) error {
-	return &Error{types.ErrorKind_InvalidConfig, fmt.Sprintf(format, values...), field}
+// InvalidConfig: the user must change the item, at this place of config, as in "/to"; empty: at no one place.
+func InvalidConfig(message, field string) error {
+	return &Error{types.ErrorKind_InvalidConfig, message, field}
 }
 
 // Unsatisfied: something that the item refers to is missing or malformed: tried again when it changes.
-func Unsatisfied(field, format string, values ...any) error {
-	return &Error{types.ErrorKind_Unsatisfied, fmt.Sprintf(format, values...), field}
+func Unsatisfied(message, field string) error {
+	return &Error{types.ErrorKind_Unsatisfied, message, field}
 }
 
 // Logf writes a line to the operator's log: at most 64 lines and 8 KiB a call.

@@ -7,6 +7,7 @@ import { log } from "kubeopencode:plugin/log@1.0.0";
 
 /** What `export const contextType` has to be: one type, or several. */
 export function defineContextTypes(...types) {
+  for (const type of types) look(type);
   const describe = () => types.map((type) => ({
     name: type.name,
     version: type.version,
@@ -32,6 +33,24 @@ export function defineContextTypes(...types) {
   return { describe, evaluate };
 }
 
+const FIELDS = {
+  name: "string", version: "string", description: "string", evaluate: "function",
+  schema: "object", settingsSchema: "object", capabilities: "object", requires: "object", mountPath: "string", defaultName: "string",
+};
+const REQUIRED = ["name", "version", "description", "evaluate"];
+
+// what is wrong with a type, while it is built
+function look(type) {
+  const wrong = (words) => new TypeError(`defineContextTypes: ${type?.name ?? "a type"}: ${words}`);
+  for (const key of Object.keys(type)) {
+    if (!(key in FIELDS)) throw wrong(`there is no field ${key}: there are ${Object.keys(FIELDS).join(", ")}`);
+  }
+  for (const [key, kind] of Object.entries(FIELDS)) {
+    if (type[key] === undefined && !REQUIRED.includes(key)) continue;
+    if (typeof type[key] !== kind) throw wrong(`${key} is ${shown(type[key]) ?? "missing"}: it has to be of type ${kind}`);
+  }
+}
+
 function outcome(answer) {
   if (typeof answer?.then === "function") {
     throw internal("evaluate is async, and nobody waits for a promise here: remove async and await");
@@ -43,7 +62,24 @@ function outcome(answer) {
 
 function words(thrown) {
   if (!(thrown instanceof Error)) return `thrown: ${typeof thrown === "string" ? thrown : JSON.stringify(thrown)}`;
-  return `${thrown.name}: ${thrown.message}\n${thrown.stack ?? ""}`.trimEnd();
+  const global = thrown instanceof ReferenceError && /^'?(\w+)'? is not defined/.exec(thrown.message)?.[1];
+  const instead = INSTEAD[global] ? ` (${INSTEAD[global]})` : "";
+  return `${thrown.name}: ${thrown.message}${instead}\n${placed(thrown.stack ?? "")}`.trimEnd();
+}
+
+const NO_TIMERS = "a plugin has no timers, and its clock stands";
+const NO_NODE = "a plugin runs in QuickJS, without Node";
+const INSTEAD = {
+  fetch: "a plugin has no network: ask request.configMap, or answer fetchUrl, which downloads for the agent",
+  setTimeout: NO_TIMERS, setInterval: NO_TIMERS, setImmediate: NO_TIMERS, queueMicrotask: NO_TIMERS,
+  process: NO_NODE, require: NO_NODE, Buffer: `${NO_NODE}: take Uint8Array, TextEncoder and TextDecoder`,
+  URL: 'npm install core-js, and import "core-js/actual/url"',
+  URLSearchParams: 'npm install core-js, and import "core-js/actual/url-search-params"',
+};
+
+// a stack with the lines that the author wrote; build.mjs knows them
+function placed(stack) {
+  return stack.replace(/[^\s(]+\.js:(\d+):(\d+)/g, (all, line, column) => globalThis.kubeopencodePlace?.(Number(line), Number(column)) ?? all);
 }
 
 /** What `evaluate` is asked. */

@@ -5,7 +5,9 @@ is not there when it is called: import at the top of a file.
 """
 
 import dataclasses
+import importlib
 import json
+import sys
 import traceback
 import types as python_types
 import typing
@@ -43,10 +45,24 @@ def schema_of(cls: Any) -> dict:
     properties = {}
     required = []
     for one in dataclasses.fields(cls):
-        properties[_camel(one.name)] = {**_schema(names[one.name], f"{cls.__name__}.{one.name}"), **one.metadata.get("schema", {})}
-        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-            required.append(_camel(one.name))
+        name = _camel(one.name)
+        properties[name] = {**_schema(names[one.name], f"{cls.__name__}.{one.name}"), **one.metadata.get("schema", {})}
+        default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        if default is dataclasses.MISSING:
+            required.append(name)
+        elif default is not None:
+            properties[name]["default"] = _plain(default)
     return {"type": "object", "additionalProperties": False, "properties": properties, "required": required}
+
+
+def _plain(value: Any) -> Any:
+    """A default as users write it."""
+    if dataclasses.is_dataclass(value):
+        fields = ((_camel(one.name), getattr(value, one.name)) for one in dataclasses.fields(value))
+        return {name: _plain(one) for name, one in fields if one is not None}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -251,7 +267,7 @@ def context_type(
 
 
 class ContextType:
-    """What componentize-py exports: `from kubeopencode import ContextType` in app.py."""
+    """What componentize-py exports."""
 
     def describe(self) -> list:
         return [about for about, *_ in _KINDS.values()]
@@ -271,3 +287,17 @@ class ContextType:
             raise Err(error.plain)
         except Exception:
             raise Err(internal(traceback.format_exc()).plain)
+
+
+def _no_network(*_: Any, **__: Any) -> Any:
+    raise OSError("a plugin has no network: ask request for what it reads, answer fetch_url for what the agent is to have")
+
+
+# componentize-py looks for ContextType in the module that it is told, which is this one
+if "app" not in sys.modules:
+    importlib.import_module("app")
+    if not _KINDS:
+        raise TypeError('app.py has no type: write @context_type("Name", "0.1.0", "What it does") above a function')
+    if "socket" in sys.modules:
+        # what is below would fail for a codec that is not there
+        sys.modules["socket"].getaddrinfo = sys.modules["socket"].create_connection = _no_network

@@ -69,6 +69,7 @@ const fn template(language: Language) -> Template {
                 ("schema.json", SCHEMA),
                 ("package.json", include_str!("new/javascript/package.json.txt")),
                 ("package-lock.json", include_str!("new/javascript/package-lock.json.txt")),
+                ("build.mjs", include_str!("../../../../plugins/sdk-js/build.mjs")),
                 ("kubeopencode.js", include_str!("../../../../plugins/sdk-js/kubeopencode.js")),
                 ("kubeopencode.d.ts", include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts")),
             ],
@@ -95,6 +96,7 @@ const fn template(language: Language) -> Template {
             others: go_sdk![
                 "go.mod",
                 "plugin.go",
+                "schema.go",
                 "wit/exports/export_kubeopencode_plugin_context_type/context_type.go",
                 "wit/exports/wit_exports/wit_exports.go",
                 "wit/imports/kubeopencode_plugin_context_type/empty.s",

@@ -47,7 +47,7 @@ pub(super) fn objects(
     let name = name.map_or_else(|| kebab(type_name), str::to_owned);
     if !is_object_name(&name) {
         return Err(format!(
-            "\"{name}\" is no name of a Plugin; write --name with lower case letters, digits and dashes"
+            "\"{name}\" is no name of a Plugin: write it with lower case letters, digits and dashes, with --name or as name of plugin.toml"
         ));
     }
     let sha256 = report.digest.trim_start_matches("sha256:");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::{built_in, folder, in_folder};
 
@@ -64,25 +64,59 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
 #[test]
 fn a_plugin_in_javascript_builds_and_its_cases_pass() {
     let own = built("javascript", "plugin.js");
-    let thrown =
-        said_when_broken(&own, "plugin.js", "const to = config.to.trim();", "const to = config.whom.trim();");
-    assert!(thrown.contains("TypeError: cannot read property 'trim' of undefined"), "{thrown}");
-    assert!(thrown.contains("at evaluate"), "{thrown}");
-    let thrown = said_when_broken(&own, "plugin.js", "evaluate(config", "async evaluate(config");
-    assert!(thrown.contains("evaluate is async, and nobody waits for a promise here"), "{thrown}");
+    for (is, becomes, words) in [
+        (
+            "config.to.trim()",
+            "config.whom.trim()",
+            "TypeError: cannot read property 'trim' of undefined\n                    at evaluate (plugin.js:13)\n",
+        ),
+        (
+            "evaluate(config",
+            "async evaluate(config",
+            "evaluate is async, and nobody waits for a promise here",
+        ),
+        (
+            "config.to.trim()",
+            "fetch(config.to)",
+            "ReferenceError: fetch is not defined (a plugin has no network: ",
+        ),
+        (
+            "export const contextType =",
+            "export const contextTyp =",
+            "plugin.js exports no contextType: there is contextTyp; write: export const contextType = ",
+        ),
+        ("version: \"0.1.0\", ", "", "InJavascript: version is missing: it has to be of type string"),
+        (
+            "import schema",
+            "import \"node:fs\";\nimport schema",
+            "~~\n\n  A plugin runs in QuickJS, without Node: no files, ",
+        ),
+    ] {
+        let said = said_when_broken(&own, "plugin.js", &[(is, becomes)]);
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]
 fn a_plugin_in_go_builds_and_its_cases_pass() {
     let own = built("go", "main.go");
-    let said = said_when_broken(
-        &own,
-        "main.go",
-        "to := strings.TrimSpace(config.To)",
-        "to := strings.Fields(config.To)[7]",
-    );
+    let said_when_broken = |changes: &[(&str, &str)]| said_when_broken(&own, "main.go", changes);
+    let said = said_when_broken(&[("strings.TrimSpace(config.To)", "strings.Fields(config.To)[7]")]);
     assert!(said.contains("panic: runtime error: index out of range [7] with length 1"), "{said}");
     assert!(said.contains("main.go:"), "{said}");
+
+    let said = said_when_broken(&[("json:\"to\"", "json:\"too\"")]);
+    for words in [
+        "InGo: main.Config has a field for \"too\", which is not in the schema",
+        "\"to\" of the schema has no field in main.Config",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let said = said_when_broken(&[
+        ("\"strings\"", "\"strings\"\n\t\"time\""),
+        ("to := strings", "time.Sleep(time.Second)\n\tto := strings"),
+    ]);
+    assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
 }
 
 /// Without a build: componentize-py takes as long as all the others together, and an example has it built.
@@ -94,7 +128,39 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     let said = in_folder(&own, &["test"]);
     assert!(said.stderr.ends_with(": build it with `kubeopencode plugin build`\n"), "{}", said.stderr);
     assert_eq!(said.code, 2);
+
+    // with stand-ins for what componentize-py makes
+    let schema = || {
+        let mut python = Command::new("python3");
+        python.args(["-B", "-c", PYTHON]).current_dir(&own).stdin(Stdio::null());
+        let said = python.output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
+    };
+    let app = fs::read_to_string(own.join("app.py")).unwrap();
+    let last = "examples=[\"everybody\"])\n";
+    fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
+    let said = schema();
+    assert!(said.contains("\"loud\": {\"type\": \"boolean\", \"default\": false}"), "{said}");
+    assert!(said.contains("\na plugin has no network: "), "{said}");
+    fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
+    let said = schema();
+    assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
 }
+
+/// Prints the schema of an app.py, and what a connection comes to.
+const PYTHON: &str = "
+import json, sys
+from unittest.mock import MagicMock
+for name in ('componentize_py_types', 'wit_world', 'wit_world.exports', 'wit_world.imports', 'wit_world.imports.log'):
+    sys.modules[name] = MagicMock()
+sys.path.insert(0, '.')
+import kubeopencode, app
+print(json.dumps(kubeopencode.schema_of(app.Config)))
+try:
+    sys.modules['socket'].create_connection(('127.0.0.1', 1))
+except OSError as error:
+    print(error)
+";
 
 #[test]
 fn what_the_build_lacks_is_named() {
@@ -145,14 +211,21 @@ fn built(language: &str, source: &str) -> PathBuf {
     own
 }
 
-/// What `plugin eval` says of the first golden case, once this is in the source instead of that.
-fn said_when_broken(own: &Path, source: &str, is: &str, becomes: &str) -> String {
+/// With other words in the source: what `plugin build` says where it fails, else `plugin eval` of the first golden case.
+fn said_when_broken(own: &Path, source: &str, changes: &[(&str, &str)]) -> String {
     let path = own.join(source);
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(is), "{text}");
-    fs::write(&path, text.replace(is, becomes)).unwrap();
-    built_in(own);
+    let changed = changes.iter().fold(text.clone(), |text, (is, becomes)| {
+        assert!(text.contains(is), "{text}");
+        text.replace(is, becomes)
+    });
+    fs::write(&path, changed).unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
+    let built = build.args(["plugin", "build"]).current_dir(own).stdin(Stdio::null()).output().unwrap();
     fs::write(&path, text).unwrap();
+    if !built.status.success() {
+        return String::from_utf8_lossy(&built.stderr).into_owned();
+    }
     let said = in_folder(own, &["eval", "--filename", "tests/first.yaml"]);
     said.stdout + &said.stderr
 }
