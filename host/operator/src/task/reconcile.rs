@@ -171,8 +171,9 @@ impl Context {
         let (uid, namespace) = (task.uid(), task.namespace());
         let runner = runner_of::<F>(object, task);
         let pod_namespace = runner.as_ref().map(Runner::namespace);
-        let places =
-            pod_namespace.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
+        // where nothing is watched nothing was launched, and nobody may ask
+        let watched = pod_namespace.filter(|namespace| self.caches.show(namespace));
+        let places = watched.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
         // its Agent may have been one of its own namespace once
         let pods = self.caches.pods.at(&places.clone().and_in(namespace));
         if self.is_cache_stale(task, &pods) {
