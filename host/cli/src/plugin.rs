@@ -12,6 +12,7 @@ mod cases;
 mod eval;
 mod examine;
 mod explain;
+mod freshness;
 mod golden;
 mod grants;
 mod install;

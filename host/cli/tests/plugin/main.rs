@@ -7,6 +7,7 @@ mod check;
 mod common;
 mod eval;
 mod examples;
+mod fresh;
 mod golden;
 #[path = "../../../plugin-host/build/guests.rs"]
 mod guests;
