@@ -187,7 +187,7 @@ fn list(flags: &ListPlugins) -> Result<(), CliError> {
 /// # Errors
 /// Why they are not known, in one line.
 async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
-    let client = client(kubeconfig).await.map_err(|error| format!("no cluster: {error}"))?;
+    let client = client(kubeconfig).await.map_err(|error| error.to_string())?;
     let plugins = Api::<Plugin>::all(client);
     let params = ListParams::default();
     match tokio::time::timeout(ANSWER, plugins.list(&params)).await {

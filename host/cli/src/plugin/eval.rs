@@ -63,9 +63,7 @@ pub(super) fn eval(flags: &EvalPlugin) -> Result<(String, bool), CliError> {
     let session = Session::of(&project)?;
     let runtime = crate::runtime()?;
     let cluster = match flags.in_cluster {
-        true => {
-            Some(runtime.block_on(client(flags.cluster.kubeconfig.as_deref())).map_err(CliError::Cluster)?)
-        }
+        true => Some(runtime.block_on(client(flags.cluster.kubeconfig.as_deref()))?),
         false => None,
     };
     let all = runtime.block_on(evaluated(&session, documents, cluster.as_ref()))?;
