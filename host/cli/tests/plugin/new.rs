@@ -86,6 +86,12 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
     assert!(thrown.contains("at evaluate"), "{thrown}");
     let thrown = said_when_broken(&own, "plugin.js", "evaluate(config", "async evaluate(config");
     assert!(thrown.contains("evaluate is async, and nobody waits for a promise here"), "{thrown}");
+    let missing = said_when_broken(&own, "plugin.js", "export const contextType", "const contextType");
+    assert!(
+        missing.contains("the module exports no contextType: write `export const contextType = "),
+        "{missing}"
+    );
+    assert!(!missing.contains("panicked"), "{missing}");
 }
 
 #[test]
