@@ -16,17 +16,18 @@ mod freshness;
 mod golden;
 mod grants;
 mod install;
+mod lint;
 mod list;
 mod logs;
 mod new;
 mod pack;
 mod project;
 mod readable;
-mod registry;
 mod refusal;
+mod registry;
 mod report;
-mod seen;
 mod said;
+mod seen;
 mod session;
 mod transcript;
 mod uninstall;
@@ -38,6 +39,7 @@ use std::process::ExitCode;
 
 use kube::api::{Api, ListParams};
 use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_operator::PackedPlugin;
 use kubeopencode_plugin_host::PluginHost;
 
 use crate::args::{CheckPlugin, Component, InstallPlugin, ListPlugins, Output, PackPlugin, PluginCommand};
@@ -48,7 +50,7 @@ use crate::yaml;
 use examine::{Examined, examine};
 pub(crate) use grants::Grant;
 use project::Project;
-use report::json;
+use report::{Bytes, json};
 pub(crate) use versions::Version;
 
 /// Runs one of the commands.
@@ -144,6 +146,15 @@ fn packed(flags: &PackPlugin, done: &str) -> Result<Option<pack::Objects>, CliEr
     let file = project.component.display();
     let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
     let asked = report.capabilities();
+    if report.size.config_maps.is_none() {
+        let (has, limit) = (Bytes(report.size.zstd_bytes), Bytes(PackedPlugin::MAX));
+        eprintln!(
+            "kubeopencode: {file}: {has} as zstd are more than the {limit} that the ConfigMaps of one component hold; nothing is \
+             {done}: put it into a registry with `kubeopencode plugin push`, on a web server or into a directory, and name that in \
+             spec.source of a Plugin"
+        );
+        return Ok(None);
+    }
     let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
     let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
     let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
