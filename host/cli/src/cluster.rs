@@ -2,12 +2,14 @@
 //!
 //! May touch: the kubeconfig; ConfigMaps, which it reads.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Status;
 use kube::{Client, Config};
 use kubeopencode_api::names::ObjectKey;
 
@@ -45,37 +47,72 @@ impl Cluster {
     }
 }
 
-/// A client of the cluster that this file names; by default of the one that kubectl finds.
+/// A client of the cluster that this file names; by default of the one that kubectl finds. It answers.
 ///
 /// # Errors
-/// Why there is none, in one line.
-pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, String> {
-    found(kubeconfig).await.map_err(|error| one_line(&error))
-}
-
-async fn found(kubeconfig: Option<&Path>) -> Result<Client, String> {
-    let mut config = match kubeconfig {
-        None => Config::infer().await.map_err(|error| error.to_string())?,
+/// Why there is none, in one line; with its address where it does not answer.
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, CliError> {
+    let none = |error: String| CliError::Cluster(one_line(&error));
+    let (config, context) = match kubeconfig {
+        None => {
+            let config = Config::infer().await.map_err(|error| none(error.to_string()))?;
+            // in a Pod there is none
+            (config, Kubeconfig::read().ok())
+        }
         Some(path) => {
-            let read = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
+            let read = Kubeconfig::read_from(path).map_err(|error| none(error.to_string()))?;
             let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| error.to_string())?
+            let config = Config::from_custom_kubeconfig(read.clone(), &options).await;
+            (config.map_err(|error| none(error.to_string()))?, Some(read))
         }
     };
+    reached(config, context.and_then(|read| read.current_context)).await
+}
+
+/// A client of a cluster that answers, whatever its answer: that nobody is there is told once, here, with where it was looked for.
+async fn reached(mut config: Config, context: Option<String>) -> Result<Client, CliError> {
     config.connect_timeout = Some(CONNECT);
-    kubeopencode_operator::client(config).map_err(|error| error.to_string())
+    let server = config.cluster_url.to_string();
+    let server = server.trim_end_matches('/');
+    let place = match context {
+        Some(context) => format!("{server} (context {context} of the kubeconfig)"),
+        None => server.to_owned(),
+    };
+    let client = kubeopencode_operator::client(config)?;
+    let why = match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
+        Ok(Err(error @ (kube::Error::HyperError(_) | kube::Error::Service(_)))) => words(&error),
+        Ok(_) => return Ok(client),
+        Err(_) => format!("it did not answer in {} s", ANSWER.as_secs()),
+    };
+    Err(CliError::Unreachable(format!("{place}: {why}")))
 }
 
 /// What the API server, or the way to it, said, in one line.
 pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => one_line(&status.message),
+        // "client error (Connect)" says less than what it comes from
+        kube::Error::HyperError(_) | kube::Error::Service(_) => one_line(&root(error).to_string()),
         other => one_line(&other.to_string()),
     }
 }
 
+/// What an error comes from.
+fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
 pub(crate) fn one_line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the kind is there, and this object of it is not.
+fn is_missing(status: &Status, name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    status.code == 404 && status.message.contains(&format!("\"{name}\" not found"))
 }
 
 /// Whether there is no such object, or no such kind.
@@ -94,6 +131,11 @@ pub(crate) fn refused(kind: &str, name: &str, done: &str, error: &kube::Error) -
         }
         kube::Error::Api(status) if status.code == 404 && status.message.starts_with("namespaces") => {
             "; say with --namespace where the operator is"
+        }
+        kube::Error::Api(status) if kind == "Plugin" && is_missing(status, name) => {
+            return CliError::Plugin(format!(
+                "there is no Plugin {name}; `kubeopencode plugin list` shows what there is"
+            ));
         }
         kube::Error::Api(status) if status.code == 404 => {
             "; KubeOpenCode is not installed there, or without Plugins"

@@ -21,6 +21,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 
 fn decoded(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
+    // what is empty is said to be, and not to be badly packed
+    if file.metadata()?.len() == 0 {
+        return Ok(Vec::new());
+    }
     let decoded: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
         Some("zst") => Box::new(zstd::Decoder::new(file)?),

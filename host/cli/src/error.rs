@@ -13,6 +13,9 @@ pub(crate) enum CliError {
     /// No cluster is configured.
     #[error("no cluster: {0}; run inside a Pod, or set KUBECONFIG")]
     Cluster(String),
+    /// A cluster is configured, and nobody is there.
+    #[error("the cluster cannot be asked: {0}")]
+    Unreachable(String),
     /// The plugin host did not start.
     #[error("plugins: {0}")]
     Plugins(String),

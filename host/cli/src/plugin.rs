@@ -12,17 +12,21 @@ mod cases;
 mod eval;
 mod examine;
 mod explain;
+mod freshness;
 mod golden;
 mod grants;
 mod install;
+mod lint;
 mod list;
 mod logs;
 mod new;
 mod pack;
 mod project;
 mod readable;
+mod refusal;
 mod registry;
 mod report;
+mod said;
 mod seen;
 mod session;
 mod transcript;
@@ -35,6 +39,7 @@ use std::process::ExitCode;
 
 use kube::api::{Api, ListParams};
 use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_operator::PackedPlugin;
 use kubeopencode_plugin_host::PluginHost;
 
 use crate::args::{CheckPlugin, Component, InstallPlugin, ListPlugins, Output, PackPlugin, PluginCommand};
@@ -45,7 +50,7 @@ use crate::yaml;
 use examine::{Examined, examine};
 pub(crate) use grants::Grant;
 use project::Project;
-use report::json;
+use report::{Bytes, json};
 pub(crate) use versions::Version;
 
 /// Runs one of the commands.
@@ -141,6 +146,15 @@ fn packed(flags: &PackPlugin, done: &str) -> Result<Option<pack::Objects>, CliEr
     let file = project.component.display();
     let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
     let asked = report.capabilities();
+    if report.size.config_maps.is_none() {
+        let (has, limit) = (Bytes(report.size.zstd_bytes), Bytes(PackedPlugin::MAX));
+        eprintln!(
+            "kubeopencode: {file}: {has} as zstd are more than the {limit} that the ConfigMaps of one component hold; nothing is \
+             {done}: put it into a registry with `kubeopencode plugin push`, on a web server or into a directory, and name that in \
+             spec.source of a Plugin"
+        );
+        return Ok(None);
+    }
     let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
     let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
     let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
@@ -186,7 +200,7 @@ fn list(flags: &ListPlugins) -> Result<(), CliError> {
 /// # Errors
 /// Why they are not known, in one line.
 async fn plugins(kubeconfig: Option<&Path>) -> Result<Vec<Plugin>, String> {
-    let client = client(kubeconfig).await.map_err(|error| format!("no cluster: {error}"))?;
+    let client = client(kubeconfig).await.map_err(|error| error.to_string())?;
     let plugins = Api::<Plugin>::all(client);
     let params = ListParams::default();
     match tokio::time::timeout(ANSWER, plugins.list(&params)).await {

@@ -104,6 +104,14 @@ impl Snapshot {
         ))
     }
 
+    /// The types that plugins serve beside those that come with the program, in the order of their names.
+    pub fn custom_types(&self) -> Vec<&str> {
+        let custom = self.state.offers.values().filter(|offer| !offer.is_built_in());
+        let mut names: Vec<_> = custom.map(|offer| offer.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The plugin that serves a type to an object of this namespace; `asks` is what needs it, `nobody` what it means that
     /// nobody does.
     pub(crate) fn offer<E>(

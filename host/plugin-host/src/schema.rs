@@ -6,7 +6,8 @@
 //!
 //! May touch: JSON. Must not touch: what a payload means.
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use kubeopencode_api::plugin::{SECRET_KEYWORD, SecretField, SecretStep};
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ const PATTERNS: usize = 64;
 const PATTERN_BYTES: usize = 256 << 10;
 /// Nodes of the schema times nodes of the payload.
 const WORK: usize = 20_000_000;
+/// What `type` may say.
+const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A schema that keeps the rules, ready to check payloads.
@@ -59,7 +62,18 @@ impl Schema {
             )
             .build(&value)
             .map_err(|error| {
-                format!("at {:?}: {}", error.instance_path().as_str(), quote(&error.to_string()))
+                let place = error.instance_path().as_str();
+                // told by the meta-schema as what fits none of two schemas, which only types have
+                let is_type =
+                    place.ends_with("/type") && matches!(error.kind(), ValidationErrorKind::AnyOf { .. });
+                match value.pointer(place).filter(|_| is_type) {
+                    Some(word) => format!(
+                        "at {place:?}: {} is no type; there are {}",
+                        quote(&word.to_string()),
+                        TYPES.join(", ")
+                    ),
+                    None => format!("at {place:?}: {}", quote(&error.to_string())),
+                }
             })?;
         Ok((Self { validator, nodes: scan.nodes, secret_fields }, value))
     }
@@ -89,12 +103,22 @@ impl Schema {
         }
         self.validator.validate(payload).map_err(|error| {
             let field = error.instance_path().as_str().to_owned();
-            let words = quote(&error.to_string());
+            let words = unknown_property(&error, payload).unwrap_or_else(|| error.to_string());
+            let words = quote(&words);
             let message = if field.is_empty() { words } else { format!("{}: {words}", quote(&field)) };
             PayloadError { field, message }
         })?;
         Ok(text)
     }
+}
+
+/// What is said of a property where there may be none: the validator gives its value, and not its name.
+fn unknown_property(error: &ValidationError<'_>, payload: &Value) -> Option<String> {
+    let is_it = matches!(error.kind(), ValidationErrorKind::FalseSchema)
+        && error.schema_path().as_str().ends_with("/additionalProperties");
+    let object = payload.pointer(error.instance_path().as_str()).filter(|_| is_it)?;
+    let name = object.as_object()?.keys().next()?;
+    Some(format!("Additional properties are not allowed ('{name}' was unexpected)"))
 }
 
 /// Walks a schema and holds it to the rules.

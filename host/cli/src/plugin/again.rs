@@ -20,11 +20,13 @@ pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliErr
     let session = Session::of(project)?;
     let runtime = crate::runtime()?;
     let cases = cases(project, None)?;
-    let mut fuel = 0;
+    let (mut fuel, mut reached) = (0, 0);
     for placed in &cases {
         let (first, second) =
             (runtime.block_on(placed.run(&session))?, runtime.block_on(placed.run(&session))?);
-        fuel += first.cost(&session).fuel;
+        let cost = first.cost(&session);
+        fuel += cost.fuel;
+        reached += usize::from(cost.rounds > 0);
         if let Some(other) = other(&first, &second) {
             let name = &placed.case.name;
             let words = format!(
@@ -33,7 +35,11 @@ pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliErr
             report.problem(Part::SameTwice, words);
         }
     }
-    report.repeated = Some(Repeated { cases: cases.len(), fuel });
+    if reached == 0 {
+        let words = "no golden case reaches the component, schemas alone decide all of them: write one of an item that it takes";
+        report.warning(Part::SameTwice, words.to_owned());
+    }
+    report.repeated = Some(Repeated { cases: cases.len(), reached, fuel });
     Ok(())
 }
 

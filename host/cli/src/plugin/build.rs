@@ -4,9 +4,10 @@
 
 mod module;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::SystemTime;
 
 use kubeopencode_plugin_host::Kind;
 
@@ -26,7 +27,11 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
     for line in manifest.build.trim().lines() {
         eprintln!("+ {line}");
     }
-    let done = Command::new("sh").args(["-euc", &manifest.build]).current_dir(folder).status()?;
+    let begun = SystemTime::now();
+    let mut shell = Command::new("sh");
+    // toolchains that are written in Rust would put a backtrace of their own below the words that matter
+    shell.args(["-euc", &manifest.build]).current_dir(folder).env("RUST_BACKTRACE", "0");
+    let done = shell.status()?;
     if !done.success() {
         let how = match done.code() {
             Some(NO_SUCH_PROGRAM) => {
@@ -44,6 +49,12 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
         let problem = format!("{error}: the build does not make it; mend component in plugin.toml");
         CliError::Usage(format!("{}: {problem}", component.display()))
     })?;
+    if made.is_empty() {
+        let problem =
+            "the build leaves an empty file: look at what it printed, and at component in plugin.toml";
+        return Err(CliError::Usage(format!("{}: {problem}", component.display())));
+    }
+    date(&component, begun);
     let size = match module::is_module(&made) {
         false => made.len(),
         true => {
@@ -60,4 +71,14 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
     let bytes = Bytes(size);
     println!("{} ({bytes}): look at it with `kubeopencode plugin check`", component.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// A component that the build found as it had to be keeps its old time, and would be taken for older than its sources for ever.
+fn date(component: &Path, begun: SystemTime) {
+    let Ok(file) = File::open(component) else { return };
+    let is_old = file.metadata().and_then(|file| file.modified()).is_ok_and(|time| time < begun);
+    if is_old {
+        // where that cannot be, all that is lost is a warning too much
+        let _ = file.set_modified(begun);
+    }
 }

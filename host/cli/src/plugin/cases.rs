@@ -13,7 +13,9 @@ use super::golden::{Came, Cost, Difference, Placed, compare, update};
 use super::project::Project;
 use super::readable::{count, counted, millis};
 use super::report::json;
+use super::said::{Logged, shown as shown_log};
 use super::session::Session;
+use super::transcript::logged;
 use crate::args::{TestOutput, TestPlugin};
 use crate::error::CliError;
 
@@ -38,6 +40,8 @@ struct Verdict {
     memory_bytes: usize,
     micros: u64,
     differences: Vec<Difference>,
+    /// What was logged in its calls.
+    log: Vec<Logged>,
 }
 
 /// The cases of a project, or those that are named.
@@ -61,7 +65,7 @@ pub(super) fn test(flags: &TestPlugin) -> Result<(String, bool), CliError> {
     let runtime = crate::runtime()?;
     for placed in &cases {
         let now = runtime.block_on(placed.run(&session))?;
-        verdicts.push(Verdict::of(placed, now.cost(&session), compare(placed, &now)?));
+        verdicts.push(Verdict::of(placed, &now, now.cost(&session), compare(placed, &now)?));
         came.push(now);
     }
     if flags.update {
@@ -95,7 +99,7 @@ fn write(cases: &[Placed], came: &[Came], verdicts: &mut [Verdict]) -> Result<()
 }
 
 impl Verdict {
-    fn of(placed: &Placed, cost: Cost, differences: Vec<Difference>) -> Self {
+    fn of(placed: &Placed, came: &Came, cost: Cost, differences: Vec<Difference>) -> Self {
         let Cost { rounds, fuel, micros, memory_bytes } = cost;
         Self {
             name: placed.case.name.clone(),
@@ -108,6 +112,7 @@ impl Verdict {
             memory_bytes,
             micros,
             differences,
+            log: logged(&came.asked),
         }
     }
 
@@ -134,6 +139,7 @@ fn text(verdicts: &[Verdict]) -> String {
         let _ = writeln!(text, "  {word}  {:<width$}   {cost}", verdict.name);
         if !verdict.ok {
             text.push_str(&shown(&verdict.differences));
+            text.push_str(&said(&verdict.log));
         }
     }
     let failed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.ok).map(Verdict::place).collect();
@@ -169,6 +175,16 @@ fn shown(differences: &[Difference]) -> String {
     text
 }
 
+/// What the plugin logged, below what differs.
+fn said(log: &[Logged]) -> String {
+    let lines = shown_log(log).join("\n");
+    let mut text = String::new();
+    for (line, label) in lines.lines().zip(std::iter::once("log").chain(std::iter::repeat(""))) {
+        let _ = writeln!(text, "{}", format!("{INDENT}{label:<LABEL$}  {line}").trim_end());
+    }
+    text
+}
+
 fn junit(plugin: &str, verdicts: &[Verdict]) -> Result<String, CliError> {
     let mut suite = TestSuite::new(plugin);
     for verdict in verdicts {
@@ -177,9 +193,9 @@ fn junit(plugin: &str, verdicts: &[Verdict]) -> Result<String, CliError> {
             false => {
                 let what: Vec<_> = verdict.differences.iter().map(|found| found.what.as_str()).collect();
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status
-                    .set_message(format!("{} is not as expected", what.join(", ")))
-                    .set_description(format!("{}\n{}", verdict.place(), shown(&verdict.differences)));
+                status.set_message(format!("{} is not as expected", what.join(", "))).set_description(
+                    format!("{}\n{}{}", verdict.place(), shown(&verdict.differences), said(&verdict.log)),
+                );
                 status
             }
         };

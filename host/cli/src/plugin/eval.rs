@@ -1,6 +1,6 @@
 //! `plugin eval`: what items, Tasks and golden cases come to.
 //!
-//! May touch: files, stdout. Must not touch: how an item is evaluated, which is the operator's way (`session`).
+//! May touch: files, stdout, stderr. Must not touch: how an item is evaluated, which is the operator's way (`session`).
 
 use std::fmt::Write;
 
@@ -14,8 +14,9 @@ use super::golden::{Came, Case, NAMESPACE, Placed, plugin_object, task_with};
 use super::project::Project;
 use super::readable::{count, indented, mebibytes, millis};
 use super::report::{self, Bytes};
+use super::said::{Logged, shown};
 use super::session::Session;
-use super::transcript::{Asked, Failure, Round};
+use super::transcript::{Asked, Failure, Round, logged};
 use crate::args::{EvalPlugin, Output};
 use crate::cluster::{Cluster, client};
 use crate::error::CliError;
@@ -31,6 +32,8 @@ struct Evaluated {
     place: String,
     ok: bool,
     items: Vec<Asked>,
+    /// What was logged in the calls.
+    log: Vec<Logged>,
     error: Option<Failure>,
     notices: Vec<String>,
     context_file: String,
@@ -44,6 +47,7 @@ impl Evaluated {
         Self {
             place,
             ok: failure.is_none(),
+            log: logged(&asked),
             items: asked,
             error: failure,
             notices,
@@ -63,15 +67,24 @@ pub(super) fn eval(flags: &EvalPlugin) -> Result<(String, bool), CliError> {
     let session = Session::of(&project)?;
     let runtime = crate::runtime()?;
     let cluster = match flags.in_cluster {
-        true => {
-            Some(runtime.block_on(client(flags.cluster.kubeconfig.as_deref())).map_err(CliError::Cluster)?)
-        }
+        true => Some(runtime.block_on(client(flags.cluster.kubeconfig.as_deref()))?),
         false => None,
     };
     let all = runtime.block_on(evaluated(&session, documents, cluster.as_ref()))?;
+    if all.is_empty() {
+        let names: Vec<_> = flags.filename.iter().map(|name| name.display().to_string()).collect();
+        let problem = "there is no item, no Task and no golden case in it";
+        return Err(CliError::Usage(format!("{}: {problem}", names.join(", "))));
+    }
     let ok = all.iter().all(|one| one.ok);
     let text = match flags.output {
-        Output::Text => all.iter().map(|one| text(one, &session)).collect::<Vec<_>>().join("\n"),
+        Output::Text => {
+            // beside what came: it would stand in the operator's log
+            for line in all.iter().flat_map(|one| shown(&one.log)) {
+                eprintln!("log  {line}");
+            }
+            all.iter().map(|one| text(one, &session)).collect::<Vec<_>>().join("\n")
+        }
         Output::Json => report::json(&all)?,
     };
     Ok((text, ok))
@@ -83,6 +96,8 @@ async fn evaluated(
     cluster: Option<&Client>,
 ) -> Result<Vec<Evaluated>, CliError> {
     let (mut objects, mut cases, mut plugin) = (Vec::new(), Vec::new(), None);
+    // one Task for each document with items
+    let mut tasks_of_items = 0;
     for Document { place, value } in documents {
         let refuse = |problem: String| CliError::Object { place: place.clone(), problem };
         if value.get("apiVersion").is_some() {
@@ -90,8 +105,13 @@ async fn evaluated(
                 plugin = Some(plugin_object(&value)?.map_err(CliError::Refused)?);
             }
             objects.push(Document { place, value });
-        } else if value.get("type").is_some() {
-            objects.push(Document { place, value: task_with(&json!([value])) });
+        } else if let Some(items) = items(&value) {
+            tasks_of_items += 1;
+            let mut task = task_with(&items);
+            if tasks_of_items > 1 {
+                task["metadata"]["name"] = format!("task-{tasks_of_items}").into();
+            }
+            objects.push(Document { place, value: task });
         } else {
             let case = Case::read(value)
                 .map_err(|problem| refuse(format!("no object, no item, no golden case: {problem}")))?;
@@ -104,11 +124,20 @@ async fn evaluated(
         let came = placed.run(session).await?;
         all.push(Evaluated::of(format!("{place}: {}", placed.case.name), came));
     }
-    let has_tasks = objects.iter().any(|document| document.value["kind"] != "Plugin");
-    if has_tasks || cases.is_empty() {
+    if objects.iter().any(|document| document.value["kind"] != "Plugin") {
         all.extend(tasks(session, &objects, plugin, cluster).await?);
     }
     Ok(all)
+}
+
+/// The items of a document: one, or a list of them as in `contexts` of a Task.
+fn items(document: &Value) -> Option<Value> {
+    match document {
+        Value::Array(items) if !items.is_empty() && items.iter().all(|item| item.get("type").is_some()) => {
+            Some(document.clone())
+        }
+        item => item.get("type").map(|_| json!([item])),
+    }
 }
 
 async fn tasks(
@@ -120,7 +149,7 @@ async fn tasks(
     let mut objects = Objects::read(documents, cluster.map_or(NAMESPACE, Client::default_namespace))?;
     objects.cluster = cluster.cloned().map(Cluster);
     objects.stand_in(session.builder());
-    let refuse = |problem| CliError::Object { place: "Plugin".to_owned(), problem };
+    let refuse = |failure: Failure| CliError::Object { place: "Plugin".to_owned(), problem: failure.message };
     let snapshot = session.snapshot(plugin.unwrap_or_else(|| session.object())).map_err(refuse)?;
     let mut all = Vec::new();
     for (place, task) in &objects.tasks {
@@ -142,7 +171,7 @@ fn text(one: &Evaluated, session: &Session) -> String {
         };
         let _ = writeln!(text, "  {title}");
         for (number, round) in asked.rounds.iter().enumerate() {
-            let Round { needs, fuel, memory_bytes, micros } = round;
+            let Round { needs, fuel, memory_bytes, micros, lines: _ } = round;
             let words = match (needs.is_empty(), &asked.plan) {
                 (false, _) => "asks for more".to_owned(),
                 (true, Some(plan)) => format!("answers: {}", actions(plan)),

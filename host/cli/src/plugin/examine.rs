@@ -5,14 +5,19 @@
 
 use std::time::Instant;
 
+use kubeopencode_api::context::BuiltInType;
+use kubeopencode_api::literals::DEFAULT_COMMAND_BUILDER;
 use kubeopencode_api::names::hex;
+use kubeopencode_api::plugin::Descriptor;
 use kubeopencode_operator::{PackedPlugin, pack_plugin};
 use kubeopencode_plugin_host::{
     Inspection, Kind, LimitClass, Limits, LoadError, Offer, Plugin, PluginHost, PluginType,
 };
 use sha2::{Digest, Sha256};
 
-use super::report::{Bytes, Compile, ImportState, Imported, Part, Problem, Report, Size, Type};
+use super::lint::{Finding, lint};
+use super::refusal;
+use super::report::{Compile, ImportState, Imported, Part, Problem, Report, Size, Type};
 use super::versions::{Version, since};
 use crate::error::CliError;
 use crate::plugin_host::worker_time;
@@ -35,7 +40,13 @@ pub(super) fn examine(
     class: LimitClass,
 ) -> Result<Examined, CliError> {
     let packed = pack_plugin(bytes)?;
-    let size = Size { bytes: bytes.len(), zstd_bytes: packed.len(), config_maps: packed.parts().ok() };
+    let config_maps = packed.parts().ok();
+    let mut sources = Vec::new();
+    if bytes.len() <= Limits::of(class).component {
+        sources.extend(config_maps.map(|_| "configMap"));
+        sources.extend(["oci", "https", "directory"]);
+    }
+    let size = Size { bytes: bytes.len(), zstd_bytes: packed.len(), config_maps, sources };
     let mut report = Report {
         file,
         digest: format!("sha256:{}", hex(&Sha256::digest(bytes))),
@@ -51,6 +62,7 @@ pub(super) fn examine(
         same_twice: None,
         repeated: None,
         problems: Vec::new(),
+        warnings: Vec::new(),
     };
     let (started, before) = (Instant::now(), worker_time());
     match host.inspect(bytes, class) {
@@ -64,16 +76,6 @@ pub(super) fn examine(
             load(&mut report, host, bytes, &inspection)?;
         }
         Err(error) => refused(&mut report, &error)?,
-    }
-    if let Err(limit) = packed.parts() {
-        let (has, limit) = (Bytes(packed.len()), Bytes(limit));
-        report.problem(
-            Part::Size,
-            format!(
-                "{has} as zstd are more than the {limit} that the ConfigMaps of one component hold: make it smaller (release \
-                 build, size optimisation, `wasm-tools strip -a`)"
-            ),
-        );
     }
     report.ok = report.problems.is_empty();
     Ok(Examined { report, packed })
@@ -125,6 +127,10 @@ fn load(
             report.types = plugin.types().iter().map(described).collect();
             let again = host.load(bytes, kind, report.class);
             same_twice(report, &plugin, again.as_deref());
+            for type_ in plugin.types() {
+                named(report, kind, &type_.descriptor().name);
+                schemas(report, type_.descriptor());
+            }
             Ok(())
         }
         Err(error) => refused(report, &error),
@@ -139,6 +145,33 @@ fn same_twice(report: &mut Report, plugin: &Plugin, again: Result<&Plugin, &Load
     if !same {
         let words = "it describes itself in other words when it is asked again: the descriptor must not depend on anything";
         report.problem(Part::SameTwice, words.to_owned());
+    }
+}
+
+/// Whether nobody else has the name of a type.
+fn named(report: &mut Report, kind: Kind, name: &str) {
+    let is_built_in = match kind {
+        Kind::ContextType => BuiltInType::find(name).is_some(),
+        Kind::CommandBuilder => name == DEFAULT_COMMAND_BUILDER,
+    };
+    if is_built_in {
+        let words = format!(
+            "{name} is the name of a {kind} that comes with KubeOpenCode, and no other serves it: give yours another one"
+        );
+        report.problem(Part::Types, words);
+    }
+}
+
+/// What its author does not mean, though the host takes it.
+fn schemas(report: &mut Report, descriptor: &Descriptor) {
+    let settings = descriptor.settings_schema.as_ref().map(|schema| (Part::Settings, schema));
+    for (part, schema) in std::iter::once((Part::Schema, &descriptor.config_schema)).chain(settings) {
+        for finding in lint(schema) {
+            match finding {
+                Finding::Wrong(words) => report.problem(part, format!("{}: {words}", descriptor.name)),
+                Finding::Doubtful(words) => report.warning(part, format!("{}: {words}", descriptor.name)),
+            }
+        }
     }
 }
 
@@ -169,20 +202,7 @@ fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
         LoadError::Schema(_) => Part::Schema,
         LoadError::SettingsSchema(_) => Part::Settings,
     };
-    // those whose words do not say it themselves
-    let remedy = match error {
-        LoadError::Empty => "; build it anew",
-        LoadError::NotWasm => "; name the file that the build for wasm32-wasip2 made",
-        LoadError::TooLarge { class, .. } if *class == LimitClass::Default.as_str() => {
-            "; make it smaller (release build, size optimisation), or check it with --class large"
-        }
-        LoadError::Describe(_) => {
-            "; describe answers without settings, Task and inputs: try it in a test of yours"
-        }
-        _ => "",
-    };
-    let message = format!("{error}{remedy}");
-    report.problem(part, message);
+    report.problem(part, refusal::words(error));
     Ok(())
 }
 
@@ -199,6 +219,10 @@ impl Report {
             );
             self.problem(Part::Interface, words);
         }
+    }
+
+    pub(super) fn warning(&mut self, part: Part, message: String) {
+        self.warnings.push(Problem { part, message });
     }
 
     pub(super) fn problem(&mut self, part: Part, message: String) {

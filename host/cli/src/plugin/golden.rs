@@ -262,7 +262,7 @@ impl Came {
         objects.stand_in(session.builder());
         let snapshot = match session.snapshot(object) {
             Ok(snapshot) => snapshot,
-            Err(problem) => return Self::refused("SettingsInvalid", problem),
+            Err(failure) => return Self { failure: Some(failure), ..Self::default() },
         };
         let Some((_, task)) = objects.tasks.first() else {
             return Self::refused("Invalid", "there is no Task".to_owned());

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
-use kubeopencode_api::literals::{PLUGIN_NAME_ANNOTATION, SHA256_ANNOTATION};
+use kubeopencode_api::literals::{DEFAULT_OPERATOR_NAMESPACE, PLUGIN_NAME_ANNOTATION, SHA256_ANNOTATION};
 use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,9 +33,9 @@ const FIELD_MANAGER: &str = "kubeopencode-plugin";
 pub(super) fn install(flags: &InstallPlugin, objects: Objects) -> Result<(String, bool), CliError> {
     let name = plugin_name(&objects).map_err(CliError::Usage)?;
     crate::runtime()?.block_on(async {
-        let client = client(flags.cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+        let client = client(flags.cluster.kubeconfig.as_deref()).await?;
         let begun = Instant::now();
-        let mut said = apply(&client, flags, &objects).await?;
+        let mut said = apply(&client, flags, &objects, &name.plugin).await?;
         let (line, ok) = wait(&client, flags, &name, &begun).await?;
         said += &line;
         Ok((said, ok))
@@ -94,14 +94,19 @@ fn object<T: DeserializeOwned>(document: Value) -> Result<T, String> {
     serde_path_to_error::deserialize(document).map_err(|error| format!("{}: {}", error.path(), error.inner()))
 }
 
-async fn apply(client: &Client, flags: &InstallPlugin, objects: &Objects) -> Result<String, CliError> {
+async fn apply(
+    client: &Client,
+    flags: &InstallPlugin,
+    objects: &Objects,
+    plugin: &str,
+) -> Result<String, CliError> {
     let params = PatchParams { force: flags.force_conflicts, ..PatchParams::apply(FIELD_MANAGER) };
     let mut said = String::new();
     // the Plugin first: otherwise the operator would make one of its own
-    if let Some(plugin) = &objects.plugin {
-        let name = plugin.name_any();
+    if let Some(object) = &objects.plugin {
+        let name = object.name_any();
         let plugins = Api::<Plugin>::all(client.clone());
-        let applied = plugins.patch(&name, &params, &Patch::Apply(plugin)).await;
+        let applied = plugins.patch(&name, &params, &Patch::Apply(object)).await;
         applied.map_err(|error| refused("Plugin", &name, "applied", &error))?;
         let _ = writeln!(said, "Plugin {name} applied");
     }
@@ -111,7 +116,14 @@ async fn apply(client: &Client, flags: &InstallPlugin, objects: &Objects) -> Res
         let full_name = format!("{namespace}/{name}");
         let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
         let applied = config_maps.patch(&name, &params, &Patch::Apply(config_map)).await;
-        applied.map_err(|error| refused("ConfigMap", &full_name, "applied", &error))?;
+        applied.map_err(|error| {
+            let refused = refused("ConfigMap", &full_name, "applied", &error);
+            if said.is_empty() {
+                refused
+            } else {
+                CliError::Plugin(format!("{refused}\n{said}{}", removal(plugin, flags).trim_end()))
+            }
+        })?;
         let _ = writeln!(said, "ConfigMap {full_name} applied");
     }
     Ok(said)
@@ -144,10 +156,11 @@ async fn wait(
     Ok(match verdict(plugin.as_ref(), &name.digest) {
         Some(Ok(serves)) => (format!("Plugin {}: Ready after {seconds:.1} s{serves}\n", name.plugin), true),
         Some(Err(why)) => (format!("Plugin {}: {why}\n", name.plugin), false),
-        None => (
-            format!("Plugin {}: {}, after {seconds:.0} s\n", name.plugin, unknown(plugin.as_ref(), flags)),
-            false,
-        ),
+        None => {
+            let why = unknown(plugin.as_ref(), flags);
+            let stays = removal(&name.plugin, flags);
+            (format!("Plugin {}: {why}, after {seconds:.0} s\n{stays}", name.plugin), false)
+        }
     })
 }
 
@@ -195,8 +208,22 @@ fn unknown(plugin: Option<&Plugin>, flags: &InstallPlugin) -> String {
     }
     let namespace = &flags.pack.namespace;
     format!(
-        "no operator has looked at it: see whether one runs in namespace {namespace}, with `kubectl -n {namespace} get pods`"
+        "no operator has looked at it: see whether one runs in namespace {namespace}, with `kubectl -n {namespace} get pods`, and say \
+         with --namespace where it is"
     )
+}
+
+/// How what was applied is removed.
+fn removal(name: &str, flags: &InstallPlugin) -> String {
+    let namespace = &flags.pack.namespace;
+    let mut command = format!("kubeopencode plugin uninstall {name}");
+    if namespace != DEFAULT_OPERATOR_NAMESPACE {
+        let _ = write!(command, " --namespace {namespace}");
+    }
+    if let Some(kubeconfig) = &flags.cluster.kubeconfig {
+        let _ = write!(command, " --kubeconfig {}", kubeconfig.display());
+    }
+    format!("what was applied stays there: `{command}` removes it\n")
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) fn logs(flags: &LogsOfPlugin) -> Result<(), CliError> {
 
 async fn print(flags: &LogsOfPlugin) -> Result<(), CliError> {
     let InstalledPlugin { name, namespace, cluster } = &flags.plugin;
-    let client = client(cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+    let client = client(cluster.kubeconfig.as_deref()).await?;
     let plugin = Api::<Plugin>::all(client.clone()).get(name).await;
     let plugin = plugin.map_err(|error| refused("Plugin", name, "read", &error))?;
     let pods = Api::<Pod>::namespaced(client, namespace);

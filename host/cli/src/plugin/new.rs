@@ -126,6 +126,12 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
             "\"{name}\" is no name of a plugin: use a-z, 0-9 and -, beginning with a letter, as in team-rules"
         )));
     }
+    if !parent.is_dir() {
+        let place = parent.display();
+        return Err(CliError::Usage(format!(
+            "--parent {place}: there is no such folder: make it, or name another one"
+        )));
+    }
     let folder = parent.join(name);
     if folder.exists() {
         let place = folder.display();

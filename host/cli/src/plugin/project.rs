@@ -1,6 +1,6 @@
 //! `plugin.toml`, beside the sources: what the verbs need to know of a plugin, so that none needs arguments.
 //!
-//! May touch: that file, and the component's.
+//! May touch: that file, and the component's; stderr, where the component is older than its sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use kubeopencode_plugin_host::{Kind, LimitClass};
 use serde::Deserialize;
 
+use super::freshness;
 use crate::args::Component;
 use crate::component;
 use crate::error::CliError;
@@ -59,6 +60,8 @@ impl Manifest {
         let text = fs::read_to_string(&path).map_err(|error| {
             let remedy =
                 "name a component, or a folder with a plugin.toml; `kubeopencode plugin new` makes one";
+            let is_no_folder = !folder.as_os_str().is_empty() && !folder.is_dir();
+            let place = if is_no_folder { folder.display() } else { path.display() };
             CliError::Usage(format!("{place}: {error}: {remedy}"))
         })?;
         Self::parse(&text).map_err(|problem| CliError::Usage(format!("{place}: {problem}")))
@@ -84,13 +87,18 @@ impl Manifest {
 }
 
 impl Project {
-    /// What the flags name: a component by itself, or the one of a plugin.toml.
+    /// What the flags name: a component by itself, or the one of a plugin.toml, of which it is said on stderr when it is older
+    /// than its sources.
     ///
     /// # Errors
     /// See [`Manifest::read`].
     pub(super) fn of(flags: &Component) -> Result<Self, CliError> {
         let folder = match &flags.file {
             Some(file) if !file.is_dir() => {
+                if let Err(error) = fs::metadata(file) {
+                    let remedy = "name a component, or a folder with a plugin.toml";
+                    return Err(CliError::Usage(format!("{}: {error}: {remedy}", file.display())));
+                }
                 return Ok(Self {
                     folder: PathBuf::new(),
                     name: None,
@@ -103,6 +111,15 @@ impl Project {
             folder => folder.clone().unwrap_or_default(),
         };
         let Manifest { name, component, class, kind, build: _ } = Manifest::read(&folder)?;
+        if let Some(newer) = freshness::newer(&folder, &component) {
+            let (newer, component) = (newer.display(), folder.join(&component));
+            let of =
+                if folder.as_os_str().is_empty() { String::new() } else { format!(" {}", folder.display()) };
+            eprintln!(
+                "kubeopencode: warning: {newer} is newer than {}: run `kubeopencode plugin build{of}`",
+                component.display()
+            );
+        }
         Ok(Self {
             component: folder.join(component),
             folder,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{DEFAULT_CLUSTER_DOMAIN, DEFAULT_OPERATOR_NAMESPACE};
 use kubeopencode_api::plugin_object::{Plugin as PluginObject, PluginSpec};
 use kubeopencode_api::task::Task;
@@ -13,7 +14,8 @@ use kubeopencode_plan::Refusal;
 use kubeopencode_plugin_host::{Inspection, Kind, Plugin, PluginHost};
 
 use super::project::Project;
-use super::transcript::{Asked, Transcript};
+use super::transcript::{Asked, Failure, Transcript};
+use super::{refusal, said};
 use crate::error::CliError;
 use crate::plugin_host;
 use crate::render::objects::Objects;
@@ -56,7 +58,8 @@ impl Loaded {
             place: place.to_string(),
             problem: format!("{problem}\n`kubeopencode plugin check` says all that is wrong with it"),
         };
-        let inspection = host.inspect(bytes, project.class).map_err(|error| refuse(error.to_string()))?;
+        let inspection =
+            host.inspect(bytes, project.class).map_err(|error| refuse(refusal::words(&error)))?;
         let kind = match (project.kind, inspection.kinds().as_slice()) {
             (Some(kind), _) => kind,
             (None, [only]) => *only,
@@ -67,7 +70,7 @@ impl Loaded {
                 return Err(CliError::Usage(format!("{place}: {problem}")));
             }
         };
-        let plugin = host.load(bytes, kind, project.class).map_err(|error| refuse(error.to_string()))?;
+        let plugin = host.load(bytes, kind, project.class).map_err(|error| refuse(refusal::words(&error)))?;
         Ok(Self { host, inspection, plugin })
     }
 }
@@ -84,7 +87,10 @@ impl Session {
     /// # Errors
     /// Why it does not load.
     pub(super) fn of(project: &Project) -> Result<Self, CliError> {
+        said::listen();
         let Loaded { host, plugin, .. } = Loaded::of(project, &project.read()?)?;
+        // of `describe`, in which nobody's item is evaluated
+        said::take();
         let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
         let name = project.name.clone().unwrap_or_else(|| first_name(&plugin));
         Ok(Self { built_in, plugin, name, _host: host })
@@ -113,12 +119,14 @@ impl Session {
     /// All plugins, with this one as a Plugin installs it whose `sha256` is that of its bytes.
     ///
     /// # Errors
-    /// Settings and names that do not fit, or a type whose name somebody else has.
-    pub(super) fn snapshot(&self, mut object: PluginObject) -> Result<Snapshot, String> {
+    /// Settings and names that do not fit, or a type whose name somebody else has, each by its reason in the Plugin's condition.
+    pub(super) fn snapshot(&self, mut object: PluginObject) -> Result<Snapshot, Failure> {
+        let refused = |reason: Reason, message| Failure { kind: reason.to_string(), field: None, message };
         object.spec.sha256 = Some(self.sha256().to_owned());
         let catalog = Catalog::new(self.built_in.iter().cloned());
-        let publication = publication(&object, &self.plugin, None)?;
-        catalog.publish(&publication).map_err(|error| error.to_string())?;
+        let publication = publication(&object, &self.plugin, None)
+            .map_err(|problem| refused(Reason::SettingsInvalid, problem))?;
+        catalog.publish(&publication).map_err(|taken| refused(Reason::NameTaken, taken.to_string()))?;
         Ok(catalog.snapshot())
     }
 

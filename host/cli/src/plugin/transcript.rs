@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::readable::readable;
+use super::said::{self, Line, Logged};
 
 /// What one item's type, or the command builder, was asked and answered. Its JSON is read by scripts: fields are added, never
 /// renamed.
@@ -39,6 +40,23 @@ pub(super) struct Round {
     pub(super) fuel: u64,
     pub(super) memory_bytes: usize,
     pub(super) micros: u64,
+    /// What it logged, which stands in a list of its own.
+    #[serde(skip)]
+    pub(super) lines: Vec<Line>,
+}
+
+/// All that was logged, in its order.
+pub(super) fn logged(asked: &[Asked]) -> Vec<Logged> {
+    let of = |one: &Asked| {
+        let line =
+            |(i, line): (usize, &Line)| Logged::new(one.item.as_deref(), one.type_.as_deref(), i + 1, line);
+        let rounds = one.rounds.iter().enumerate();
+        rounds
+            .flat_map(|(i, round)| round.lines.iter().map(move |line| (i, line)))
+            .map(line)
+            .collect::<Vec<_>>()
+    };
+    asked.iter().flat_map(of).collect()
 }
 
 /// Something that it asked for.
@@ -100,7 +118,8 @@ impl CallObserver for Transcript {
     fn called(&self, _: &str, _: &'static str, seconds: f64, used: Used) {
         let Used { fuel, memory } = used;
         let micros = (seconds * 1e6) as u64;
-        self.0.lock().call = Some(Round { needs: Vec::new(), fuel, memory_bytes: memory, micros });
+        let lines = said::take();
+        self.0.lock().call = Some(Round { needs: Vec::new(), fuel, memory_bytes: memory, micros, lines });
     }
 
     fn evaluated(&self, item: &Item, answer: Result<&Outcome, &CallError>) {

@@ -25,7 +25,7 @@ pub(super) fn uninstall(flags: &UninstallPlugin) -> Result<String, CliError> {
 
 async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
     let InstalledPlugin { name, namespace, cluster } = &flags.plugin;
-    let client = client(cluster.kubeconfig.as_deref()).await.map_err(CliError::Cluster)?;
+    let client = client(cluster.kubeconfig.as_deref()).await?;
     let plugins = Api::<Plugin>::all(client.clone());
     let config_maps = Api::<ConfigMap>::namespaced(client, namespace);
     let plugin = plugins.get_opt(name).await.map_err(|error| refused("Plugin", name, "read", &error))?;
@@ -62,7 +62,10 @@ async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
     let gone = await_condition(plugins, name, |plugin: Option<&Plugin>| plugin.is_none());
     match tokio::time::timeout(flags.timeout, gone).await {
         Ok(Ok(_)) => {
-            let _ = writeln!(said, "Plugin {name} deleted");
+            // there is none where no operator looked
+            if plugin.is_some() {
+                let _ = writeln!(said, "Plugin {name} deleted");
+            }
             Ok(said)
         }
         Ok(Err(error)) => Err(CliError::Plugin(format!("Plugin {name} cannot be watched: {error}"))),

@@ -101,7 +101,7 @@ impl Offline<'_> {
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
         let run = kubeopencode::task(task, agent, &settings)?;
-        evaluate(&self.snapshot, self.objects, observer, run).await.map_err(refusal)
+        evaluate(&self.snapshot, self.objects, observer, run).await.map_err(|error| self.refusal(error))
     }
 
     async fn plan_kubetask(&self, found: &Found<'_>) -> Result<Planned, Refusal> {
@@ -113,14 +113,32 @@ impl Offline<'_> {
         }
         let settings = self.settings(namespace, namespace);
         let run = frontend::kubetask::task(task, found.batch, workspace, &settings)?;
-        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
+        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
     }
 
     async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
         let server = evaluate_server(&self.snapshot, self.objects, &(), run).await;
-        server.map(|server| server.objects).map_err(refusal)
+        server.map(|server| server.objects).map_err(|error| self.refusal(error))
+    }
+
+    /// Nothing comes later here: what is missing is refused.
+    fn refusal(&self, error: EvaluateError<String>) -> Refusal {
+        match error {
+            EvaluateError::Read(why) => Refusal::context(why),
+            EvaluateError::NoPlugin { mut refusal, .. } => {
+                let custom = self.snapshot.custom_types();
+                if !custom.is_empty() {
+                    refusal.message += &format!("; of plugins there is {}", custom.join(", "));
+                }
+                refusal
+            }
+            EvaluateError::Refused(refusal)
+            | EvaluateError::Missing(refusal)
+            | EvaluateError::NotYet(refusal) => refusal,
+            EvaluateError::Busy(_) | EvaluateError::NoMemory => Refusal::plugin(error.to_string()),
+        }
     }
 
     fn settings(&self, task_namespace: &str, pod_namespace: &str) -> Settings {
@@ -142,17 +160,5 @@ impl Rendered {
 
     fn warn(&mut self, place: &str, notices: &[(Reason, String)]) {
         self.warnings.extend(notices.iter().map(|(reason, message)| format!("{place}: {reason}: {message}")));
-    }
-}
-
-/// Nothing comes later here: what is missing is refused.
-fn refusal(error: EvaluateError<String>) -> Refusal {
-    match error {
-        EvaluateError::Read(why) => Refusal::context(why),
-        EvaluateError::Refused(refusal)
-        | EvaluateError::Missing(refusal)
-        | EvaluateError::NotYet(refusal)
-        | EvaluateError::NoPlugin { refusal, .. } => refusal,
-        EvaluateError::Busy(_) | EvaluateError::NoMemory => Refusal::plugin(error.to_string()),
     }
 }

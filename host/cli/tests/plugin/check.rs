@@ -104,6 +104,7 @@ fn for_programs_there_is_json() {
             "sameTwice": true,
             "repeated": null,
             "problems": [],
+            "warnings": [],
         })
     );
 }
@@ -117,6 +118,7 @@ fn each_problem_says_what_to_do() {
     let instance = r#"(instance (export "go" (func)))"#;
     for (name, bytes, expected) in [
         ("empty.wasm", Vec::new(), &["file        PROBLEM: the component is empty; build it anew"][..]),
+        ("empty.wasm.zst", Vec::new(), &["file        PROBLEM: the component is empty; build it anew"]),
         (
             "text.wasm",
             b"hello".to_vec(),
@@ -215,7 +217,10 @@ fn a_call_that_makes_no_sense_ends_with_two() {
     let both = "1.0.0/rust.wasm.zst: it is context-type and command-builder: say with --kind as which it is installed";
     for (args, words) in [
         (&["1.0.0/rust.wasm.zst"][..], both),
-        (&["missing.wasm"], "missing.wasm: No such file or directory"),
+        (
+            &["missing"],
+            "missing: No such file or directory (os error 2): name a component, or a folder with a plugin.toml",
+        ),
         (&["a.wasm", "--kind", "context"], "write context-type or command-builder"),
         (&["a.wasm", "--class", "huge"], "write default or large"),
         (
@@ -246,4 +251,126 @@ fn golden_cases_come_to_the_same_twice_and_an_older_operator_is_named() {
                  against an older interface, or upgrade";
     assert!(said.stdout.lines().any(|line| line == words), "{}", said.stdout);
     assert_eq!(said.code, 1);
+}
+
+#[test]
+fn a_name_that_nobody_else_may_have_is_a_problem_before_it_is_installed() {
+    let text = greeting("(data (i32.const 132) \"\\04\\00\\00\\00\") (data (i32.const 256) \"Text\")");
+    let folder = project("taken", &text, "name: a\nitem: {type: Text, text: a}\nexpect: {plan: {}}\n");
+    let said = in_folder(&folder, &["check"]);
+    let words = "  types       PROBLEM: Text is the name of a context-type that comes with KubeOpenCode, and no other serves it: give yours another one";
+    assert!(said.stdout.lines().any(|line| line == words), "{}", said.stdout);
+    assert_eq!((said.code, said.stdout.lines().last()), (1, Some("1 problem")));
+    let said = in_folder(&folder, &["pack"]);
+    assert!(
+        said.stderr.contains("PROBLEM: Text is the name") && said.stderr.ends_with("nothing is packed\n"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    // as the operator says it in the status of its Plugin
+    let said = in_folder(&folder, &["test"]);
+    assert!(said.stdout.contains("kind: NameTaken"), "{}", said.stdout);
+}
+
+#[test]
+fn a_schema_that_does_not_say_what_it_should_is_a_problem() {
+    for (name, schema, settings, expected) in [
+        (
+            "lint-keyword",
+            r#"{"propertys": {}, "properties": {"n": {"max_lenght": 5}}}"#,
+            "",
+            &[
+                "schema      PROBLEM: Greeting: \"max_lenght\" at /properties/n/max_lenght is no keyword of JSON Schema, and says nothing: write \"maxLength\"",
+                "schema      PROBLEM: Greeting: \"propertys\" at /propertys is no keyword of JSON Schema, and says nothing: write \"properties\"",
+            ][..],
+        ),
+        (
+            "lint-default",
+            "{}",
+            r#"{"properties": {"n": {"type": "integer", "default": "5"}}}"#,
+            &[
+                "settings    PROBLEM: Greeting: /properties/n/default is nothing that its own schema takes: \"5\" is not of type \"integer\"",
+            ],
+        ),
+        (
+            "lint-type",
+            r#"{"properties": {"n": {"type": "interger"}}}"#,
+            "",
+            &[
+                "schema      PROBLEM: the plugin's config-schema is not usable: at \"/properties/n/type\": \"interger\" is no type; there are array, boolean, integer, null, number, object, string",
+            ],
+        ),
+    ] {
+        let path = component(&format!("{name}.wasm"), &greeting(&asking(schema, settings)));
+        let said = plugin(&["check", path.to_str().unwrap()], &[]);
+        for words in expected {
+            assert!(said.stdout.lines().any(|line| line.trim_start() == *words), "{words}\n{}", said.stdout);
+        }
+        let problems = said.stdout.matches("PROBLEM").count();
+        assert_eq!((said.code, problems), (1, expected.len()), "{}", said.stdout);
+    }
+    let path = component("lint-odd.wasm", &greeting(&asking(r#"{"nullable": true}"#, "")));
+    let said = plugin(&["check", path.to_str().unwrap()], &[]);
+    let words = "  schema      WARNING: Greeting: \"nullable\" at /nullable is no keyword of JSON Schema, and says nothing: remove it, or begin it with \"x-\"";
+    assert!(said.stdout.lines().any(|line| line == words), "{}", said.stdout);
+    assert_eq!((said.code, said.stdout.lines().last()), (0, Some("ok")));
+}
+
+#[test]
+fn cases_that_do_not_reach_the_component_say_nothing_of_it() {
+    let schema = asking(r#"{"required": ["to"]}"#, "");
+    let refused = "name: a\nitem: {type: Greeting, config: {}}\n";
+    let taken = "name: b\nitem: {type: Greeting, config: {to: a}}\n";
+    let said = in_folder(&project("reached-none", &greeting(&schema), refused), &["check"]);
+    for words in [
+        "  same twice  yes: 1 golden case, 0 of them reach it, 0 fuel, same bytes",
+        "  same twice  WARNING: no golden case reaches the component, schemas alone decide all of them: write one of an item that it takes",
+    ] {
+        assert!(said.stdout.lines().any(|line| line == words), "{words}\n{}", said.stdout);
+    }
+    assert_eq!(said.code, 0);
+    let both = format!("{refused}---\n{taken}");
+    let said = in_folder(&project("reached-one", &greeting(&schema), &both), &["check"]);
+    assert!(
+        said.stdout.contains("  same twice  yes: 2 golden cases, 1 of them reach it, "),
+        "{}",
+        said.stdout
+    );
+    assert_eq!((said.code, said.stdout.contains("WARNING")), (0, false), "{}", said.stdout);
+}
+
+/// As those in Python: no ConfigMap holds them, and every other source does.
+#[test]
+fn what_no_config_map_holds_is_well_where_another_source_does() {
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let noise: Vec<u8> = b"\x05noise".iter().copied().chain(noise.take(3_700_000)).collect();
+    // a section that says nothing
+    let mut bytes = [wat::parse_str(greeting("")).unwrap(), vec![0]].concat();
+    let mut length = noise.len();
+    while length >= 128 {
+        bytes.push((length % 128) as u8 | 128);
+        length /= 128;
+    }
+    bytes.push(length as u8);
+    bytes.extend(noise);
+    let path = file("noise.wasm", bytes);
+    let path = path.to_str().unwrap();
+    let said = plugin(&["check", path], &[]);
+    let words =
+        "3.8 MB, 3.8 MB as zstd: too much for ConfigMaps, which hold 3.6 MB; fits oci, https and directory";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert_eq!((said.code, said.stdout.lines().last()), (0, Some("ok")));
+    for (verb, done) in [("pack", "packed"), ("install", "installed")] {
+        let said = plugin(&[verb, path], &[]);
+        let words = format!(
+            "{path}: 3.8 MB as zstd are more than the 3.6 MB that the ConfigMaps of one component hold; nothing is {done}: put it into a registry with `kubeopencode plugin push`"
+        );
+        assert!(said.stderr.contains(&words), "{}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    }
 }

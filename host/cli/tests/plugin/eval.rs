@@ -3,9 +3,9 @@
 use std::fs;
 
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{asking, greeting, in_folder, masked, project};
+use crate::{asking, greeting, in_folder, logging, masked, project};
 
 const SCHEMA: &str = r#"{"type": "object", "required": ["issue"], "properties": {"issue": {"type": "string", "description": "Its key", "examples": ["PAY-7"]}, "secret": {"type": "object", "properties": {"name": {"type": "string", "x-kubeopencode-secret": true}}}}}"#;
 const SETTINGS: &str = r#"{"required": ["baseUrl"], "properties": {"baseUrl": {"type": "string"}}}"#;
@@ -105,4 +105,58 @@ fn a_build_prints_its_command_and_what_it_made() {
         let said = in_folder(&folder, &["build"]);
         assert_eq!((said.stderr, said.code), (format!("+ {build}\n{words}"), code));
     }
+}
+
+#[test]
+fn what_it_logs_is_there() {
+    let folder = project("eval-log", &logging(), "");
+    fs::write(folder.join("item.yaml"), ITEM).unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, "log  Greeting, call 1: warn: hello\n"));
+    assert!(!said.stdout.contains("warn"), "{}", said.stdout);
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml", "-o", "json"]);
+    let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    let item = "spec.contexts[0] \"words\" of Task default/task";
+    let line = json!({"item": item, "type": "Greeting", "call": 1, "level": "warn", "message": "hello"});
+    assert_eq!((&all[0]["log"], said.stderr.as_str()), (&json!([line]), ""));
+}
+
+#[test]
+fn items_stand_in_one_file_as_documents_or_as_a_list() {
+    let folder = project("eval-items", &greeting(""), "");
+    fs::write(folder.join("items.yaml"), "type: Greeting\nname: a\n---\ntype: Greeting\nname: b\n").unwrap();
+    fs::write(folder.join("list.yaml"), "- {type: Greeting, name: c}\n- {type: Greeting, name: d}\n")
+        .unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "items.yaml", "-f", "list.yaml", "-o", "json"]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+    let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    let names = |one: &Value| {
+        let text = one["contextFile"].as_str().unwrap();
+        text.matches("name=\"").count()
+    };
+    assert_eq!(all.iter().map(names).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(all[1]["place"], "items.yaml: Task default/task-2");
+}
+
+#[test]
+fn a_file_with_nothing_to_evaluate_is_named() {
+    let folder = project("eval-nothing", &greeting(""), "");
+    fs::write(folder.join("empty.yaml"), "").unwrap();
+    fs::create_dir_all(folder.join("items")).unwrap();
+    for name in ["empty.yaml", "items"] {
+        let said = in_folder(&folder, &["eval", "-f", name]);
+        let words = format!("kubeopencode: {name}: there is no item, no Task and no golden case in it\n");
+        assert_eq!((said.stderr, said.code), (words, 2));
+    }
+}
+
+#[test]
+fn a_wrong_type_is_told_with_those_of_the_component() {
+    let folder = project("eval-type", &greeting(""), "");
+    fs::write(folder.join("item.yaml"), "type: Greting\n").unwrap();
+    let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+    let words =
+        "take one of the types Text, ConfigMap, Git, URL, Runtime and File; of plugins there is Greeting\n";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert_eq!(said.code, 1);
 }

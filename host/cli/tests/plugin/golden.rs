@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::{Said, greeting, in_folder, masked, project};
+use crate::{Said, greeting, in_folder, logging, masked, project};
 
 const CASES: &str = r#"# what Greeting says
 name: it greets
@@ -166,4 +166,19 @@ fn plugin_toml_is_read_strictly() {
     // one that is named needs none, and neither does its folder
     let said = in_folder(&folder, &["test", "greeting.wasm", "--cases", "tests/cases.yaml"]);
     assert!(said.stdout.contains("  ok    it greets "), "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+fn what_it_logs_stands_below_a_case_that_fails() {
+    let cases = "name: good\nitem: {type: Greeting}\nexpect: {plan: {actions: [{inline: hello}]}}\n---\nname: bad\nitem: {type: Greeting}\nexpect: {plan: {}}\n";
+    let folder = project("golden-log", &logging(), cases);
+    let said = in_folder(&folder, &["test"]);
+    let lines: Vec<_> = said.stdout.lines().filter(|line| line.contains("warn")).collect();
+    assert_eq!(lines, ["        log             Greeting, call 1: warn: hello"], "{}", said.stdout);
+    assert_eq!((said.code, said.stderr.as_str()), (1, ""));
+    let said = in_folder(&folder, &["test", "-o", "json"]);
+    let verdicts: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(verdicts[1]["log"][0]["message"], "hello");
+    let said = in_folder(&folder, &["test", "-o", "junit"]);
+    assert!(said.stdout.contains("Greeting, call 1: warn: hello"), "{}", said.stdout);
 }

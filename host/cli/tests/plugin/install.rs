@@ -1,10 +1,11 @@
 //! The verbs that ask a cluster: what they say where it says no, and what they take.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::{component, greeting, in_folder, kubeconfig, plugin, project, refusal};
+use crate::{answering, component, greeting, in_folder, kubeconfig, kubeconfig_of, plugin, project, refusal};
 
 #[test]
 fn what_the_cluster_refuses_is_told_with_what_helps() {
@@ -99,4 +100,92 @@ spec:
         "ConfigMap \"default/guide\" of the cluster cannot be read: configmaps \"guide\" is forbidden";
     assert!(said.stdout.contains(words), "{}", said.stdout);
     assert_eq!(said.code, 1);
+}
+
+#[test]
+fn what_no_operator_looks_at_stays_and_how_it_goes_is_said() {
+    let folder = project("install-nobody", &greeting(""), "");
+    let missing = refusal(404, "NotFound", "plugins.kubeopencode.io \"greeting\" not found");
+    let list = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "PluginList", "metadata": {"resourceVersion": "1"}, "items": []});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "greeting"}});
+    let config = answering("install-nobody.json", move |request| match request {
+        request if request.contains("/configmaps/") => Some(("200 OK".to_owned(), map.clone())),
+        request if request.contains("watch=true") => None,
+        request if request.contains("/plugins?") => Some(("200 OK".to_owned(), list.clone())),
+        _ => Some(("404 Not Found".to_owned(), missing.clone())),
+    });
+    let args = ["install", "--namespace", "elsewhere", "--timeout", "1s", "--kubeconfig", &config];
+    let said = in_folder(&folder, &args);
+    let remedy = format!(
+        "what was applied stays there: `kubeopencode plugin uninstall greeting --namespace elsewhere --kubeconfig {config}` removes it\n"
+    );
+    assert!(
+        said.stdout.starts_with(
+            "ConfigMap elsewhere/greeting applied\nPlugin greeting: no operator has looked at it: "
+        ),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.ends_with(&remedy), "{}", said.stdout);
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn what_was_applied_before_a_refusal_is_said() {
+    let folder = project("install-half", &greeting(""), "");
+    let forbidden = refusal(403, "Forbidden", "configmaps \"greeting\" is forbidden");
+    let made = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Plugin", "metadata": {"name": "greeting"},
+        "spec": {"kind": "context-type", "source": {"configMap": {"name": "greeting"}}}});
+    let config = answering("install-half.json", move |request| match request.contains("/plugins/") {
+        true => Some(("200 OK".to_owned(), made.clone())),
+        false => Some(("403 Forbidden".to_owned(), forbidden.clone())),
+    });
+    let said = in_folder(&folder, &["install", "--class", "large", "--kubeconfig", &config]);
+    let ends = format!(
+        "Plugin greeting applied\nwhat was applied stays there: `kubeopencode plugin uninstall greeting --kubeconfig {config}` removes it\n"
+    );
+    assert!(
+        said.stderr.contains("ConfigMap kubeopencode-system/greeting cannot be applied: "),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.ends_with(&ends), "{}", said.stderr);
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_named_with_its_address_and_context() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = kubeconfig_of("unreachable.json", &format!("http://127.0.0.1:{port}"));
+    let folder = project("unreachable", &greeting(""), "");
+    fs::write(folder.join("item.yaml"), "type: Greeting\n").unwrap();
+    let words = format!(
+        "the cluster cannot be asked: http://127.0.0.1:{port} (context c of the kubeconfig): Connection refused (os error 111)\n"
+    );
+    for verb in
+        [&["install"][..], &["logs", "a"], &["uninstall", "a"], &["eval", "-f", "item.yaml", "--in-cluster"]]
+    {
+        let said = in_folder(&folder, &[verb, &["--kubeconfig", &config]].concat());
+        assert!(said.stderr.ends_with(&format!("kubeopencode: {words}")), "{verb:?}: {}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{verb:?}");
+    }
+    let said = plugin(&["list", "--kubeconfig", &config], &[]);
+    assert_eq!(said.stderr, format!("only those that come with KubeOpenCode: {words}"));
+}
+
+#[test]
+fn a_plugin_that_is_not_there_is_no_cluster_without_kubeopencode() {
+    let missing = refusal(404, "NotFound", "plugins.kubeopencode.io \"jira\" not found");
+    let config = kubeconfig("logs-missing.json", "404 Not Found", &missing);
+    let said = plugin(&["logs", "jira", "--kubeconfig", &config], &[]);
+    let words = "kubeopencode: there is no Plugin jira; `kubeopencode plugin list` shows what there is\n";
+    assert_eq!((said.stderr.as_str(), said.code), (words, 1));
+    let no_kind = refusal(404, "NotFound", "the server could not find the requested resource");
+    let config = kubeconfig("logs-no-kind.json", "404 Not Found", &no_kind);
+    let said = plugin(&["logs", "jira", "--kubeconfig", &config], &[]);
+    assert!(
+        said.stderr.ends_with("; KubeOpenCode is not installed there, or without Plugins\n"),
+        "{}",
+        said.stderr
+    );
 }

@@ -7,6 +7,7 @@ mod check;
 mod common;
 mod eval;
 mod examples;
+mod fresh;
 mod golden;
 #[path = "../../../plugin-host/build/guests.rs"]
 mod guests;
@@ -53,6 +54,15 @@ fn greeting(items: &str) -> String {
         text = text.replace(import, "");
     }
     text
+}
+
+/// `Greeting` that logs its word with each call, as a warning.
+fn logging() -> String {
+    let evaluate = "#evaluate\") (param i32) (result i32)";
+    let call = "(call 0 (i32.const 2) (i32.const 2048) (i32.const 5))";
+    let text = greeting("");
+    assert!(text.contains(evaluate));
+    text.replace(evaluate, &format!("{evaluate} {call}"))
 }
 
 /// Items of the module that make `Greeting` ask for `url` and `secret`, and take this schema and these settings.
@@ -153,29 +163,46 @@ fn component(name: &str, text: &str) -> PathBuf {
 
 /// A kubeconfig whose cluster gives one answer to everybody.
 fn kubeconfig(name: &str, status: &str, answer: &Value) -> String {
+    let (status, answer) = (status.to_owned(), answer.clone());
+    answering(name, move |_| Some((status.clone(), answer.clone())))
+}
+
+/// A kubeconfig whose cluster answers by the first line of a request; where it says nothing, the request waits.
+fn answering(name: &str, answer: impl Fn(&str) -> Option<(String, Value)> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let body = answer.to_string();
-    let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
     thread::spawn(move || {
+        let mut waiting = Vec::new();
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
+            let (mut stream, mut request) = (stream.unwrap(), [0; 4096]);
+            let read = stream.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let Some((status, answer)) = answer(request.lines().next().unwrap_or_default()) else {
+                waiting.push(stream);
+                continue;
+            };
+            let body = answer.to_string();
+            let response = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
             let _ = stream.write_all(response.as_bytes());
             // to its end: closed with something unread, the answer might not arrive
             let _ = stream.shutdown(Shutdown::Write);
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
+    kubeconfig_of(name, &format!("http://{address}"))
+}
+
+/// A kubeconfig that names this server.
+fn kubeconfig_of(name: &str, server: &str) -> String {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
         "users": [{"name": "u", "user": {}}],
     });
     file(name, config.to_string()).to_str().unwrap().to_owned()

@@ -60,6 +60,22 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     );
 }
 
+#[test]
+fn a_folder_is_made_in_one_that_is_there() {
+    let parent = folder("new-parent");
+    let _ = fs::remove_dir_all(&parent);
+    fs::create_dir_all(&parent).unwrap();
+    fs::write(parent.join("file"), "").unwrap();
+    for place in ["no/such", "file"] {
+        let said = in_folder(&parent, &["new", "a", "--language", "rust", "--parent", place]);
+        let words = format!(
+            "kubeopencode: --parent {place}: there is no such folder: make it, or name another one\n"
+        );
+        assert_eq!((said.stderr, said.code), (words, 2));
+        assert!(!parent.join("no").exists());
+    }
+}
+
 /// Golden cases pass in each language, and what the author breaks is told in words, with the place.
 #[test]
 fn a_plugin_in_javascript_builds_and_its_cases_pass() {

@@ -30,6 +30,9 @@ pub fn pack_plugin(component: &[u8]) -> io::Result<PackedPlugin> {
 }
 
 impl PackedPlugin {
+    /// Most bytes that the ConfigMaps of one component hold.
+    pub const MAX: usize = MAX_PARTS * PART;
+
     /// How many bytes it has. Never none.
     #[allow(clippy::len_without_is_empty, reason = "a frame has a header")]
     pub fn len(&self) -> usize {
@@ -39,11 +42,11 @@ impl PackedPlugin {
     /// How many ConfigMaps it takes.
     ///
     /// # Errors
-    /// It has more bytes than so many, which are all that the ConfigMaps of one component hold.
+    /// It has more bytes than [`Self::MAX`], which these are.
     pub fn parts(&self) -> Result<usize, usize> {
         match self.0.len().div_ceil(PART) {
             parts @ 0..=MAX_PARTS => Ok(parts),
-            _ => Err(MAX_PARTS * PART),
+            _ => Err(Self::MAX),
         }
     }
 

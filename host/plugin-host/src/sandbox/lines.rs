@@ -16,6 +16,16 @@ const LAST_LINES: usize = 10;
 /// who reads a Task can follow it.
 const ADVICE: &str = "note: run with `RUST_BACKTRACE=";
 
+/// Where the runtimes of other languages have their own sources: that they panicked there says nothing of the plugin, the line
+/// after it does.
+const RUNTIMES: [&str; 2] = [" panicked at crates/", " panicked at runtime/"];
+
+/// Whether a line is of use to whoever wrote the plugin.
+fn is_of_use(line: &str) -> bool {
+    let is_of_a_runtime = line.starts_with("thread '") && RUNTIMES.iter().any(|place| line.contains(place));
+    !line.starts_with(ADVICE) && !is_of_a_runtime
+}
+
 /// The lines of one call, within the limits of the log.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -46,7 +56,7 @@ impl Lines {
     /// Takes one line; what is beyond the limits is dropped.
     pub(super) fn push(&mut self, level: Level, mut line: String) {
         self.number += 1;
-        if matches!(level, Level::Warn | Level::Error) && !line.starts_with(ADVICE) {
+        if matches!(level, Level::Warn | Level::Error) && is_of_use(&line) {
             self.remember(&line);
         }
         let left = LOG_BYTES - self.bytes;
@@ -162,6 +172,19 @@ mod tests {
         let words = lines.last_words().unwrap();
         assert!(words.len() <= LAST_WORDS, "{}", words.len());
         assert!(words.starts_with("line 991\n") && words.contains("line 999\nä"), "{words}");
+        let mut lines = Lines::default();
+        lines.write(
+            Stream::Stderr,
+            b"thread '<unnamed>' (1) panicked at crates/runtime/src/call.rs:163:38:\nexpected array\n",
+        );
+        assert_eq!(lines.last_words().unwrap(), "expected array");
+        let mut lines = Lines::default();
+        lines.write(Stream::Stderr, b"thread '<unnamed>' (1) panicked at src/lib.rs:1:2:\nit cannot be\n");
+        assert_eq!(
+            lines.last_words().unwrap(),
+            "thread '<unnamed>' (1) panicked at src/lib.rs:1:2:\nit cannot be",
+            "the author's own place"
+        );
         let mut lines = Lines::default();
         lines.push(Level::Error, "ä".repeat(5000));
         lines.push(Level::Error, format!("{ADVICE}1` environment variable to display a backtrace"));

@@ -29,6 +29,16 @@ fn a_payload_that_does_not_fit_is_told_where_and_why() {
 }
 
 #[test]
+fn a_property_where_there_may_be_none_is_named() {
+    let nothing = schema(json!({"properties": {"a": {"additionalProperties": false}}}));
+    let error = nothing.check(&json!({"a": {"to": 5}})).unwrap_err();
+    assert_eq!(error.message, "/a: Additional properties are not allowed ('to' was unexpected)");
+    let some = schema(json!({"properties": {"a": {}}, "additionalProperties": false}));
+    let error = some.check(&json!({"to": 5})).unwrap_err();
+    assert_eq!(error.message, "Additional properties are not allowed ('to' was unexpected)");
+}
+
+#[test]
 fn a_payload_has_a_size() {
     let text = "x".repeat(PAYLOAD - 2);
     assert!(schema(json!({})).check(&json!(text)).is_ok());
@@ -47,7 +57,12 @@ fn references_definitions_and_expensive_keywords_are_refused_with_their_place() 
         (json!({"allOf": [{"$dynamicRef": "#x"}]}), r#""$dynamicRef" at /allOf/-/$dynamicRef"#),
         (json!({"unevaluatedProperties": false}), "use additionalProperties"),
         (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "2020-12"),
-        (json!({"type": "sting"}), r#"at "/type""#),
+        (
+            json!({"properties": {"type": {"type": "interger"}}}),
+            r#"at "/properties/type/type": "interger" is no type; there are array, boolean, integer, null, number, object, string"#,
+        ),
+        (json!({"properties": {"type": "string"}}), r#"at "/properties/type": "string" is not of types"#),
+        (json!({"type": ["string", "nul"]}), r#"is no type; there are"#),
         (json!({"pattern": "(a)\\1"}), r#"at "/pattern""#),
         (json!({"pattern": "(?=a)"}), r#"at "/pattern""#),
         (json!({"pattern": "\\w{5000}"}), r#"at "/pattern""#),

@@ -1,0 +1,73 @@
+//! Why a component does not load, in words for its author, with what helps. Pure.
+
+use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
+
+/// Begins the name of what a module has to export, in the words of the runtime of JavaScript.
+const INTERFACE: &str = "interface 'kubeopencode:plugin/";
+
+/// What the host says of a component that serves nothing.
+const NO_TYPE: &str = "it describes no type";
+
+/// The host's words, and what to do where they do not say it themselves.
+pub(super) fn words(error: &LoadError) -> String {
+    let remedy = match error {
+        LoadError::Empty => "; build it anew",
+        LoadError::NotWasm => "; name the file that the build for wasm32-wasip2 made",
+        LoadError::TooLarge { class, .. } if *class == LimitClass::Default.as_str() => {
+            "; make it smaller (release build, size optimisation), or check it with --class large"
+        }
+        LoadError::Describe(error) => match missing_export(error) {
+            Some(name) => {
+                return format!(
+                    "the module exports no {name}: write `export const {name} = ...` in it, as `kubeopencode plugin new` does"
+                );
+            }
+            None => "; describe answers without settings, Task and inputs: try it in a test of yours",
+        },
+        LoadError::Descriptor(why) if why == NO_TYPE => {
+            "; say what it serves: in defineContextTypes of JavaScript, with @context_type of Python, with plugin.Register of Go"
+        }
+        _ => "",
+    };
+    format!("{error}{remedy}")
+}
+
+/// What a module in JavaScript does not export, though its component does.
+fn missing_export(error: &CallError) -> Option<String> {
+    let CallError::Trap { words: Some(words), .. } = error else { return None };
+    let (_, name) = words.split_once(INTERFACE)?;
+    let (name, after) = name.split_once('\'')?;
+    if !after.starts_with(" not found") {
+        return None;
+    }
+    let mut parts = name.split('@').next().unwrap_or_default().split('-');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    Some(camel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_exports_no_type_is_told_which() {
+        let crashed = |words: &str| {
+            LoadError::Describe(CallError::Trap {
+                reason: "it aborted".to_owned(),
+                words: Some(words.to_owned()),
+            })
+        };
+        let said = "interface 'kubeopencode:plugin/context-type@1.0.0' not found: FromJs { from: \"undefined\", to: \"object\", message: None }";
+        assert_eq!(
+            words(&crashed(said)),
+            "the module exports no contextType: write `export const contextType = ...` in it, as `kubeopencode plugin new` does"
+        );
+        let other = words(&crashed("interface of mine"));
+        assert!(other.contains("its last words: interface of mine; describe answers"), "{other}");
+    }
+}
