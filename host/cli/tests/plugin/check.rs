@@ -295,10 +295,10 @@ fn a_schema_that_does_not_say_what_it_should_is_a_problem() {
         ),
         (
             "lint-type",
-            r#"{"properties": {"n": {"type": "interger"}}}"#,
+            r#"{"properties": {"n": {"type": "int"}}}"#,
             "",
             &[
-                "schema      PROBLEM: the plugin's config-schema is not usable: at \"/properties/n/type\": \"interger\" is no type; there are array, boolean, integer, null, number, object, string",
+                "schema      PROBLEM: the plugin's config-schema is not usable: at \"/properties/n/type\": \"int\" is no type; there are array, boolean, integer, null, number, object, string",
             ],
         ),
     ] {

@@ -58,8 +58,8 @@ fn references_definitions_and_expensive_keywords_are_refused_with_their_place() 
         (json!({"unevaluatedProperties": false}), "use additionalProperties"),
         (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "2020-12"),
         (
-            json!({"properties": {"type": {"type": "interger"}}}),
-            r#"at "/properties/type/type": "interger" is no type; there are array, boolean, integer, null, number, object, string"#,
+            json!({"properties": {"type": {"type": "int"}}}),
+            r#"at "/properties/type/type": "int" is no type; there are array, boolean, integer, null, number, object, string"#,
         ),
         (json!({"properties": {"type": "string"}}), r#"at "/properties/type": "string" is not of types"#),
         (json!({"type": ["string", "nul"]}), r#"is no type; there are"#),
