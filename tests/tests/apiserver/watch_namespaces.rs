@@ -113,8 +113,8 @@ async fn watches_that_lose_the_thread_in_one_namespace_lose_nothing_of_either() 
         let of_b = format!("/namespaces/{}/", b.name);
         let gone = Faults::by(move |moment| {
             let of_b = moment.verb == "WATCH" && moment.path.contains(&of_b);
-            // not for ever: each list is events, too
-            (of_b && moment.number % 7 == 0 && moment.number < 200).then_some(Fault::WatchGone)
+            // seldom enough that a list comes to its end, and not for ever: each list is events, too
+            (of_b && moment.number % 19 == 0 && moment.number < 200).then_some(Fault::WatchGone)
         });
         let watch_namespaces = vec![a.name.clone(), b.name.clone()];
         let setup = Setup { faults: gone.clone(), watch_namespaces, ..Setup::default() };
