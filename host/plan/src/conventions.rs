@@ -157,8 +157,9 @@ const TASKS: Conventions = Conventions {
 };
 
 /// Programs and libraries; what the loader, the shell, name resolution, TLS, ssh and git read by themselves; OpenCode's own
-/// directory and that of Claude Code, whose settings win over all others. `/etc/alternatives` is where Debian's `/usr/bin` leads to.
-const IMAGE_PATHS: [&str; 42] = [
+/// directory and those of Claude Code and Codex, which hold what wins over all other settings. `/etc/alternatives` is where Debian's
+/// `/usr/bin` leads to.
+const IMAGE_PATHS: [&str; 43] = [
     "/bin",
     "/sbin",
     "/usr",
@@ -172,6 +173,7 @@ const IMAGE_PATHS: [&str; 42] = [
     "/etc/ca-certificates",
     "/etc/ca-certificates.conf",
     "/etc/claude-code",
+    "/etc/codex",
     "/etc/crypto-policies",
     "/etc/environment",
     "/etc/gai.conf",

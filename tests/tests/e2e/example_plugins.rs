@@ -18,8 +18,9 @@ use crate::contexts::sources;
 use crate::plugins::{install, plugins, remove, serves};
 use crate::support::{agent, log, on_the_whole_cluster, received_with, shell_agent};
 
-/// Prints what Claude Code prints.
-const STAND_IN: &str = include_str!("../../fixtures/claude.sh");
+/// They print what the programs print.
+const CLAUDE: &str = include_str!("../../fixtures/claude.sh");
+const CODEX: &str = include_str!("../../fixtures/codex.sh");
 
 /// Builds an example and puts it into a labelled ConfigMap, without a Plugin that somebody wrote.
 async fn installed(ns: &TestNamespace, name: &'static str, kind: Kind) -> Vec<u8> {
@@ -96,31 +97,44 @@ async fn a_pull_request_is_two_files_once_its_plugin_may_download() {
     .await;
 }
 
+/// Installs a builder and the Agent that stands beside it, which finds `stand_in` as its program in the workspace.
+async fn installed_with(ns: &TestNamespace, name: &'static str, agent: &str, stand_in: &str) {
+    let component = installed(ns, name, Kind::CommandBuilder).await;
+    let plugin = Builder::among(&file(&format!("{name}/plugin.yaml")), "Plugin", name)
+        .change("/spec/config/program", "/workspace/bin/stand-in");
+    apply_plugin(ns, plugin, name, &component).await;
+    let objects = file(&format!("{name}/agent.yaml"));
+    let agent = Builder::<Agent>::among(&objects, "Agent", agent).without("/spec/executorImage").set(
+        "/spec/contexts",
+        json!([
+            {"type": "Text", "mountPath": "bin/stand-in", "fileMode": 0o755, "text": stand_in},
+            {"type": "Text", "text": "Words of the Agent."},
+        ]),
+    );
+    let others = documents(&objects).into_iter().filter(|object| object["kind"] != "Agent");
+    ns.apply(others.chain([agent.json()]).collect::<Vec<_>>()).await;
+}
+
+/// The summary of a Task that is done, which has all of these words.
+fn summary(task: &Task, expected: &[&str]) -> String {
+    let summary = status(task).result.as_ref().and_then(|result| result.summary.clone()).unwrap();
+    for words in expected {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    summary
+}
+
 #[tokio::test]
 async fn claude_code_works_on_tasks_and_what_it_says_of_them_is_read() {
     on_the_whole_cluster(async |ns| {
         let name = "claude-code";
-        let component = installed(ns, name, Kind::CommandBuilder).await;
-        let plugin = Builder::among(&file("claude-code/plugin.yaml"), "Plugin", name)
-            .change("/spec/config/program", "/workspace/bin/claude");
-        apply_plugin(ns, plugin, name, &component).await;
-        let objects = file("claude-code/agent.yaml");
-        let agent = Builder::<Agent>::among(&objects, "Agent", "claude").without("/spec/executorImage").set(
-            "/spec/contexts",
-            json!([
-                {"type": "Text", "mountPath": "bin/claude", "fileMode": 0o755, "text": STAND_IN},
-                {"type": "Text", "text": "Words of the Agent."},
-            ]),
-        );
-        let others = documents(&objects).into_iter().filter(|object| object["kind"] != "Agent");
-        ns.apply(others.chain([agent.json()]).collect::<Vec<_>>()).await;
+        installed_with(ns, name, "claude", CLAUDE).await;
         ns.apply(secret("anthropic", &[("api-key", "k3y")])).await;
 
         let task = |name: &str, does: &str| objects::task(name).agent("claude").description(does);
         ns.apply(task("hello", "Say hello.")).await;
         let done = ns.phase("hello", Phase::Completed).await;
-        let summary = status(&done).result.as_ref().and_then(|result| result.summary.clone()).unwrap();
-        for words in [
+        let expected = [
             "asked: Say hello.;",
             "--permission-mode bypassPermissions",
             "--output-format stream-json --verbose;",
@@ -129,9 +143,8 @@ async fn claude_code_works_on_tasks_and_what_it_says_of_them_is_read() {
             "url:https://mcp.example.com",
             "Words of the Agent.",
             "key: there",
-        ] {
-            assert!(summary.contains(words), "{words}: {summary}");
-        }
+        ];
+        summary(&done, &expected);
         let usage = status(&done).usage.as_ref().unwrap();
         let tokens = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens);
         assert_eq!(tokens, (Some(1205), Some(21), Some(800)));
@@ -145,6 +158,43 @@ async fn claude_code_works_on_tasks_and_what_it_says_of_them_is_read() {
         assert_eq!(reason, "AgentReportedError", "{:#?}", failed.status);
         assert!(message.contains("API Error: 401 invalid x-api-key"), "{message}");
         assert_eq!(status(&failed).usage.as_ref().unwrap().cost_usd.as_deref(), Some("0.0125"));
+        remove(ns, name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn codex_works_on_tasks_and_what_it_says_of_them_is_read() {
+    on_the_whole_cluster(async |ns| {
+        let name = "codex";
+        installed_with(ns, name, "codex", CODEX).await;
+        ns.apply(secret("openai", &[("api-key", "k3y")])).await;
+
+        let task = |name: &str, does: &str| objects::task(name).agent("codex").description(does);
+        ns.apply(task("hello", "Say hello.")).await;
+        let done = ns.phase("hello", Phase::Completed).await;
+        let expected = [
+            "asked: Say hello.;",
+            "--dangerously-bypass-approvals-and-sandbox - --json;",
+            "url = https://mcp.example.com",
+            "model = gpt-5.6",
+            "/workspace = {trust_level = untrusted}",
+            "Words of the Agent.",
+            "key: there",
+        ];
+        let summary = summary(&done, &expected);
+        let usage = status(&done).usage.as_ref().unwrap();
+        let tokens =
+            (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cache_read_tokens);
+        assert_eq!(tokens, (Some(2005), Some(61), Some(20), Some(1600)));
+        let said = log(ns, &done).await;
+        assert!(said.contains("I will look.\n/bin/sh -lc ls\n") && said.contains(&summary), "{said}");
+
+        ns.apply(task("fails", "Please fail.")).await;
+        let failed = ns.phase("fails", Phase::Failed).await;
+        let (_, reason, message) = words(&failed, "Succeeded");
+        assert_eq!(reason, "AgentReportedError", "{:#?}", failed.status);
+        assert!(message.contains("401 Unauthorized: Incorrect API key provided"), "{message}");
         remove(ns, name).await;
     })
     .await;

@@ -11,8 +11,9 @@ use crate::common::{example, examples};
 use crate::{built_in, in_folder};
 
 /// Each with the language that it is written in and the number of its golden cases.
-const EXAMPLES: [(&str, &str, usize); 6] = [
+const EXAMPLES: [(&str, &str, usize); 7] = [
     ("claude-code", RUST, 4),
+    ("codex", RUST, 4),
     ("openapi-digest", "JavaScript", 4),
     ("prompt-library", RUST, 5),
     ("pull-request", RUST, 4),

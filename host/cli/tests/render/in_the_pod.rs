@@ -199,62 +199,116 @@ fn pieces_are_joined_around_a_secret_that_may_be_missing() {
     }
 }
 
-/// Prints what Claude Code prints, and says what it was given.
+/// They print what the programs print, and say what they were given.
 const CLAUDE: &str = include_str!("../../../../tests/fixtures/claude.sh");
+const CODEX: &str = include_str!("../../../../tests/fixtures/codex.sh");
+
+/// What is left of a Task: exit code, log and report, with paths as in the Pod.
+struct Ran {
+    code: Option<i32>,
+    log: String,
+    report: Value,
+}
+
+/// Runs a Task of the Agent `agent` of an example, with `stand_in` as the program that an image brings.
+fn ran(name: &str, agent: &str, program: &str, stand_in: &str, does: &str) -> Ran {
+    let component = example(name);
+    let objects = fs::read_to_string(examples().join(name).join("agent.yaml")).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| format!("{}{path}", root.path().display());
+    fs::create_dir(at("/workspace")).unwrap();
+    let place = format!("spec:\n  workspaceDir: {}\n", at("/workspace"));
+    let objects = format!(
+        "{}\n---\napiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: hello}}\n\
+         spec: {{agentRef: {agent}, description: {does}, contexts: [{{type: Text, text: Some words.}}]}}\n",
+        objects.replace("spec:\n", &place)
+    );
+    let said = render(&["--plugin", component.to_str().unwrap(), "-f", "-"], &objects);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    context_init(root.path(), &said.stdout, &[]);
+    let program = at(&format!("/tools/{program}"));
+    fs::write(&program, stand_in).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // the kubelet's
+    fs::write(at("/message"), "").unwrap();
+
+    let pod = objects_of(&said.stdout).into_iter().find(|object| object["kind"] == "Pod").unwrap();
+    let container = &pod["spec"]["containers"][0];
+    let here = |value: &Value| value.as_str().unwrap().replace("/tools", &at("/tools"));
+    let words: Vec<_> = container["command"].as_array().unwrap().iter().map(here).collect();
+    let variables = container["env"].as_array().unwrap().iter().filter(|it| it["value"].is_string());
+    let output = Command::new(&words[0])
+        .args(&words[1..])
+        .envs(variables.map(|it| (it["name"].as_str().unwrap(), here(&it["value"]))))
+        .env("KUBEOPENCODE_TERMINATION_LOG", at("/message"))
+        .output()
+        .unwrap();
+    let in_the_pod = |text: &str| text.replace(&at(""), "");
+    let message = in_the_pod(&fs::read_to_string(at("/message")).unwrap());
+    let report = serde_json::from_str(&message)
+        .unwrap_or_else(|e| panic!("{e}: {message}{}", String::from_utf8_lossy(&output.stderr)));
+    let log = in_the_pod(&String::from_utf8(output.stdout).unwrap());
+    Ran { code: output.status.code(), log, report }
+}
+
+/// The summary, which has all of these words.
+fn summary<'r>(report: &'r Value, expected: &[&str]) -> &'r str {
+    let summary = report["summary"].as_str().unwrap();
+    for words in expected {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    summary
+}
 
 #[test]
 fn claude_code_is_given_its_files_and_its_output_is_read() {
-    let component = example("claude-code");
-    let agent = fs::read_to_string(examples().join("claude-code/agent.yaml")).unwrap();
-    for (does, code, outcome) in [("Say hello.", 0, "completed"), ("Please fail.", 1, "agent-error")] {
-        let root = tempfile::tempdir().unwrap();
-        let at = |path: &str| format!("{}{path}", root.path().display());
-        fs::create_dir(at("/workspace")).unwrap();
-        let place = format!("spec:\n  workspaceDir: {}\n", at("/workspace"));
-        let objects = format!(
-            "{}\n---\napiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: hello}}\n\
-             spec: {{agentRef: claude, description: {does}, contexts: [{{type: Text, text: Some words.}}]}}\n",
-            agent.replace("spec:\n", &place)
-        );
-        let said = render(&["--plugin", component.to_str().unwrap(), "-f", "-"], &objects);
-        assert_eq!(said.code, 0, "{}", said.stderr);
-        context_init(root.path(), &said.stdout, &[]);
-        fs::write(at("/tools/claude"), CLAUDE).unwrap();
-        fs::set_permissions(at("/tools/claude"), fs::Permissions::from_mode(0o755)).unwrap();
-        // the kubelet's
-        fs::write(at("/message"), "").unwrap();
-
-        let pod = objects_of(&said.stdout).into_iter().find(|object| object["kind"] == "Pod").unwrap();
-        let command = pod["spec"]["containers"][0]["command"].as_array().unwrap();
-        let words = command.iter().map(|word| word.as_str().unwrap().replace("/tools/", &at("/tools/")));
-        let words: Vec<_> = words.collect();
-        let output = Command::new(&words[0])
-            .args(&words[1..])
-            .env("KUBEOPENCODE_TERMINATION_LOG", at("/message"))
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
-        let report: Value = serde_json::from_str(&fs::read_to_string(at("/message")).unwrap()).unwrap();
-        assert_eq!(report["outcome"], outcome, "{report}");
-        let usage =
-            json!({"inputTokens": 1205, "outputTokens": 21, "cacheReadTokens": 800, "costUSD": "0.0125"});
-        assert_eq!(report["usage"], usage);
-        if outcome == "agent-error" {
-            assert_eq!(report["error"], "API Error: 401 invalid x-api-key");
-            continue;
-        }
-        let summary = report["summary"].as_str().unwrap();
-        for words in [
+    let ran = |does| ran("claude-code", "claude", "claude", CLAUDE, does);
+    let usage = json!({"inputTokens": 1205, "outputTokens": 21, "cacheReadTokens": 800, "costUSD": "0.0125"});
+    let Ran { code, log, report } = ran("Say hello.");
+    assert_eq!((code, &report["outcome"], &report["usage"]), (Some(0), &json!("completed"), &usage));
+    let summary = summary(
+        &report,
+        &[
             "asked: Say hello.;",
             "arguments: -p --setting-sources user --strict-mcp-config --permission-mode bypassPermissions --settings",
             "--output-format stream-json --verbose;",
             "settings: {model:sonnet,permissions:{deny:[WebFetch]}};",
             "servers: {mcpServers:{docs:{type:http,url:https://mcp.example.com}}};",
             "Some words.",
-        ] {
-            assert!(summary.contains(words), "{words}: {summary}");
-        }
-        let log = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(log, format!("I will look.\nBash\n{summary}\n"));
-    }
+        ],
+    );
+    assert_eq!(log, format!("I will look.\nBash\n{summary}\n"));
+
+    let Ran { code, report, .. } = ran("Please fail.");
+    assert_eq!((code, &report["outcome"], &report["usage"]), (Some(1), &json!("agent-error"), &usage));
+    assert_eq!(report["error"], "API Error: 401 invalid x-api-key");
+}
+
+#[test]
+fn codex_is_given_its_home_and_its_output_is_read() {
+    let ran = |does| ran("codex", "codex", "codex", CODEX, does);
+    let Ran { code, log, report } = ran("Say hello.");
+    assert_eq!((code, &report["outcome"]), (Some(0), &json!("completed")));
+    let usage =
+        json!({"inputTokens": 2005, "outputTokens": 61, "reasoningTokens": 20, "cacheReadTokens": 1600});
+    assert_eq!(report["usage"], usage);
+    let summary = summary(
+        &report,
+        &[
+            "asked: Say hello.;",
+            "arguments: exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox - --json;",
+            "mcp_servers = {docs = {url = https://mcp.example.com}} model = gpt-5.6 ",
+            "projects = {/workspace = {trust_level = untrusted}}",
+            "Some words.",
+        ],
+    );
+    let before = "Model metadata for `stand-in` not found.\nI will look.\n/bin/sh -lc ls\n";
+    assert_eq!(log, format!("{before}{summary}\n"));
+
+    let Ran { code, log, report } = ran("Please fail.");
+    assert_eq!((code, &report["outcome"]), (Some(1), &json!("agent-error")));
+    let refused = "unexpected status 401 Unauthorized: Incorrect API key provided";
+    assert_eq!(report["error"], refused);
+    let tried = format!("{before}Reconnecting... 5/5 ({refused})\n{refused}\nerror: {refused}\n");
+    assert_eq!(log, tried, "a request that is tried again is no end");
 }

@@ -26,6 +26,7 @@ fn nothing_that_the_agent_runs_through_is_a_tasks() {
         "/lib64",
         "/etc/opencode/opencode.json",
         "/etc/claude-code/managed-settings.json",
+        "/etc/codex/requirements.toml",
         "/etc/passwd",
         "/etc/group",
         "/etc/ssl/certs/ca.pem",
