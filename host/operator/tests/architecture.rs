@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 24] = [
+const PURE: [&str; 25] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
@@ -41,6 +41,7 @@ const PURE: [&str; 24] = [
     "plugins/source/image.rs",
     "plugins/source/manifest.rs",
     "plugins/status.rs",
+    "plugins/trust/bundle.rs",
     "runtime/api_error.rs",
     "runtime/health/state.rs",
     "runtime/lease/election.rs",

@@ -105,6 +105,37 @@ async fn what_a_web_server_gives_is_taken_by_digest() {
     .await;
 }
 
+#[tokio::test]
+async fn a_signature_is_in_the_plugin_or_in_the_registry() {
+    scenario(async |ns| {
+        let web = "https: {url: 'https://plugins.example/jira.wasm'}";
+        let registry = format!("oci: {{image: 'registry.example/jira@sha256:{}'}}", "0".repeat(64));
+        for (source, signature, is_taken) in [
+            (web, ", value: MEUC", true),
+            (web, ", bundle: '{}'", true),
+            (web, ", value: MEUC, bundle: '{}'", false),
+            (web, "", false),
+            (&registry, "", true),
+            (&registry, ", value: MEUC", false),
+            (&registry, ", bundle: '{}'", false),
+        ] {
+            let plugin = format!(
+                "apiVersion: kubeopencode.io/v1alpha1\nkind: Plugin\nmetadata: {{name: {}-signed}}\nspec: {{kind: context-type, \
+                 sha256: '{}', source: {{{source}}}, signature: {{key: acme{signature}}}}}\n",
+                ns.name,
+                "0".repeat(64),
+            );
+            let tried = Verbatim::new(&plugin, &ns.name).try_out(&ns.client).await;
+            let words = "needs one of signature.bundle and signature.value";
+            match tried {
+                Ok(_) => assert!(is_taken, "{plugin}"),
+                Err(refusal) => assert!(!is_taken && refusal.message.contains(words), "{plugin}{refusal:?}"),
+            }
+        }
+    })
+    .await;
+}
+
 /// What `kubectl get` asks for.
 async fn table(ns: &TestNamespace, path: &str) -> Value {
     let request = http::Request::get(format!("/apis/{path}"))

@@ -4,6 +4,7 @@
 mod hostile;
 mod pushed;
 mod registry;
+mod signed;
 mod sources;
 mod trouble;
 

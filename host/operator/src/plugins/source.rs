@@ -13,6 +13,7 @@ mod image;
 mod manifest;
 mod oci;
 mod push;
+mod signatures;
 mod web;
 
 use std::path::PathBuf;

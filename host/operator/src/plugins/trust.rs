@@ -1,6 +1,8 @@
 //! Whether a component was signed by who may: keys and signatures as cosign makes them. All but [`key`] and [`fingerprints`] is
 //! pure.
 
+pub(super) mod bundle;
+
 use std::path::Path;
 
 use base64::Engine as _;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::status::Problem;
+use bundle::Signed;
 
 /// What stands before the point in the public key of an ECDSA key on P-256 (RFC 5480), and before one of Ed25519 (RFC 8410).
 const P256: &[u8] = &[
@@ -32,6 +35,8 @@ pub(super) struct Key {
     /// `sha256:` and the digest of its DER form: another key has another one, whatever its name.
     pub(super) fingerprint: String,
     public: UnparsedPublicKey<Vec<u8>>,
+    /// Of Ed25519, and else of ECDSA.
+    is_edwards: bool,
 }
 
 impl Key {
@@ -41,9 +46,9 @@ impl Key {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem)
             .map_err(|_| "it holds no block PUBLIC KEY, as cosign.pub does".to_owned())?;
         let after = |prefix: &[u8]| der.as_ref().strip_prefix(prefix).map(<[u8]>::to_vec);
-        let public = match (after(P256), after(EDWARDS)) {
-            (Some(point), _) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point),
-            (_, Some(point)) => UnparsedPublicKey::new(&ED25519, point),
+        let (public, is_edwards) = match (after(P256), after(EDWARDS)) {
+            (Some(point), _) => (UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point), false),
+            (_, Some(point)) => (UnparsedPublicKey::new(&ED25519, point), true),
             _ => {
                 return Err(
                     "it is neither a key of ECDSA on P-256, which cosign generates, nor one of Ed25519"
@@ -52,7 +57,7 @@ impl Key {
             }
         };
         let fingerprint = format!("sha256:{}", hex(&Sha256::digest(der.as_ref())));
-        Ok(Self { name: name.to_owned(), fingerprint, public })
+        Ok(Self { name: name.to_owned(), fingerprint, public, is_edwards })
     }
 
     /// Whether this is a signature of the message by the key.
@@ -91,22 +96,28 @@ pub(super) async fn fingerprints(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Whether a component has the signature that the Plugin holds, as `cosign sign-blob` prints it.
+/// Whether a component has the signature that the Plugin holds: the bundle that `cosign sign-blob` writes, or the value that it
+/// prints.
 ///
 /// # Errors
 /// When it has not.
 pub(super) fn detached(key: &Key, signature: &Signature, component: &[u8]) -> Result<(), Problem> {
-    let value = signature.value.as_deref().unwrap_or_default();
-    let is_good = STANDARD.decode(value).is_ok_and(|bytes| key.verifies(component, &bytes));
-    if is_good {
-        return Ok(());
+    let refused = |field: &str, why: &str| {
+        let message = format!(
+            "spec.signature.{field} is no signature of this component by the key {}: {why}",
+            key.name
+        );
+        Err(Problem::verified(Reason::SignatureInvalid, message))
+    };
+    if let Some(bundle) = &signature.bundle {
+        let verified = bundle::verify(bundle.as_bytes(), key, Signed::File(component));
+        return verified.or_else(|why| refused("bundle", &why));
     }
-    let message = format!(
-        "spec.signature.value is no signature of this component by the key {}: sign the component itself, not packed, with \
-         cosign sign-blob",
-        key.name
-    );
-    Err(Problem::verified(Reason::SignatureInvalid, message))
+    let value = signature.value.as_deref().unwrap_or_default();
+    match STANDARD.decode(value).is_ok_and(|bytes| key.verifies(component, &bytes)) {
+        true => Ok(()),
+        false => refused("value", "sign the component itself, not packed, with cosign sign-blob"),
+    }
 }
 
 /// Whether what was signed says that it is about this artifact.
@@ -120,6 +131,7 @@ pub(super) fn is_payload_of(payload: &[u8], digest: &str) -> bool {
 mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+    use serde_json::json;
 
     use super::*;
 
@@ -130,30 +142,80 @@ mod tests {
         )
     }
 
+    /// Who has the other half of a key, which is called acme.
+    pub(super) struct Signer {
+        sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+        pub(super) key: Key,
+    }
+
+    impl Signer {
+        pub(super) fn ecdsa() -> Self {
+            let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
+            let document = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+            let pair = EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random).unwrap();
+            let key = Key::parse("acme", pem(P256, pair.public_key().as_ref()).as_bytes()).unwrap();
+            let sign = move |message: &[u8]| pair.sign(&random, message).unwrap().as_ref().to_vec();
+            Self { sign: Box::new(sign), key }
+        }
+
+        pub(super) fn edwards() -> Self {
+            let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+            let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+            let key = Key::parse("acme", pem(EDWARDS, pair.public_key().as_ref()).as_bytes()).unwrap();
+            Self { sign: Box::new(move |message: &[u8]| pair.sign(message).as_ref().to_vec()), key }
+        }
+
+        /// In base64.
+        pub(super) fn sign(&self, message: &[u8]) -> String {
+            STANDARD.encode((self.sign)(message))
+        }
+    }
+
+    fn value(value: Option<String>) -> Signature {
+        Signature { key: "acme".into(), value, bundle: None }
+    }
+
     #[test]
     fn a_signature_by_either_kind_of_key_is_good_for_its_message_alone() {
-        let random = SystemRandom::new();
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, document.as_ref(), &random).unwrap();
-        let ecdsa = Key::parse("acme", pem(P256, pair.public_key().as_ref()).as_bytes()).unwrap();
-        let by_ecdsa = pair.sign(&random, b"component").unwrap();
-        let document = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
-        let edwards = Key::parse("acme", pem(EDWARDS, pair.public_key().as_ref()).as_bytes()).unwrap();
-        let by_edwards = pair.sign(b"component");
-        for (key, own, other) in [
-            (&ecdsa, by_ecdsa.as_ref(), by_edwards.as_ref()),
-            (&edwards, by_edwards.as_ref(), by_ecdsa.as_ref()),
-        ] {
-            assert!(key.verifies(b"component", own));
-            assert!(!key.verifies(b"component2", own));
-            assert!(!key.verifies(b"component", other));
-            let value = |bytes: &[u8]| Signature { key: "acme".into(), value: Some(STANDARD.encode(bytes)) };
-            assert!(detached(key, &value(own), b"component").is_ok());
-            let refused = detached(key, &value(other), b"component").unwrap_err();
+        let (ecdsa, edwards) = (Signer::ecdsa(), Signer::edwards());
+        assert!(edwards.key.is_edwards && !ecdsa.key.is_edwards);
+        for (signer, other) in [(&ecdsa, &edwards), (&edwards, &ecdsa)] {
+            let (key, own) = (&signer.key, signer.sign(b"component"));
+            assert!(detached(key, &value(Some(own.clone())), b"component").is_ok());
+            for (signature, component) in [
+                (value(Some(own)), &b"component2"[..]),
+                (value(Some(other.sign(b"component"))), b"component"),
+                (value(None), b"component"),
+            ] {
+                let refused = detached(key, &signature, component).unwrap_err();
+                assert_eq!(refused.reason, Reason::SignatureInvalid);
+                assert!(
+                    refused.message.starts_with("spec.signature.value is no signature of this component")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_looked_at_in_place_of_a_value() {
+        let signer = Signer::ecdsa();
+        let bundle = |component: &[u8]| {
+            let bundle = json!({
+                "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                "verificationMaterial": {"publicKey": {"hint": ""}},
+                "messageSignature": {"signature": signer.sign(component)},
+            });
+            Signature { key: "acme".into(), value: None, bundle: Some(bundle.to_string()) }
+        };
+        assert!(detached(&signer.key, &bundle(b"component"), b"component").is_ok());
+        let also = Signature { value: Some(signer.sign(b"component")), ..bundle(b"component2") };
+        for signature in [bundle(b"component2"), also] {
+            let refused = detached(&signer.key, &signature, b"component").unwrap_err();
             assert_eq!(refused.reason, Reason::SignatureInvalid);
-            assert!(detached(key, &Signature { key: "acme".into(), value: None }, b"component").is_err());
+            assert_eq!(
+                refused.message,
+                "spec.signature.bundle is no signature of this component by the key acme: it is not by this key"
+            );
         }
     }
 
@@ -162,10 +224,7 @@ mod tests {
         // openssl ecparam -name prime256v1 -genkey -noout; openssl dgst -sha256 -sign
         let pem = include_bytes!("trust/example.pub");
         let key = Key::parse("example", pem).unwrap();
-        let signature = Signature {
-            key: "example".into(),
-            value: Some(include_str!("trust/example.sig").trim().to_owned()),
-        };
+        let signature = value(Some(include_str!("trust/example.sig").trim().to_owned()));
         assert!(detached(&key, &signature, b"component").is_ok());
     }
 

@@ -183,7 +183,7 @@ impl Pusher {
         let text = manifest.to_string();
         let digest = format!("sha256:{}", sha256(text.as_bytes()));
         let put = self.client.put(format!("{}/manifests/{}", self.base, reference.unwrap_or(&digest)));
-        let put = put.header("content-type", "application/vnd.oci.image.manifest.v1+json").body(text);
+        let put = put.header("content-type", manifest["mediaType"].as_str().unwrap()).body(text);
         put.send().await.unwrap().error_for_status().unwrap();
         digest
     }
@@ -233,6 +233,49 @@ impl Pusher {
         });
         self.manifest(Some(&format!("{}.sig", digest.replace(':', "-"))), &manifest).await;
     }
+}
+
+impl Pusher {
+    /// Pushes a bundle that refers to an artifact, as `cosign sign` and `cosign attest` do since version 3, and gives what lists of
+    /// such bundles say of it.
+    pub(crate) async fn bundle(&self, digest: &str, predicate: &str, created: &str, bundle: &str) -> Value {
+        let (image, kind) =
+            ("application/vnd.oci.image.manifest.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json");
+        let (config, layer) = (self.blob(b"{}").await, self.blob(bundle.as_bytes()).await);
+        let head = self.client.head(format!("{}/manifests/{digest}", self.base)).header("accept", image);
+        let head = head.send().await.unwrap().error_for_status().unwrap();
+        let size: u64 = head.headers()["content-length"].to_str().unwrap().parse().unwrap();
+        let annotations = json!({
+            "dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": predicate,
+            "org.opencontainers.image.created": created,
+        });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": image, "artifactType": kind,
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json", "artifactType": kind, "digest": config, "size": 2,
+            },
+            "layers": [{"mediaType": kind, "digest": layer, "size": bundle.len()}],
+            "subject": {"mediaType": image, "digest": digest, "size": size},
+            "annotations": annotations,
+        });
+        let referrer = self.manifest(None, &manifest).await;
+        json!({
+            "mediaType": image, "digest": referrer, "size": manifest.to_string().len(), "artifactType": kind,
+            "annotations": annotations,
+        })
+    }
+
+    /// Says at a tag what refers to an artifact, as who pushes to a registry without the API does.
+    pub(crate) async fn refer(&self, digest: &str, referrers: &[Value]) {
+        self.manifest(Some(&digest.replace(':', "-")), &index(referrers)).await;
+    }
+}
+
+/// What refers to an artifact, as the API of a registry lists it.
+pub(crate) fn index(referrers: &[Value]) -> Value {
+    json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": referrers,
+    })
 }
 
 /// Other bytes in place of a blob, as a registry that lies gives them.

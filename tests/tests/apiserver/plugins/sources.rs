@@ -3,19 +3,16 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use kubeopencode_api::network::OwnNetwork;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::{PluginSources, SourceKind};
 use kubeopencode_tests::components::{SET_ENV, component, greeting, sha256};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::operator::{Operator, Setup};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use tempfile::TempDir;
 
 use super::registry::{Artifact, Pusher, Registry, Tokens, corrupt, docker_config, with_password};
+use super::signed::Signer;
 use super::{apply_plugin, clear, condition, context_of, events, in_config_map, serves, task_of, until};
 use crate::scenario;
 use crate::web::{Response, Web, issue};
@@ -38,36 +35,6 @@ pub(super) fn sources(folder: &Path, authorities: &[&str]) -> PluginSources {
 
 pub(super) fn operator(ns: &TestNamespace, sources: &PluginSources) -> Operator {
     ns.start_operator(Setup { sources: sources.clone(), ..Setup::default() })
-}
-
-/// A key of cosign's, and how it signs.
-struct Signer(EcdsaKeyPair);
-
-impl Signer {
-    fn new() -> Self {
-        let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
-        let document = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
-        Self(EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random).unwrap())
-    }
-
-    fn sign(&self, bytes: &[u8]) -> String {
-        STANDARD.encode(self.0.sign(&SystemRandom::new(), bytes).unwrap())
-    }
-
-    /// RFC 5480.
-    fn der(&self) -> Vec<u8> {
-        let prefix = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
-        [prefix.as_slice(), self.0.public_key().as_ref()].concat()
-    }
-
-    /// As `cosign.pub` has it.
-    fn public(&self) -> String {
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(self.der()))
-    }
-
-    fn fingerprint(&self) -> String {
-        format!("sha256:{}", sha256(&self.der()))
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::trust::bundle::{MEDIA_TYPE, SIGNATURE};
+use super::image::is_sha256;
 
 /// Of the component itself, by the CNCF's guide for WebAssembly artifacts and by those before it.
 const COMPONENTS: [&str; 2] = ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"];
@@ -13,6 +17,14 @@ pub(super) const TITLE: &str = "org.opencontainers.image.title";
 /// What manifests may be.
 pub(super) const MANIFESTS: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+/// What a list of manifests is.
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// What cosign's bundles have for a configuration. Clients that knew no types of artifacts called a bundle so, too.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// What is in a bundle, and when it was made, as the manifest that refers to an artifact says.
+const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+const CREATED: &str = "org.opencontainers.image.created";
 
 /// A manifest, as far as it is used here.
 #[derive(Debug, Deserialize)]
@@ -21,7 +33,7 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Layer>,
     /// Those of an index.
     #[serde(default)]
-    manifests: Vec<serde_json::Value>,
+    manifests: Vec<Value>,
 }
 
 /// A blob of a manifest.
@@ -65,6 +77,50 @@ impl Manifest {
             }
         }
     }
+}
+
+impl Manifest {
+    /// The bundle of Sigstore's that it is there for.
+    pub(super) fn bundle(&self) -> Option<&Layer> {
+        match self.layers.as_slice() {
+            [layer] if layer.media_type.starts_with(MEDIA_TYPE) && is_sha256(&layer.digest) => Some(layer),
+            _ => None,
+        }
+    }
+}
+
+/// The digests of what may be a signature in a bundle, among all that refers to an artifact, in pages: the newest first, and then
+/// those whose time nobody says. What is no list of manifests refers to nothing.
+pub(super) fn bundles(pages: &[Vec<u8>]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Referrer {
+        digest: String,
+        #[serde(default, rename = "artifactType")]
+        artifact_type: Option<String>,
+        #[serde(default)]
+        annotations: BTreeMap<String, String>,
+    }
+    let index = |page: &Vec<u8>| serde_json::from_slice::<Manifest>(page).ok();
+    let manifests = pages.iter().filter_map(index).flat_map(|index| index.manifests);
+    let may_be = |referrer: &Referrer| {
+        let type_ = referrer.artifact_type.as_deref();
+        type_.is_none_or(|type_| type_.starts_with(MEDIA_TYPE) || type_ == EMPTY)
+            && referrer.annotations.get(PREDICATE).is_none_or(|predicate| predicate == SIGNATURE)
+            && is_sha256(&referrer.digest)
+    };
+    let mut found: Vec<Referrer> =
+        manifests.filter_map(|manifest| serde_json::from_value(manifest).ok()).filter(may_be).collect();
+    found.sort_by(|a, b| b.annotations.get(CREATED).cmp(&a.annotations.get(CREATED)));
+    found.into_iter().map(|referrer| referrer.digest).collect()
+}
+
+/// Where the next page is, by the headers `Link` of an answer (RFC 8288).
+pub(super) fn next_page<'a>(links: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    links.flat_map(|link| link.split(',')).find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let mut parameters = parameters.split(';').map(str::trim);
+        parameters.any(|parameter| matches!(parameter, "rel=\"next\"" | "rel=next")).then_some(target)
+    })
 }
 
 /// Most characters of a registry's own words.
@@ -139,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    fn component(manifest: serde_json::Value) -> Result<String, String> {
+    fn component(manifest: Value) -> Result<String, String> {
         let manifest: Manifest = serde_json::from_value(manifest).unwrap();
         manifest.component().map(|layer| layer.digest.clone())
     }
@@ -168,6 +224,84 @@ mod tests {
         let layer = json!({"mediaType": "application/wasm", "digest": "sha256:a"});
         assert!(component(json!({"layers": [layer, layer]})).unwrap_err().contains("several components"));
         assert!(component(json!({"manifests": [{}]})).unwrap_err().contains("an index"));
+    }
+
+    #[test]
+    fn the_bundles_among_what_refers_to_an_artifact_are_found_the_newest_first() {
+        let digest = |of: &str| format!("sha256:{}", of.repeat(64));
+        let bundle = |of: &str, day: &str| {
+            json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(of), "size": 1,
+                "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                "annotations": {
+                    "org.opencontainers.image.created": format!("2026-11-{day}T00:00:00Z"),
+                    "dev.sigstore.bundle.content": "dsse-envelope",
+                    "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+                },
+            })
+        };
+        let attestation = {
+            let mut bundle = bundle("a", "09");
+            bundle["annotations"]["dev.sigstore.bundle.predicateType"] =
+                json!("https://slsa.dev/provenance/v1");
+            bundle
+        };
+        let page = |manifests: &[Value]| {
+            let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+            index.to_string().into_bytes()
+        };
+        let first = page(&[
+            json!({"digest": digest("b"), "artifactType": "application/spdx+json"}),
+            json!({"digest": digest("c"), "artifactType": "application/vnd.oci.empty.v1+json"}),
+            json!({"digest": digest("d")}),
+            json!({"digest": "sha256:../../token"}),
+            json!("text"),
+            attestation,
+            bundle("e", "01"),
+        ]);
+        let image = json!({"layers": [{"mediaType": "a", "digest": digest("f")}]}).to_string().into_bytes();
+        let pages = [first, b"<html>".to_vec(), image, page(&[bundle("f", "03"), bundle("0", "02")])];
+        assert_eq!(bundles(&pages), ["f", "0", "e", "c", "d"].map(digest));
+        assert!(bundles(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_manifest_is_there_for_one_bundle_or_for_something_else() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let layer = |type_: &str, digest: &str| json!({"mediaType": type_, "digest": digest});
+        let found = |layers: &[Value]| {
+            let manifest: Manifest = serde_json::from_value(json!({"layers": layers})).unwrap();
+            manifest.bundle().map(|layer| layer.digest.clone())
+        };
+        let bundle = layer("application/vnd.dev.sigstore.bundle.v0.3+json", &digest);
+        assert_eq!(found(std::slice::from_ref(&bundle)), Some(digest.clone()));
+        for layers in [
+            &[bundle.clone(), bundle.clone()][..],
+            &[],
+            &[layer("application/wasm", &digest)],
+            &[layer("application/vnd.dev.sigstore.bundle.v0.3+json", "sha256:../../token")],
+        ] {
+            assert_eq!(found(layers), None);
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_link_says() {
+        for (links, next) in [
+            (
+                &[r#"</v2/a/referrers/sha256:0?n=1&last=2>; rel="next""#][..],
+                Some("/v2/a/referrers/sha256:0?n=1&last=2"),
+            ),
+            (
+                &[r#"<https://a.example/1>; rel="first", <https://a.example/2>;rel=next"#],
+                Some("https://a.example/2"),
+            ),
+            (&[r#"</1>; rel="prev""#, r#"</3>; title="b"; rel="next""#], Some("/3")),
+            (&["", "next", "<", r#"</1>; rel="prev""#], None),
+            (&[], None),
+        ] {
+            assert_eq!(next_page(links.iter().copied()), next);
+        }
     }
 
     #[test]

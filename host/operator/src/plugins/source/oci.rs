@@ -3,8 +3,6 @@
 //! Some requests of the distribution specification, with the tokens that registries ask for: a client of a library would bring
 //! its own TLS, its own proxies and no look at addresses.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use kubeopencode_api::condition::Reason;
 use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
@@ -12,19 +10,15 @@ use serde::Deserialize;
 use url::Url;
 
 use super::super::status::Problem;
-use super::super::trust::{self, Key};
 use super::Fetched;
 use super::asker::Asker;
 use super::image::{Image, is_sha256, sha256};
 use super::manifest::{Challenge, Layer, MANIFESTS, Manifest, challenge, reason};
 use super::web::{Ask, Session};
 
-/// Most bytes of a manifest, a token and a signature; most signatures that are looked at; most bytes of an error.
-const MAX_MANIFEST: usize = 1 << 20;
-const MAX_SIGNATURES: usize = 16;
+/// Most bytes of a manifest, a token and a signature; most bytes of an error.
+pub(super) const MAX_MANIFEST: usize = 1 << 20;
 const MAX_ERROR: usize = 64 << 10;
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// What is done that wants more rights than to read.
 pub(super) const PUSH: &str = "push";
@@ -67,46 +61,6 @@ impl Registry {
         Ok(component)
     }
 
-    /// Whether one of the signatures that lie beside the artifact is of this key, as `cosign sign` puts them there.
-    ///
-    /// # Errors
-    /// When none is.
-    pub(super) async fn is_signed(&mut self, key: &Key) -> Result<(), Problem> {
-        let refused = |why: &str| Problem::verified(Reason::SignatureInvalid, why).passing();
-        let digest = self.image.digest.clone().unwrap_or_default();
-        let tag = format!("{}.sig", digest.replace(':', "-"));
-        let response = self.get(&format!("manifests/{tag}")).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            let message = format!(
-                "{} has no signature in its registry, at tag {tag}: sign it with cosign sign --key, and --new-bundle-format=false \
-                 where cosign is 3 or newer",
-                self.image.name()
-            );
-            return Err(refused(&message));
-        }
-        let response = self.good(response).await?;
-        let name = format!("the signature of {}", self.image.name());
-        let bytes = self.session.body(response, MAX_MANIFEST, &name).await?.bytes;
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| refused(&format!("{name} cannot be read: {error}")))?;
-        let signatures = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING);
-        for layer in signatures.take(MAX_SIGNATURES) {
-            let signature =
-                layer.annotations.get(SIGNATURE).and_then(|text| STANDARD.decode(text.trim()).ok());
-            let payload = self.blob(layer, MAX_MANIFEST).await?.bytes;
-            let is_good = signature.is_some_and(|signature| key.verifies(&payload, &signature));
-            if is_good && trust::is_payload_of(&payload, &digest) {
-                return Ok(());
-            }
-        }
-        let message = format!(
-            "no signature of {} in its registry is by the key {}, and for this digest",
-            self.image.name(),
-            key.name
-        );
-        Err(refused(&message))
-    }
-
     /// A blob whose digest the manifest says.
     ///
     /// # Errors
@@ -121,7 +75,16 @@ impl Registry {
         self.verified(&format!("blobs/{digest}"), digest, limit).await
     }
 
-    async fn verified(&mut self, place: &str, digest: &str, limit: usize) -> Result<Fetched, Problem> {
+    /// What a digest names.
+    ///
+    /// # Errors
+    /// Why it did not come, or that it is something else.
+    pub(super) async fn verified(
+        &mut self,
+        place: &str,
+        digest: &str,
+        limit: usize,
+    ) -> Result<Fetched, Problem> {
         let fetched = self.read(place, limit).await?;
         let found = sha256(&fetched.bytes);
         if found != digest {
@@ -132,13 +95,13 @@ impl Registry {
     }
 
     async fn read(&mut self, place: &str, limit: usize) -> Result<Fetched, Problem> {
-        let response = self.get(place).await?;
+        let accept = if place.starts_with("manifests") { MANIFESTS } else { "*/*" };
+        let response = self.get(place, accept).await?;
         let response = self.good(response).await?;
         self.session.body(response, limit, &self.image.name()).await
     }
 
-    async fn get(&mut self, place: &str) -> Result<Response, Problem> {
-        let accept = if place.starts_with("manifests") { MANIFESTS } else { "*/*" };
+    pub(super) async fn get(&mut self, place: &str, accept: &str) -> Result<Response, Problem> {
         let url = self.url(place)?;
         self.send(&Ask::get(url, accept)).await
     }
