@@ -1,12 +1,15 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests gallery install.yaml release release-test
+.PHONY: help demo demo-release demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests gallery install.yaml release release-test release-upgrade
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a Task with the real agent on a real cluster, brought up here unless KUBECONFIG or DEMO_CONTEXT names one
 	@deploy/local/demo.sh up
+
+demo-release: ## the same with what make release made, from a registry with TLS and a password; VERSION=0.2.0
+	@deploy/local/demo.sh release dist/$(VERSION)
 
 demo-down: ## remove all that the demo made
 	@deploy/local/demo.sh down
@@ -54,6 +57,9 @@ release: ## images of two architectures, chart, programs and all else, in dist/;
 
 release-test: ## try what make release made, from its folder alone; VERSION=0.2.0
 	@deploy/release/test.sh dist/$(VERSION)
+
+release-upgrade: ## upgrade from a release to another and back, with Tasks that run and queue; FROM=0.1.0 VERSION=0.2.0
+	@tests/upgrade.sh dist/$(FROM) dist/$(VERSION)
 
 images: ## the container images, without Docker; prints where they are
 	@deploy/images/build.sh

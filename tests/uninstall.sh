@@ -7,6 +7,8 @@ here=$(cd "$(dirname "$0")/../deploy/local" && pwd)
 . "$here/lib.sh"
 # shellcheck source=../deploy/local/install.sh
 . "$here/install.sh"
+# shellcheck source=tasks.sh
+. "$here/../../tests/tasks.sh"
 me=uninstall
 
 main() {
@@ -29,36 +31,6 @@ main() {
 
 manifest=$(mktemp)
 at_exit rm -f "$manifest"
-
-# tasks_run_and_queue NAMESPACE: one runs for long, two wait for its slot
-tasks_run_and_queue() {
-  have_namespace "$1"
-  kubectl --namespace "$1" apply -f - >/dev/null <<'YAML'
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: kubeopencode-agent}
-automountServiceAccountToken: false
----
-apiVersion: kubeopencode.io/v1alpha1
-kind: Agent
-metadata: {name: default}
-spec:
-  serviceAccountName: kubeopencode-agent
-  maxConcurrentTasks: 1
-  command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
-YAML
-  local name
-  for name in first second third; do
-    kubectl --namespace "$1" apply -f - >/dev/null <<YAML
-apiVersion: kubeopencode.io/v1alpha1
-kind: Task
-metadata: {name: $name}
-spec: {description: Wait.}
-YAML
-  done
-  kubectl --namespace "$1" wait task/first --for=jsonpath='{.status.phase}'=Running --timeout=120s >&2
-  kubectl --namespace "$1" wait task/second task/third --for=jsonpath='{.status.phase}'=Queued --timeout=120s >&2
-}
 
 # nothing_waits NAMESPACE: its objects, its definitions and itself can go
 nothing_waits() {

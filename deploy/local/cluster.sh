@@ -8,6 +8,8 @@
 #   cluster.sh status                 its processes, its API server, its nodes; exit code 1 when something is dead
 #   cluster.sh kubeconfig             print the path of the kubeconfig of a running cluster
 #   cluster.sh import ARCHIVE...      load docker-archives into the node's containerd
+#   cluster.sh registry               start a registry with TLS and a password, which the node trusts; prints its address, and
+#                                     the folder of registry.crt and auth.json, a login as docker login writes it
 #
 # --name NAME picks the cluster (default: local; with --control-plane: control-plane). It lives in
 # ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/clusters/NAME: kubeconfig (admin), operator.kubeconfig (user
@@ -19,6 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/pki.sh"
 . "$here/control-plane.sh"
 . "$here/node.sh"
+. "$here/registry.sh"
 
 node_name=local
 service_net=10.96.0
@@ -54,6 +57,7 @@ main() {
     status) status ;;
     kubeconfig) running && echo "$state/kubeconfig" ;;
     import) import "${archives[@]}" ;;
+    registry) locked registry_up ;;
     help | -h | --help) usage 0 ;;
     *) usage 2 >&2 ;;
   esac

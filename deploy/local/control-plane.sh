@@ -57,5 +57,5 @@ take_ports() {
   base=$(<"$state/ports")
   api_port=$base etcd_port=$((base + 1)) etcd_peer_port=$((base + 2)) controller_manager_port=$((base + 3))
   scheduler_port=$((base + 4)) kubelet_port=$((base + 5)) kubelet_health_port=$((base + 6))
-  proxy_metrics_port=$((base + 7)) proxy_health_port=$((base + 8))
+  proxy_metrics_port=$((base + 7)) proxy_health_port=$((base + 8)) registry_port=$((base + 9))
 }

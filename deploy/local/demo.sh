@@ -4,6 +4,10 @@
 #   demo.sh up     a cluster when none is given, images, chart, examples/quickstart, examples/contexts and a plugin of
 #                  examples/plugins, and a look at what happened
 #   demo.sh down   remove all of it
+#   demo.sh release FOLDER
+#                  a cluster, and a release in it as somebody gets it who has nothing else: FOLDER, as make release wrote it, is
+#                  brought into a registry with TLS and a password, from which helm and the node pull. examples/quickstart and the
+#                  stand-in for the model are the checkout's. Always on the local cluster, whose node trusts that registry
 #
 # Env: KUBECONFIG, DEMO_CONTEXT: use that cluster and build none (images: kind, k3d and minikube load them,
 # for other clusters set REGISTRY, see install.sh).
@@ -11,6 +15,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/steps.sh"
 . "$here/install.sh"
+. "$here/../release/names.sh"
+. "$here/../release/install.sh"
 me=demo
 namespace=kubeopencode-quickstart
 
@@ -41,7 +47,68 @@ up() {
   step "wait for Task refund" wait_for_task refund
   step "what the model received" show_received prompts
   run_steps
-  next_steps
+  next_steps demo
+}
+
+# of_release FOLDER
+of_release() {
+  look_at "$1"
+  choose_cluster
+  [ "$own" ] || die "a release is shown on the local cluster, whose node trusts the registry, and KUBECONFIG or DEMO_CONTEXT names another one" \
+    "unset both; docs/releasing.md says how a release comes to a cluster of yours"
+  preflight demo-release
+  work=$(mktemp -d)
+  at_exit rm -rf "$work"
+  step "the files of $version are what SHA256SUMS says" check_sums
+  step "a Kubernetes cluster on this machine" connect
+  step "a registry with TLS and a password" start_registry
+  step "push images and chart into it" push_release
+  step "install the chart from there, with helm into namespace $system_namespace" install_release
+  step "build the stand-in for a model, which is no part of a release" build_images model-stub
+  step "load it into the cluster" load_images
+  step "start it in namespace $namespace" start_model_stub "$namespace"
+  step "apply examples/quickstart: an Agent and a Task" apply_example quickstart default hello
+  step "wait for Task hello" wait_for_task hello
+  step "what the agent said, by kubectl's plugin from its archive" show_result hello
+  step "what the model received" show_received quickstart
+  step "all images that ran are the release's, by their digests" only_the_release_ran hello
+  run_steps
+  next_steps "demo-release VERSION=$version"
+}
+
+check_sums() { (cd "$folder" && sha256sum --check --quiet SHA256SUMS) || die "a file of $folder is not what SHA256SUMS says" "make release VERSION=$version"; }
+
+install_release() {
+  may_pull "$system_namespace"
+  may_pull "$namespace"
+  # as the demo installs it: the definitions go with the release
+  with_registry by_helm upgrade --install "$release" "$chart" --version "$version" --registry-config "$registry_folder/auth.json" \
+    "${release_values[@]}" --set crds.keep=false
+  wait_until 30 runs_version || die "the operator does not say that it is $version" "see: kubectl get --raw $metrics"
+}
+
+metrics=/api/v1/namespaces/$system_namespace/services/$release-metrics:metrics/proxy/metrics
+runs_version() { kubectl get --raw "$metrics" | grep -F "kubeopencode_build_info{version=\"$version\"}"; }
+
+# show_result TASK
+show_result() {
+  local program=$work/kubectl-kubeopencode-$version-linux-amd64/kubectl-kubeopencode said
+  tar -xzf "$folder/kubectl-kubeopencode-$version-linux-amd64.tar.gz" -C "$work"
+  said=$("$program" --version)
+  [ "$said" = "kubectl-kubeopencode $version" ] || die "--version of $program says $said"
+  "$program" result "$1" --namespace "$namespace" --kubeconfig "$own_kubeconfig" | sed 's/^/    | /' >&2
+}
+
+# only_the_release_ran TASK
+only_the_release_ran() {
+  images_in_registry >"$work/released"
+  {
+    kubectl --namespace "$system_namespace" get pods --selector "helm.sh/chart=kubeopencode-$version" --output json
+    kubectl --namespace "$namespace" get pods "$1-pod" --output json
+  } | jq -r '(.items // [.])[].spec | .initContainers[]?, .containers[] | .image' | sort -u >"$work/ran"
+  ! grep -vxFf "$work/released" "$work/ran" >&2 || die "these images ran, and are none of the release's"
+  [ "$(wc -l <"$work/ran")" -ge 3 ] || die "operator, agent and executor are three images, and there ran" "$(cat "$work/ran")"
+  sed 's/^/    /' "$work/ran" >&2
 }
 
 # begin TASK: an earlier run's goes first, since a Task runs once and is never changed
@@ -143,13 +210,14 @@ the Runtime context|KubeOpenCode Runtime Context
 WORDS
 }
 
+# next_steps TARGET: of make
 next_steps() {
   [ -z "$own" ] || echo "  export KUBECONFIG=$own_kubeconfig" >&2
   cat >&2 <<TEXT
   kubectl --namespace $namespace get tasks,agents,pods
   kubectl --namespace $namespace get task hello -o yaml
   kubectl --namespace $namespace logs deployment/model-stub    # every request, a line each
-  edit examples/quickstart/task.yaml and run 'make demo' again: the cluster stays, it takes seconds
+  edit examples/quickstart/task.yaml and run 'make $1' again: the cluster stays, it takes seconds
   make demo-down                                               # removes everything
 TEXT
 }
@@ -170,5 +238,9 @@ down() {
 
 case ${1:-} in
   up | down) "$1" ;;
-  *) die "usage: demo.sh up|down" ;;
+  release)
+    [ $# = 2 ] || die "usage: demo.sh release FOLDER" "make release VERSION=0.2.0, then make demo-release VERSION=0.2.0"
+    of_release "$2"
+    ;;
+  *) die "usage: demo.sh up|down, or demo.sh release FOLDER" ;;
 esac

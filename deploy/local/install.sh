@@ -33,12 +33,12 @@ connect() {
 kubectl() { "$tools/kubectl" "${cluster_flags[@]}" "$@"; }
 helm() { "$tools/helm" "${helm_flags[@]}" "$@"; }
 
-# build_images: sets images[NAME]=ARCHIVE and digests[NAME]
+# build_images [NAME...]: those that are named, or all; sets images[NAME]=ARCHIVE and digests[NAME]
 declare -A images digests
 build_images() {
   local name digest archive lines
   can_load_images
-  lines=$("$repo/deploy/images/build.sh")
+  lines=$("$repo/deploy/images/build.sh" "$@")
   while read -r name digest archive; do
     images[$name]=$archive digests[$name]=$digest
   done <<<"$lines"
@@ -96,18 +96,23 @@ reference() {
 pushed() { [ -z "$own" ] && [ -n "${REGISTRY:-}" ]; }
 
 install_chart() {
-  local log=$cache/logs/helm.log image values=()
+  local image values=()
   image=$(reference system)
   # a digest of digits alone is still text
   values=(--set "controller.image.repository=${image%:*}" --set-string "controller.image.tag=${image##*:}"
     --set "kubeopencodeConfig.systemImage.image=$image" --set crds.keep=false
     # the nodes have the images under the tag that is pulled by default
     --set kubeopencodeConfig.defaults.imagePullPolicy=IfNotPresent)
-  helm upgrade --install "$release" "$repo/deploy/chart" --namespace "$system_namespace" --create-namespace \
-    "${values[@]}" --wait --timeout 3m >"$log" 2>&1 && return
+  by_helm upgrade --install "$release" "$repo/deploy/chart" --create-namespace "${values[@]}"
+}
+
+# by_helm VERB RELEASE ARGUMENT...: in the operator's namespace, and to its end
+by_helm() {
+  local log=$cache/logs/helm.log
+  helm "$@" --namespace "$system_namespace" --wait --timeout 3m >"$log" 2>&1 && return
   kubectl --namespace "$system_namespace" get pods,events >>"$log" 2>&1 || true
   kubectl --namespace "$system_namespace" logs "deployment/$release" --tail=30 >>"$log" 2>&1 || true
-  die_with_log "$log" "helm could not install the chart" "see $log"
+  die_with_log "$log" "this failed: helm $*" "see $log"
 }
 
 have_namespace() { kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null; }

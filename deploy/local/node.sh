@@ -29,6 +29,8 @@ node_up() {
   kubectl apply --server-side -f <(cluster_manifests) >/dev/null
   kubectl -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null ||
     die_with_log "$state/logs/kubelet.log" "cluster DNS does not start" "see 'kubectl -n kube-system describe pods' and $state/logs/kubelet.log"
+  # once it was asked for, it comes and goes with the node
+  [ ! -f "$state/registry/auth.json" ] || start_registry
 }
 
 network_up() {
@@ -87,7 +89,7 @@ cgroup_up() {
 }
 
 write_node_config() {
-  mkdir -p "$state"/{containerd,cni,kubelet/pki}
+  mkdir -p "$state"/{containerd,cni,kubelet/pki} "$(trusted_registries)"
   local resolv=/etc/resolv.conf
   # systemd's stub address means nothing inside a Pod
   [ ! -f /run/systemd/resolve/resolv.conf ] || resolv=/run/systemd/resolve/resolv.conf
@@ -101,6 +103,8 @@ state = "$state/containerd/state"
   sandbox_image = "$pause_image"
   # without CAP_SYS_RESOURCE runc may not lower a score, and fails without a word about it
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "$(trusted_registries)"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "$state/cni"
@@ -180,6 +184,33 @@ import_image() {
   echo "$digest" >"$state/images/$name"
 }
 
+# registry_up: beside the node, which trusts it from now on; prints its address and its folder
+registry_up() {
+  [ "$(cat "$state/mode" 2>/dev/null)" = full ] && running || die "cluster $cluster has no running node" "$(again up)"
+  preflight registry
+  take_ports
+  local folder=$state/registry address=$node_ip:$registry_port password
+  if [ ! -f "$folder/auth.json" ]; then
+    password=$(head -c 18 /dev/urandom | base64)
+    # containerd reads this anew for each image
+    mkdir -p "$(trusted_registries)/$address"
+    printf 'server = "https://%s"\nca = "%s"\n' "$address" "$folder/registry.crt" >"$(trusted_registries)/$address/hosts.toml"
+    registry_files "$folder" "$address" "$password"
+  fi
+  start_registry
+  echo "$address $folder"
+}
+
+trusted_registries() { echo "$state/containerd/registries"; }
+
+start_registry() {
+  local program
+  program=$("$here/programs.sh" registry)
+  start registry "$program" serve "$state/registry/registry.yml"
+  ready registry 20 registry_answers
+}
+registry_answers() { (exec 3<>"/dev/tcp/$node_ip/$registry_port"); }
+
 # What kubeadm would have made: the role binding of kube-proxy, and cluster DNS
 cluster_manifests() {
   local forward="forward . /etc/resolv.conf"
@@ -190,6 +221,7 @@ cluster_manifests() {
 
 # Takes the node away whatever state it is in: running, half dead or left by a reboot.
 node_down() {
+  stop registry
   stop kubelet
   stop kube-proxy
   stop kube-scheduler

@@ -43,6 +43,7 @@ want() {
   case $1 in
     test) more="lint licences unit fuzz api e2e" ;;
     demo) more="e2e" ;;
+    demo-release) more="demo push registry" ;;
     e2e) more="build images node" ;;
     node) more="root control-plane clients go" ;;
     # the demo on a cluster that is there
@@ -52,8 +53,8 @@ want() {
     api | bench) more="build control-plane clients go" ;;
     licences | images | formats | fuzz | mutants | site) more="build" ;;
     release) more="images clients go" ;;
-    release-test) more="push try clients go" ;;
-    any | build | go | try | clients | control-plane | push | bare | root) ;;
+    release-test) more="push try registry clients go" ;;
+    any | build | go | try | clients | control-plane | push | registry | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac
   steps+="$1 "

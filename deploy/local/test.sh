@@ -61,7 +61,8 @@ main() {
     step "tests on the whole cluster" e2e_cargo e2e
     step "the documentation's commands" e2e_cargo docs_run
     step "the operator's rights, by the API server's record" e2e_cargo rights
-    step "uninstall, by helm and by the manifest" uninstall
+    step "uninstall, by helm and by the manifest" on_an_own_cluster tests/uninstall.sh
+    step "upgrade and roll back, with Tasks that run and queue" on_an_own_cluster tests/upgrade.sh
   fi
   run_steps
 }
@@ -154,12 +155,12 @@ e2e_cluster() {
   connect
 }
 
-# takes all Tasks and Agents with it, which may be somebody's
-uninstall() {
+# on_an_own_cluster SCRIPT: one that takes all Tasks and Agents with it, which may be somebody's
+on_an_own_cluster() {
   if [ "$ran_before" ]; then
-    say "NOT CHECKED: the cluster ran before and keeps its operator; deploy/local/cluster.sh down, then this checks it"
+    say "NOT CHECKED: the cluster ran before and keeps its operator; deploy/local/cluster.sh down, then this checks it, or $1 does"
   else
-    "$repo/tests/uninstall.sh"
+    "$repo/$1"
   fi
 }
 

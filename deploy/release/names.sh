@@ -12,6 +12,19 @@ check_registry() {
     die "'$1' is no registry with a path" "name it as in REGISTRY=quay.io/kubeopencode, without https:// and without a / at its end"
 }
 
+# look_at FOLDER: a release, as build.sh wrote it; sets folder, version, and the registry that it was made for
+look_at() {
+  local first
+  [ -f "$1/images.txt" ] || die "$1 is no release" "make release VERSION=0.2.0"
+  folder=$(cd "$1" && pwd)
+  read -r first <"$folder/images.txt"
+  # shellcheck disable=SC2034 # for those that look
+  version=${first##*:} registry=${first%/*}
+}
+
+# mirror_of REGISTRY HOST: where a registry's images are on another host
+mirror_of() { echo "$2/${1#*/}"; }
+
 # the images of a release, by their names in deploy/images/build.sh
 release_images() { echo system agent-opencode agent-devbox agent-attach; }
 

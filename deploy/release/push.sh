@@ -14,11 +14,8 @@ me=push
 
 main() {
   [ $# = 1 ] || [ $# = 2 ] || die "usage: push.sh FOLDER [REGISTRY]"
-  [ -f "$1/images.txt" ] || die "$1 is no release" "make release VERSION=0.2.0"
-  folder=$(cd "$1" && pwd)
-  local first
-  read -r first <"$folder/images.txt"
-  version=${first##*:} registry=${2:-${first%/*}}
+  look_at "$1"
+  registry=${2:-$registry}
   check_registry "$registry"
   preflight push clients
   tools=$("$repo/deploy/local/tools.sh" clients)

@@ -7,6 +7,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 . "$here/../local/steps.sh"
+. "$here/../local/registry.sh"
 . "$here/../chart/lib.sh"
 . "$here/../images/foreign.sh"
 . "$here/names.sh"
@@ -17,10 +18,8 @@ host=127.0.0.1:5000
 
 main() {
   [ $# = 1 ] && [ -f "$1/images.txt" ] || die "usage: test.sh FOLDER" "make release VERSION=0.2.0, then test.sh dist/0.2.0"
-  folder=$(cd "$1" && pwd)
-  read -r first <"$folder/images.txt"
-  version=${first##*:} registry=${first%/*}
-  mirror=$host/${registry#*/}
+  look_at "$1"
+  mirror=$(mirror_of "$registry" "$host")
   if [ -z "${KUBEOPENCODE_RELEASE_TEST:-}" ]; then
     preflight release-test release
     [ "$(id -u)" = 0 ] || die "the release is tried in namespaces of its own" "run this as root"
@@ -148,26 +147,14 @@ try_shell() {
 }
 
 start_registry() {
-  mkdir "$work/registry"
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry \
-    -addext basicConstraints=critical,CA:TRUE -addext subjectAltName=IP:127.0.0.1 -keyout "$work/registry.key" -out "$work/registry.crt" 2>/dev/null
-  echo "release:$(mkpasswd --method=bcrypt --rounds=5 secret)" >"$work/htpasswd"
-  cat >"$work/registry.yml" <<YAML
-version: 0.1
-log: {level: warn}
-storage: {filesystem: {rootdirectory: $work/registry}}
-auth: {htpasswd: {realm: registry, path: $work/htpasswd}}
-http: {addr: "$host", tls: {certificate: $work/registry.crt, key: $work/registry.key}}
-YAML
-  "$("$repo/deploy/local/programs.sh" registry)" serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+  registry_files "$work/registry" "$host" secret
+  "$("$repo/deploy/local/programs.sh" registry)" serve "$work/registry/registry.yml" >"$work/registry.log" 2>&1 &
   wait_until 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/5000' || die_with_log "$work/registry.log" "the registry does not start"
-  export SSL_CERT_FILE=$work/registry.crt REGISTRY_AUTH_FILE=$work/auth.json
+  export SSL_CERT_FILE=$work/registry/registry.crt REGISTRY_AUTH_FILE=$work/registry/auth.json
 }
 
 # login PASSWORD
-login() {
-  jq -n --arg host "$host" --arg auth "$(printf 'release:%s' "$1" | base64)" '{auths: {($host): {$auth}}}' >"$REGISTRY_AUTH_FILE"
-}
+login() { registry_login "$work/registry" "$host" "$1"; }
 
 try_push() {
   local again
