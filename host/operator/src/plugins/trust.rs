@@ -142,9 +142,12 @@ mod tests {
         )
     }
 
+    /// Makes the signature of some bytes.
+    type Sign = dyn Fn(&[u8]) -> Vec<u8>;
+
     /// Who has the other half of a key, which is called acme.
     pub(super) struct Signer {
-        sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+        sign: Box<Sign>,
         pub(super) key: Key,
     }
 
