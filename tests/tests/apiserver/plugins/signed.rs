@@ -20,6 +20,8 @@ use crate::web::{Response, Web, issue};
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+/// A bundle that a registry lists and does not give.
+const LOST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A key of cosign's, and how it signs.
 pub(super) struct Signer(EcdsaKeyPair);
@@ -111,18 +113,21 @@ async fn bundles_in_a_registry_refer_to_the_artifact_that_they_sign() {
         // a statement about an artifact is no word for it, and a signature of another one is none
         let attestation = by(&signer, &copied, slsa, &copied, "01").await;
         pusher.refer(&copied, std::slice::from_ref(&attestation)).await;
-        let pages = [
-            by(&other, &listed, SIGNATURE, &listed, "02").await,
-            by(&signer, &listed, SIGNATURE, &listed, "01").await,
-        ]
-        .map(|referrer| index(&[referrer]).to_string());
-        // a registry that has the API, and whose lists are of one bundle each, before the one that has it not
+        let good = by(&signer, &listed, SIGNATURE, &listed, "01").await;
+        let theirs = by(&other, &listed, SIGNATURE, &listed, "02").await;
+        let mut lost = theirs.clone();
+        lost["digest"] = json!(LOST);
+        lost["annotations"]["org.opencontainers.image.created"] = json!("2026-11-03T00:00:00Z");
+        let pages = [index(&[lost, theirs]), index(&[good])].map(|page| page.to_string());
+        // a registry that has the API, whose list is two pages, before the one that has it not; neither what is at the tag nor the
+        // newest bundle ever comes out of it
         let (behind, place) = (registry.address.clone(), format!("/v2/team/greeting/referrers/{listed}"));
         let web = Web::https(move |request| match (request.path == place, request.query.as_str()) {
             (true, "") => Response::ok(pages[0].clone())
                 .header("content-type", INDEX)
                 .header("link", &format!("<{place}?last=1>; rel=\"next\"")),
             (true, _) => Response::ok(pages[1].clone()).header("content-type", INDEX),
+            _ if [".sig", LOST].iter().any(|end| request.path.ends_with(end)) => Response::status(500),
             (false, _) => Response::redirect(&format!("https://{behind}{}", request.path)),
         });
         let authority = std::fs::read_to_string(web.authority()).unwrap();
@@ -150,10 +155,20 @@ async fn bundles_in_a_registry_refer_to_the_artifact_that_they_sign() {
             "{why}"
         );
         let stolen = by(&signer, &signed, SIGNATURE, &copied, "02").await;
-        let theirs = by(&other, &copied, SIGNATURE, &copied, "01").await;
+        let theirs = by(&other, &copied, SIGNATURE, &copied, "02").await;
+        let good = by(&signer, &copied, SIGNATURE, &copied, "01").await;
+        let first = theirs["digest"].as_str().unwrap().to_owned();
+        let hidden = [vec![theirs.clone(); 16], vec![good]].concat();
         for (team, referrers, words) in [
-            ("a", [attestation.clone(), stolen], format!("it is of something else than {copied}")),
-            ("b", [attestation, theirs], "it is not by this key".to_owned()),
+            ("a", vec![attestation.clone(), stolen], format!("it is of something else than {copied}")),
+            ("b", vec![attestation, theirs], "it is not by this key".to_owned()),
+            (
+                "c",
+                hidden,
+                format!(
+                    "of 17 bundles the newest 16 were looked at; of the bundle {first}, it is not by this key"
+                ),
+            ),
         ] {
             pusher.refer(&copied, &referrers).await;
             // another generation: it is looked at anew

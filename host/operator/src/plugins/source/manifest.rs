@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::super::trust::bundle::{MEDIA_TYPE, SIGNATURE};
 use super::image::is_sha256;
@@ -33,7 +34,7 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Layer>,
     /// Those of an index.
     #[serde(default)]
-    manifests: Vec<Value>,
+    manifests: Vec<IgnoredAny>,
 }
 
 /// A blob of a manifest.
@@ -100,8 +101,14 @@ pub(super) fn bundles(pages: &[Vec<u8>]) -> Vec<String> {
         #[serde(default)]
         annotations: BTreeMap<String, String>,
     }
-    let index = |page: &Vec<u8>| serde_json::from_slice::<Manifest>(page).ok();
-    let manifests = pages.iter().filter_map(index).flat_map(|index| index.manifests);
+    // each by itself: one that is no descriptor hides no other
+    #[derive(Deserialize)]
+    struct Index<'a> {
+        #[serde(default, borrow)]
+        manifests: Vec<&'a RawValue>,
+    }
+    let indexes = pages.iter().filter_map(|page| serde_json::from_slice::<Index<'_>>(page).ok());
+    let manifests = indexes.flat_map(|index| index.manifests);
     let may_be = |referrer: &Referrer| {
         let type_ = referrer.artifact_type.as_deref();
         type_.is_none_or(|type_| type_.starts_with(MEDIA_TYPE) || type_ == EMPTY)
@@ -109,7 +116,7 @@ pub(super) fn bundles(pages: &[Vec<u8>]) -> Vec<String> {
             && is_sha256(&referrer.digest)
     };
     let mut found: Vec<Referrer> =
-        manifests.filter_map(|manifest| serde_json::from_value(manifest).ok()).filter(may_be).collect();
+        manifests.filter_map(|one| serde_json::from_str(one.get()).ok()).filter(may_be).collect();
     found.sort_by(|a, b| b.annotations.get(CREATED).cmp(&a.annotations.get(CREATED)));
     found.into_iter().map(|referrer| referrer.digest).collect()
 }
@@ -191,7 +198,7 @@ fn parameters(text: &str) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

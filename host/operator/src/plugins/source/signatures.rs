@@ -10,13 +10,18 @@ use reqwest::{Response, StatusCode};
 use super::super::status::Problem;
 use super::super::trust::bundle::{Signed, verify};
 use super::super::trust::{self, Key};
-use super::manifest::{INDEX, MANIFESTS, Manifest, bundles, next_page};
+use super::image::is_sha256;
+use super::manifest::{INDEX, Layer, MANIFESTS, Manifest, bundles, next_page};
 use super::oci::{MAX_MANIFEST, Registry};
 use super::web::Ask;
 
 /// Most signatures of each form that are looked at, and most pages of what refers to an artifact.
 const MAX_SIGNATURES: usize = 16;
 const MAX_PAGES: usize = 4;
+/// Most bytes of a page: the distribution specification has registries begin another one there.
+const MAX_PAGE: usize = 4 << 20;
+/// Most bytes of a bundle, of the manifest that refers by it and of what was signed in the older form: as in a Plugin.
+const MAX_SIGNATURE: usize = 64 << 10;
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
@@ -37,13 +42,17 @@ impl Registry {
     pub(super) async fn is_signed(&mut self, key: &Key) -> Result<(), Problem> {
         let digest = self.image.digest.clone().unwrap_or_default();
         let tag = format!("{}.sig", digest.replace(':', "-"));
-        let at_tag = match self.at_tag(key, &digest, &tag).await? {
-            Beside::Signature => return Ok(()),
-            other => other,
-        };
+        let at_tag = self.at_tag(key, &digest, &tag).await;
+        if matches!(at_tag, Ok(Beside::Signature)) {
+            return Ok(());
+        }
+        // whatever lies at the tag keeps no bundle from being looked at
+        let in_bundles = self.in_bundles(key, &digest).await;
+        if matches!(in_bundles, Ok(Beside::Signature)) {
+            return Ok(());
+        }
         let name = self.image.name();
-        let message = match (self.in_bundles(key, &digest).await?, at_tag) {
-            (Beside::Signature, _) => return Ok(()),
+        let message = match (in_bundles?, at_tag?) {
             (Beside::Others(why), _) | (_, Beside::Others(why)) => {
                 let key = &key.name;
                 format!(
@@ -64,44 +73,59 @@ impl Registry {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(Beside::Nothing);
         }
-        let bytes = self.manifest(response).await?;
+        let bytes = self.manifest(response, MAX_MANIFEST).await?;
         let manifest: Manifest = match serde_json::from_slice(&bytes) {
             Ok(manifest) => manifest,
             Err(error) => return Ok(Beside::Others(format!("that at tag {tag} cannot be read: {error}"))),
         };
-        let signatures = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING);
-        for layer in signatures.take(MAX_SIGNATURES) {
+        let is_one = |layer: &&Layer| layer.media_type == SIMPLE_SIGNING && is_sha256(&layer.digest);
+        let mut failed = None;
+        for layer in manifest.layers.iter().filter(is_one).take(MAX_SIGNATURES) {
             let signature =
                 layer.annotations.get(SIGNATURE).and_then(|text| STANDARD.decode(text.trim()).ok());
-            let payload = self.blob(layer, MAX_MANIFEST).await?.bytes;
+            let payload = match self.blob(layer, MAX_SIGNATURE).await {
+                Ok(payload) => payload.bytes,
+                Err(problem) => {
+                    failed = failed.or(Some(problem).filter(is_of_the_registry));
+                    continue;
+                }
+            };
             let is_good = signature.is_some_and(|signature| key.verifies(&payload, &signature));
             if is_good && trust::is_payload_of(&payload, digest) {
                 return Ok(Beside::Signature);
             }
         }
-        Ok(Beside::Others(format!("those at tag {tag} are not")))
+        failed.map_or_else(|| Ok(Beside::Others(format!("those at tag {tag} are not"))), Err)
     }
 
-    /// The newer form. Whoever may push here can refer to the artifact: what is broken is passed over.
+    /// The newer form. Whoever may push here can refer to the artifact: what is broken, and what does not come, is passed over.
     async fn in_bundles(&mut self, key: &Key, digest: &str) -> Result<Beside, Problem> {
-        let pages = self.referrers(digest).await?;
-        let mut beside = Beside::Nothing;
-        for referrer in bundles(&pages).into_iter().take(MAX_SIGNATURES) {
-            let why = match self.bundle(&referrer).await {
+        let referrers = bundles(&self.referrers(digest).await?);
+        let (mut beside, mut failed) = (Beside::Nothing, None);
+        for referrer in referrers.iter().take(MAX_SIGNATURES) {
+            let why = match self.bundle(referrer).await {
                 Ok(None) => continue,
                 Ok(Some(bundle)) => match verify(&bundle, key, Signed::Artifact(digest)) {
                     Ok(()) => return Ok(Beside::Signature),
                     Err(why) => why,
                 },
-                // the registry, and not what lies there
-                Err(problem) if problem.reason == Reason::FetchFailed => return Err(problem),
+                Err(problem) if is_of_the_registry(&problem) => {
+                    failed = failed.or(Some(problem));
+                    continue;
+                }
                 Err(problem) => problem.message,
             };
             if matches!(beside, Beside::Nothing) {
-                beside = Beside::Others(format!("of the bundle {referrer}, {why}"));
+                let some = match referrers.len() {
+                    all if all > MAX_SIGNATURES => {
+                        format!("of {all} bundles the newest {MAX_SIGNATURES} were looked at; ")
+                    }
+                    _ => String::new(),
+                };
+                beside = Beside::Others(format!("{some}of the bundle {referrer}, {why}"));
             }
         }
-        Ok(beside)
+        failed.map_or(Ok(beside), Err)
     }
 
     /// What refers to the artifact, by the distribution specification: its API, and where a registry has none the index at a tag
@@ -118,7 +142,7 @@ impl Registry {
         loop {
             let links = response.headers().get_all(LINK).into_iter().filter_map(|link| link.to_str().ok());
             let next = next_page(links).and_then(|next| response.url().join(next).ok());
-            pages.push(self.manifest(response).await?);
+            pages.push(self.manifest(response, MAX_PAGE).await?);
             match next {
                 Some(next) if pages.len() < MAX_PAGES => response = self.send(&Ask::get(next, INDEX)).await?,
                 _ => return Ok(pages),
@@ -128,19 +152,24 @@ impl Registry {
 
     /// The bundle of something that refers to the artifact, if it has one.
     async fn bundle(&mut self, referrer: &str) -> Result<Option<Vec<u8>>, Problem> {
-        let manifest = self.verified(&format!("manifests/{referrer}"), referrer, MAX_MANIFEST).await?.bytes;
+        let manifest = self.verified(&format!("manifests/{referrer}"), referrer, MAX_SIGNATURE).await?.bytes;
         let manifest = serde_json::from_slice::<Manifest>(&manifest).ok();
         match manifest.as_ref().and_then(Manifest::bundle) {
-            Some(layer) => Ok(Some(self.blob(layer, MAX_MANIFEST).await?.bytes)),
+            Some(layer) => Ok(Some(self.blob(layer, MAX_SIGNATURE).await?.bytes)),
             None => Ok(None),
         }
     }
 
-    async fn manifest(&self, response: Response) -> Result<Vec<u8>, Problem> {
+    async fn manifest(&self, response: Response, limit: usize) -> Result<Vec<u8>, Problem> {
         let response = self.good(response).await?;
         let name = format!("the signature of {}", self.image.name());
-        Ok(self.session.body(response, MAX_MANIFEST, &name).await?.bytes)
+        Ok(self.session.body(response, limit, &name).await?.bytes)
     }
+}
+
+/// Whether the registry failed, which is no word about what lies there.
+fn is_of_the_registry(problem: &Problem) -> bool {
+    problem.reason == Reason::FetchFailed
 }
 
 /// Whether an answer is that of a registry without the API: other clients read these so, too.
