@@ -18,7 +18,7 @@ use super::web::Ask;
 /// Most signatures of each form that are looked at, and most pages of what refers to an artifact.
 const MAX_SIGNATURES: usize = 16;
 const MAX_PAGES: usize = 4;
-/// Most bytes of a page: the distribution specification has registries begin another one there.
+/// Most bytes of a page, which is a manifest: as many as the distribution specification wants to be supported.
 const MAX_PAGE: usize = 4 << 20;
 /// Most bytes of a bundle, of the manifest that refers by it and of what was signed in the older form: as in a Plugin.
 const MAX_SIGNATURE: usize = 64 << 10;
