@@ -27,7 +27,7 @@ async fn record(ns: &TestNamespace, is_so: impl Fn(&LeaseSpec) -> bool + Send + 
 }
 
 /// Waits until the lease is this operator's.
-async fn holds(ns: &TestNamespace, identity: &str) -> LeaseSpec {
+pub(crate) async fn holds(ns: &TestNamespace, identity: &str) -> LeaseSpec {
     record(ns, |record| record.holder_identity.as_deref() == Some(identity)).await
 }
 

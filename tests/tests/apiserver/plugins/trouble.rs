@@ -1,6 +1,6 @@
 //! Plugins that break, and operators that die beside them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kubeopencode_api::task::Phase;
@@ -8,16 +8,22 @@ use kubeopencode_tests::components::{self, INLINE, component, greeting, sha256};
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::status;
+use kubeopencode_tests::operator::Setup;
+use kubeopencode_tests::record::Kind;
+use serde_json::Value;
 
 use super::{
     clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, serves, task_of,
 };
+use crate::leaders::holds;
 use crate::scenario;
 
 /// A plugin's life has fewer writes.
 const MOST_WRITES: usize = 30;
 /// How often a component is replaced while Tasks start.
 const UPDATES: u8 = 20;
+/// Tasks that a leader begins to start before it dies, and as many that come while nobody leads.
+const TASKS: usize = 10;
 
 #[tokio::test]
 async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices() {
@@ -152,6 +158,76 @@ async fn a_task_has_what_one_component_gave_and_names_it_however_often_that_is_r
         }
         clear(ns).await;
         operator.stop().await;
+    })
+    .await;
+}
+
+/// Nobody lets go of the lease, so that a stand-by waits for its end; but it has the components already.
+#[tokio::test]
+async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_starts_each_once() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let (hello, salut) = (greeting("hello"), greeting("salut"));
+        let [of_hello, of_salut] = [&hello, &salut].map(|bytes| format!("sha256:{}", sha256(bytes)));
+        let launches = AtomicUsize::new(0);
+        // amid its launches, one of which has made a Pod that no Task names
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let is_launch = moment.verb == "POST" && moment.path.ends_with("/pods");
+            (is_launch && launches.fetch_add(1, Ordering::Relaxed) + 1 == TASKS / 2)
+                .then_some(Fault::CrashAfter)
+        });
+        let setup = Setup { faults: faults.clone(), candidate: Some("first".into()), ..Setup::default() };
+        let mut first = ns.start_operator(setup);
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
+        serves(ns, "greeting", &hello).await;
+        let second = ns.candidate("second");
+        second.log.until("standing by").await;
+        second.log.until(&of_hello).await;
+        ns.create_tasks(task_of("early", "Greeting"), TASKS).await;
+        faults.crashed().await;
+        first.dead().await;
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &salut)).await;
+        second.log.until(&of_salut).await;
+        ns.create_tasks(task_of("late", "Greeting"), TASKS).await;
+
+        let mut ended = Vec::new();
+        for i in 0..TASKS {
+            for (name, may_be_older) in [(format!("early-{i}"), true), (format!("late-{i}"), false)] {
+                let task = ns.phase(&name, Phase::Completed).await;
+                let used = status(&task).plugins.iter().find(|used| used.type_ == "Greeting").unwrap();
+                let says = if used.digest == of_hello && may_be_older { "hello" } else { "salut" };
+                assert!(says == "hello" || used.digest == of_salut, "{name}: {used:?}");
+                let text = context_of(ns, &name).await;
+                assert!(text.contains(&format!("type=\"Greeting\">\n{says}\n")), "{name}: {used:?}\n{text}");
+                ended.push(task);
+            }
+        }
+        assert_eq!(
+            holds(ns, "second").await.lease_transitions,
+            Some(1),
+            "it was waited for, and not released"
+        );
+        serves(ns, "greeting", &salut).await;
+        second.stop().await;
+        ns.record.catch_up().await;
+        {
+            let history = ns.record.history();
+            for task in &ended {
+                let uid = task.metadata.uid.as_deref().unwrap();
+                let of_task = history.revisions(Kind::Pod).filter(|pod| pod.task_uid() == uid);
+                let opened: BTreeSet<_> =
+                    of_task.filter(|pod| !pod.is_gated()).map(|pod| pod.uid()).collect();
+                assert_eq!(opened, BTreeSet::from([task.pod_uid().unwrap()]), "{:?}", task.metadata.name);
+            }
+            let waits = |condition: &Value| condition["reason"] == "WaitingForDependency";
+            let waited: BTreeSet<_> = history
+                .revisions(Kind::Task)
+                .filter(|task| task.list("/status/conditions").iter().any(waits))
+                .map(|task| task.name())
+                .collect();
+            assert!(waited.is_empty(), "they waited for a plugin that was there all the time: {waited:?}");
+        }
+        clear(ns).await;
     })
     .await;
 }
