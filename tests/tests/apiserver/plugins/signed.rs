@@ -127,7 +127,7 @@ async fn bundles_in_a_registry_refer_to_the_artifact_that_they_sign() {
                 .header("content-type", INDEX)
                 .header("link", &format!("<{place}?last=1>; rel=\"next\"")),
             (true, _) => Response::ok(pages[1].clone()).header("content-type", INDEX),
-            _ if [".sig", LOST].iter().any(|end| request.path.ends_with(end)) => Response::status(500),
+            _ if [".sig", LOST].iter().any(|end| request.path.ends_with(*end)) => Response::status(500),
             (false, _) => Response::redirect(&format!("https://{behind}{}", request.path)),
         });
         let authority = std::fs::read_to_string(web.authority()).unwrap();
