@@ -47,6 +47,9 @@ pub(crate) enum CliError {
     /// Tasks that cannot run, one message each.
     #[error("{}", .0.join("\nkubeopencode: "))]
     Refused(Vec<String>),
+    /// Objects that this operator does not take as they are.
+    #[error("{0}")]
+    Upgrade(String),
     /// A Task that did not end well, or in time.
     #[error("{0}")]
     Task(String),

@@ -105,7 +105,16 @@ impl Objects {
         self.configs.get(&ObjectKey::new(namespace, DEFAULT_NAME)).map(|config| &config.spec)
     }
 
-    fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
+    /// The Agents, in the order of the files, each with its place.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &(String, Agent)> {
+        self.agents.iter()
+    }
+
+    /// Reads and checks one more; a kind of another group is left out.
+    ///
+    /// # Errors
+    /// All that the API server would refuse.
+    pub(crate) fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
         let Some(reader) = reader.of(place, &value)? else { return Ok(()) };
         match (reader.group.as_str(), reader.kind.as_str()) {
             (GROUP, "Task") => {

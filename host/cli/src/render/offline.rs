@@ -113,7 +113,11 @@ impl Offline<'_> {
         evaluate(&self.snapshot, self.objects, &(), run).await.map_err(refusal)
     }
 
-    async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
+    /// The objects of an Agent's server.
+    ///
+    /// # Errors
+    /// Why it has none, in the words of its condition.
+    pub(crate) async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
         let server = evaluate_server(&self.snapshot, self.objects, &(), run).await;
