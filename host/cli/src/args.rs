@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Print the objects of kubeopencode.io that do what those of kubetask.io in files do, without a cluster
     Migrate(Migrate),
+    /// Say what becomes of the objects of the Go KubeOpenCode in files, without a cluster: exit code 1 where one has to be changed
+    CheckUpgrade(CheckUpgrade),
     /// Write, test, check, pack, push and list plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -206,6 +208,21 @@ pub(crate) struct Migrate {
     /// Namespace of objects that name none
     #[arg(short, long, default_value = "default")]
     pub(crate) namespace: String,
+}
+
+/// Flags of `kubeopencode check-upgrade`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckUpgrade {
+    /// File or directory with Tasks, Agents and KubeOpenCodeConfigs of kubeopencode.io, and the ConfigMaps that they name; - reads
+    /// stdin
+    #[arg(short, long, required = true, value_name = "FILE", num_args = 1..)]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Namespace of this operator, whose KubeOpenCodeConfig holds for all
+    #[arg(long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    pub(crate) operator_namespace: String,
 }
 
 /// Where to listen; `None`: nowhere.

@@ -47,7 +47,7 @@ pub(crate) enum CliError {
     /// An object that cannot be written as YAML.
     #[error("writing YAML: {0}")]
     Yaml(String),
-    /// Tasks that cannot run, one message each.
+    /// Objects that cannot be used as they are, one message each.
     #[error("{}", .0.join("\nkubeopencode: "))]
     Refused(Vec<String>),
     /// A Task that did not end well, or in time.

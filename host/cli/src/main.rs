@@ -25,6 +25,7 @@ mod migrate;
 mod plugin;
 mod plugin_host;
 mod render;
+mod upgrade;
 mod wait_task;
 mod yaml;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Controller(flags) => controller::main(flags).map(success),
         Command::Render(flags) => render::main(&flags).map(success),
         Command::Migrate(flags) => migrate::main(&flags).map(success),
+        Command::CheckUpgrade(flags) => upgrade::main(&flags).map(success),
         Command::Plugin(command) => plugin::main(&command),
         Command::Crds => crds().map(success),
         Command::Completion { shell } => completion(shell).map(success),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kubeopencode_evaluate::Catalog;
 use kubeopencode_plugin_host::{HostOptions, PluginHost};
 
 use crate::error::CliError;
@@ -16,6 +17,16 @@ use crate::error::CliError;
 pub(crate) fn at(cache_dir: PathBuf) -> Result<PluginHost, CliError> {
     let options = HostOptions { cache_dir, worker: env::current_exe()? };
     PluginHost::new(options).map_err(|error| CliError::Plugins(error.to_string()))
+}
+
+/// A host in the user's own cache, and a catalog of the plugins that come with the program. They serve while the host is there.
+///
+/// # Errors
+/// The machine's, and those of [`cache_dir`].
+pub(crate) fn with_built_in() -> Result<(PluginHost, Catalog), CliError> {
+    let host = at(cache_dir()?)?;
+    let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
+    Ok((host, Catalog::new(built_in)))
 }
 
 /// Parts of a second in which Linux counts processor time for programs, on every machine.

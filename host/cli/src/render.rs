@@ -14,8 +14,6 @@ mod schema;
 
 use std::io::Write;
 
-use kubeopencode_evaluate::Catalog;
-
 use crate::args::Render;
 use crate::error::CliError;
 use crate::plugin_host;
@@ -29,9 +27,7 @@ use offline::Offline;
 /// condition.
 pub(crate) fn main(flags: &Render) -> Result<(), CliError> {
     let objects = Objects::read(&input::documents(&flags.filename)?, &flags.namespace)?;
-    let host = plugin_host::at(plugin_host::cache_dir()?)?;
-    let built_in = host.load_built_in().map_err(|error| CliError::Plugins(error.to_string()))?;
-    let catalog = Catalog::new(built_in);
+    let (host, catalog) = plugin_host::with_built_in()?;
     for file in &flags.plugin {
         component::install(&host, &catalog, file)?;
     }

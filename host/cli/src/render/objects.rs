@@ -36,7 +36,7 @@ const KUBETASK: &str = Group::KubeTask.names().group;
 pub(crate) struct Objects {
     /// In the order of the files, each with its place, as the Agents are.
     pub(crate) tasks: Vec<(String, Task)>,
-    pub(super) agents: Vec<(String, Agent)>,
+    pub(crate) agents: Vec<(String, Agent)>,
     configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
     pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
     /// Where ConfigMaps are that stand in no file.
@@ -108,7 +108,11 @@ impl Objects {
         self.configs.get(&ObjectKey::new(namespace, DEFAULT_NAME)).map(|config| &config.spec)
     }
 
-    fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
+    /// Reads and checks one more; a kind of another group is left out.
+    ///
+    /// # Errors
+    /// All that the API server would refuse.
+    pub(crate) fn add(&mut self, reader: &Reader<'_>, place: &str, value: Value) -> Result<(), Problems> {
         let Some(reader) = reader.of(place, &value)? else { return Ok(()) };
         match (reader.group.as_str(), reader.kind.as_str()) {
             (GROUP, "Task") => {
@@ -231,8 +235,7 @@ impl ObjectReader<'_> {
         if name.is_empty() {
             return Err(refuse(place, format!("{kind}: metadata.name is missing: add it")));
         }
-        let file = place.split(": document").next().unwrap_or(place);
-        let place = format!("{file}: {kind} {namespace}/{name}");
+        let place = named(place, kind, &namespace, &name);
         if !is_object_name(&name) {
             return Err(refuse(&place, "metadata.name: use a-z, 0-9, - and ."));
         }
@@ -257,6 +260,12 @@ impl ObjectReader<'_> {
         metadata.namespace = Some(namespace);
         Ok((place, object))
     }
+}
+
+/// The place of an object that has a name, as in `a.yaml: Task team/fix`.
+pub(crate) fn named(place: &str, kind: &str, namespace: &str, name: &str) -> String {
+    let file = place.split(": document").next().unwrap_or(place);
+    format!("{file}: {kind} {namespace}/{name}")
 }
 
 /// UID of an object that no API server has made: it gives a random one; here the same files give the same bytes.

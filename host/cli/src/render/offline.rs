@@ -116,7 +116,21 @@ impl Offline<'_> {
         evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
     }
 
-    async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
+    /// What the operator would make for a Task of this Agent that has nothing but a prompt.
+    ///
+    /// # Errors
+    /// Why it has none, in the words of the Agent's condition.
+    pub(crate) async fn agent(&self, agent: &Agent) -> Result<Planned, Refusal> {
+        let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
+        let run = kubeopencode::agent_alone(agent, &self.settings(namespace, namespace))?;
+        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
+    }
+
+    /// The objects of an Agent's server.
+    ///
+    /// # Errors
+    /// Why it has none, in the words of its condition.
+    pub(crate) async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
         let server = evaluate_server(&self.snapshot, self.objects, &(), run).await;
