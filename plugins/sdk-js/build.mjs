@@ -19,14 +19,21 @@ const NO_NODE =
   "(configMap, prompt), what is to be there for the agent it answers as actions (writeFile, fetchUrl, setEnv). A package that needs " +
   "Node cannot be used: take one that runs in browsers.";
 
+const NOT_MADE = "contextType was not made by defineContextTypes";
+const WRITE = "write: export const contextType = defineContextTypes({ … });";
+
 try {
-  const { text, sourceMap } = bundled();
+  const { text, sourceMap, type } = bundled();
   const map = mapped(JSON.parse(sourceMap));
   const place = `globalThis.kubeopencodePlace = (line, column) => (${placed})(JSON.parse(${JSON.stringify(JSON.stringify(map))}), line, column);\n`;
-  writeFileSync(bundle, text + place);
+  // what is no type would end the first call with a panic of the runtime
+  const isMade = `if (typeof ${type}?.describe !== "function" || typeof ${type}?.evaluate !== "function") throw new TypeError("${NOT_MADE}");\n`;
+  const whole = text + place + isMade;
+  writeFileSync(bundle, whole);
   // without sync every call would be a promise, which the host does not wait for
-  const options = { witPath: wit, world: "context-type-plugin", jsSource: text + place, jsPath: bundle, optSize: true, sync: true };
+  const options = { witPath: wit, world: "context-type-plugin", jsSource: whole, jsPath: bundle, optSize: true, sync: true };
   const made = await componentize(options).catch(({ message }) => {
+    if (message.includes(NOT_MADE)) throw new Refusal(`${source}: the export ${NOT_MADE}; ${WRITE}`);
     const words = message.replace(/^.*module evaluation: /s, "");
     const ours = (all, line, column) => placed(map, Number(line), Number(column)) ?? all;
     throw new Refusal(`${source} cannot be loaded:\n${words.replace(/[^\s(]+\.js:(\d+):(\d+)/g, ours)}`);
@@ -62,11 +69,14 @@ function bundled() {
   const { exports } = Object.values(made.metafile.outputs).find(({ entryPoint }) => entryPoint);
   if (!exports.includes("contextType")) {
     const there = exports.length > 0 ? `: there is ${exports.join(", ")}` : "";
-    throw new Refusal(`${source} exports no contextType${there}; write: export const contextType = defineContextTypes({ … });`);
+    throw new Refusal(`${source} exports no contextType${there}; ${WRITE}`);
   }
   const file = (ending) => made.outputFiles.find(({ path }) => path.endsWith(ending)).text;
   mkdirSync(dirname(bundle), { recursive: true });
-  return { text: file(".js"), sourceMap: file(".js.map") };
+  const text = file(".js");
+  // the name behind the export: esbuild gives it another one where two files have the same
+  const [, type = "contextType"] = [...text.matchAll(/\bexport\{(?:[^{}]*,)?(?:([\w$]+) as )?contextType[,}]/g)].at(-1) ?? [];
+  return { text, sourceMap: file(".js.map"), type };
 }
 
 function shown(messages, kind) {

@@ -56,6 +56,9 @@ pub(crate) enum CliError {
     /// What could not be done with a Plugin of a cluster.
     #[error("{0}")]
     Plugin(String),
+    /// A plugin that nobody has written a golden case for.
+    #[error("{0}")]
+    NoCase(String),
     /// What a registry has not, or does not take.
     #[error("{0}")]
     Registry(String),

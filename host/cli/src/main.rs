@@ -81,9 +81,8 @@ fn completion_script(shell: Shell) -> Vec<u8> {
 fn release_finalizers(flags: ReleaseFinalizers) -> Result<(), CliError> {
     let groups = if flags.without_kubetask { &[Group::KubeOpenCode][..] } else { &Group::ALL };
     let released = runtime()?.block_on(async {
-        let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
-        let namespace = config.default_namespace.clone();
-        let client = kubeopencode_operator::client(config)?;
+        let client = cluster::client(None).await?;
+        let namespace = client.default_namespace().to_owned();
         let of = Release { groups, only_in: &flags.namespaces.with(&namespace) };
         Ok::<_, CliError>(kubeopencode_operator::release_finalizers(&client, &namespace, of).await?)
     })?;

@@ -7,6 +7,7 @@ use kube::runtime::wait::await_condition;
 use kubeopencode_api::task::{Phase, Task};
 
 use crate::args::WaitTask;
+use crate::cluster::client;
 use crate::error::CliError;
 
 /// Waits until a Task of this Pod's namespace, or of the kubeconfig's, is over.
@@ -19,9 +20,9 @@ pub(crate) fn main(flags: &WaitTask) -> Result<(), CliError> {
 }
 
 async fn wait(flags: &WaitTask) -> Result<String, CliError> {
-    let config = kube::Config::infer().await.map_err(|error| CliError::Cluster(error.to_string()))?;
-    let namespace = config.default_namespace.clone();
-    let tasks = Api::<Task>::namespaced(kubeopencode_operator::client(config)?, &namespace);
+    let client = client(None).await?;
+    let namespace = client.default_namespace().to_owned();
+    let tasks = Api::<Task>::namespaced(client, &namespace);
     let name = format!("{namespace}/{}", flags.name);
     let is_over = |task: Option<&Task>| task.is_some_and(Task::is_terminal);
     let over = await_condition(tasks.clone(), &flags.name, is_over);

@@ -2,24 +2,33 @@
 //!
 //! May touch: files of cases. Must not touch: whether what comes is right, which `plugin test` says.
 
-use super::cases::{FOLDER, cases};
+use kubeopencode_plugin_host::Kind;
+
+use super::cases::{FOLDER, found, none_yet};
+use super::explain;
 use super::golden::Came;
 use super::project::Project;
 use super::report::{Part, Repeated, Report};
 use super::session::Session;
 use crate::error::CliError;
 
-/// Runs the cases of a project, if it has some, and adds to the report what is not the same again.
+/// Runs the cases of a project, and adds to the report what is not the same again, or that there are none yet.
 ///
 /// # Errors
 /// A case makes no sense.
 pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliError> {
-    if project.name.is_none() || !project.folder.join(FOLDER).is_dir() {
+    if project.name.is_none() {
+        return Ok(());
+    }
+    let cases = found(project, None)?;
+    if cases.is_empty() {
+        let type_ = report.types.first().filter(|_| report.kind == Some(Kind::ContextType));
+        let item = type_.map(|type_| explain::item(&type_.name, &type_.config_schema, type_.mount_path));
+        report.warning(Part::SameTwice, none_yet(&project.folder.join(FOLDER), item)?);
         return Ok(());
     }
     let session = Session::of(project)?;
     let runtime = crate::runtime()?;
-    let cases = cases(project, None)?;
     let (mut fuel, mut reached) = (0, 0);
     for placed in &cases {
         let (first, second) =

@@ -38,8 +38,7 @@ struct Row {
 /// The component does not load, or a case makes no sense.
 pub(super) fn bench(flags: &BenchPlugin) -> Result<String, CliError> {
     let project = Project::of(&flags.component)?;
-    let cases = cases(&project, flags.cases.as_deref())?;
-    let session = Session::of(&project)?;
+    let (cases, session) = cases(&project, flags.cases.as_deref())?;
     let runtime = crate::runtime()?;
     let mut rows = Vec::with_capacity(cases.len());
     for placed in &cases {

@@ -3,21 +3,24 @@
 //! May touch: files of cases, stdout. Must not touch: how a case is evaluated and compared (`golden`).
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kubeopencode_plugin_host::PluginType;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::golden::{Came, Cost, Difference, Placed, compare, update};
 use super::project::Project;
-use super::readable::{count, counted, millis};
-use super::report::json;
+use super::readable::{count, counted, indented, millis};
 use super::said::{Logged, shown as shown_log};
 use super::session::Session;
 use super::transcript::logged;
+use super::{explain, report};
 use crate::args::{TestOutput, TestPlugin};
 use crate::error::CliError;
+use crate::yaml;
 
 /// Where cases are, beside plugin.toml.
 pub(super) const FOLDER: &str = "tests";
@@ -44,12 +47,52 @@ struct Verdict {
     log: Vec<Logged>,
 }
 
-/// The cases of a project, or those that are named.
+/// The cases of a project, or those that are named; nothing where nobody has written one yet.
 ///
 /// # Errors
 /// See [`Placed::all`].
-pub(super) fn cases(project: &Project, named: Option<&Path>) -> Result<Vec<Placed>, CliError> {
-    Placed::all(&named.map_or_else(|| project.folder.join(FOLDER), Path::to_owned))
+pub(super) fn found(project: &Project, named: Option<&Path>) -> Result<Vec<Placed>, CliError> {
+    let place = place(project, named);
+    if named.is_none() && !place.exists() { Ok(Vec::new()) } else { Placed::all(&place) }
+}
+
+/// The same, with what they are run by.
+///
+/// # Errors
+/// See [`found`]; there are none, or the component does not load.
+pub(super) fn cases(project: &Project, named: Option<&Path>) -> Result<(Vec<Placed>, Session), CliError> {
+    let cases = found(project, named)?;
+    let session = Session::of(project)?;
+    if cases.is_empty() {
+        let type_ = session.plugin.types().first().map(PluginType::descriptor);
+        let item = type_
+            .filter(|_| session.builder().is_none())
+            .map(|type_| explain::item(&type_.name, &type_.config_schema, type_.mount_path));
+        return Err(CliError::NoCase(none_yet(&place(project, named), item)?));
+    }
+    Ok((cases, session))
+}
+
+fn place(project: &Project, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| project.folder.join(FOLDER), Path::to_owned)
+}
+
+/// That nobody has written a case yet, and how the first one is written; a command builder needs no item.
+///
+/// # Errors
+/// A defect of YAML.
+pub(super) fn none_yet(place: &Path, item: Option<Value>) -> Result<String, CliError> {
+    let mut case = json!({"name": "the first one"});
+    if let Some(item) = item {
+        case["item"] = item;
+    }
+    let file = if place.is_file() { place.to_owned() } else { place.join("first.yaml") };
+    Ok(format!(
+        "{}: there is no golden case yet: write one into {}, and `kubeopencode plugin test --update` adds what comes of it:\n{}",
+        place.display(),
+        file.display(),
+        indented(&yaml::document(&case)?, 2)
+    ))
 }
 
 /// Runs the cases; what is to be printed, and whether all is well.
@@ -58,8 +101,7 @@ pub(super) fn cases(project: &Project, named: Option<&Path>) -> Result<Vec<Place
 /// The component does not load, or a case makes no sense.
 pub(super) fn test(flags: &TestPlugin) -> Result<(String, bool), CliError> {
     let project = Project::of(&flags.component)?;
-    let cases = cases(&project, flags.cases.as_deref())?;
-    let session = Session::of(&project)?;
+    let (cases, session) = cases(&project, flags.cases.as_deref())?;
     let mut verdicts = Vec::with_capacity(cases.len());
     let mut came = Vec::with_capacity(cases.len());
     let runtime = crate::runtime()?;
@@ -74,7 +116,7 @@ pub(super) fn test(flags: &TestPlugin) -> Result<(String, bool), CliError> {
     let ok = verdicts.iter().all(|verdict| verdict.ok);
     let text = match flags.output {
         TestOutput::Text => text(&verdicts),
-        TestOutput::Json => json(&verdicts)?,
+        TestOutput::Json => report::json(&verdicts)?,
         TestOutput::Junit => junit(&session.name, &verdicts)?,
     };
     Ok((text, ok))

@@ -7,7 +7,7 @@ mod fields;
 
 use std::fmt::Write;
 
-use kubeopencode_api::plugin::{Capability, Descriptor, Kind};
+use kubeopencode_api::plugin::{Capability, Descriptor, Kind, MountPathRule};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -87,22 +87,25 @@ fn explained(session: &Session, descriptor: &Descriptor, secrets: Vec<String>) -
 
 /// How it is used: an item, or an Agent.
 fn used(kind: Kind, descriptor: &Descriptor) -> Value {
-    let config = example::of(&descriptor.config_schema);
+    let Descriptor { name, config_schema, mount_path, .. } = descriptor;
     match kind {
-        Kind::ContextType => {
-            let mut item = json!({"type": descriptor.name, "config": config});
-            if descriptor.mount_path.as_str() == "required" {
-                item["mountPath"] = "path/in/the/workspace".into();
-            }
-            item
-        }
+        Kind::ContextType => item(name, config_schema, *mount_path),
         Kind::CommandBuilder => json!({
             "apiVersion": "kubeopencode.io/v1alpha1",
             "kind": "Agent",
-            "metadata": {"name": descriptor.name.to_lowercase()},
-            "spec": {"commandBuilder": descriptor.name, "serviceAccountName": "agent", "config": config},
+            "metadata": {"name": name.to_lowercase()},
+            "spec": {"commandBuilder": name, "serviceAccountName": "agent", "config": example::of(config_schema)},
         }),
     }
+}
+
+/// An item of a context type, as a user may begin with.
+pub(super) fn item(type_: &str, schema: &Value, mount_path: MountPathRule) -> Value {
+    let mut item = json!({"type": type_, "config": example::of(schema)});
+    if mount_path.as_str() == "required" {
+        item["mountPath"] = "path/in/the/workspace".into();
+    }
+    item
 }
 
 fn installed(session: &Session, descriptor: &Descriptor) -> Option<Value> {

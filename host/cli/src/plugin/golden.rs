@@ -114,7 +114,7 @@ impl Placed {
     /// All cases of a file, or of the files in a folder.
     ///
     /// # Errors
-    /// There are none, or what stands there is none.
+    /// There is no such place, or what stands there is none.
     pub(super) fn all(name: &Path) -> Result<Vec<Self>, CliError> {
         let usage = CliError::Usage;
         let files = input::files(name).map_err(|error| {
@@ -131,9 +131,6 @@ impl Placed {
                 let case = Case::read(value).map_err(place)?;
                 cases.push(Self { case, file: file.clone(), line: document.line });
             }
-        }
-        if cases.is_empty() {
-            return Err(usage(format!("{}: there is no golden case: write one", name.display())));
         }
         Ok(cases)
     }

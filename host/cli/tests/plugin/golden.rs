@@ -101,7 +101,7 @@ fn a_case_that_makes_no_sense_ends_with_two_and_says_what_does() {
             "name: a\nitm: {}\n",
             "tests/cases.yaml:1: itm: unknown field `itm`, expected one of `name`, `item`, ",
         ),
-        ("none", "# nothing\n", "tests: there is no golden case: write one"),
+        ("named", "name: a\n", "no.yaml: No such file or directory (os error 2): write golden cases there, "),
         (
             "both",
             "name: a\nitem: {type: Greeting}\ntask: {}\n",
@@ -120,10 +120,47 @@ fn a_case_that_makes_no_sense_ends_with_two_and_says_what_does() {
         ),
     ] {
         let folder = project(&format!("golden-{name}"), &greeting(""), cases);
-        let said = in_folder(&folder, &["test"]);
+        let args = if name == "named" { &["test", "--cases", "no.yaml"][..] } else { &["test"] };
+        let said = in_folder(&folder, args);
         assert!(said.stderr.starts_with(&format!("kubeopencode: {words}")), "{name}: {}", said.stderr);
         assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{name}");
     }
+}
+
+#[test]
+fn where_nobody_has_written_a_case_yet_the_first_one_is_shown() {
+    let none_yet = "tests: there is no golden case yet: write one into tests/first.yaml, and `kubeopencode plugin test --update` adds what comes of it:";
+    let case = "item:\n  config: {}\n  type: Greeting\nname: the first one\n";
+    let shown =
+        |indent: usize| case.lines().map(|line| format!("{:indent$}{line}\n", "")).collect::<String>();
+    let folder = project("golden-none", &greeting(""), "# nothing\n");
+    for what in ["an empty file", "an empty folder", "no folder"] {
+        for args in [&["test"][..], &["test", "-o", "json"], &["bench"]] {
+            let said = in_folder(&folder, args);
+            assert_eq!(said.stderr, format!("kubeopencode: {none_yet}\n{}", shown(2)), "{what}: {args:?}");
+            assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{what}: {args:?}");
+        }
+        // a component is as good without
+        let said = in_folder(&folder, &["check"]);
+        let lines = format!("\n  same twice  WARNING: {none_yet}\n{}ok\n", shown(16));
+        assert!(said.stdout.ends_with(&lines), "{what}: {}", said.stdout);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{what}");
+        match what {
+            "an empty file" => fs::remove_file(folder.join("tests/cases.yaml")).unwrap(),
+            _ => drop(fs::remove_dir(folder.join("tests"))),
+        }
+    }
+    // and it is one
+    fs::create_dir(folder.join("tests")).unwrap();
+    fs::write(folder.join("tests/first.yaml"), case).unwrap();
+    let said = in_folder(&folder, &["test", "--update"]);
+    assert!(
+        said.stdout.ends_with("1 case written; look at what changed before you commit it\n"),
+        "{}",
+        said.stdout
+    );
+    let said = in_folder(&folder, &["test"]);
+    assert!(said.stdout.ends_with("\n1 case ok\n"), "{}{}", said.stdout, said.stderr);
 }
 
 #[test]

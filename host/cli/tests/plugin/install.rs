@@ -171,6 +171,12 @@ fn a_cluster_that_is_not_there_is_named_with_its_address_and_context() {
     }
     let said = plugin(&["list", "--kubeconfig", &config], &[]);
     assert_eq!(said.stderr, format!("only those that come with KubeOpenCode: {words}"));
+    // the chart's hooks, in whose Pods nobody says which cluster
+    for (command, args) in [("wait-task", &["fix"][..]), ("release-finalizers", &[])] {
+        let said = crate::common::call(command, args, &folder, "", &[("KUBECONFIG", &config)]);
+        assert_eq!(said.stderr, format!("kubeopencode: {words}"), "{command}");
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{command}");
+    }
 }
 
 #[test]

@@ -101,6 +101,11 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
             "export const contextTyp =",
             "plugin.js exports no contextType: there is contextTyp; write: export const contextType = ",
         ),
+        (
+            "defineContextTypes({",
+            "({",
+            "plugin.js: the export contextType was not made by defineContextTypes; write: export const contextType = defineContextTypes({ … });\n",
+        ),
         ("version: \"0.1.0\", ", "", "InJavascript: version is missing: it has to be of type string"),
         (
             "import schema",
