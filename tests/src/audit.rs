@@ -122,6 +122,13 @@ impl AuditLog {
         requests
     }
 
+    /// The operator's Events in a namespace that the API server took, oldest first.
+    pub fn events_since(&self, mark: Mark, namespace: &str) -> Vec<Entry> {
+        let mut events = self.entries_since(mark, namespace);
+        events.retain(|entry| entry.user.username == self.operator && entry.summary() == "create events 201");
+        events
+    }
+
     /// Searches for Pods by the UID of one of these Tasks, whoever asked, and over all namespaces too.
     pub fn searches_since(&self, mark: Mark, tasks: &HashSet<String>) -> usize {
         let lines = self.lines_since(mark);

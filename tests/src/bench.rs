@@ -100,6 +100,24 @@ impl Latency {
     }
 }
 
+/// How many of an operator's writes were done when the gate of their Task's Pod was off: those up to Running.
+pub fn up_to_running(writes: &[Entry]) -> usize {
+    let opened: HashMap<&str, Timestamp> = writes
+        .iter()
+        .filter(|entry| entry.summary() == "patch pods 200")
+        .map(|entry| (task_of(entry), entry.stage_timestamp))
+        .collect();
+    let is_before =
+        |entry: &&Entry| opened.get(task_of(entry)).is_some_and(|opened| entry.stage_timestamp <= *opened);
+    writes.iter().filter(is_before).count()
+}
+
+/// The Task that a write is about, by the name of its object.
+fn task_of(entry: &Entry) -> &str {
+    let name = entry.name();
+    name.strip_suffix("-pod").or_else(|| name.strip_suffix("-context")).unwrap_or(name)
+}
+
 /// Of sorted figures, the one that so many percent are not above.
 pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1));
@@ -109,4 +127,36 @@ pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
 /// As in `1.5 ms`.
 pub fn millis(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_write_counts_up_to_running_until_the_gate_of_its_own_task_is_off() {
+        let entry = |second: u8, verb: &str, resource: &str, subresource: &str, name: &str| -> Entry {
+            serde_json::from_value(json!({
+                "verb": verb, "stageTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+                "user": {"username": "operator-under-test"},
+                "objectRef": {"resource": resource, "subresource": subresource, "name": name},
+                "responseStatus": {"code": if verb == "create" { 201 } else { 200 }},
+            }))
+            .unwrap()
+        };
+        let writes = [
+            entry(1, "patch", "tasks", "", "a"),
+            entry(1, "create", "configmaps", "", "a-context"),
+            entry(1, "create", "pods", "", "a-pod"),
+            entry(2, "patch", "tasks", "status", "a"),
+            entry(3, "patch", "pods", "", "a-pod"),
+            entry(4, "patch", "tasks", "status", "a"),
+            // of one whose gate is still on
+            entry(1, "patch", "tasks", "", "b"),
+            entry(2, "create", "pods", "", "b-pod"),
+        ];
+        assert_eq!(up_to_running(&writes), 5);
+    }
 }

@@ -63,6 +63,14 @@ impl Drop for Process {
     }
 }
 
+/// Processor time so far, in seconds, of this program; children excluded.
+///
+/// # Panics
+/// When the kernel does not say.
+pub fn own_processor() -> f64 {
+    processor_of(std::process::id()).unwrap()
+}
+
 /// Processor time so far, in seconds, of a process of the local cluster, by the file that `deploy/local` wrote its number
 /// to; children excluded.
 ///

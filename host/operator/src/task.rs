@@ -14,6 +14,7 @@ pub(crate) mod orphans;
 pub(crate) mod pod_events;
 pub(crate) mod pod_outcome;
 pub(crate) mod reconcile;
+mod request;
 pub(crate) mod retention;
 mod start;
 pub(crate) mod start_problem;

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use http::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,6 +27,7 @@ use crate::runtime::api_error::{
 
 use super::decide::PodDeletion;
 use super::delete::{Removal, remove_config_map, remove_config_maps, remove_pod};
+use super::request::{METADATA_ONLY, WHOLE, send};
 use super::status::{LaunchRecord, StatusBuilder};
 use super::writer::Writer;
 use crate::admission::live_pods::live_pods;
@@ -295,18 +295,14 @@ impl Launcher<'_> {
     }
 
     /// Sends the whole object, reads back what we keep of it.
-    #[expect(clippy::disallowed_methods, reason = "this is the launch")]
-    async fn create<K, V>(&self, object: &K, accept: &'static str) -> Result<V, kube::Error>
+    async fn create<K, V>(&self, object: &K, answer: &'static str) -> Result<V, kube::Error>
     where
         K: Resource<DynamicType = ()> + Serialize,
         V: DeserializeOwned,
     {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
         let request = Request::new(K::url_path(&(), Some(self.namespace())));
-        let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
-        request.extensions_mut().insert("create");
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
-        self.client.request(request).await
+        send(self.client, "create", request.create(&PostParams::default(), body), answer).await
     }
 
     /// The one write that makes a Pod the Task's own.
@@ -343,21 +339,17 @@ impl Launcher<'_> {
 /// # Errors
 /// 404 where the Pod is gone, 422 where another one has its name.
 pub(crate) async fn open_gate(client: &Client, writer: &Writer, pod: &PodView) -> Result<(), kube::Error> {
-    let api =
-        Api::<PodView>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let patch = json!({
         "metadata": {"uid": pod.uid()},
         "spec": {"schedulingGates": [{"$patch": "delete", "name": LAUNCH_GATE}]},
     });
-    let opened = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await?;
+    let request = Request::new(PodView::url_path(&(), Some(namespace)));
+    let request = request.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch));
+    let opened: PodView = send(client, "patch", request, METADATA_ONLY).await?;
     writer.pod_written(&opened);
     Ok(())
 }
-
-/// The answer is the object.
-const WHOLE: &str = "application/json";
-/// The answer is the object's metadata.
-const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 const POD: &str = "Pod";
 const CONFIG_MAP: &str = "ConfigMap";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, Request};
 use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::{ObjectKey, TaskKey};
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::request::{METADATA_ONLY, send};
 use super::status;
 use crate::cache::item::Item;
 use crate::cache::pending_writes::PendingWrites;
@@ -69,7 +70,6 @@ impl Writer {
         self.events.precede()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the writer")]
     /// Writes a status, unless it says what stands there already.
     ///
     /// # Errors
@@ -80,8 +80,9 @@ impl Writer {
         }
         let write = async |new: &TaskStatus| {
             let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
-            let patch = Patch::Merge(&patch);
-            self.api(&task.key()).patch_status(task.name(), &PatchParams::default(), &patch).await
+            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            let request = requests(task).patch_subresource("status", task.name(), &params, &patch);
+            send::<TaskView>(&self.client, "patch_status", request, METADATA_ONLY).await
         };
         let written = match write(new).await {
             // somebody made the object grow: how it ended has to fit
@@ -105,8 +106,8 @@ impl Writer {
         task: TaskRef<'_>,
         patch: &Value,
     ) -> Result<ObjectMeta, kube::Error> {
-        let api = self.api(&task.key());
-        let written = api.patch(task.name(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let request = requests(task).patch(task.name(), &PatchParams::default(), &Patch::Merge(patch));
+        let written: TaskView = send(&self.client, "patch", request, METADATA_ONLY).await?;
         self.record(task.group, &written);
         Ok(written.metadata)
     }
@@ -172,6 +173,11 @@ impl Writer {
     }
 }
 
+/// What makes requests about Tasks of its group and namespace.
+fn requests(task: TaskRef<'_>) -> Request {
+    Request::new(TaskView::url_path(&task.group, Some(task.namespace())))
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the writer")]
 async fn delete<K: Clone + DeserializeOwned + Debug>(
     api: &Api<K>,
@@ -206,4 +212,57 @@ fn reference(task: TaskRef<'_>) -> ObjectReference {
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, HeaderValue};
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::json;
+    use tower::BoxError;
+
+    use super::super::launch::open_gate;
+    use super::*;
+
+    #[tokio::test]
+    async fn of_what_a_launch_wrote_the_metadata_comes_back() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let answer = move |request: Request<Body>| {
+            let accepted = request.headers().get(ACCEPT).cloned();
+            seen.lock().push((request.uri().path().to_owned(), accepted));
+            async {
+                let metadata =
+                    json!({"name": "fix", "uid": "u", "resourceVersion": "7", "managedFields": [{}]});
+                let answer = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+                Ok::<_, BoxError>(Response::new(Body::from(serde_json::to_vec(&answer)?)))
+            }
+        };
+        let client = Client::new(tower::service_fn(answer), "team");
+        let (events, _) = EventRecorder::new(client.clone(), "operator");
+        let writer = Writer::new(client.clone(), events, Arc::default());
+        let metadata = ObjectMeta {
+            name: Some("fix".to_owned()),
+            namespace: Some("team".to_owned()),
+            uid: Some("u".to_owned()),
+            resource_version: Some("6".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let view = TaskView { metadata: metadata.clone(), status: None };
+        let task = view.task_ref(Group::KubeOpenCode);
+        let claimed = writer.patch_metadata(task, &json!({})).await.unwrap();
+        let running = TaskStatus { phase: Some(Phase::Running), ..TaskStatus::default() };
+        writer.write(task, &running).await.unwrap();
+        open_gate(&client, &writer, &PodView { metadata, ..PodView::default() }).await.unwrap();
+        assert_eq!(claimed.resource_version.as_deref(), Some("7"));
+        assert!(writer.tasks(Group::KubeOpenCode).is_stale("u", Some("6")), "the cache is behind");
+        assert!(writer.pods.is_stale("u", Some("6")), "the cache is behind");
+        let path = "/apis/kubeopencode.io/v1alpha1/namespaces/team/tasks/fix";
+        let paths =
+            [path.to_owned(), format!("{path}/status"), "/api/v1/namespaces/team/pods/fix".to_owned()];
+        let metadata_only = Some(HeaderValue::from_static(METADATA_ONLY));
+        assert_eq!(*asked.lock(), paths.map(|path| (path, metadata_only.clone())));
+    }
 }
