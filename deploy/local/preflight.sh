@@ -53,7 +53,8 @@ want() {
     api | bench) more="build control-plane clients go" ;;
     licences | images | formats | fuzz | mutants | site | compile) more="build" ;;
     release) more="images compile clients go" ;;
-    release-test) more="push try registry clients go" ;;
+    release-test) more="push sign try registry clients go" ;;
+    sign) more="go" ;;
     any | build | go | try | clients | control-plane | push | registry | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac
