@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The project's container images, built without Docker: a folder, one layer, one archive that every tool loads.
 #
-#   build.sh [NAME...]   build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: all but the cluster's parts)
+#   build.sh [NAME...]          build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: all but the cluster's parts)
+#   build.sh root NAME FOLDER   fill FOLDER with its file system alone: for the Dockerfile
+#   build.sh config NAME        print its settings as JSON
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
@@ -47,6 +49,10 @@ esac
 
 main() {
   local name
+  if [ "${1:-}" = root ]; then
+    fill_root "${@:2}"
+    return
+  fi
   [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources \
     agent-entrypoint agent-entrypoint-root agent-entrypoint-1000
   for name; do build "$name"; done
@@ -56,8 +62,7 @@ main() {
 # `config_NAME` prints its settings
 build() {
   local name=$1 function digest archive started=$SECONDS work
-  function=${name//-/_}
-  declare -F "key_$function" >/dev/null || die "there is no image '$name'" "see $0"
+  function=$(function_of "$name")
   digest=$( { echo "$architecture" && cat "$0" "$here/debian.sh" "$here/$name"/* 2>/dev/null; "key_$function"; } | short_digest)
   archive=$images/$(archive_name "$name")-$digest.tar
   if [ ! -f "$archive" ]; then
@@ -73,6 +78,27 @@ build() {
   fi
   touch "$archive"
   echo "$name $digest $archive"
+}
+
+# function_of NAME: by what its functions end
+function_of() {
+  declare -F "key_${1//-/_}" >/dev/null || die "there is no image '$1'" "see $0"
+  echo "${1//-/_}"
+}
+
+fill_root() {
+  local function
+  [ $# = 2 ] || die "usage: build.sh root NAME FOLDER"
+  function=$(function_of "$1")
+  mkdir -p "$2"
+  "root_$function" "$2"
+}
+
+print_config() {
+  local function
+  [ $# = 1 ] || die "usage: build.sh config NAME"
+  function=$(function_of "$1")
+  "config_$function"
 }
 
 archive_name() { if [ "$architecture" = amd64 ]; then echo "$1"; else echo "$1-$architecture"; fi; }
@@ -277,6 +303,10 @@ key_coredns() { sha256sum <"$("$here/../local/tools.sh")/coredns"; }
 root_coredns() { install -m 0755 "$("$here/../local/tools.sh")/coredns" "$1/coredns"; }
 config_coredns() { echo '{"Entrypoint": ["/coredns"]}'; }
 
+if [ "${1:-}" = config ]; then
+  print_config "${@:2}"
+  exit
+fi
 case "$*" in
   # no more than a compiler
   pause | coredns | "pause coredns") preflight node ;;

@@ -51,9 +51,10 @@ want() {
     lint) more="formats clients go" ;;
     unit) more="build clients go" ;;
     api | bench) more="build control-plane clients go" ;;
-    licences | images | formats | fuzz | mutants | site) more="build" ;;
-    release) more="images clients go" ;;
-    release-test) more="push try registry clients go" ;;
+    licences | images | formats | fuzz | mutants | site | compile) more="build" ;;
+    release) more="images compile clients go" ;;
+    release-test) more="push sign try registry clients go" ;;
+    sign) more="go" ;;
     any | build | go | try | clients | control-plane | push | registry | bare | root) ;;
     *) die "there is no step '$1'" "see the top of $0" ;;
   esac
@@ -170,7 +171,7 @@ check_rust_without_rustup() {
 }
 
 # targets_of_rust: those of everybody, and what a release is compiled for
-targets_of_rust() { of_toolchain targets && if wants release; then echo x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; fi; }
+targets_of_rust() { of_toolchain targets && if wants compile; then echo x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; fi; }
 
 # of_toolchain KEY: a list of rust-toolchain.toml
 of_toolchain() { sed -n "s/^$1 = \[\(.*\)\]/\1/p" "$repo/rust-toolchain.toml" | tr -d '",'; }

@@ -12,7 +12,7 @@ main() {
   [ $# -ge 3 ] || die "usage: compile.sh VERSION REGISTRY ARCHITECTURE..."
   local version=$1 registry=$2 architecture triple upper
   shift 2
-  preflight release
+  preflight compile
   export KUBEOPENCODE_VERSION=$version
   KUBEOPENCODE_SYSTEM_IMAGE=$(image_reference "$registry" "$version" system)
   KUBEOPENCODE_AGENT_IMAGE=$(image_reference "$registry" "$version" agent-opencode)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings a release into a registry, the one that it was made for or a mirror: its images, then its chart.
+# Brings a release into a registry, the one that it was made for or a mirror: its images, then its chart. With a key of cosign it
+# signs them there, and first of all SHA256SUMS, into SHA256SUMS.sigstore.json beside it.
 #
 #   push.sh FOLDER [REGISTRY]   FOLDER as build.sh wrote it; REGISTRY: the one that its images.txt names
 #
@@ -7,9 +8,11 @@
 # Nothing is overwritten: a version that is there with another content is refused. Log in with skopeo login, or docker login.
 #
 # Env: REGISTRY_AUTH_FILE (~/.docker/config.json): the logins. SSL_CERT_FILE: authorities, for a registry with one of its own.
+# COSIGN_KEY: a file, env://NAME or the address of a key in a KMS, as cosign has it; COSIGN_PASSWORD: the password of the file.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 . "$here/names.sh"
+. "$here/signatures.sh"
 me=push
 
 main() {
@@ -21,9 +24,15 @@ main() {
   tools=$("$repo/deploy/local/tools.sh" clients)
   # all of them read this one
   export REGISTRY_AUTH_FILE=${REGISTRY_AUTH_FILE:-$HOME/.docker/config.json}
+  # who cannot sign pushes nothing
+  if signs; then
+    prepare_to_sign
+    sign_checksums
+  fi
   local name
   for name in $(release_images); do push_image "$(image_name "$name")"; done
   push_chart
+  signs || say "nothing was signed: COSIGN_KEY names no key"
 }
 
 push_image() {
@@ -34,6 +43,7 @@ push_image() {
     die "$to is there, and it is $there, not $digest" "a version is never changed: name this one otherwise"
   [ "$there" ] || logged skopeo copy --insecure-policy --all --preserve-digests --authfile "$REGISTRY_AUTH_FILE" "oci:$layout:$version" "docker://$to"
   say "$to@$digest"
+  sign_in_registry "$registry/$1@$digest"
 }
 
 push_chart() {
@@ -45,6 +55,7 @@ push_chart() {
   [ "$there" ] || logged "$tools/helm" push "$folder/$chart" "oci://$registry/charts" --registry-config "$REGISTRY_AUTH_FILE"
   digest=$(digest_in_registry "$to:$version")
   say "oci://$to:$version@$digest"
+  sign_in_registry "$to@$digest"
 }
 
 # digest_in_registry REFERENCE: empty where there is none

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries a release from what is in its folder, and from nothing else: the programs, also those of arm64, under qemu; the
-# images; a registry with TLS and a password, to which it is pushed and from which the chart comes back; and that packing
-# the same programs again gives the same bytes. As root, some minutes.
+# images; a registry with TLS and a password, to which it is pushed and from which the chart comes back; signatures, by a key
+# that is made here; and that packing the same programs again gives the same bytes. As root, some minutes.
 #
 #   test.sh FOLDER    as build.sh wrote it: dist/VERSION
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,10 +20,12 @@ main() {
   [ $# = 1 ] && [ -f "$1/images.txt" ] || die "usage: test.sh FOLDER" "make release VERSION=0.2.0, then test.sh dist/0.2.0"
   look_at "$1"
   mirror=$(mirror_of "$registry" "$host")
+  # keys are made here
+  unset COSIGN_KEY COSIGN_PASSWORD
   if [ -z "${KUBEOPENCODE_RELEASE_TEST:-}" ]; then
     preflight release-test release
     [ "$(id -u)" = 0 ] || die "the release is tried in namespaces of its own" "run this as root"
-    "$repo/deploy/local/programs.sh" registry >/dev/null
+    "$repo/deploy/local/programs.sh" registry cosign >/dev/null
     KUBEOPENCODE_RELEASE_TEST=inside exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$folder"
   fi
   ip link set lo up
@@ -38,6 +40,7 @@ main() {
   step "the images" try_images
   step "a registry with TLS and a password" start_registry
   step "push" try_push
+  step "signatures" try_signatures
   step "the chart from the registry" try_chart
   step "a bill of materials for each program and image" try_bills
   step "packed again, the same bytes" try_again
@@ -46,7 +49,7 @@ main() {
 
 checksums() {
   (cd "$folder" && sha256sum --check --quiet SHA256SUMS) || die "a file is not what SHA256SUMS says"
-  diff <(cd "$folder" && find . -type f ! -path './images/*' ! -name SHA256SUMS -printf '%P\n' | sort) \
+  diff <(cd "$folder" && find . -type f ! -path './images/*' ! -name 'SHA256SUMS*' -printf '%P\n' | sort) \
     <(cut -c67- "$folder/SHA256SUMS" | sort) >&2 || die "SHA256SUMS does not name all files"
 }
 
@@ -167,12 +170,54 @@ try_push() {
   "$here/push.sh" "$folder" "$mirror" 2>"$work/said"
   again=$(grep -c '@sha256:' "$work/said")
   [ "$again" = 5 ] || die_with_log "$work/said" "a second push names $again of 5 digests"
+  grep -qx "push: nothing was signed: COSIGN_KEY names no key" "$work/said" || die_with_log "$work/said" "a push without a key does not say that nothing was signed"
   # another content under the same version
   cp -r "$folder" "$work/changed"
   rm -r "$work/changed/images/kubeopencode"
   cp -r "$folder/images/kubeopencode-agent-attach" "$work/changed/images/kubeopencode"
   ! "$here/push.sh" "$work/changed" "$mirror" 2>"$work/said" || die "a version is overwritten"
   grep -q "a version is never changed" "$work/said" || die_with_log "$work/said" "an overwritten version is refused with other words"
+}
+
+# As somebody sees it who has the public key, and no way to the internet. What is pushed is there already.
+try_signatures() {
+  local cosign signed=$work/signed name reference references
+  cosign=$("$repo/deploy/local/programs.sh" cosign)
+  export COSIGN_PASSWORD=of-the-key
+  for name in ours theirs; do
+    (cd "$work" && "$cosign" generate-key-pair --output-key-prefix "$name") >"$work/said" 2>&1 </dev/null || die_with_log "$work/said" "cosign makes no key"
+  done
+  mkdir "$signed" "$work/login"
+  ln -s "$REGISTRY_AUTH_FILE" "$work/login/config.json"
+  find "$folder" -mindepth 1 -maxdepth 1 ! -name images ! -name 'SHA256SUMS.*' -exec cp -r -t "$signed" {} +
+  ln -s "$folder/images" "$signed/images"
+
+  ! COSIGN_PASSWORD=wrong push_signed || die "a key is read with a wrong password"
+  grep -q "COSIGN_PASSWORD is its password" "$work/said" || die_with_log "$work/said" "a wrong password of a key is not told"
+  ! grep -q '@sha256:' "$work/said" || die_with_log "$work/said" "something is pushed before it is known whether it can be signed"
+
+  push_signed || die_with_log "$work/said" "the release cannot be signed"
+  mapfile -t references < <(sed -n 's/^push: signed: \(.*@sha256:\)/\1/p' "$work/said")
+  [ ${#references[@]} = 5 ] || die_with_log "$work/said" "${#references[@]} are signed in the registry, and not four images and the chart"
+  for reference in "${references[@]}"; do
+    verify ours "$reference" || die_with_log "$work/verified" "cosign does not find the signature of $reference"
+    ! verify theirs "$reference" || die "$reference passes for signed by a key that signed nothing"
+  done
+  verify_sums "$signed/SHA256SUMS" || die_with_log "$work/verified" "cosign does not find the signature of SHA256SUMS"
+  push_signed || die_with_log "$work/said" "the release cannot be pushed again"
+  [ "$(grep -c '^push: signed already: .*@sha256:' "$work/said")" = 5 ] || die_with_log "$work/said" "what is signed is signed again"
+
+  # a line less
+  sed -i 1d "$signed/SHA256SUMS"
+  ! verify_sums "$signed/SHA256SUMS" || die "a changed SHA256SUMS passes for the signed one"
+  ! push_signed || die "a changed SHA256SUMS is pushed with the signature of another one"
+  grep -q "SHA256SUMS.sigstore.json is no signature of SHA256SUMS by this key" "$work/said" || die_with_log "$work/said" "a changed SHA256SUMS is refused with other words"
+}
+push_signed() { COSIGN_KEY=$work/ours.key "$here/push.sh" "$signed" "$mirror" 2>"$work/said"; }
+# verify KEY REFERENCE, verify_sums FILE: as docs/operations.md has it
+verify() { DOCKER_CONFIG=$work/login "$cosign" verify --key "$work/$1.pub" --insecure-ignore-tlog "$2" >"$work/verified" 2>&1; }
+verify_sums() {
+  "$cosign" verify-blob --key "$work/ours.pub" --insecure-ignore-tlog --bundle "$signed/SHA256SUMS.sigstore.json" "$1" >"$work/verified" 2>&1
 }
 
 # The chart that comes back names images that are there, by what is pulled from a mirror.
@@ -224,7 +269,8 @@ try_again() {
   for kept in tools downloads programs; do [ ! -e "$cache/$kept" ] || ln -s "$cache/$kept" "$again/$kept"; done
   for kept in "$cache"/images/{debian-*.tar,busybox-*}; do ln -s "$kept" "$again/images/"; done
   XDG_CACHE_HOME=$work/cache RELEASE_PROGRAMS=$work/programs "$here/build.sh" "$version" "$registry" "$work/again"
-  diff --recursive "$folder" "$work/again" >&2 || die "the same commit and programs give other bytes"
+  # a signature is another one each time
+  diff --recursive --exclude=SHA256SUMS.sigstore.json "$folder" "$work/again" >&2 || die "the same commit and programs give other bytes"
 }
 
 main "$@"
