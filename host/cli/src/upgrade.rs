@@ -114,7 +114,7 @@ async fn plan(offline: &Offline<'_>, mut wrong: HashSet<AgentKey>) -> HashMap<St
     for (place, agent) in &offline.objects.agents {
         let mut findings = said_of(offline.agent(agent).await);
         if agent.spec.server_config.is_some() {
-            findings.extend(offline.server(agent).await.err().map(|refusal| Finding::refusal(&refusal)));
+            findings.extend(offline.server(agent, &()).await.err().map(|refusal| Finding::refusal(&refusal)));
             findings.dedup();
         }
         if findings.iter().any(Finding::is_change) {
