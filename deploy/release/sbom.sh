@@ -16,7 +16,7 @@ sbom() {
 crates() {
   cargo_tree "$repo" --package "$2" --target "$(rust_target "$1")" | of_cargo "$repo/Cargo.lock"
   [ "$2" = "$(package_of kubeopencode)" ] || return 0
-  cargo_tree "$repo/plugins" --workspace --exclude kubeopencode-plugin-fixture --exclude kubeopencode-plugin-hostile --target wasm32-wasip2 | of_cargo "$repo/plugins/Cargo.lock"
+  cargo_tree "$repo/plugins" --workspace --exclude=kubeopencode-plugin-{fixture,hostile,serving} --target wasm32-wasip2 | of_cargo "$repo/plugins/Cargo.lock"
 }
 cargo_tree() {
   local folder=$1

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kubeopencode_api::plugin::{CommandPlan, Outcome, Required, Resolved};
+use kubeopencode_api::plugin::{CommandPlan, Outcome, Required, Resolved, ServerPlan};
 use kubeopencode_plan::Item;
 use kubeopencode_plugin_host::{CallError, Plugin, Used, outcome};
 use parking_lot::Mutex;
@@ -45,6 +45,9 @@ pub trait CallObserver: Send + Sync {
 
     /// What a command builder answered, after [`Self::called`].
     fn built(&self, _answer: Result<&CommandPlan, &CallError>) {}
+
+    /// What it answered for an Agent's server.
+    fn served(&self, _answer: Result<&ServerPlan, &CallError>) {}
 }
 
 /// Nobody observes.

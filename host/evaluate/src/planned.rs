@@ -119,9 +119,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
     async fn server(&mut self, run: &Run) -> Result<ServerObjects, EvaluateError<R::Error>> {
         let contexts = self.items(run).await?;
         let ask = |settings: &Value| run.serve_request(&contexts, settings.clone());
-        let tell = |observer: &O, answer: Result<&ServerPlan, &CallError>| {
-            observer.built(answer.map(|plan| &plan.command));
-        };
+        let tell = |observer: &O, answer: Result<&ServerPlan, &CallError>| observer.served(answer);
         let (plan, granted) =
             self.command(run, ask, |builder, request| builder.serve(&request), tell).await?;
         let server = validate_server(run, &granted, plan).map_err(EvaluateError::Refused)?;

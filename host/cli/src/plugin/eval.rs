@@ -31,6 +31,9 @@ struct Evaluated {
     /// Where it stands.
     place: String,
     ok: bool,
+    /// It is of an Agent's server, and of no Task.
+    #[serde(skip)]
+    is_server: bool,
     items: Vec<Asked>,
     /// What was logged in the calls.
     log: Vec<Logged>,
@@ -47,6 +50,7 @@ impl Evaluated {
         Self {
             place,
             ok: failure.is_none(),
+            is_server: false,
             log: logged(&asked),
             items: asked,
             error: failure,
@@ -122,7 +126,9 @@ async fn evaluated(
     let mut all = Vec::new();
     for (place, placed) in &cases {
         let came = placed.run(session).await?;
-        all.push(Evaluated::of(format!("{place}: {}", placed.case.name), came));
+        let mut one = Evaluated::of(format!("{place}: {}", placed.case.name), came);
+        one.is_server = placed.case.server.is_some();
+        all.push(one);
     }
     if objects.iter().any(|document| document.value["kind"] != "Plugin") {
         all.extend(tasks(session, &objects, plugin, cluster).await?);
@@ -207,7 +213,10 @@ fn text(one: &Evaluated, session: &Session) -> String {
             if one.items.last().is_none_or(|asked| asked.error.as_ref() != Some(error)) {
                 text.push_str(&failed(error, "  "));
             }
-            text.push_str("the Task fails: nothing is made of it\n");
+            text.push_str(match one.is_server {
+                true => "the Agent has no server: nothing is made for it\n",
+                false => "the Task fails: nothing is made of it\n",
+            });
         }
         None => text.push_str(&agent_reads(one)),
     }

@@ -41,6 +41,8 @@ pub(super) struct Case {
     item: Option<Value>,
     /// Or a whole Task.
     task: Option<Value>,
+    /// Or the Agent whose server is asked for.
+    pub(super) server: Option<Value>,
     /// The Agent that the Task names; by default one with nothing but a name.
     agent: Option<Value>,
     /// `spec.config` of the Plugin.
@@ -150,20 +152,20 @@ impl Placed {
             Ok(object) => object,
             Err(problem) => return Ok(Came::refused("Invalid", problem)),
         };
-        Ok(Came::of(session, object, objects).await)
+        Ok(Came::of(session, object, objects, self.case.server.is_some()).await)
     }
 
     fn documents(&self, session: &Session) -> Result<Vec<Document>, CliError> {
-        let Case { item, task, agent, given, .. } = &self.case;
+        let Case { item, task, server, agent, given, .. } = &self.case;
         let place = format!("{}:{}", self.file.display(), self.line);
-        let task = match (item, task) {
-            (Some(item), None) => task_with(&json!([item])),
-            (None, Some(task)) => task.clone(),
-            (None, None) if session.builder().is_some() => task_with(&json!([])),
-            _ => return Err(CliError::Usage(format!("{place}: write one of item and task"))),
+        let first = match (item, task, server) {
+            (Some(item), None, None) => task_with(&json!([item])),
+            (None, Some(whole), None) | (None, None, Some(whole)) => whole.clone(),
+            (None, None, None) if session.builder().is_some() => task_with(&json!([])),
+            _ => return Err(CliError::Usage(format!("{place}: write one of item, task and server"))),
         };
-        let namespace = task["metadata"]["namespace"].as_str().unwrap_or(NAMESPACE).to_owned();
-        let mut objects = vec![task];
+        let namespace = first["metadata"]["namespace"].as_str().unwrap_or(NAMESPACE).to_owned();
+        let mut objects = vec![first];
         objects.extend(agent.clone());
         for (name, entries) in &given.config_maps {
             let mut data = BTreeMap::new();
@@ -217,6 +219,17 @@ impl Case {
             let field = if field == "." { String::new() } else { format!("{field}: ") };
             format!("{field}{}", error.into_inner())
         })?;
+        if let Some(server) = &case.server {
+            if server["kind"] != "Agent" || !server["spec"]["serverConfig"].is_object() {
+                return Err("server: write a whole Agent with spec.serverConfig".to_owned());
+            }
+            if case.agent.is_some() {
+                return Err(
+                    "agent: it is the Agent of a Task, and server is one itself: leave one of them out"
+                        .to_owned(),
+                );
+            }
+        }
         if case.given.responses.is_some() {
             return Err("given.responses: it belongs to the feature fetch, which this version does not have: leave it out".to_owned());
         }
@@ -254,28 +267,30 @@ pub(super) fn plugin_object(value: &Value) -> Result<Result<PluginObject, Vec<St
 }
 
 impl Came {
-    /// What the operator makes of the first Task.
-    pub(super) async fn of(session: &Session, object: PluginObject, mut objects: Objects) -> Self {
+    /// What the operator makes of the first Task, or of the server of the first Agent.
+    async fn of(session: &Session, object: PluginObject, mut objects: Objects, is_server: bool) -> Self {
         objects.stand_in(session.builder());
         let snapshot = match session.snapshot(object) {
             Ok(snapshot) => snapshot,
             Err(failure) => return Self { failure: Some(failure), ..Self::default() },
         };
-        let Some((_, task)) = objects.tasks.first() else {
-            return Self::refused("Invalid", "there is no Task".to_owned());
+        let ran = match (objects.tasks.first(), objects.agents.first()) {
+            (Some((_, task)), _) => session.run(&snapshot, &objects, task).await,
+            (None, Some((_, agent))) if is_server => session.serve(&snapshot, &objects, agent).await,
+            _ => return Self::refused("Invalid", "there is no Task".to_owned()),
         };
-        Self::from(session, session.run(&snapshot, &objects, task).await)
+        Self::from(session, ran)
     }
 
     pub(super) fn from(session: &Session, Ran { asked, result }: Ran) -> Self {
         let mut came = Self { plan: plan_of(session, &asked), asked, ..Self::default() };
         match result {
-            Ok(planned) => {
-                came.seen = Seen::of(&planned.plan);
+            Ok(made) => {
+                came.seen = made.seen;
                 let is_builder = session.builder().is_some();
                 came.seen.files.retain(|path, _| path != READER && (is_builder || !path.starts_with(TOOLS)));
                 let notice = |(reason, message): &(_, String)| format!("{reason}: {message}");
-                came.notices = planned.plan.notices.iter().map(notice).collect();
+                came.notices = made.notices.iter().map(notice).collect();
             }
             Err(refusal) => {
                 let own = came.asked.last().and_then(|asked| asked.error.clone());
@@ -347,6 +362,18 @@ mod tests {
             (
                 json!({"name": "a", "given": {"responses": []}}),
                 "given.responses: it belongs to the feature fetch",
+            ),
+            (
+                json!({"name": "a", "server": {"kind": "Agent"}}),
+                "server: write a whole Agent with spec.serverConfig",
+            ),
+            (
+                json!({"name": "a", "server": {"kind": "Task", "spec": {"serverConfig": {}}}}),
+                "server: write a whole Agent with spec.serverConfig",
+            ),
+            (
+                json!({"name": "a", "server": {"kind": "Agent", "spec": {"serverConfig": {}}}, "agent": {}}),
+                "agent: it is the Agent of a Task, and server is one itself: leave one of them out",
             ),
             (json!({"name": "a", "expect": {}}), "expect: write one of contextFile, files, plan and error"),
             (json!({"name": "a", "expect": {"plan": {}, "error": {}}}), "expect: write one of"),

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
 use kubeopencode_api::literals::CONTEXT_FILES_VOLUME;
-use kubeopencode_plan::ExecutionPlan;
 use serde_json::Value;
 
 use super::readable;
@@ -25,9 +24,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What stands in the Pod of this plan.
-    pub(super) fn of(plan: &ExecutionPlan) -> Self {
-        let contents = Contents::of(plan);
+    /// What stands in a Pod that mounts these ConfigMaps.
+    pub(super) fn of(pod: Option<&PodSpec>, config_maps: &[ConfigMap]) -> Self {
+        let contents = Contents::of(pod, config_maps);
         let mut seen = Self::default();
         for (path, bytes) in contents.files() {
             if path.ends_with(CONTEXT_FILE) {
@@ -41,31 +40,30 @@ impl Seen {
 }
 
 struct Contents<'a> {
-    pod: &'a Pod,
+    pod: Option<&'a PodSpec>,
     keys: BTreeMap<&'a str, &'a [u8]>,
 }
 
 impl<'a> Contents<'a> {
-    fn of(plan: &'a ExecutionPlan) -> Self {
+    fn of(pod: Option<&'a PodSpec>, config_maps: &'a [ConfigMap]) -> Self {
         let mut keys = BTreeMap::new();
-        for map in &plan.config_maps {
+        for map in config_maps {
             keys.extend(map.data.iter().flatten().map(|(key, text)| (key.as_str(), text.as_bytes())));
             let binary = map.binary_data.iter().flatten();
             keys.extend(binary.map(|(key, bytes)| (key.as_str(), bytes.0.as_slice())));
         }
-        Self { pod: &plan.pod, keys }
+        Self { pod, keys }
     }
 
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let spec = self.pod.spec.as_ref();
         let mut files = Vec::new();
-        for container in spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten() {
+        for container in self.pod.and_then(|pod| pod.init_containers.as_ref()).into_iter().flatten() {
             for mapping in variable(container, "FILE_MAPPINGS") {
                 let path = mapping["targetPath"].as_str().unwrap_or_default().to_owned();
                 files.push((path, self.joined(&mapping)));
             }
         }
-        for container in spec.map(|spec| spec.containers.as_slice()).unwrap_or_default() {
+        for container in self.pod.map(|pod| pod.containers.as_slice()).unwrap_or_default() {
             let mounts =
                 container.volume_mounts.iter().flatten().filter(|mount| mount.name == CONTEXT_FILES_VOLUME);
             for (mount, key) in mounts.filter_map(|mount| Some((mount, mount.sub_path.as_deref()?))) {
@@ -94,7 +92,7 @@ impl<'a> Contents<'a> {
     fn of_the_pod(&self, path: &str) -> String {
         let secret =
             path.strip_prefix('/').and_then(|path| path.split_once('/')).and_then(|(volume, key)| {
-                let volumes = self.pod.spec.as_ref()?.volumes.as_ref()?;
+                let volumes = self.pod?.volumes.as_ref()?;
                 let secret = volumes.iter().find(|known| known.name == volume)?.secret.as_ref()?;
                 Some(format!("[key {key} of Secret {}]", secret.secret_name.as_deref()?))
             });

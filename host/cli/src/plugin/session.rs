@@ -4,16 +4,18 @@
 
 use std::sync::Arc;
 
+use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{DEFAULT_CLUSTER_DOMAIN, DEFAULT_OPERATOR_NAMESPACE};
 use kubeopencode_api::plugin_object::{Plugin as PluginObject, PluginSpec};
 use kubeopencode_api::task::Task;
-use kubeopencode_evaluate::{Catalog, Planned, Snapshot};
+use kubeopencode_evaluate::{Catalog, Snapshot};
 use kubeopencode_operator::publication;
 use kubeopencode_plan::Refusal;
 use kubeopencode_plugin_host::{Inspection, Kind, Plugin, PluginHost};
 
 use super::project::Project;
+use super::seen::Seen;
 use super::transcript::{Asked, Failure, Transcript};
 use super::{refusal, said};
 use crate::error::CliError;
@@ -31,12 +33,20 @@ pub(super) struct Session {
     _host: PluginHost,
 }
 
-/// What came of a Task.
+/// What came of a Task, or of an Agent's server.
 #[derive(Debug)]
 pub(super) struct Ran {
     /// What plugins were asked, in this order.
     pub(super) asked: Vec<Asked>,
-    pub(super) result: Result<Planned, Refusal>,
+    pub(super) result: Result<Made, Refusal>,
+}
+
+/// What the operator would make.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) seen: Seen,
+    /// What the user is told although all went well.
+    pub(super) notices: Vec<(Reason, String)>,
 }
 
 /// A plugin by itself.
@@ -132,14 +142,33 @@ impl Session {
 
     /// Plans a Task as the operator does.
     pub(super) async fn run(&self, snapshot: &Snapshot, objects: &Objects, task: &Task) -> Ran {
-        let offline = Offline {
-            snapshot: snapshot.clone(),
-            objects,
-            operator_namespace: DEFAULT_OPERATOR_NAMESPACE,
-            cluster_domain: DEFAULT_CLUSTER_DOMAIN,
-        };
         let transcript = Transcript::default();
-        let result = offline.plan(task, &transcript).await;
+        let planned = offline(snapshot, objects).plan(task, &transcript).await;
+        let result = planned.map(|planned| {
+            let plan = planned.plan;
+            Made { seen: Seen::of(plan.pod.spec.as_ref(), &plan.config_maps), notices: plan.notices }
+        });
         Ran { asked: transcript.into_asked(), result }
+    }
+
+    /// Plans the server of an Agent as the operator does.
+    pub(super) async fn serve(&self, snapshot: &Snapshot, objects: &Objects, agent: &Agent) -> Ran {
+        let transcript = Transcript::default();
+        let planned = offline(snapshot, objects).server(agent, &transcript).await;
+        let result = planned.map(|server| {
+            let pod = server.deployment.spec.and_then(|spec| spec.template.spec);
+            Made { seen: Seen::of(pod.as_ref(), &server.config_maps), notices: server.notices }
+        });
+        Ran { asked: transcript.into_asked(), result }
+    }
+}
+
+/// The operator, for these objects.
+fn offline<'a>(snapshot: &Snapshot, objects: &'a Objects) -> Offline<'a> {
+    Offline {
+        snapshot: snapshot.clone(),
+        objects,
+        operator_namespace: DEFAULT_OPERATOR_NAMESPACE,
+        cluster_domain: DEFAULT_CLUSTER_DOMAIN,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! May touch: answers. Must not touch: what becomes of them.
 
-use kubeopencode_api::plugin::{CommandPlan, Outcome, PluginError, Required, Requirement, Resolved};
+use kubeopencode_api::plugin::{
+    CommandPlan, Outcome, PluginError, Required, Requirement, Resolved, ServerPlan,
+};
 use kubeopencode_evaluate::CallObserver;
 use kubeopencode_plan::Item;
 use kubeopencode_plugin_host::{CallError, Used, outcome};
@@ -164,9 +166,22 @@ impl CallObserver for Transcript {
     }
 
     fn built(&self, answer: Result<&CommandPlan, &CallError>) {
-        let mut state = self.0.lock();
-        let rounds = state.call.take().into_iter().collect();
-        state.asked.push(Asked {
+        self.0.lock().built(answer);
+    }
+
+    fn served(&self, answer: Result<&ServerPlan, &CallError>) {
+        // that it knows nothing of servers is the host's to say
+        if !matches!(answer, Err(CallError::NoSuchFunction(_))) {
+            self.0.lock().built(answer);
+        }
+    }
+}
+
+impl State {
+    /// The command builder answered.
+    fn built(&mut self, answer: Result<&impl Serialize, &CallError>) {
+        let rounds = self.call.take().into_iter().collect();
+        self.asked.push(Asked {
             item: None,
             type_: None,
             rounds,
@@ -174,9 +189,7 @@ impl CallObserver for Transcript {
             error: answer.err().map(Failure::from),
         });
     }
-}
 
-impl State {
     /// What an item was asked so far.
     fn of(&mut self, item: &Item) -> &mut Asked {
         let name = item.to_string();

@@ -36,7 +36,7 @@ const KUBETASK: &str = Group::KubeTask.names().group;
 pub(crate) struct Objects {
     /// In the order of the files, each with its place, as the Agents are.
     pub(crate) tasks: Vec<(String, Task)>,
-    pub(super) agents: Vec<(String, Agent)>,
+    pub(crate) agents: Vec<(String, Agent)>,
     configs: HashMap<ObjectKey, KubeOpenCodeConfig>,
     pub(super) config_maps: HashMap<ObjectKey, ConfigMap>,
     /// Where ConfigMaps are that stand in no file.

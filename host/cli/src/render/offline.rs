@@ -57,7 +57,7 @@ impl Offline<'_> {
             if agent.spec.server_config.is_none() {
                 continue;
             }
-            match self.server(agent).await {
+            match self.server(agent, &()).await {
                 Ok(server) => {
                     for map in &server.config_maps {
                         rendered.documents.push(document(map)?);
@@ -116,10 +116,18 @@ impl Offline<'_> {
         evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
     }
 
-    async fn server(&self, agent: &Agent) -> Result<ServerObjects, Refusal> {
+    /// The same for the server of an Agent.
+    ///
+    /// # Errors
+    /// Why there is none, in the words of its condition.
+    pub(crate) async fn server(
+        &self,
+        agent: &Agent,
+        observer: &impl CallObserver,
+    ) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
-        let server = evaluate_server(&self.snapshot, self.objects, &(), run).await;
+        let server = evaluate_server(&self.snapshot, self.objects, observer, run).await;
         server.map(|server| server.objects).map_err(|error| self.refusal(error))
     }
 

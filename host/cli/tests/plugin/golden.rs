@@ -105,7 +105,7 @@ fn a_case_that_makes_no_sense_ends_with_two_and_says_what_does() {
         (
             "both",
             "name: a\nitem: {type: Greeting}\ntask: {}\n",
-            "tests/cases.yaml:1: write one of item and task",
+            "tests/cases.yaml:1: write one of item, task and server",
         ),
         ("yaml", "name: a\n---\nname: [\n", "tests/cases.yaml:3: "),
         (

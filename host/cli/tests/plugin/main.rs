@@ -17,6 +17,7 @@ mod list;
 mod new;
 mod pack;
 mod registry;
+mod server;
 
 use std::fs;
 use std::io::{Read, Write};
