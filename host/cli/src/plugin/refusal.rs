@@ -5,6 +5,9 @@ use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
 /// Begins the name of what a module has to export, in the words of the runtime of JavaScript.
 const INTERFACE: &str = "interface 'kubeopencode:plugin/";
 
+/// What that runtime says where the export is there and is no type.
+const NO_DESCRIBE: &str = "function 'describe' not found: ";
+
 /// What the host says of a component that serves nothing.
 const NO_TYPE: &str = "it describes no type";
 
@@ -22,6 +25,10 @@ pub(super) fn words(error: &LoadError) -> String {
                     "the module exports no {name}: write `export const {name} = ...` in it, as `kubeopencode plugin new` does"
                 );
             }
+            None if last_words(error).is_some_and(|words| words.contains(NO_DESCRIBE)) => {
+                return "what the module exports has no function describe: write `export const contextType = defineContextTypes({ ... })` in it, as `kubeopencode plugin new` does"
+                    .to_owned();
+            }
             None => "; describe answers without settings, Task and inputs: try it in a test of yours",
         },
         LoadError::Descriptor(why) if why == NO_TYPE => {
@@ -32,10 +39,15 @@ pub(super) fn words(error: &LoadError) -> String {
     format!("{error}{remedy}")
 }
 
+/// What a plugin wrote before it crashed.
+fn last_words(error: &CallError) -> Option<&str> {
+    let CallError::Trap { words, .. } = error else { return None };
+    words.as_deref()
+}
+
 /// What a module in JavaScript does not export, though its component does.
 fn missing_export(error: &CallError) -> Option<String> {
-    let CallError::Trap { words: Some(words), .. } = error else { return None };
-    let (_, name) = words.split_once(INTERFACE)?;
+    let (_, name) = last_words(error)?.split_once(INTERFACE)?;
     let (name, after) = name.split_once('\'')?;
     if !after.starts_with(" not found") {
         return None;
@@ -66,6 +78,12 @@ mod tests {
         assert_eq!(
             words(&crashed(said)),
             "the module exports no contextType: write `export const contextType = ...` in it, as `kubeopencode plugin new` does"
+        );
+        let said =
+            "function 'describe' not found: FromJs { from: \"undefined\", to: \"function\", message: None }";
+        assert_eq!(
+            words(&crashed(said)),
+            "what the module exports has no function describe: write `export const contextType = defineContextTypes({ ... })` in it, as `kubeopencode plugin new` does"
         );
         let other = words(&crashed("interface of mine"));
         assert!(other.contains("its last words: interface of mine; describe answers"), "{other}");

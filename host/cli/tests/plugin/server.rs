@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{guests, in_folder, project_of};
+use crate::{greeting, guests, in_folder, project, project_of};
 
 /// The Agent, with a server at this port.
 fn agent(port: u16) -> String {
@@ -96,6 +96,22 @@ fn what_came_of_a_server_is_written_too() {
     assert_eq!(first["expect"], json!({"plan": plan()}));
     let said = in_folder(&folder, &["test"]);
     assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+fn a_context_type_is_asked_for_a_server_too() {
+    let server = agent(8080)
+        .replace("commandBuilder: serving, ", "")
+        .replace("type: Text, text: Be brief.", "type: Greeting");
+    let context = "<context name=\"context\" namespace=\"default\" type=\"Greeting\">\nhello\n</context>";
+    let context = Value::from(context);
+    let cases = format!(
+        "name: its text\nserver: {server}\nexpect: {{contextFile: {context}}}\n---\nname: its plan\nserver: {server}\nexpect: {{plan: {{actions: [{{inline: hello}}]}}}}\n"
+    );
+    let folder = project("serving-item", &greeting(""), &cases);
+    let said = in_folder(&folder, &["test"]);
+    assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
+    assert_eq!(said.code, 0);
 }
 
 #[test]
