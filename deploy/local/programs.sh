@@ -13,29 +13,38 @@ main() {
   local name
   [ $# -gt 0 ] || die "usage: programs.sh NAME..."
   mkdir -p "$programs"
-  # one builder at a time: a second one waits and then finds everything there
-  exec 9>"$programs/.lock"
-  flock -n 9 || { say "another build is under way, waiting for it" && flock 9; }
-  for name; do build "$name"; done
-  rm -rf "$programs/target"
+  for name; do program "$name"; done
 }
 
-# build NAME
-build() {
+# program NAME: one that is there waits for no builder
+program() {
   local name=$1 source version folder log=$cache/logs/$1.log
   source=$(awk -v name="$name" '$1 ~ /^(crate|go):/ {for (i = 3; i <= NF; i++) if ($i == name) print $1}' "$here/requirements.txt")
   [ -n "$source" ] || die "$name is not compiled from crates.io or Go's module proxy" "see deploy/local/requirements.txt"
   version=${source##*@}
   folder=$programs/$name-$version
-  if [ ! -x "$folder/bin/$name" ]; then
-    rm -rf "$folder.partial"
-    case $source in
-      crate:*) preflight build && watched "$log" "compiling $name $version, once per machine" from_crate "${source#crate:}" "$folder.partial" ;;
-      go:*) preflight go && watched "$log" "compiling $name $version, once per machine" from_go "${source#go:}" "$folder.partial" ;;
-    esac || die_with_log "$log" "$name $version could not be compiled" "see $log"
-    mv "$folder.partial" "$folder"
-  fi
+  [ -x "$folder/bin/$name" ] || alone build
   echo "$folder/bin/$name"
+}
+
+# alone COMMAND: one builder at a time
+alone() {
+  exec 9>"$programs/.lock"
+  flock -n 9 || { say "another build is under way, waiting for it" && flock 9; }
+  "$@"
+  exec 9>&-
+}
+
+# build: what program wants, unless another builder was faster
+build() {
+  [ ! -x "$folder/bin/$name" ] || return 0
+  rm -rf "$folder.partial"
+  case $source in
+    crate:*) preflight build && watched "$log" "compiling $name $version, once per machine" from_crate "${source#crate:}" "$folder.partial" ;;
+    go:*) preflight go && watched "$log" "compiling $name $version, once per machine" from_go "${source#go:}" "$folder.partial" ;;
+  esac || die_with_log "$log" "$name $version could not be compiled" "see $log"
+  mv "$folder.partial" "$folder"
+  rm -rf "$programs/target"
 }
 
 # from_crate NAME@VERSION FOLDER: outside the checkout, whose flags are not meant for it

@@ -97,8 +97,21 @@ impl Registry {
     async fn read(&mut self, place: &str, limit: usize) -> Result<Fetched, Problem> {
         let accept = if place.starts_with("manifests") { MANIFESTS } else { "*/*" };
         let response = self.get(place, accept).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            let message = format!("there is no {}", self.name_of(place));
+            return Err(Problem::fetched(Reason::NotFound, message).passing());
+        }
         let response = self.good(response).await?;
         self.session.body(response, limit, &self.image.name()).await
+    }
+
+    /// What lies at a place: the artifact, or what belongs to it, in words.
+    fn name_of(&self, place: &str) -> String {
+        let image = self.image.name();
+        match place.rsplit_once('/') {
+            Some((_, digest)) if digest != self.image.reference() => format!("{digest}, of {image}"),
+            _ => image,
+        }
     }
 
     pub(super) async fn get(&mut self, place: &str, accept: &str) -> Result<Response, Problem> {
@@ -181,10 +194,6 @@ impl Registry {
         let (status, registry) = (response.status(), &self.image.registry);
         let why = match status {
             status if status.is_success() => return Ok(response),
-            StatusCode::NOT_FOUND => {
-                let message = format!("there is no {}", self.image.name());
-                return Err(Problem::fetched(Reason::NotFound, message).passing());
-            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 format!(": {}", self.session.asker.unknown_to(registry, self.credentials.is_some()))
             }
