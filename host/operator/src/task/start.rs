@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::decide::{PodDeletion, stranger};
 use super::launch::{LaunchError, Launcher};
-use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, waits_for};
+use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, time_between, waits_for};
 use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
@@ -297,7 +297,7 @@ impl Context {
         refusal: &Refusal,
     ) -> LaunchResult {
         let since = unknown_since(state.task, TaskCondition::Ready);
-        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs());
+        let waited = since.map(|since| time_between(since, state.now));
         if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
             return self.refuse(state, refusal).await;
         }
@@ -358,8 +358,8 @@ impl Context {
             return Ok(Some(SOON));
         }
         self.give_back(state).await?;
-        let left = deadline.duration_since(state.now).unsigned_abs();
-        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs()).unwrap_or_default();
+        let left = time_between(state.now, deadline);
+        let waited = since.map(|since| time_between(since, state.now)).unwrap_or_default();
         // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
         let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
         Ok(Some(pause.min(left + Duration::from_millis(10))))
