@@ -2,6 +2,7 @@
 
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::injection::{NOBODY, ask_nobody, stop_asking};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{
     Builder, agent, condition, config, config_map, service_account, status, task, words,
@@ -145,6 +146,28 @@ async fn the_grace_runs_from_the_first_miss_also_over_a_restart() {
         assert_eq!(condition(&task, "Accepted").last_transition_time, first);
         ns.apply(grace(1)).await;
         ns.phase("fix", Phase::Failed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_is_named_and_waited_for() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ask_nobody(&ns.client, &ns.name).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix")).await;
+        let says = |task: &Task| {
+            let message = task.status.as_ref().and_then(|status| status.message.as_deref());
+            message.is_some_and(|words| words.contains("webhook"))
+        };
+        let waits = ns.until_task("fix", "says what it waits for", says).await;
+        let (is, reason, message) = words(&waits, "Ready");
+        assert_eq!((is, reason, status(&waits).phase), ("Unknown", "PodCreationError", Some(Phase::Pending)));
+        assert!(message.contains(&format!("failed calling webhook \"{NOBODY}\"")), "{message}");
+        assert!(message.ends_with("; the Task waits until the webhook answers"), "{message}");
+        stop_asking(&ns.client, &ns.name).await;
+        ns.phase("fix", Phase::Completed).await;
     })
     .await;
 }

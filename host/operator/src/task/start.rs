@@ -21,7 +21,7 @@ use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner, Unresolved, live_task, whole_task};
-use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_outdated};
+use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, failed_webhook, is_outdated};
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
 const LATER: Duration = Duration::from_secs(15);
@@ -230,7 +230,10 @@ impl Context {
         error: LaunchError,
     ) -> LaunchResult {
         let (kind, name, reason) = match error {
-            LaunchError::Api(error) => return Err(error.into()),
+            LaunchError::Api(error) => {
+                self.tell_of_webhook(state, &error).await?;
+                return Err(error.into());
+            }
             LaunchError::Again => return Ok(Some(SOON)),
             LaunchError::Stranger(pod) => return self.refuse(state, &stranger(&pod)).await,
             LaunchError::PreviousPod(pod) => {
@@ -303,6 +306,21 @@ impl Context {
         }
         self.write(state.task, &state.status().held_up(refusal.reason, &refusal.message)).await?;
         Ok(Some(SOON * 5))
+    }
+
+    /// Who is held up by a webhook that does not answer is so for as long as that takes. The Task says it once: the words may
+    /// be others at each try, and each write would bring about one.
+    async fn tell_of_webhook<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        error: &kube::Error,
+    ) -> Result<(), ReconcileError> {
+        let Some(words) = failed_webhook(error) else { return Ok(()) };
+        if unknown_since(state.task, TaskCondition::Ready).is_none() {
+            let message = format!("{words}; the Task waits until the webhook answers");
+            self.write(state.task, &state.status().held_up(Reason::PodCreationError, &message)).await?;
+        }
+        Ok(())
     }
 
     /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
