@@ -21,7 +21,9 @@ use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner, Unresolved, live_task, whole_task};
-use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, failed_webhook, is_outdated};
+use crate::runtime::api_error::{
+    CreateError, REFUSAL_TIMEOUT, failed_webhook, is_outdated, is_refused, words,
+};
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
 const LATER: Duration = Duration::from_secs(15);
@@ -120,7 +122,14 @@ impl Context {
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
-            Err(EvaluateError::Read(error)) => return Err(error.into()),
+            Err(EvaluateError::Read(error)) => {
+                if is_refused(&error) {
+                    let why = words(&error);
+                    let message = format!("the operator may not read a ConfigMap that the Task needs: {why}");
+                    self.write(state.task, &state.status().waiting(&message)).await?;
+                }
+                return Err(error.into());
+            }
         };
         if let Some(wait) = self.wait_for_namespace(state, runner).await? {
             return Ok(wait);
