@@ -144,6 +144,29 @@ fn every_reason_of_a_condition_has_a_heading_in_troubleshooting() {
     nothing_is_wrong(&missing);
 }
 
+/// Whoever is on call follows it.
+#[test]
+fn every_alert_leads_to_its_part_of_the_documents() {
+    let page = "docs/operations.md";
+    let anchors = Document::parse(&read(page)).anchors();
+    let alerts: serde_json::Value = serde_norway::from_str(&read("deploy/chart/files/alerts.yaml")).unwrap();
+    let rules = alerts["groups"][0]["rules"].as_array().unwrap();
+    assert!(rules.len() > 3, "{alerts}");
+    let mut found = Vec::new();
+    for rule in rules {
+        let alert = rule["alert"].as_str().unwrap();
+        let anchor = alert.to_lowercase();
+        let leads = format!("{}/blob/main/{page}#{anchor}", env!("CARGO_PKG_REPOSITORY"));
+        if rule["annotations"]["runbook_url"].as_str() != Some(leads.as_str()) {
+            found.push(format!("deploy/chart/files/alerts.yaml: the runbook_url of {alert} is not {leads}"));
+        }
+        if !anchors.contains(&anchor) {
+            found.push(format!("{page}: no heading `{alert}`"));
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
 /// What is pinned elsewhere, and asked for by who reads.
 #[test]
 fn versions_are_those_that_are_built_and_tried() {
