@@ -58,6 +58,23 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
 }
 
 #[tokio::test]
+async fn each_kind_has_the_short_name_and_category_of_the_contract() {
+    scenario(async |ns| {
+        let request = http::Request::get("/apis/kubeopencode.io/v1alpha1");
+        let known: Value = ns.client.request(request.body(Vec::new()).unwrap()).await.unwrap();
+        let known = known["resources"].as_array().unwrap();
+        for (plural, short) in
+            [("tasks", "tk"), ("agents", "ag"), ("kubeopencodeconfigs", "ktc"), ("plugins", "plug")]
+        {
+            let kind = known.iter().find(|kind| kind["name"] == plural).unwrap();
+            assert_eq!(kind["shortNames"], json!([short]), "{plural}");
+            assert_eq!(kind["categories"], json!(["kubeopencode"]), "{plural}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn kubectl_get_plugins_shows_where_each_comes_from() {
     scenario(async |ns| {
         let digest = format!("registry.example/jira@sha256:{}", "0".repeat(64));
