@@ -1,6 +1,6 @@
 //! What the API server itself takes and refuses, with no operator about.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{agent, config, replaced, task};
@@ -70,6 +70,23 @@ async fn each_kind_has_the_short_name_and_category_of_the_contract() {
             assert_eq!(kind["shortNames"], json!([short]), "{plural}");
             assert_eq!(kind["categories"], json!(["kubeopencode"]), "{plural}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_are_selected_by_their_phase() {
+    scenario(async |ns| {
+        for (name, phase) in [("good", "Completed"), ("bad", "Failed")] {
+            ns.apply(task(name)).await;
+            let status = Patch::Merge(json!({"status": {"phase": phase}}));
+            ns.tasks().patch_status(name, &PatchParams::default(), &status).await.unwrap();
+        }
+        ns.apply(task("new")).await;
+        let failed = ListParams::default().fields("status.phase=Failed");
+        let failed = ns.tasks().list(&failed).await.unwrap();
+        let names: Vec<_> = failed.items.iter().filter_map(|task| task.metadata.name.as_deref()).collect();
+        assert_eq!(names, ["bad"]);
     })
     .await;
 }
