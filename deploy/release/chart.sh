@@ -4,6 +4,7 @@
 # with a line `NAME DIGEST` for each
 stage_chart() {
   local chart=$1/kubeopencode version=$2 registry=$3 name digest
+  local pulled="oci://$registry/charts/kubeopencode --version $version"
   cp -r "$repo/deploy/chart" "$chart"
   {
     echo "# The images of KubeOpenCode $version."
@@ -13,6 +14,11 @@ stage_chart() {
   replace_line "$chart/Chart.yaml" "version: 0.1.0" "version: $version"
   replace_line "$chart/Chart.yaml" "appVersion: latest" "appVersion: \"$version\""
   replace_line "$chart/values.yaml" "    repository: $default_registry/kubeopencode" "    repository: $registry/kubeopencode"
+  # who reads it, by `helm show readme` or on Artifact Hub, has no checkout
+  replace_line "$chart/README.md" "helm upgrade --install kubeopencode deploy/chart --namespace kubeopencode-system --create-namespace --wait" \
+    "helm upgrade --install kubeopencode $pulled --namespace kubeopencode-system --create-namespace --wait"
+  replace_line "$chart/README.md" "helm upgrade kubeopencode deploy/chart --namespace kubeopencode-system --reset-then-reuse-values --wait" \
+    "helm upgrade kubeopencode $pulled --namespace kubeopencode-system --reset-then-reuse-values --wait"
 }
 default_registry=quay.io/kubeopencode
 

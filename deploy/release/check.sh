@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What can be seen of a release without compiling one, in some seconds: its chart names its images and no others, by their
-# digests, also from a mirror, and images.txt and install.yaml name the same.
+# digests, also from a mirror, and images.txt and install.yaml name the same; its README installs it from its registry.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 . "$here/../chart/lib.sh"
@@ -18,6 +18,9 @@ main() {
   stage_chart "$work" "$version" "$registry" "$work/digests"
   "$tools/helm" lint --strict "$work/kubeopencode" >"$work/lint" || die_with_log "$work/lint" "helm does not take the chart of a release"
   "$tools/helm" package "$work/kubeopencode" --destination "$work" >/dev/null
+  "$tools/helm" show readme "$work/kubeopencode-$version.tgz" >"$work/readme"
+  [ "$(grep -c "^helm upgrade .* oci://$registry/charts/kubeopencode --version $version --" "$work/readme")" = 2 ] ||
+    die "the chart's README does not say how it comes from its registry" "correct deploy/release/chart.sh"
 
   named "the chart" "$registry"
   named "the chart from a mirror" mirror.example.com:5000/all/team --set global.imageRegistry=mirror.example.com:5000/all

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kubeopencode_api::names::AgentKey;
+use kubeopencode_api::report::Usage;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::Metrics;
 use serde_json::Value;
@@ -22,6 +23,8 @@ fn scraped() -> BTreeMap<String, BTreeSet<String>> {
     metrics.agent(&AgentKey::new("team", "default"), Some(3), 2);
     metrics.failed("conflict");
     metrics.watch_event("Task", 1_700_000_000);
+    let usage = Usage { input_tokens: Some(1), cost_usd: Some("0.25".to_owned()), ..Usage::default() };
+    metrics.used("team", Some(&AgentKey::new("team", "default")), &usage);
     let text = metrics.text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples

@@ -1,9 +1,12 @@
-//! A container that somebody else adds to every Pod of a Task, as a mesh, a Vault agent or a log shipper does.
+//! What others have a say in every Pod of a Task: a container that they add, as a mesh, a Vault agent or a log shipper does, and
+//! a webhook that is asked about it and does not answer.
 //!
-//! A MutatingAdmissionPolicy says so in place of a webhook, which would need a server and a certificate.
+//! A MutatingAdmissionPolicy adds the container in place of a webhook that does answer, which would need a server and a
+//! certificate.
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
@@ -26,6 +29,9 @@ pub enum Injected {
 
 /// Name of the container.
 pub const INJECTED: &str = "mesh-proxy";
+
+/// Name of the webhook.
+pub const NOBODY: &str = "nobody.example.com";
 
 /// Adds to every Pod that is made in this namespace from now on a container that runs this shell script. Returns once
 /// the API server does so.
@@ -80,6 +86,48 @@ pub async fn stop_injecting(client: &Client, namespace: &str) {
         let api = api(client, kind);
         api.delete(&format!("{namespace}-inject"), &DeleteParams::default()).await.expect("it was there");
     }
+}
+
+/// Has the API server ask about every Pod that is made in this namespace from now on a webhook where nobody answers.
+/// Returns once the API server does so.
+///
+/// # Panics
+/// When the API server does not take the webhook.
+pub async fn ask_nobody(client: &Client, namespace: &str) {
+    let webhook = json!({
+        "name": NOBODY, "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 1, "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+    });
+    let webhooks = json!({"metadata": {"name": format!("{namespace}-{NOBODY}")}, "webhooks": [webhook]});
+    let webhooks: ValidatingWebhookConfiguration = serde_json::from_value(webhooks).expect("webhooks");
+    webhooks_of(client).create(&PostParams::default(), &webhooks).await.expect("it is taken");
+    // the API server reads its webhooks from a watch of its own
+    let probe = json!({"metadata": {"name": "webhook-probe"}, "spec": {"containers": [{"name": "agent", "image": "i"}]}});
+    let probe: Pod = serde_json::from_value(probe).expect("a Pod");
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let is_asked = |error: kube::Error| matches!(error, kube::Error::Api(status) if status.code == 500);
+    let asks = async {
+        while !pods.create(&dry_run, &probe).await.is_err_and(is_asked) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asks).await.expect("the API server asks");
+}
+
+/// Takes back what [`ask_nobody`] made.
+///
+/// # Panics
+/// When the API server does not answer.
+pub async fn stop_asking(client: &Client, namespace: &str) {
+    let name = format!("{namespace}-{NOBODY}");
+    webhooks_of(client).delete(&name, &DeleteParams::default()).await.expect("it was there");
+}
+
+fn webhooks_of(client: &Client) -> Api<ValidatingWebhookConfiguration> {
+    Api::all(client.clone())
 }
 
 fn api(client: &Client, kind: &str) -> Api<DynamicObject> {

@@ -35,7 +35,8 @@ use crate::report::Usage;
     printcolumn(name = "Agent-NS", type_ = "string", json_path = ".status.agentRef.namespace", priority = 1),
     printcolumn(name = "Pod-NS", type_ = "string", json_path = ".status.podNamespace", priority = 1),
     printcolumn(name = "Queue", type_ = "integer", json_path = ".status.queuePosition", priority = 1),
-    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1),
+    selectable = ".status.phase"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {

@@ -20,4 +20,5 @@ mod start;
 pub(crate) mod start_problem;
 pub(crate) mod status;
 pub(crate) mod uninstall;
+mod waits;
 pub(crate) mod writer;

@@ -177,8 +177,7 @@ impl Validator<'_> {
         if let Some(secret) = &git.credentials {
             self.check_credentials(secret, &address.host)?;
         }
-        let warning = address.warning.map(|text| (Reason::Resolved, format!("{}: {text}", self.item)));
-        self.out.notices.extend(warning);
+        self.warn(address.warning);
         let path = self.path(&git.path)?;
         self.take(&path)?;
         self.out.clones.push(GitClone {
@@ -195,6 +194,12 @@ impl Validator<'_> {
             push: false,
         });
         Ok(())
+    }
+
+    /// What the user should know of an item that is taken.
+    fn warn(&mut self, warning: Option<String>) {
+        let notice = warning.map(|text| (Reason::Resolved, format!("{}: {text}", self.item)));
+        self.out.notices.extend(notice);
     }
 
     fn init(&mut self, init: RunInit) -> Result<(), Refusal> {

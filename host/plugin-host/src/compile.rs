@@ -9,9 +9,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use kubeopencode_api::plugin::LimitClass;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -26,6 +30,9 @@ use crate::worker::{COMMAND, REFUSED};
 const REFUSALS: usize = 256;
 /// Bytes of the worker's last words that are read.
 const LAST_WORDS: u64 = 8 << 10;
+/// How long a worker may take. Its limit of processor time ends what computes, however slow the machine is: a twentieth of a
+/// processor has used that up by then. This one ends what waits, which would keep all other components from their turn.
+const MAX_WORK: Duration = Duration::from_secs(400);
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -130,7 +137,10 @@ impl Compiler {
         let stdout = file.as_file().try_clone().map_err(cache)?;
         let broken = |error| HostError::Worker { path: self.worker.clone(), error };
         let child = self.spawn(class, stdout).map_err(broken)?;
-        let (status, words) = feed(child, bytes).map_err(broken)?;
+        let Some((status, words)) = feed(child, bytes, MAX_WORK).map_err(broken)? else {
+            let words = format!("the compile worker did not end within {} s", MAX_WORK.as_secs());
+            return Err(LoadError::Host(words));
+        };
         if !status.success() {
             return Err(self.verdict(status, &words, class));
         }
@@ -174,18 +184,35 @@ impl Compiler {
     }
 }
 
-/// Writes the component to the worker, waits for its end and gives its last words.
-fn feed(mut child: Child, bytes: &[u8]) -> io::Result<(ExitStatus, String)> {
-    let mut words = Vec::new();
-    if let Some(mut stdin) = child.stdin.take() {
-        // a worker that ends early says why itself
-        let _ = stdin.write_all(bytes);
-    }
-    if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(LAST_WORDS).read_to_end(&mut words);
-    }
-    let status = child.wait()?;
-    Ok((status, String::from_utf8_lossy(&words).into_owned()))
+/// Writes the component to the worker, waits for its end and gives its last words; `None`: it did not end in time, and was
+/// killed.
+fn feed(mut child: Child, bytes: &[u8], limit: Duration) -> io::Result<Option<(ExitStatus, String)>> {
+    // names this process and no later one of its number; a kernel before 5.3 has none, and sets no limit
+    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok();
+    let (ended, end) = channel::<()>();
+    thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let Some(process) = process else { return false };
+            let is_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                // one that has just ended is late all the same
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+            }
+            is_late
+        });
+        let mut words = Vec::new();
+        if let Some(mut stdin) = child.stdin.take() {
+            // a worker that ends early says why itself
+            let _ = stdin.write_all(bytes);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            let _ = stderr.take(LAST_WORDS).read_to_end(&mut words);
+        }
+        let status = child.wait();
+        drop(ended);
+        let is_late = watch.join().unwrap_or_default();
+        status.map(|status| (!is_late).then(|| (status, String::from_utf8_lossy(&words).into_owned())))
+    })
 }
 
 /// Tells from the first bytes what is certainly no component, so that the message can say what it is instead.
@@ -212,4 +239,23 @@ fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
 /// A panic while one of these is held leaves nothing half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(program: &str, argument: &str, limit: Duration) -> Option<(ExitStatus, String)> {
+        let mut command = Command::new(program);
+        command.arg(argument).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        feed(command.spawn().unwrap(), &vec![0; 1 << 20], limit).unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_waits_for_ever_is_ended() {
+        // it reads nothing of what is more than a pipe holds
+        assert!(run("sleep", "infinity", Duration::from_millis(10)).is_none());
+        let (status, words) = run("cat", "-", MAX_WORK).unwrap();
+        assert!(status.success() && words.is_empty(), "{status}: {words}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::limits::PAYLOAD;
 use crate::schema::Schema;
 
 /// Most bytes of a refusal: it becomes the message of a condition.
-const MOST_WORDS: usize = 8192;
+const MAX_WORDS: usize = 8192;
 
 /// Name, version, description, schema, that of settings, mount-path, then capabilities, with zero bytes between them.
 ///
@@ -69,7 +69,7 @@ pub fn schema(bytes: &[u8]) {
 }
 
 fn bounded(words: &str) {
-    assert!(words.len() <= MOST_WORDS, "{} bytes: {words}", words.len());
+    assert!(words.len() <= MAX_WORDS, "{} bytes: {words}", words.len());
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the API server itself takes and refuses, with no operator about.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{agent, config, replaced, task};
@@ -53,6 +53,40 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
             };
             assert_eq!((named(false).as_str(), named(true).as_str()), (always, wide), "{kind}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_kind_has_the_short_name_and_category_of_the_contract() {
+    scenario(async |ns| {
+        let request = http::Request::get("/apis/kubeopencode.io/v1alpha1");
+        let known: Value = ns.client.request(request.body(Vec::new()).unwrap()).await.unwrap();
+        let known = known["resources"].as_array().unwrap();
+        for (plural, short) in
+            [("tasks", "tk"), ("agents", "ag"), ("kubeopencodeconfigs", "ktc"), ("plugins", "plug")]
+        {
+            let kind = known.iter().find(|kind| kind["name"] == plural).unwrap();
+            assert_eq!(kind["shortNames"], json!([short]), "{plural}");
+            assert_eq!(kind["categories"], json!(["kubeopencode"]), "{plural}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_are_selected_by_their_phase() {
+    scenario(async |ns| {
+        for (name, phase) in [("good", "Completed"), ("bad", "Failed")] {
+            ns.apply(task(name)).await;
+            let status = Patch::Merge(json!({"status": {"phase": phase}}));
+            ns.tasks().patch_status(name, &PatchParams::default(), &status).await.unwrap();
+        }
+        ns.apply(task("new")).await;
+        let failed = ListParams::default().fields("status.phase=Failed");
+        let failed = ns.tasks().list(&failed).await.unwrap();
+        let names: Vec<_> = failed.items.iter().filter_map(|task| task.metadata.name.as_deref()).collect();
+        assert_eq!(names, ["bad"]);
     })
     .await;
 }

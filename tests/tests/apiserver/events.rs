@@ -62,6 +62,15 @@ async fn each_phase_of_a_task_is_told_once() {
         told(ns, "goes-on", &[("Warning StopIgnored", note)]).await;
         ns.phase("goes-on", Phase::Running).await;
         told(ns, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
+        ns.apply(agent("counted").quota(1, 60)).await;
+        ns.apply(task("counted").does("run-on").agent("counted")).await;
+        ns.phase("counted", Phase::Running).await;
+        ns.apply(task("too-many").agent("counted")).await;
+        let note = "Waiting for agent \"counted\" quota (max: 1 per 60s)";
+        told(ns, "too-many", &[("Normal QuotaExceeded", note)]).await;
+        ns.apply(agent("odd").spec("executorImage: ' '")).await;
+        ns.apply(task("odd").agent("odd")).await;
+        told(ns, "odd", &[("Warning PodCreationFailed", "Pod \"")]).await;
     })
     .await;
 }

@@ -1,14 +1,16 @@
-//! Tasks that vanish while they wait for a slot: they hold up nobody, and cost no start.
+//! Tasks that vanish, or go to another Agent, while they wait for a slot or have one: they hold up nobody, and cost no start.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kube::api::{Patch, PatchParams};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config_map, status, task};
 use kubeopencode_tests::record::Kind;
+use serde_json::json;
 
 use crate::scenario;
 
@@ -105,6 +107,41 @@ async fn who_was_admitted_and_never_launched_gives_its_start_back() {
         refuse.store(false, Ordering::Relaxed);
         ns.apply(task("next")).await;
         ns.phase("next", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_admitted_and_then_went_to_another_agent_gives_slot_and_start_back() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
+        ns.apply(agent("other").at_once(1)).await;
+        let refuse = Arc::new(AtomicBool::new(true));
+        let refused = Arc::clone(&refuse);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let of_pods = moment.verb == "POST" && moment.path.ends_with("/pods");
+            (of_pods && refused.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("moves").does("run-on")).await;
+        faults.until_struck().await;
+        ns.until("it is admitted", |history| {
+            let agent = history.get(Kind::Agent, "default")?;
+            (agent.list("/status/taskStartHistory").len() == 1).then_some(())
+        })
+        .await;
+        let elsewhere = Patch::Merge(json!({"spec": {"agentRef": "other"}}));
+        ns.tasks().patch("moves", &PatchParams::default(), &elsewhere).await.unwrap();
+        refuse.store(false, Ordering::Relaxed);
+        let moved = ns.phase("moves", Phase::Running).await;
+        assert_eq!(status(&moved).agent_ref.as_ref().unwrap().name, "other");
+        ns.apply(task("next")).await;
+        ns.phase("next", Phase::Completed).await;
+        let default = ns.agents().get("default").await.unwrap().status.unwrap();
+        let starts: Vec<_> =
+            default.task_start_history.iter().map(|start| start.task_name.as_str()).collect();
+        assert_eq!(starts, ["next"]);
     })
     .await;
 }

@@ -160,9 +160,13 @@ async fn zero_is_no_limit() {
 async fn a_server_mode_agent_has_limits_and_resources_too() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        ns
-            .apply(agent("default").spec("serverConfig: {}, maxConcurrentTasks: 1, podSpec: {resources: {requests: {memory: 512Mi, cpu: 500m}}}"))
-            .await;
+        ns.apply(
+            agent("default")
+                .at_once(1)
+                .quota(2, 3600)
+                .spec("serverConfig: {}, podSpec: {resources: {requests: {memory: 512Mi, cpu: 500m}}}"),
+        )
+        .await;
         let _operator = ns.operator();
         ns.apply(task("a").does("run-on")).await;
         ns.phase("a", Phase::Running).await;
@@ -180,6 +184,9 @@ async fn a_server_mode_agent_has_limits_and_resources_too() {
         }
         ns.stop_task("a").await;
         ns.phase("b", Phase::Running).await;
+        ns.stop_task("b").await;
+        ns.apply(task("c")).await;
+        ns.until_task("c", "waits for the quota", waits_for_quota).await;
     })
     .await;
 }

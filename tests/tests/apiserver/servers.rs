@@ -68,3 +68,29 @@ async fn a_label_changes_no_template_and_what_a_server_had_read_goes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_server_copies_from_a_config_map_is_part_of_its_plan() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let guides = |text: &str| {
+            format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: guides}}, data: {{a.md: {text}}}}}")
+        };
+        let directory = "[{type: ConfigMap, mountPath: guides, configMap: {name: guides}}]";
+        let server = |label: &str| {
+            agent("default").spec(&format!(
+                "serverConfig: {{}}, podSpec: {{labels: {{team: {label}}}}}, contexts: {directory}"
+            ))
+        };
+        ns.apply(&guides("first")).await;
+        let _operator = ns.operator();
+        ns.apply(server("a")).await;
+        let first = planned(ns, None).await;
+        ns.apply(&guides("second")).await;
+        // it is read with the Agent, else every ten minutes; the label alone changes no template
+        ns.apply(server("b")).await;
+        let second = planned(ns, Some(&first)).await;
+        assert_ne!(template(&second).spec, template(&first).spec);
+    })
+    .await;
+}

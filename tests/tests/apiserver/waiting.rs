@@ -1,7 +1,12 @@
 //! A Task whose dependencies are missing waits for a short grace, and then says what is missing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::task::{Phase, Task};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::injection::{NOBODY, ask_nobody, stop_asking};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{
     Builder, agent, condition, config, config_map, service_account, status, task, words,
@@ -145,6 +150,48 @@ async fn the_grace_runs_from_the_first_miss_also_over_a_restart() {
         assert_eq!(condition(&task, "Accepted").last_transition_time, first);
         ns.apply(grace(1)).await;
         ns.phase("fix", Phase::Failed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_is_named_and_waited_for() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ask_nobody(&ns.client, &ns.name).await;
+        let _operator = ns.operator();
+        ns.apply(task("fix")).await;
+        let says = |task: &Task| {
+            let message = task.status.as_ref().and_then(|status| status.message.as_deref());
+            message.is_some_and(|words| words.contains("webhook"))
+        };
+        let waits = ns.until_task("fix", "says what it waits for", says).await;
+        let (is, reason, message) = words(&waits, "Ready");
+        assert_eq!((is, reason, status(&waits).phase), ("Unknown", "PodCreationError", Some(Phase::Pending)));
+        assert!(message.contains(&format!("failed calling webhook \"{NOBODY}\"")), "{message}");
+        assert!(message.ends_with("; the Task waits until the webhook answers"), "{message}");
+        stop_asking(&ns.client, &ns.name).await;
+        ns.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_map_that_the_operator_may_not_read_is_told() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
+        let refuse = Arc::new(AtomicBool::new(true));
+        let refused = Arc::clone(&refuse);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let reads = moment.verb == "GET" && moment.path.ends_with("/configmaps/rules");
+            (reads && refused.load(Ordering::Relaxed)).then_some(Fault::Forbidden)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("fix").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
+        waits(ns, "the operator may not read a ConfigMap that the Task needs: 403 Forbidden").await;
+        refuse.store(false, Ordering::Relaxed);
+        ns.phase("fix", Phase::Completed).await;
     })
     .await;
 }

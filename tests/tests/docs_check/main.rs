@@ -144,6 +144,48 @@ fn every_reason_of_a_condition_has_a_heading_in_troubleshooting() {
     nothing_is_wrong(&missing);
 }
 
+/// Whoever is on call follows it.
+#[test]
+fn every_alert_leads_to_its_part_of_the_documents() {
+    let page = "docs/operations.md";
+    let anchors = Document::parse(&read(page)).anchors();
+    let alerts: serde_json::Value = serde_norway::from_str(&read("deploy/chart/files/alerts.yaml")).unwrap();
+    let rules = alerts["groups"][0]["rules"].as_array().unwrap();
+    assert!(rules.len() > 3, "{alerts}");
+    let mut found = Vec::new();
+    for rule in rules {
+        let alert = rule["alert"].as_str().unwrap();
+        let anchor = alert.to_lowercase();
+        let leads = format!("{}/blob/main/{page}#{anchor}", env!("CARGO_PKG_REPOSITORY"));
+        if rule["annotations"]["runbook_url"].as_str() != Some(leads.as_str()) {
+            found.push(format!("deploy/chart/files/alerts.yaml: the runbook_url of {alert} is not {leads}"));
+        }
+        if !anchors.contains(&anchor) {
+            found.push(format!("{page}: no heading `{alert}`"));
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
+/// What is pinned elsewhere, and asked for by who reads.
+#[test]
+fn versions_are_those_that_are_built_and_tried() {
+    let (images, modules) = (read("deploy/images/build.sh"), read("deploy/local/tools/kubernetes/go.mod"));
+    let pinned = |text: &str, key: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::to_owned).collect()
+    };
+    let opencode = pinned(&images, "opencode_version=");
+    let [amd64, arm64] = opencode.as_slice() else { panic!("build.sh pins OpenCode for {opencode:?}") };
+    let kubernetes = pinned(&modules, "k8s.io/kubernetes v");
+    let minor: Vec<_> = kubernetes[0].split('.').take(2).collect();
+    for (page, words) in [
+        ("docs/agent.md", format!("OpenCode {amd64}, on arm64 {arm64}.")),
+        ("docs/operations.md", format!("it is tried with {}.", minor.join("."))),
+    ] {
+        assert!(read(page).contains(&words), "{page} does not say: {words}");
+    }
+}
+
 #[test]
 fn every_section_of_the_documents_has_a_row() {
     let rows = promises(&read("tests/document.md"));

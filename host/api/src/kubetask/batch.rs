@@ -30,7 +30,8 @@ pub const MAX_TASKS: usize = 1000;
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.progress.failed"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.progress.running", priority = 1),
-    printcolumn(name = "Pending", type_ = "integer", json_path = ".status.progress.pending", priority = 1)
+    printcolumn(name = "Pending", type_ = "integer", json_path = ".status.progress.pending", priority = 1),
+    selectable = ".status.phase"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BatchSpec {

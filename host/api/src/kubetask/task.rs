@@ -24,7 +24,8 @@ use crate::task::TaskStatus;
     printcolumn(name = "Pod", type_ = "string", json_path = ".status.podName"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
-    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1)
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", priority = 1),
+    selectable = ".status.phase"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {

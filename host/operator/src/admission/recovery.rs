@@ -122,12 +122,20 @@ impl Admission {
         let key = TaskKey::new(Group::KubeOpenCode, &entry.task_namespace, &entry.task_name);
         let cached = cached_task(&self.caches, &key, |task| {
             let is_it = task.uid() == uid;
-            is_it.then(|| (task.is_terminal(), task.pod_uid().is_some(), PodPlaces::of(task)))
+            is_it.then(|| {
+                let is_launched = task.pod_uid().is_some();
+                if is_launched && task.recorded_agent().is_some_and(|used| used != *agent) {
+                    return None;
+                }
+                Some((task.is_terminal(), is_launched, PodPlaces::of(task)))
+            })
         });
         let (over, places) = match cached.flatten() {
-            Some((false, ..)) => return Ok(Slot::Held),
-            Some((true, true, places)) => (Slot::Released, places),
-            Some((true, false, places)) => (Slot::Withdrawn, places),
+            // its agentRef was changed after this entry and before its launch: it runs by a slot of the other Agent
+            Some(None) => return Ok(Slot::Withdrawn),
+            Some(Some((false, ..))) => return Ok(Slot::Held),
+            Some(Some((true, true, places))) => (Slot::Released, places),
+            Some(Some((true, false, places))) => (Slot::Withdrawn, places),
             None => {
                 let over = if never_launched.contains(&uid.0) {
                     Slot::Withdrawn

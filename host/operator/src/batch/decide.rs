@@ -16,7 +16,7 @@ use kubeopencode_api::task::Phase;
 pub(super) const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Most Tasks that are made in one go: between two of them the status is written.
-const MOST_AT_ONCE: usize = 100;
+const MAX_AT_ONCE: usize = 100;
 
 /// What is known of an index that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(super) fn decide(batch: &Facts<'_>, known: &BTreeMap<usize, Known>, now: Tim
     }
     // what may be made stands in the status first: from then on the spec is what it is
     let may_make = batch.status.start_time.is_some() && !batch.is_paused;
-    let room = if may_make { batch.parallelism.saturating_sub(open).min(MOST_AT_ONCE) } else { 0 };
+    let room = if may_make { batch.parallelism.saturating_sub(open).min(MAX_AT_ONCE) } else { 0 };
     next.make.truncate(room);
     next
 }

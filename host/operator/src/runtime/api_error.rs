@@ -106,6 +106,17 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
         || (matches!(status.code, 422 | 500) && words.iter().any(|words| status.message.contains(words)))
 }
 
+/// What the API server says where it has to ask a webhook that does not answer. Nothing was done then, and nobody knows when
+/// it will be.
+pub(crate) fn failed_webhook(error: &Error) -> Option<&str> {
+    match error {
+        Error::Api(status) if status.code == 500 && status.message.contains("failed calling webhook") => {
+            Some(status.message.as_str())
+        }
+        _ => None,
+    }
+}
+
 /// Bytes of an answer's words that a log needs: whoever answered need not be an API server.
 const MAX_WORDS: usize = 300;
 
@@ -244,6 +255,21 @@ mod tests {
         }
         let lost = Error::Service("connection reset".into());
         assert_eq!(classify_create_error(&lost), CreateError::Unknown);
+    }
+
+    #[test]
+    fn a_webhook_that_does_not_answer_is_told_from_an_answer_that_is_lost() {
+        let words =
+            "Internal error occurred: failed calling webhook \"a.example.com\": context deadline exceeded";
+        let failed = api(500, words);
+        assert_eq!(failed_webhook(&failed), Some(words));
+        assert_eq!(
+            classify_create_error(&failed),
+            CreateError::Unknown,
+            "it is asked again with growing pauses"
+        );
+        assert_eq!(failed_webhook(&api(500, "etcdserver: request timed out")), None);
+        assert_eq!(failed_webhook(&Error::Service("connection reset".into())), None);
     }
 
     #[test]

@@ -24,11 +24,11 @@ use crate::runtime::api_error::{is_conflict, is_not_found, is_outdated, is_too_l
 
 /// ConfigMaps that are looked for where the Task does not say how many there are, since a version made them that wrote
 /// no annotation, or somebody took it off: 64 directories, and 4 MiB in ConfigMaps of 900 KB that are half full at worst.
-const MOST_CONFIG_MAPS: usize = 80;
+const MAX_CONFIG_MAPS: usize = 80;
 
 /// How long after its deletion a Task stays at most until it was counted: nobody waits for ever for an object that cannot be
 /// written.
-const MOST_TO_BE_COUNTED: SignedDuration = SignedDuration::from_secs(60);
+const MAX_TO_BE_COUNTED: SignedDuration = SignedDuration::from_secs(60);
 
 impl Context {
     /// Writes a status; what changed meanwhile is reconciled anew, and `false` says so.
@@ -106,7 +106,7 @@ impl Context {
 
     pub(super) async fn release<F: Frontend>(&self, state: &TaskState<'_, F>) -> ReconcileResult {
         let since = state.task.metadata.deletion_timestamp.as_ref();
-        let is_waited_for = since.is_some_and(|since| state.now < since.0 + MOST_TO_BE_COUNTED);
+        let is_waited_for = since.is_some_and(|since| state.now < since.0 + MAX_TO_BE_COUNTED);
         if is_waited_for && F::is_to_be_counted(state.task, &self.caches) {
             return Ok(Action::requeue(SOON));
         }
@@ -138,7 +138,7 @@ impl Context {
         };
         let is_said = |namespace: &String| said.as_ref().is_some_and(|said| said.namespace == *namespace);
         let unsaid = used.filter(|namespace| far(namespace) && !is_said(namespace));
-        let unsaid = unsaid.map(|namespace| MadeIn { namespace, config_maps: MOST_CONFIG_MAPS });
+        let unsaid = unsaid.map(|namespace| MadeIn { namespace, config_maps: MAX_CONFIG_MAPS });
         let mut all_gone = true;
         for made_in in said.iter().chain(&unsaid) {
             all_gone &= remove_config_maps(&self.client, &key, &state.uid, made_in).await?;

@@ -43,7 +43,7 @@ impl PodEvents {
         // those who ask meanwhile wait for the same list
         let round = self.round(namespace);
         let mut round = round.lock().await;
-        if round.is_due(pod.uid(), Instant::now()) {
+        if round.take_due(pod.uid(), Instant::now()) {
             let problems = problems(client, namespace).await?;
             round.listed(problems, Instant::now());
         }
@@ -93,7 +93,7 @@ struct Round {
 
 impl Round {
     /// Whether the Events are to be listed for this Pod. One that falls silent ends the long pauses.
-    fn is_due(&mut self, pod_uid: &str, now: Instant) -> bool {
+    fn take_due(&mut self, pod_uid: &str, now: Instant) -> bool {
         let is_new = self.asked.insert(pod_uid.to_owned()) && !self.known.contains(pod_uid);
         let Some((at, pause)) = &mut self.last else { return true };
         if is_new {
@@ -136,9 +136,9 @@ mod tests {
         let (mut round, mut now) = (Round::default(), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            assert!(round.is_due("a", now));
+            assert!(round.take_due("a", now));
             round.listed(HashMap::new(), now);
-            assert!(!round.is_due("a", now));
+            assert!(!round.take_due("a", now));
             pauses.push(round.pause_from(now).as_secs());
             now += round.pause_from(now);
         }
@@ -149,13 +149,13 @@ mod tests {
     fn a_pod_that_falls_silent_is_answered_from_the_last_list_and_listed_for_soon() {
         let (mut round, mut now) = (Round::default(), Instant::now());
         for _ in 0..4 {
-            assert!(round.is_due("a", now));
+            assert!(round.take_due("a", now));
             round.listed(HashMap::new(), now);
             now += round.pause_from(now);
         }
         round.listed(HashMap::new(), now);
-        assert!(!round.is_due("b", now));
+        assert!(!round.take_due("b", now));
         assert_eq!(round.pause_from(now), FIRST_PAUSE);
-        assert!(round.is_due("b", now + FIRST_PAUSE));
+        assert!(round.take_due("b", now + FIRST_PAUSE));
     }
 }

@@ -314,9 +314,27 @@ fn runner_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option
     }
 }
 
+/// How long after `from` it was at `to`: nothing where that was before, as by the clock of another machine.
+pub(super) fn time_between(from: Timestamp, to: Timestamp) -> Duration {
+    to.duration_since(from).try_into().unwrap_or_default()
+}
+
 fn requeue_at(now: Timestamp, at: Option<Timestamp>) -> Action {
     match at {
-        Some(at) => Action::requeue(at.duration_since(now).unsigned_abs().max(Duration::from_millis(10))),
+        Some(at) => Action::requeue(time_between(now, at).max(Duration::from_millis(10))),
         None => Action::await_change(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_clock_ahead_of_ours_wrote_is_no_time_that_has_passed() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(time_between(at(1000), at(1060)), Duration::from_secs(60));
+        assert_eq!(time_between(at(1060), at(1000)), Duration::ZERO);
+        assert_eq!(requeue_at(at(1060), Some(at(1000))), Action::requeue(Duration::from_millis(10)));
     }
 }

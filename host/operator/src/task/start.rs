@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::agent::Agent;
-use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_api::condition::{Reason, TaskCondition};
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::label_value;
 use kubeopencode_evaluate::{EvaluateError, evaluate};
@@ -19,9 +18,8 @@ use super::status::StatusBuilder;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
-use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner, Unresolved, live_task, whole_task};
-use crate::runtime::api_error::{CreateError, REFUSAL_TIMEOUT, is_outdated};
+use crate::runtime::api_error::{CreateError, is_outdated, is_refused, words};
 
 /// Until a Pod of an older Task, or a namespace in deletion, is looked at again.
 const LATER: Duration = Duration::from_secs(15);
@@ -30,10 +28,6 @@ const AT_START: Duration = Duration::from_millis(100);
 /// Size of a Task as JSON, in bytes. etcd takes 1.5 MiB (1,572,864, its `--max-request-bytes`) for an object; 136 KiB of
 /// them are kept for the finalizer, the label, and a status whose every message is as long as it may be.
 const MAX_TASK_BYTES: usize = 1400 << 10;
-/// How long a Task waits for a plugin that is on its way, before its grace runs.
-const MAX_LOADING: SignedDuration = SignedDuration::from_secs(120);
-/// Longest pause before a busy plugin, or memory, is asked for again.
-const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 /// When the launch is to be repeated; `None`: when something changes.
 pub(super) type LaunchResult = Result<Option<Duration>, ReconcileError>;
@@ -120,7 +114,14 @@ impl Context {
             Err(error @ (EvaluateError::Busy(_) | EvaluateError::NoMemory)) => {
                 return self.try_later(state, &error).await;
             }
-            Err(EvaluateError::Read(error)) => return Err(error.into()),
+            Err(EvaluateError::Read(error)) => {
+                if is_refused(&error) {
+                    let why = words(&error);
+                    let message = format!("the operator may not read a ConfigMap that the Task needs: {why}");
+                    self.write(state.task, &state.status().waiting(&message)).await?;
+                }
+                return Err(error.into());
+            }
         };
         if let Some(wait) = self.wait_for_namespace(state, runner).await? {
             return Ok(wait);
@@ -211,7 +212,10 @@ impl Context {
     /// It does not start now: where its Agent is limited, slot and start go back. Called when the status that says so is
     /// written, with the resourceVersion of this decision: so no Pod was recorded before, and none can be by a try that is
     /// still under way. Where there was nothing to write, the read shows a Pod that was recorded.
-    async fn give_back<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<(), ReconcileError> {
+    pub(super) async fn give_back<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+    ) -> Result<(), ReconcileError> {
         let Ok(Runner::Agent(key)) = F::spec_runner(state.object) else { return Ok(()) };
         self.admission.leave_queue(&key, &state.uid);
         if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
@@ -230,7 +234,10 @@ impl Context {
         error: LaunchError,
     ) -> LaunchResult {
         let (kind, name, reason) = match error {
-            LaunchError::Api(error) => return Err(error.into()),
+            LaunchError::Api(error) => {
+                self.tell_of_webhook(state, &error).await?;
+                return Err(error.into());
+            }
             LaunchError::Again => return Ok(Some(SOON)),
             LaunchError::Stranger(pod) => return self.refuse(state, &stranger(&pod)).await,
             LaunchError::PreviousPod(pod) => {
@@ -278,95 +285,12 @@ impl Context {
         Ok(pause)
     }
 
-    /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
-    /// worker meanwhile. A slot that the Task holds stays its own.
-    async fn try_later<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        why: &EvaluateError<kube::Error>,
-    ) -> LaunchResult {
-        let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
-        tracing::debug!(task = %state.task.key(), %why, ?pause, "requeued");
-        Ok(Some(pause))
-    }
-
-    /// A Role in upgrade refuses just as a missing one: the API server is asked again for a while.
-    async fn refused_for_now<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        refusal: &Refusal,
-    ) -> LaunchResult {
-        let since = unknown_since(state.task, TaskCondition::Ready);
-        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs());
-        if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
-            return self.refuse(state, refusal).await;
-        }
-        self.write(state.task, &state.status().held_up(refusal.reason, &refusal.message)).await?;
-        Ok(Some(SOON * 5))
-    }
-
-    /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
-    async fn wait_for_agent<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        runner: &Runner,
-        refusal: &Refusal,
-    ) -> LaunchResult {
-        self.admission.leave(runner, &state.uid);
-        let message = format!("{}; the Task waits until the Agent is there again", refusal.message);
-        let written = self.write(state.task, &state.status().waiting(&message)).await?;
-        Ok((!written).then_some(SOON))
-    }
-
-    /// A plugin that it needs may be on its way: the grace does not run before that is known, for [`MAX_LOADING`] at most.
-    /// Whoever publishes the plugin enqueues the Task.
-    async fn wait_for_plugin<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        runner: &Runner,
-        refusal: &Refusal,
-    ) -> LaunchResult {
-        let since = unknown_since(state.task, TaskCondition::Accepted).unwrap_or(state.now);
-        if state.now.duration_since(since) >= MAX_LOADING {
-            return self.missing(state, runner, refusal, state.status(), None).await;
-        }
-        self.admission.leave(runner, &state.uid);
-        if self.write(state.task, &state.status().waiting(&refusal.message)).await? {
-            self.give_back(state).await?;
-        }
-        Ok(Some(SOON / 2))
-    }
-
-    /// Something is missing that may still come. The grace runs from the first miss, also across restarts, and for a plugin
-    /// from the time at which it was `known` that none is on its way. A Task that waits for it holds no slot.
-    async fn missing<F: Frontend>(
-        &self,
-        state: &TaskState<'_, F>,
-        runner: &Runner,
-        refusal: &Refusal,
-        status: StatusBuilder,
-        known: Option<Timestamp>,
-    ) -> LaunchResult {
-        self.admission.leave(runner, &state.uid);
-        let since = unknown_since(state.task, TaskCondition::Accepted);
-        let begin = since.map_or(state.now, |since| grace_begins(since, known));
-        let deadline = begin.checked_add(state.settings.grace()).unwrap_or(state.now);
-        if state.now >= deadline {
-            return self.refuse(state, refusal).await;
-        }
-        if !self.write(state.task, &status.waiting(&refusal.message)).await? {
-            return Ok(Some(SOON));
-        }
-        self.give_back(state).await?;
-        let left = deadline.duration_since(state.now).unsigned_abs();
-        let waited = since.map(|since| state.now.duration_since(since).unsigned_abs()).unwrap_or_default();
-        // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
-        let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
-        Ok(Some(pause.min(left + Duration::from_millis(10))))
-    }
-
     /// The Task can never run: whatever of it is gated is deleted, and slot and start go back, before its end is written.
-    async fn refuse<F: Frontend>(&self, state: &TaskState<'_, F>, refusal: &Refusal) -> LaunchResult {
+    pub(super) async fn refuse<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        refusal: &Refusal,
+    ) -> LaunchResult {
         let mut pods = live_pods(&self.client, &state.places).await?;
         let cached = state.pods.iter().filter(|pod| pods.iter().all(|live| live.uid() != pod.uid()));
         let cached: Vec<_> = cached.map(|pod| pod.as_ref().clone()).collect();
@@ -384,18 +308,6 @@ impl Context {
     }
 }
 
-/// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
-fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
-    let latest = since.checked_add(MAX_LOADING).unwrap_or(since);
-    known.map_or(since, |known| known.clamp(since, latest))
-}
-
-/// Since when the condition is Unknown, if it is.
-fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
-    let unknown = find(task.conditions(), type_).filter(|condition| condition.status == "Unknown")?;
-    Some(unknown.last_transition_time.0)
-}
-
 /// What is written to a Task later has to fit into its object, or it could not even be deleted.
 fn too_large(bytes: usize) -> Option<Refusal> {
     (bytes > MAX_TASK_BYTES).then(|| {
@@ -405,17 +317,4 @@ fn too_large(bytes: usize) -> Option<Refusal> {
         );
         Refusal::invalid_config(message)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_grace_begins_when_no_plugin_is_on_its_way_and_after_two_minutes_at_most() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        for (known, begins) in [(None, 1000), (Some(5), 1000), (Some(1030), 1030), (Some(9000), 1120)] {
-            assert_eq!(grace_begins(at(1000), known.map(at)), at(begins), "{known:?}");
-        }
-    }
 }

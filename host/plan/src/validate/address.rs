@@ -4,7 +4,7 @@
 
 use url::Url;
 
-/// A repository that may be cloned.
+/// What may be cloned or fetched.
 pub(super) struct Address {
     /// Its host, in lower case.
     pub(super) host: String,
@@ -43,11 +43,13 @@ pub(super) fn repository(repository: &str) -> Result<Address, String> {
     Ok(Address { host, warning: None })
 }
 
-/// A URL, `https://` or `http://`; its host, in lower case.
-pub(super) fn url(url: &str) -> Result<String, String> {
+/// A URL, `https://` or `http://`.
+pub(super) fn url(url: &str) -> Result<Address, String> {
     word("URL", url)?;
     match url.split_once("://") {
-        Some(("https" | "http", _)) => host("URL", url),
+        Some((scheme @ ("https" | "http"), _)) => {
+            Ok(Address { host: host("URL", url)?, warning: unencrypted(scheme, url) })
+        }
         _ => Err(format!("URL \"{}\" is neither https:// nor http://", shown(url))),
     }
 }
@@ -138,8 +140,10 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
+/// What a URL says behind "?" may be a key, and others than its author read the message.
 fn unencrypted(scheme: &str, address: &str) -> Option<String> {
-    (scheme == "http").then(|| format!("{} is fetched without encryption: use https://", shown(address)))
+    let place = address.split(['?', '#']).next().unwrap_or_default();
+    (scheme == "http").then(|| format!("{} is fetched without encryption: use https://", shown(place)))
 }
 
 #[cfg(test)]
@@ -184,7 +188,11 @@ mod tests {
 
     #[test]
     fn urls_are_http_or_https() {
-        assert_eq!(url("http://A.example:80/x?y#z").unwrap(), "a.example");
+        let found = url("https://A.example:8443/x?y#z").unwrap();
+        assert_eq!((found.host.as_str(), found.warning), ("a.example", None));
+        let found = url("http://user:token@A.example:80/x?key=y#z").unwrap();
+        let warning = "http://***@A.example:80/x is fetched without encryption: use https://";
+        assert_eq!((found.host.as_str(), found.warning.as_deref()), ("a.example", Some(warning)));
         for address in ["ftp://a/b", "https://", "a", "file:///etc/passwd", "https://a b/"] {
             assert!(url(address).is_err(), "{address}");
         }

@@ -18,9 +18,10 @@ impl Validator<'_> {
     pub(super) fn url(&mut self, url: UrlFetch) -> Result<(), Refusal> {
         self.need(Capability::Url, "fetch-url")?;
         let request = url.request;
-        let host = address::url(&request.url).map_err(|e| self.refuse(e))?;
-        let network = self.network(&host)?;
-        let (headers, secret_headers) = self.headers(request.headers, &host)?;
+        let address = address::url(&request.url).map_err(|e| self.refuse(e))?;
+        let network = self.network(&address.host)?;
+        self.warn(address.warning);
+        let (headers, secret_headers) = self.headers(request.headers, &address.host)?;
         if let Some(body) = request.body.as_ref().filter(|body| body.len() > MAX_BODY || body.contains('\0'))
         {
             let bytes = body.len();
@@ -32,7 +33,7 @@ impl Validator<'_> {
             return Err(self.refuse(format!("sha256 \"{digest}\" is not 64 hex digits")));
         }
         if let Some(secret) = &request.credentials {
-            self.check_credentials(secret, &host)?;
+            self.check_credentials(secret, &address.host)?;
         }
         let path = self.path(&url.path)?;
         self.take(&path)?;

@@ -74,7 +74,7 @@ fn read(reading: &mut Reading<'_>, line: Line<'_>, bytes: &[u8]) {
         Printed::AsIs(printed) => assert_eq!(printed, bytes),
         // an event that no rule knows is cut, one that a rule knows is no longer than the event itself says
         Printed::Text(text) => {
-            let most = UNKNOWN_EVENT_BYTES.max(bytes.len() * MOST_GROWTH)
+            let most = UNKNOWN_EVENT_BYTES.max(bytes.len() * MAX_GROWTH)
                 + "error: … (18446744073709551615 bytes)".len();
             assert!(text.len() <= most, "{} bytes printed for {}", text.len(), bytes.len());
         }
@@ -83,7 +83,7 @@ fn read(reading: &mut Reading<'_>, line: Line<'_>, bytes: &[u8]) {
 }
 
 /// A line is printed once for each rule that prints, and each message of an error.
-const MOST_GROWTH: usize = 2 * 64 * 3;
+const MAX_GROWTH: usize = 2 * 64 * 3;
 
 /// A record that was read is not read a second time, where its events can be told from others.
 fn again(reading: &mut Reading<'_>, settings: &ReaderSettings, record: &Value) {

@@ -19,7 +19,7 @@ use crate::leaders::holds;
 use crate::scenario;
 
 /// A plugin's life has fewer writes.
-const MOST_WRITES: usize = 30;
+const MAX_WRITES: usize = 30;
 /// How often a component is replaced while Tasks start.
 const UPDATES: u8 = 20;
 /// Tasks that a leader begins to start before it dies, and as many that come while nobody leads.
@@ -84,7 +84,7 @@ async fn an_operator_that_dies_at_any_write_about_a_plugin_leaves_nothing_undone
         ns.apply(TEAM).await;
         for (fault, word) in [(Fault::CrashBefore, "before"), (Fault::CrashAfter, "after")] {
             for k in 1.. {
-                assert!(k < MOST_WRITES, "it writes and writes");
+                assert!(k < MAX_WRITES, "it writes and writes");
                 let count = AtomicUsize::new(0);
                 let faults = Faults::by(move |moment: &Moment<'_>| {
                     let is_about_one =

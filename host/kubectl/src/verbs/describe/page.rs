@@ -18,7 +18,7 @@ use crate::task::{condition, cost, duration, paint, status};
 use crate::units::age;
 
 /// Most Events that are shown, the newest.
-const MOST_EVENTS: usize = 5;
+const MAX_EVENTS: usize = 5;
 
 /// Hex digits of a digest that are shown.
 const DIGEST: usize = 12;
@@ -281,7 +281,7 @@ fn events(events: &Result<Vec<Event>, String>, now: Timestamp) -> String {
     let mut warnings: Vec<_> =
         events.iter().filter(|event| event.type_.as_deref() == Some("Warning")).collect();
     warnings.sort_by_key(|event| time(event));
-    let shown = warnings.iter().skip(warnings.len().saturating_sub(MOST_EVENTS));
+    let shown = warnings.iter().skip(warnings.len().saturating_sub(MAX_EVENTS));
     shown
         .map(|event| {
             let ago = time(event).map(|time| format!("{} ago: ", age(time, now))).unwrap_or_default();

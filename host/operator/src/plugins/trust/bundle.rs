@@ -271,6 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn what_cosign_itself_signed_is_good_for_that_alone() {
+        // cosign 3.1.3, sign-blob --bundle and sign, --key --use-signing-config=false --tlog-upload=false
+        let key = Key::parse("acme", include_bytes!("cosign.pub")).unwrap();
+        let (file, artifact) = (include_bytes!("cosign-file.json"), include_bytes!("cosign-artifact.json"));
+        let digest = "sha256:b5fde1fe6ee533deff2c295241be56cb305b16cfacc43c5a3daeee82f5900a68";
+        assert_eq!(verify(file, &key, Signed::File(COMPONENT)), Ok(()));
+        assert_eq!(verify(artifact, &key, Signed::Artifact(digest)), Ok(()));
+        let other = digest.replace('b', "c");
+        for refused in [
+            verify(file, &key, Signed::File(b"another")),
+            verify(artifact, &key, Signed::Artifact(&other)),
+            verify(artifact, &Signer::ecdsa().key, Signed::Artifact(digest)),
+        ] {
+            assert!(refused.is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn a_bundle_is_good_by_either_kind_of_key_for_what_was_signed_alone() {
         let digest = format!("sha256:{}", hex(&Sha256::digest(COMPONENT)));
         let other = format!("sha256:{}", "0a".repeat(32));

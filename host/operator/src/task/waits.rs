@@ -1,0 +1,149 @@
+//! What holds a Task up that is to be launched, and may pass: it says so, gives back what it holds, and is tried again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_evaluate::EvaluateError;
+use kubeopencode_plan::Refusal;
+
+use super::reconcile::{Context, ReconcileError, SOON, TaskState, time_between};
+use super::start::LaunchResult;
+use super::status::StatusBuilder;
+use crate::cache::task_view::TaskRef;
+use crate::frontend::{Frontend, Runner};
+use crate::runtime::api_error::{REFUSAL_TIMEOUT, failed_webhook};
+
+/// How long a Task waits for a plugin that is on its way, before its grace runs.
+const MAX_LOADING: SignedDuration = SignedDuration::from_secs(120);
+/// Longest pause before a busy plugin, or memory, is asked for again.
+const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
+
+impl Context {
+    /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
+    /// worker meanwhile. A slot that the Task holds stays its own.
+    pub(super) async fn try_later<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        why: &EvaluateError<kube::Error>,
+    ) -> LaunchResult {
+        let pause = self.busy.next(&state.uid).min(MAX_BUSY_PAUSE);
+        tracing::debug!(task = %state.task.key(), %why, ?pause, "requeued");
+        Ok(Some(pause))
+    }
+
+    /// A Role in upgrade refuses just as a missing one: the API server is asked again for a while.
+    pub(super) async fn refused_for_now<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        refusal: &Refusal,
+    ) -> LaunchResult {
+        let since = unknown_since(state.task, TaskCondition::Ready);
+        let waited = since.map(|since| time_between(since, state.now));
+        if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
+            return self.refuse(state, refusal).await;
+        }
+        self.write(state.task, &state.status().held_up(refusal.reason, &refusal.message)).await?;
+        Ok(Some(SOON * 5))
+    }
+
+    /// Who is held up by a webhook that does not answer is so for as long as that takes. The Task says it once: the words may
+    /// be others at each try, and each write would bring about one.
+    pub(super) async fn tell_of_webhook<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        error: &kube::Error,
+    ) -> Result<(), ReconcileError> {
+        let Some(words) = failed_webhook(error) else { return Ok(()) };
+        if unknown_since(state.task, TaskCondition::Ready).is_none() {
+            let message = format!("{words}; the Task waits until the webhook answers");
+            self.write(state.task, &state.status().held_up(Reason::PodCreationError, &message)).await?;
+        }
+        Ok(())
+    }
+
+    /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
+    pub(super) async fn wait_for_agent<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        runner: &Runner,
+        refusal: &Refusal,
+    ) -> LaunchResult {
+        self.admission.leave(runner, &state.uid);
+        let message = format!("{}; the Task waits until the Agent is there again", refusal.message);
+        let written = self.write(state.task, &state.status().waiting(&message)).await?;
+        Ok((!written).then_some(SOON))
+    }
+
+    /// A plugin that it needs may be on its way: the grace does not run before that is known, for [`MAX_LOADING`] at most.
+    /// Whoever publishes the plugin enqueues the Task.
+    pub(super) async fn wait_for_plugin<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        runner: &Runner,
+        refusal: &Refusal,
+    ) -> LaunchResult {
+        let since = unknown_since(state.task, TaskCondition::Accepted).unwrap_or(state.now);
+        if state.now.duration_since(since) >= MAX_LOADING {
+            return self.missing(state, runner, refusal, state.status(), None).await;
+        }
+        self.admission.leave(runner, &state.uid);
+        if self.write(state.task, &state.status().waiting(&refusal.message)).await? {
+            self.give_back(state).await?;
+        }
+        Ok(Some(SOON / 2))
+    }
+
+    /// Something is missing that may still come. The grace runs from the first miss, also across restarts, and for a plugin
+    /// from the time at which it was `known` that none is on its way. A Task that waits for it holds no slot.
+    pub(super) async fn missing<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        runner: &Runner,
+        refusal: &Refusal,
+        status: StatusBuilder,
+        known: Option<Timestamp>,
+    ) -> LaunchResult {
+        self.admission.leave(runner, &state.uid);
+        let since = unknown_since(state.task, TaskCondition::Accepted);
+        let begin = since.map_or(state.now, |since| grace_begins(since, known));
+        let deadline = begin.checked_add(state.settings.grace()).unwrap_or(state.now);
+        if state.now >= deadline {
+            return self.refuse(state, refusal).await;
+        }
+        if !self.write(state.task, &status.waiting(&refusal.message)).await? {
+            return Ok(Some(SOON));
+        }
+        self.give_back(state).await?;
+        let left = time_between(state.now, deadline);
+        let waited = since.map(|since| time_between(since, state.now)).unwrap_or_default();
+        // soon after the first miss, more and more rarely later; an Agent's coming enqueues the Task at once
+        let pause = (waited / 2).clamp(Duration::from_millis(250), Duration::from_secs(10));
+        Ok(Some(pause.min(left + Duration::from_millis(10))))
+    }
+}
+
+/// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
+fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
+    let latest = since.checked_add(MAX_LOADING).unwrap_or(since);
+    known.map_or(since, |known| known.clamp(since, latest))
+}
+
+/// Since when the condition is Unknown, if it is.
+fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
+    let unknown = find(task.conditions(), type_).filter(|condition| condition.status == "Unknown")?;
+    Some(unknown.last_transition_time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grace_begins_when_no_plugin_is_on_its_way_and_after_two_minutes_at_most() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (known, begins) in [(None, 1000), (Some(5), 1000), (Some(1030), 1030), (Some(9000), 1120)] {
+            assert_eq!(grace_begins(at(1000), known.map(at)), at(begins), "{known:?}");
+        }
+    }
+}
