@@ -36,7 +36,7 @@ api: ## tests on a real API server, without root
 e2e: ## tests on a whole cluster with the images and the chart, and the documents' commands
 	@deploy/local/test.sh e2e
 
-bench: ## plugins, and launches on a real API server: latency, throughput, writes, processor time, memory
+bench: ## plugins, and launches on a real API server: latency, throughput, writes, processor time, memory; of the program that KUBEOPENCODE names, or else of this checkout
 	@deploy/local/preflight.sh bench
 	@cargo bench --locked --workspace --bench plugins
 	@deploy/local/with-control-plane.sh bench cargo bench --locked --workspace --bench launch

@@ -75,7 +75,7 @@ struct Bench {
 
 async fn bench() {
     let cluster = Cluster::control_plane().await;
-    let executable = program::build("release", ["--bench", "custom_plugins"]);
+    let executable = program::under_test("release", ["--bench", "custom_plugins"]);
     let cache = executable.with_file_name("plugin-cache-of-custom-plugins");
     let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
     let mut bench = Bench { cluster, executable, kubeconfig, cache, table: Table::default() };

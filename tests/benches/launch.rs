@@ -114,7 +114,7 @@ struct Bench {
 
 async fn bench() {
     let cluster = Cluster::control_plane().await;
-    let executable = program::build("release", ["--bench", "launch"]);
+    let executable = program::under_test("release", ["--bench", "launch"]);
     let cache = executable.with_file_name("plugin-cache-of-bench");
     let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
     let audit_log = PathBuf::from(from_environment("KUBEOPENCODE_TEST_AUDIT_LOG"));

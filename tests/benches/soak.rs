@@ -55,7 +55,7 @@ struct Row {
 
 async fn soak(minutes: usize) -> ExitCode {
     let cluster = Cluster::control_plane().await;
-    let executable = program::build("release", ["--bench", "soak"]);
+    let executable = program::under_test("release", ["--bench", "soak"]);
     let cache = executable.with_file_name("plugin-cache-of-soak");
     let proxy =
         Proxy::start(&PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG")), &cache).await;

@@ -14,20 +14,17 @@ pub struct Program {
     probes: u16,
 }
 
-/// The program under test, as images have it: the one of `KUBEOPENCODE`, or built anew for `caller`, as [`build`] has it.
+/// The program under test: the one of `KUBEOPENCODE`, or else built in this profile, `dev`, as images have it, or `release`.
+/// `caller` is what calls this, as cargo's options name it (`--bench launch`): with other features everything would be
+/// compiled anew.
 ///
 /// # Panics
 /// When it cannot be built.
-pub fn under_test(caller: [&str; 2]) -> PathBuf {
-    std::env::var_os("KUBEOPENCODE").map_or_else(|| build("dev", caller), PathBuf::from)
+pub fn under_test(profile: &str, caller: [&str; 2]) -> PathBuf {
+    std::env::var_os("KUBEOPENCODE").map_or_else(|| build(profile, caller), PathBuf::from)
 }
 
-/// Builds the program in this profile (`dev`, as images have it, or `release`) and says where it is. `caller` is what
-/// calls this, as cargo's options name it (`--bench launch`): with other features everything would be compiled anew.
-///
-/// # Panics
-/// When it cannot be built.
-pub fn build(profile: &str, caller: [&str; 2]) -> PathBuf {
+fn build(profile: &str, caller: [&str; 2]) -> PathBuf {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     cargo.args(["build", "--locked", "--workspace", "--profile", profile, "--bin", "kubeopencode"]);
     cargo.args(caller).args(["--message-format", "json"]).stderr(Stdio::inherit());

@@ -111,7 +111,8 @@ impl<'a> Place<'a> {
             document.blocks.iter().any(|block| block.info == "console" && block.text.contains(&words))
         };
         if calls("kubeopencode") {
-            symlink(under_test(["--test", "docs_run"]), place.programs().join("kubeopencode")).map_err(io)?;
+            symlink(under_test("dev", ["--test", "docs_run"]), place.programs().join("kubeopencode"))
+                .map_err(io)?;
         }
         if calls("kubectl kubeopencode") {
             symlink(KUBECTL, place.programs().join("kubectl-kubeopencode")).map_err(io)?;

@@ -31,7 +31,7 @@ impl Author {
     fn new(home: &Path) -> Self {
         fs::create_dir_all(home.join(".docker")).unwrap();
         fs::create_dir_all(home.join("bin")).unwrap();
-        Self { program: under_test(["--test", "apiserver"]), home: home.to_owned() }
+        Self { program: under_test("dev", ["--test", "apiserver"]), home: home.to_owned() }
     }
 
     fn writes(&self, file: &str, bytes: impl AsRef<[u8]>) {
