@@ -98,7 +98,7 @@ blocks_of() {
 
 chart_with_all_options() {
   local set values=()
-  for set in agent-network-policy network-policy-narrow settings placement labels service-account extras security-context registry plugin-sources; do
+  for set in agent-network-policy network-policy-narrow settings placement spread rolling-update labels service-account extras security-context registry plugin-sources; do
     values+=(--values "$repo/deploy/chart/tests/$set.yaml")
   done
   # the test's Pod wants a ServiceAccount that is there, which a dry run does not make

@@ -146,11 +146,24 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-{{- with .Values.controller.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
+{{- range $field := list "nodeSelector" "tolerations" "hostAliases" "dnsPolicy" "dnsConfig" }}
+{{- with get $.Values.controller $field }}
+{{ $field }}: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.controller.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* How the operator's replicas are spread; where nothing is said, over nodes, and a cluster of one node still gets all of them. */}}
+{{- define "kubeopencode.spread" -}}
+{{- $operators := dict "matchLabels" (include "kubeopencode.selector" . | fromYaml) }}
+{{- with .Values.controller }}
+{{- $spread := .topologySpreadConstraints }}
+{{- if and (gt (int .replicas) 1) (not (or .affinity $spread)) }}
+{{- $spread = list (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway") }}
+{{- end }}
+{{- range $spread }}
+- {{- toYaml (hasKey . "labelSelector" | ternary . (merge (dict "labelSelector" $operators) .)) | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}
 
