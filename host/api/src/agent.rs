@@ -51,6 +51,8 @@ use crate::literals::{DEFAULT_COMMAND_BUILDER, DEFAULT_SERVER_PORT, DEFAULT_WORK
         json_path = ".spec.serviceAccountName",
         priority = 1
     ),
+    printcolumn(name = "Quota", type_ = "integer", json_path = ".spec.quota.maxTaskStarts", priority = 1),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

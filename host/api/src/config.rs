@@ -1,5 +1,7 @@
 //! KubeOpenCodeConfig: settings of the system, for the cluster or for a namespace.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
+
 use k8s_openapi::api::core::v1::{LocalObjectReference, PodSecurityContext, ResourceRequirements};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -22,6 +24,11 @@ use crate::network::TaskNetwork;
     status = "KubeOpenCodeConfigStatus",
     derive = "PartialEq",
     derive = "Default",
+    printcolumn(name = "TTL", type_ = "integer", json_path = ".spec.cleanup.ttlSecondsAfterFinished"),
+    printcolumn(name = "Retained", type_ = "integer", json_path = ".spec.cleanup.maxRetainedTasks"),
+    printcolumn(name = "StopPolicy", type_ = "string", json_path = ".spec.stopPolicy"),
+    printcolumn(name = "SecretRefs", type_ = "string", json_path = ".spec.taskSecretRefs"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.systemImage.image", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -29,9 +29,13 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
             (
                 format!("kubeopencode.io/v1alpha1/{team}agents"),
                 "Name Accepted Running Limit Server Age",
-                "Image ServiceAccount",
+                "Image ServiceAccount Quota Suspended",
             ),
-            (format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"), "Name Age", ""),
+            (
+                format!("kubeopencode.io/v1alpha1/{team}kubeopencodeconfigs"),
+                "Name TTL Retained StopPolicy SecretRefs Age",
+                "Image",
+            ),
             (
                 "kubeopencode.io/v1alpha1/plugins".to_owned(),
                 "Name Types Version Source Ready Reason Age",
@@ -52,6 +56,34 @@ async fn kubectl_get_shows_the_columns_of_the_contract() {
                 shown.map(|column| column["name"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
             };
             assert_eq!((named(false).as_str(), named(true).as_str()), (always, wide), "{kind}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kubectl_get_shows_what_an_agent_and_a_config_say() {
+    scenario(async |ns| {
+        ns.apply(agent("a").spec("{suspend: true, quota: {maxTaskStarts: 5, windowSeconds: 60}}")).await;
+        ns.apply(config(
+            "{cleanup: {ttlSecondsAfterFinished: 60, maxRetainedTasks: 9}, stopPolicy: KeepPod, \
+             taskSecretRefs: Deny, systemImage: {image: 'a:1'}}",
+        ))
+        .await;
+        for (object, column, shown) in [
+            ("agents/a", "Quota", json!(5)),
+            ("agents/a", "Suspended", json!(true)),
+            ("kubeopencodeconfigs/default", "TTL", json!(60)),
+            ("kubeopencodeconfigs/default", "Retained", json!(9)),
+            ("kubeopencodeconfigs/default", "StopPolicy", json!("KeepPod")),
+            ("kubeopencodeconfigs/default", "SecretRefs", json!("Deny")),
+            ("kubeopencodeconfigs/default", "Image", json!("a:1")),
+        ] {
+            let path = format!("kubeopencode.io/v1alpha1/namespaces/{}/{object}", ns.name);
+            let table = table(ns, &path).await;
+            let columns = table["columnDefinitions"].as_array().unwrap();
+            let at = columns.iter().position(|known| known["name"] == column).unwrap();
+            assert_eq!(table["rows"][0]["cells"][at], shown, "{object}: {column}");
         }
     })
     .await;
