@@ -8,7 +8,8 @@
 //! | `yaml` | one or more whole objects: the API server takes them, in a dry run |
 //! | `yaml fragment=Agent` | the same for a part of an object, from `spec:` on |
 //! | `console` | `$ ` lines are run, with kubectl, helm, kubeopencode, deploy/, examples/ and plugins/ at hand; what follows is what they print. `...` in a line stands for anything, as a line for any lines; how many spaces does not matter. A command may only fail where its error is shown |
-//! | `text` | for the reader alone |
+//! | `text dry-run` | commands that would change the whole cluster: each is run with `--dry-run`, and has to be taken |
+//! | `text` | for the reader alone; `docs_check` looks at what `--set` names there, too |
 //!
 //! `<!-- namespaces: a b -->` names the namespaces that a document plays in, the first being the one that kubectl uses;
 //! without it there is one, `docs-<name>`.
@@ -56,6 +57,8 @@ pub enum Use<'a> {
     Fragment(&'a str),
     /// Commands and what they print.
     Commands,
+    /// Commands that are tried without an effect.
+    DryRun,
     /// For the reader alone.
     Words,
 }
@@ -153,6 +156,7 @@ impl Block {
         match self.info.as_str() {
             "yaml" => Some(Use::Objects),
             "console" => Some(Use::Commands),
+            "text dry-run" => Some(Use::DryRun),
             "text" => Some(Use::Words),
             other => other.strip_prefix("yaml fragment=").map(Use::Fragment),
         }
@@ -179,6 +183,53 @@ impl Block {
             }
         }
         commands
+    }
+
+    /// The commands of a block that is tried, so that they change nothing.
+    ///
+    /// # Errors
+    /// The line of one that nobody can try so.
+    pub fn dry_runs(&self) -> Result<Vec<Command>, (usize, String)> {
+        let mut commands = Vec::<Command>::new();
+        for (line, text) in (self.line + 1..).zip(self.text.lines()) {
+            match commands.last_mut() {
+                Some(Command { command, .. }) if command.ends_with('\\') => {
+                    command.push('\n');
+                    command.push_str(text);
+                }
+                _ => commands.push(Command { line, command: text.to_owned(), shown: String::new() }),
+            }
+        }
+        let tried = commands.into_iter().map(|command| match dry_run(&command.command) {
+            Some(tried) => Ok(Command { command: tried, ..command }),
+            None => Err((command.line, command.command)),
+        });
+        tried.collect()
+    }
+}
+
+/// A command, or several behind each other with ` | `, that change nothing; `None`: that is not known of one of them.
+fn dry_run(command: &str) -> Option<String> {
+    if command.contains([';', '&', '>', '`']) || command.contains("$(") {
+        return None;
+    }
+    let parts = command.split(" | ").map(|part| without_effect(part).map(|flag| format!("{part}{flag}")));
+    Some(parts.collect::<Option<Vec<_>>>()?.join(" | "))
+}
+
+/// The flag with which a command changes nothing; empty: it never does.
+fn without_effect(command: &str) -> Option<&'static str> {
+    let mut words = command.split_whitespace().skip_while(|word| *word == "xargs");
+    match words.next()? {
+        "grep" => Some(""),
+        program => words.find_map(|verb| match (program, verb) {
+            ("kubectl", "get") | ("helm", "template") => Some(""),
+            ("kubectl", "apply" | "create" | "delete" | "patch") | ("helm", "install" | "upgrade") => {
+                Some(" --dry-run=server")
+            }
+            ("helm", "uninstall") => Some(" --dry-run"),
+            _ => None,
+        }),
     }
 }
 
@@ -419,6 +470,43 @@ spec: {}
                 command(15, "kubectl logs x", "")
             ]
         );
+    }
+
+    #[test]
+    fn a_command_is_tried_without_an_effect() {
+        let block = |text: &str| Block {
+            line: 4,
+            info: "text dry-run".to_owned(),
+            text: text.to_owned(),
+            ends: true,
+        };
+        let tried = block(
+            "helm upgrade --install k deploy/chart \\\n  --wait\nhelm uninstall k\nkubectl get crds -o name | grep -E '(a|b)$' | xargs kubectl delete\n",
+        );
+        assert_eq!(tried.used_as(), Some(Use::DryRun));
+        let tried = tried.dry_runs().unwrap();
+        let tried: Vec<_> = tried.iter().map(|command| (command.line, command.command.as_str())).collect();
+        assert_eq!(
+            tried,
+            [
+                (5, "helm upgrade --install k deploy/chart \\\n  --wait --dry-run=server"),
+                (7, "helm uninstall k --dry-run"),
+                (8, "kubectl get crds -o name | grep -E '(a|b)$' | xargs kubectl delete --dry-run=server"),
+            ]
+        );
+        for unknown in [
+            "rm -r x",
+            "kubectl get a; kubectl delete a",
+            "kubectl delete a & kubectl get a",
+            "kubectl get a > b",
+            "kubectl get $(kubectl delete a)",
+            "kubectl delete a | rm b",
+            "kubectl exec a -- b",
+            "",
+        ] {
+            let refused = block(&format!("kubectl get a\n{unknown}\n")).dry_runs();
+            assert_eq!(refused, Err((6, unknown.to_owned())), "{unknown}");
+        }
     }
 
     #[test]

@@ -49,6 +49,12 @@ fn every_block_runs_in_a_test() {
                     "{place}: a block \"{info}\" runs in no test: tests/src/docs.rs has a table of those that do"
                 ));
             }
+            if let (Some(Use::DryRun), Err((line, words))) = (block.used_as(), block.dry_runs()) {
+                found.push(format!(
+                    "{}:{line}: no dry run is known of this, so that it runs in no test: {words}",
+                    path.display()
+                ));
+            }
             for command in block.commands().into_iter().filter(|_| block.info == "console") {
                 if command.command.is_empty() {
                     found.push(format!("{place}: a console begins with \"$ \" and a command"));

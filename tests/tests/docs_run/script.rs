@@ -149,6 +149,13 @@ impl<'a> Place<'a> {
                 let block = Block { text: text.to_owned(), ..block.clone() };
                 block.commands().iter().try_for_each(|command| self.command(command))
             }
+            Some(Use::DryRun) => {
+                let block = Block { text: text.to_owned(), ..block.clone() };
+                let tried = block.dry_runs();
+                let tried =
+                    tried.map_err(|(line, words)| format!("{line}: no dry run is known of: {words}"))?;
+                tried.iter().try_for_each(|command| self.command(command))
+            }
             Some(Use::Words) | None => Ok(()),
         }
     }
