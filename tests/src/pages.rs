@@ -4,6 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Names of what builds leave beside the examples.
+pub const BUILT: [&str; 4] = ["target", "build", "node_modules", ".venv"];
+
 /// The checkout.
 ///
 /// # Panics

@@ -1,7 +1,10 @@
 //! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, what the
-//! documents of the example plugins show, the skills' front matter, and the tests that `tests/document.md` names.
+//! documents of the example plugins show, the skills' front matter, the values that `--set` names, and the tests that
+//! `tests/document.md` names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
+
+mod values;
 
 use std::path::{Path, PathBuf};
 

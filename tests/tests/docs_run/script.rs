@@ -9,6 +9,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use kubeopencode_tests::docs::{Block, Command, Document, Use, whole};
+use kubeopencode_tests::pages::BUILT;
 use kubeopencode_tests::program::under_test;
 
 use crate::cluster::Cluster;
@@ -239,9 +240,6 @@ impl<'a> Place<'a> {
 fn indented(text: &str, by: &str) -> String {
     text.lines().map(|line| format!("{by}{line}\n")).collect()
 }
-
-/// Names of what builds leave beside the examples.
-const BUILT: [&str; 4] = ["target", "build", "node_modules", ".venv"];
 
 /// A folder with all that is in it, each text changed.
 fn copy(from: &Path, to: &Path, change: &dyn Fn(String) -> String) -> std::io::Result<()> {
