@@ -53,6 +53,12 @@ fn is_terminal(task: &Revision) -> bool {
     rank(task.text("/status/phase")) == 3
 }
 
+/// Whether nothing runs in this Pod, and the garbage collector takes it with its Task: nobody has to look for it first.
+fn is_over_and_owned(pod: &Revision) -> bool {
+    let is_over = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
+    is_over && !pod.list("/metadata/ownerReferences").is_empty()
+}
+
 /// Namespace and name of an Agent.
 type AgentKey<'a> = (&'a str, &'a str);
 
@@ -225,7 +231,9 @@ fn nothing_is_left(history: &History, revisions: &[Arc<Revision>], found: &mut V
     let mut launched: HashMap<&str, &str> = HashMap::new();
     for revision in revisions {
         match revision.kind {
-            Kind::Pod if revision.gone => launched.retain(|_, pod| *pod != revision.uid()),
+            Kind::Pod if revision.gone || is_over_and_owned(revision) => {
+                launched.retain(|_, pod| *pod != revision.uid());
+            }
             Kind::Pod if !revision.is_gated() => _ = launched.insert(revision.task_uid(), revision.uid()),
             kind if kind.is_task() && revision.gone && launched.contains_key(revision.uid()) => {
                 found.push(format!(

@@ -116,6 +116,23 @@ fn i4_nobody_runs_without_a_task_or_without_a_pod() {
     assert_eq!(broken(running.into_iter().chain([lost])), ["I4"]);
 }
 
+#[test]
+fn i4_a_pod_that_is_over_may_go_after_its_task_where_the_garbage_collector_takes_it() {
+    let (opened, completed) =
+        ([pod(1, "fix", true), recorded(2, "fix", "Running")], recorded(5, "fix", "Completed"));
+    let launched = pod(3, "fix", false);
+    let ended = |phase: &str, owners: Value| {
+        let mut pod = pod(4, "fix", false);
+        pod.object["status"]["phase"] = json!(phase);
+        pod.object["metadata"]["ownerReferences"] = owners;
+        let history = [launched.clone(), pod.clone(), completed.clone(), gone(&completed, 6), gone(&pod, 7)];
+        broken(opened.clone().into_iter().chain(history))
+    };
+    assert_eq!(ended("Failed", json!([{"kind": "Task"}])), NONE);
+    assert_eq!(ended("Running", json!([{"kind": "Task"}])), ["I4"], "its agent runs");
+    assert_eq!(ended("Failed", json!([])), ["I4"], "nobody takes it");
+}
+
 /// The same, as it is with `kubetask.io`.
 fn of_kubetask(mut revision: Revision) -> Revision {
     if revision.kind == Kind::Task {
