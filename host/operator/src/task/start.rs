@@ -6,7 +6,7 @@ use std::time::Duration;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition};
 use kubeopencode_api::literals::AGENT_LABEL;
-use kubeopencode_api::names::label_value;
+use kubeopencode_api::names::{AgentKey, label_value};
 use kubeopencode_evaluate::{EvaluateError, evaluate};
 use kubeopencode_plan::Refusal;
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::decide::{PodDeletion, stranger};
 use super::launch::{LaunchError, Launcher};
 use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, waits_for};
 use super::status::StatusBuilder;
+use super::waits::too_large_agent;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
@@ -178,7 +179,13 @@ impl Context {
         runner: &Runner,
         agent: &Agent,
     ) -> Result<Option<Option<Duration>>, ReconcileError> {
-        match self.admission.request(agent, queued_task(state.task)).await? {
+        let asked = match self.admission.request(agent, queued_task(state.task)).await {
+            Err(error) if let Some(message) = too_large_agent(&AgentKey::of(agent), &error) => {
+                return self.wait_for_smaller_agent(state, &message).await.map(Some);
+            }
+            asked => asked?,
+        };
+        match asked {
             AdmissionResult::Admitted => Ok(None),
             AdmissionResult::Later => Ok(Some(Some(AT_START))),
             AdmissionResult::Gone => Ok(Some(None)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_evaluate::EvaluateError;
 use kubeopencode_plan::Refusal;
 
@@ -12,12 +13,14 @@ use super::start::LaunchResult;
 use super::status::StatusBuilder;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner};
-use crate::runtime::api_error::{REFUSAL_TIMEOUT, failed_webhook};
+use crate::runtime::api_error::{REFUSAL_TIMEOUT, failed_webhook, is_too_large};
 
 /// How long a Task waits for a plugin that is on its way, before its grace runs.
 const MAX_LOADING: SignedDuration = SignedDuration::from_secs(120);
 /// Longest pause before a busy plugin, or memory, is asked for again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
+/// Until an Agent that left no room for its status is asked again: somebody may have taken an annotation off it.
+const LARGE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Context {
     /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
@@ -60,6 +63,17 @@ impl Context {
             self.write(state.task, &state.status().held_up(Reason::PodCreationError, &message)).await?;
         }
         Ok(())
+    }
+
+    /// Its Agent leaves no room for what its status has to say of a start. The Task keeps its place; a change of the Agent's spec
+    /// enqueues it. The log has it from the Agent's own ledger.
+    pub(super) async fn wait_for_smaller_agent<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        message: &str,
+    ) -> LaunchResult {
+        let written = self.write(state.task, &state.status().waiting(message)).await?;
+        Ok(Some(if written { LARGE_PAUSE } else { SOON }))
     }
 
     /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
@@ -123,6 +137,16 @@ impl Context {
     }
 }
 
+/// What a Task says whose Agent has no room in etcd for a status with one more start; `None`: something else went wrong.
+pub(super) fn too_large_agent(agent: &AgentKey, error: &kube::Error) -> Option<String> {
+    is_too_large(error).then(|| {
+        format!(
+            "Agent \"{agent}\" is too large: it leaves no room for its status, which says who runs; make it smaller, as by moving \
+             contexts into ConfigMaps or a Git repository. The Task waits until then"
+        )
+    })
+}
+
 /// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
 fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
     let latest = since.checked_add(MAX_LOADING).unwrap_or(since);
@@ -137,7 +161,23 @@ fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
+
+    fn answer(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() }))
+    }
+
+    #[test]
+    fn an_agent_that_leaves_no_room_is_named_to_its_tasks() {
+        let agent = AgentKey::new("team", "reviewer");
+        let said = too_large_agent(&agent, &answer(500, "etcdserver: request is too large"));
+        let words = "Agent \"team/reviewer\" is too large: it leaves no room for its status, which says who runs; make it \
+                     smaller, as by moving contexts into ConfigMaps or a Git repository. The Task waits until then";
+        assert_eq!(said.as_deref(), Some(words));
+        assert_eq!(too_large_agent(&agent, &answer(409, "the object has been modified")), None);
+    }
 
     #[test]
     fn the_grace_begins_when_no_plugin_is_on_its_way_and_after_two_minutes_at_most() {
