@@ -44,6 +44,9 @@ impl Context {
             Err(refusal) => return self.refuse(state, &refusal).await,
         };
         let result = self.start_with(state, &runner).await;
+        if let Err(error) = &result {
+            self.tell_of_trouble(state, error).await;
+        }
         self.admission.tried(&runner, &state.uid);
         result
     }
@@ -241,10 +244,7 @@ impl Context {
         error: LaunchError,
     ) -> LaunchResult {
         let (kind, name, reason) = match error {
-            LaunchError::Api(error) => {
-                self.tell_of_webhook(state, &error).await?;
-                return Err(error.into());
-            }
+            LaunchError::Api(error) => return Err(error.into()),
             LaunchError::Again => return Ok(Some(SOON)),
             LaunchError::Stranger(pod) => return self.refuse(state, &stranger(&pod)).await,
             LaunchError::PreviousPod(pod) => {
@@ -267,7 +267,11 @@ impl Context {
                 // its turn comes again
                 self.step_back(state, runner, &blocked, None).await
             }
-            CreateError::Terminating(_) => Ok(Some(LATER)),
+            CreateError::Terminating(words) => {
+                let message = format!("{}; the Task waits for the namespace", refusal(&words).message);
+                self.hold_up(state, Reason::WaitingForDependency, &message).await?;
+                Ok(Some(LATER))
+            }
             CreateError::NoServiceAccount(words) => {
                 self.missing(state, runner, &refusal(&words), state.status(), None).await
             }
