@@ -10,11 +10,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kubeopencode_api::plugin::LimitClass;
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use wasmparser::Parser;
 use wasmtime::Engine;
@@ -76,14 +76,14 @@ impl Compiler {
     ) -> Result<(Component, Used), LoadError> {
         check_header(bytes, class)?;
         let key = (sha256.to_owned(), class);
-        if let Some(refusal) = lock(&self.refused).get(&key, Instant::now()) {
+        if let Some(refusal) = self.refused.lock().get(&key, Instant::now()) {
             return Err(refusal);
         }
         let path = self.cache.dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
         if let Some(opened) = self.cached(&path) {
             return Ok(opened);
         }
-        let turn = lock(&self.turn);
+        let turn = self.turn.lock();
         // whoever had the turn before may have made it
         if let Some(opened) = self.cached(&path) {
             return Ok(opened);
@@ -92,7 +92,7 @@ impl Compiler {
         drop(turn);
         if let Err(error) = result {
             if !matches!(error, LoadError::Host(_)) {
-                lock(&self.refused).remember(key, error.clone(), Instant::now());
+                self.refused.lock().remember(key, error.clone(), Instant::now());
             }
             return Err(error);
         }
@@ -254,11 +254,6 @@ fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
         return Err(LoadError::NotWasm);
     }
     Ok(())
-}
-
-/// A panic while one of these is held leaves nothing half done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
