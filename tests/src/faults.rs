@@ -43,6 +43,8 @@ pub enum Fault {
     TooMany,
     /// 503. Not sent.
     Unavailable,
+    /// 413, as for an object that etcd has no room for. Not sent.
+    TooLarge,
     /// The request waits at the door until [`Faults::let_go`]. Of a watch: this event, and those behind it, never come.
     Held,
     /// The watch ends before this event.
@@ -84,6 +86,7 @@ impl Fault {
             Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             _ => return None,
         })
     }

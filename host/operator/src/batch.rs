@@ -29,9 +29,9 @@ use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::{PendingWrites, STALE_TIMEOUT};
 use crate::frontend::{Frontend, KubeTask, is_of};
-use crate::runtime::api_error::{is_outdated, label, words};
+use crate::runtime::api_error::{is_outdated, is_too_large, label, words};
 use crate::runtime::backoff::Failures;
-use crate::runtime::event_recorder::EventRecorder;
+use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 
@@ -70,6 +70,20 @@ struct Memory {
     retry: Option<Instant>,
     reconciled: Option<Instant>,
     written: Option<Instant>,
+    /// Whether it was told that its status does not fit into etcd.
+    is_too_large: bool,
+}
+
+impl Memory {
+    /// What people should know of a write that failed, and hear once.
+    fn news_of(&mut self, error: &kube::Error) -> Option<Note> {
+        let is_news = is_too_large(error) && !std::mem::replace(&mut self.is_too_large, true);
+        is_news.then(|| Note {
+            type_: EventType::Warning,
+            reason: "TooLarge",
+            note: "its status does not fit into etcd: make the Batch smaller, or delete it".to_owned(),
+        })
+    }
 }
 
 impl Batches {
@@ -231,13 +245,19 @@ impl Batches {
             api.patch_status(&batch.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
         match patched {
             Ok(written) => {
+                memory.is_too_large = false;
                 self.written.record(&memory.uid, written.meta().resource_version.as_deref());
                 self.report(batch, before, new);
                 Ok(None)
             }
             // the watch shows what it is now
-            Err(error) if is_outdated(&error) => Ok(Some(PACE)),
-            Err(error) => Err(error),
+            Err(error) if is_outdated(&error) && !is_too_large(&error) => Ok(Some(PACE)),
+            Err(error) => {
+                if let Some(note) = memory.news_of(&error) {
+                    self.events.record(&batch.object_ref(&()), note);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -265,4 +285,23 @@ impl Batches {
 /// What is left of a pause that began then.
 fn rest(since: Option<Instant>, pause: Duration) -> Option<Duration> {
     pause.checked_sub(since?.elapsed()).filter(|rest| !rest.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_leaves_no_room_for_its_status_is_told_of_once() {
+        let answer = |code, message: &str| {
+            kube::Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() }))
+        };
+        let (mut memory, full) = (Memory::default(), answer(500, "etcdserver: request is too large"));
+        assert_eq!(memory.news_of(&answer(503, "the server is shutting down")), None);
+        let told = memory.news_of(&full);
+        assert_eq!(told.as_ref().map(|note| note.reason), Some("TooLarge"), "{told:?}");
+        assert_eq!(memory.news_of(&full), None, "each try would tell it again");
+    }
 }

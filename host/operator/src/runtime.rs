@@ -2,6 +2,7 @@
 //!
 //! Knows no Task's rules: nothing here decides what becomes of an object, and nothing here imports another folder.
 
+pub(crate) mod answer_limit;
 pub(crate) mod api_error;
 pub(crate) mod backoff;
 pub(crate) mod cluster_domain;

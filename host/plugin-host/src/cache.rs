@@ -5,10 +5,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use crate::compile::lock;
+use parking_lot::Mutex;
 
 /// Bytes that the cache keeps: with one compilation under way, which may have 256 MiB, it stays within the 1 GiB that
 /// the chart gives it. Beyond that the kubelet would evict the operator.
@@ -34,7 +34,7 @@ impl Cache {
         // a file that cannot be marked is only forgotten sooner
         let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         let used = Arc::new(path.to_owned());
-        let mut all = lock(&self.used);
+        let mut all = self.used.lock();
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&used));
         used
@@ -43,7 +43,7 @@ impl Cache {
     /// Removes the files whose last use is longest ago until what is left is at most [`MAX_BYTES`]; those in use stay.
     /// What ended in the middle of a compilation goes the same way.
     pub(crate) fn trim(&self) {
-        let used: Vec<_> = lock(&self.used).iter().filter_map(Weak::upgrade).collect();
+        let used: Vec<_> = self.used.lock().iter().filter_map(Weak::upgrade).collect();
         let files = match files(&self.dir) {
             Ok(files) => files,
             Err(error) => {

@@ -10,11 +10,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kubeopencode_api::plugin::LimitClass;
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use wasmparser::Parser;
 use wasmtime::Engine;
@@ -28,6 +28,8 @@ use crate::worker::{COMMAND, REFUSED};
 
 /// Refusals that are remembered; then the memory begins anew.
 const REFUSALS: usize = 256;
+/// How long a refusal is remembered that may have been the machine's fault.
+const MAX_DOUBT: Duration = Duration::from_secs(600);
 /// Bytes of the worker's last words that are read.
 const LAST_WORDS: u64 = 8 << 10;
 /// How long a worker may take. Its limit of processor time ends what computes, however slow the machine is: a twentieth of a
@@ -44,9 +46,7 @@ pub(crate) struct Compiler {
     engine: Engine,
     cache: Cache,
     worker: PathBuf,
-    /// What was refused for a reason of its own, by digest and class: a broken ConfigMap that is looked at again
-    /// and again costs one compilation.
-    refused: Mutex<HashMap<(String, LimitClass), LoadError>>,
+    refused: Mutex<Refusals>,
     /// One worker at a time: memory has to be set aside for one.
     turn: Mutex<()>,
 }
@@ -76,14 +76,14 @@ impl Compiler {
     ) -> Result<(Component, Used), LoadError> {
         check_header(bytes, class)?;
         let key = (sha256.to_owned(), class);
-        if let Some(refusal) = lock(&self.refused).get(&key) {
-            return Err(refusal.clone());
+        if let Some(refusal) = self.refused.lock().get(&key, Instant::now()) {
+            return Err(refusal);
         }
         let path = self.cache.dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
         if let Some(opened) = self.cached(&path) {
             return Ok(opened);
         }
-        let turn = lock(&self.turn);
+        let turn = self.turn.lock();
         // whoever had the turn before may have made it
         if let Some(opened) = self.cached(&path) {
             return Ok(opened);
@@ -92,11 +92,7 @@ impl Compiler {
         drop(turn);
         if let Err(error) = result {
             if !matches!(error, LoadError::Host(_)) {
-                let mut refused = lock(&self.refused);
-                if refused.len() >= REFUSALS {
-                    refused.clear();
-                }
-                refused.insert(key, error.clone());
+                self.refused.lock().remember(key, error.clone(), Instant::now());
             }
             return Err(error);
         }
@@ -142,7 +138,7 @@ impl Compiler {
             return Err(LoadError::Host(words));
         };
         if !status.success() {
-            return Err(self.verdict(status, &words, class));
+            return Err(verdict(status, &words, class));
         }
         file.as_file().sync_all().map_err(cache)?;
         file.persist(path).map_err(|error| cache(error.error))?;
@@ -163,24 +159,48 @@ impl Compiler {
             .stderr(Stdio::piped())
             .spawn()
     }
+}
 
-    fn verdict(&self, status: ExitStatus, words: &str, class: LimitClass) -> LoadError {
-        let limits = Limits::of(class);
-        let expensive = |what| LoadError::TooExpensive { what, class: class.as_str() };
-        let memory = || expensive(format!("{} MiB of memory", limits.worker_memory >> 20));
-        let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"]
-            .iter()
-            .any(|w| words.contains(w));
-        match (status.code(), status.signal()) {
-            _ if out_of_memory => memory(),
-            (Some(code), _) if code == i32::from(REFUSED) => LoadError::Invalid(quote(words)),
-            (_, Some(SIGXCPU)) => expensive(format!("{} s of processor time", limits.worker_seconds)),
-            (_, Some(SIGXFSZ)) => expensive(format!("{} MiB of compiled code", limits.compiled >> 20)),
-            (_, Some(SIGABRT)) if words.trim().is_empty() => memory(),
-            // the kernel's own limit, for example the container's: may be different next time
-            (_, Some(SIGKILL)) => LoadError::Host("the compile worker was killed".to_owned()),
-            _ => LoadError::Host(format!("the compile worker failed ({status}): {}", quote(words))),
+/// What was refused for a reason of its own, by digest and class, and when: a broken ConfigMap that is looked at again and again
+/// costs one compilation.
+#[derive(Default)]
+struct Refusals(HashMap<(String, LimitClass), (LoadError, Instant)>);
+
+impl Refusals {
+    fn get(&self, key: &(String, LimitClass), now: Instant) -> Option<LoadError> {
+        let (refusal, since) = self.0.get(key)?;
+        let holds = !refusal.may_pass() || now.duration_since(*since) < MAX_DOUBT;
+        holds.then(|| refusal.clone())
+    }
+
+    fn remember(&mut self, key: (String, LimitClass), refusal: LoadError, now: Instant) {
+        if self.0.len() >= REFUSALS {
+            self.0.clear();
         }
+        self.0.insert(key, (refusal, now));
+    }
+}
+
+/// What a worker's end says of the component. A machine that has no memory answers the worker as its own limit does.
+fn verdict(status: ExitStatus, words: &str, class: LimitClass) -> LoadError {
+    let limits = Limits::of(class);
+    let expensive = |what| LoadError::TooExpensive { what, class: class.as_str(), may_pass: false };
+    let memory = || LoadError::TooExpensive {
+        what: format!("{} MiB of memory", limits.worker_memory >> 20),
+        class: class.as_str(),
+        may_pass: true,
+    };
+    let out_of_memory =
+        ["memory allocation of", "Cannot allocate memory", "out of memory"].iter().any(|w| words.contains(w));
+    match (status.code(), status.signal()) {
+        _ if out_of_memory => memory(),
+        (Some(code), _) if code == i32::from(REFUSED) => LoadError::Invalid(quote(words)),
+        (_, Some(SIGXCPU)) => expensive(format!("{} s of processor time", limits.worker_seconds)),
+        (_, Some(SIGXFSZ)) => expensive(format!("{} MiB of compiled code", limits.compiled >> 20)),
+        (_, Some(SIGABRT)) if words.trim().is_empty() => memory(),
+        // the kernel's own limit, for example the container's: may be different next time
+        (_, Some(SIGKILL)) => LoadError::Host("the compile worker was killed".to_owned()),
+        _ => LoadError::Host(format!("the compile worker failed ({status}): {}", quote(words))),
     }
 }
 
@@ -236,11 +256,6 @@ fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// A panic while one of these is held leaves nothing half done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,5 +272,30 @@ mod tests {
         assert!(run("sleep", "infinity", Duration::from_millis(10)).is_none());
         let (status, words) = run("cat", "-", MAX_WORK).unwrap();
         assert!(status.success() && words.is_empty(), "{status}: {words}");
+    }
+
+    #[test]
+    fn what_may_be_the_machines_fault_is_forgotten_and_what_is_the_components_is_not() {
+        let now = Instant::now();
+        for (status, words, may_pass) in [
+            (SIGABRT, "memory allocation of 64 bytes failed", true),
+            (SIGABRT, "", true),
+            (i32::from(REFUSED) << 8, "Cannot allocate memory (os error 12)", true),
+            (i32::from(REFUSED) << 8, "unexpected end", false),
+            (SIGXCPU, "", false),
+            (SIGXFSZ, "", false),
+        ] {
+            let refusal = verdict(ExitStatus::from_raw(status), words, LimitClass::Default);
+            assert!(!matches!(refusal, LoadError::Host(_)), "{status} {words}: {refusal}");
+            let (mut refusals, key) = (Refusals::default(), ("abc".to_owned(), LimitClass::Default));
+            refusals.remember(key.clone(), refusal.clone(), now);
+            assert_eq!(refusals.get(&key, now), Some(refusal.clone()), "{status} {words}");
+            let later = refusals.get(&key, now + MAX_DOUBT);
+            assert_eq!(later, (!may_pass).then_some(refusal), "{status} {words}");
+        }
+        for (status, words) in [(SIGKILL, ""), (3 << 8, "Too many open files")] {
+            let passing = verdict(ExitStatus::from_raw(status), words, LimitClass::Default);
+            assert!(matches!(passing, LoadError::Host(_)), "it is not remembered at all: {passing}");
+        }
     }
 }

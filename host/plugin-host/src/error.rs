@@ -98,6 +98,8 @@ pub enum LoadError {
         what: String,
         /// The class.
         class: &'static str,
+        /// Whether another machine, or this one later, may have compiled it: memory that is lacking looks the same.
+        may_pass: bool,
     },
     /// Does not export the interface of its kind.
     #[error("the component does not export the interface of a {kind}: {reason}")]
@@ -145,6 +147,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether another try may do better, without a change of anything.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::TooExpensive { may_pass: true, .. })
+    }
+
     /// Where on its way the plugin failed: a word for metrics, from a small fixed set.
     pub fn stage(&self) -> &'static str {
         match self {

@@ -4,13 +4,15 @@ mod ends;
 mod lost;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task;
 use kubeopencode_tests::audit::AuditLog;
-use kubeopencode_tests::faults::{Fault, Faults};
+use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::invariants::tasks_of_batches;
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{Builder, batch};
@@ -217,6 +219,30 @@ async fn an_operator_that_is_killed_twenty_times_makes_each_of_two_hundred_tasks
         let most = assert_once(ns, 200, 7).await;
         eprintln!("20 kills in 200 sets with parallelism 7: each made once, at most {most} at once");
         operator.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_that_leaves_no_room_for_its_status_is_told_of() {
+    scenario(async |ns| {
+        let is_full = Arc::new(AtomicBool::new(true));
+        let full = Arc::clone(&is_full);
+        let has_no_room = move |moment: &Moment<'_>| {
+            let of_batch = moment.verb == "PATCH" && moment.path.ends_with("/batches/b/status");
+            (of_batch && full.load(Ordering::Relaxed)).then_some(Fault::TooLarge)
+        };
+        let _operator = ns.operator_with(&Faults::by(has_no_room));
+        create(ns, batch("b", 1)).await;
+        let told = ns.until("an Event tells it", |history| {
+            let about = |event: &&Arc<Revision>| {
+                event.text("/regarding/name") == "b" && event.text("/reason") == "TooLarge"
+            };
+            history.all(Kind::Event).find(about).map(|event| event.text("/note").to_owned())
+        });
+        assert_eq!(told.await, "its status does not fit into etcd: make the Batch smaller, or delete it");
+        is_full.store(false, Ordering::Relaxed);
+        until_phase(ns, "b", "Completed").await;
     })
     .await;
 }

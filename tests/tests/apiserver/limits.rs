@@ -327,6 +327,35 @@ async fn a_start_that_another_operator_counted_is_not_overwritten() {
     .await;
 }
 
+#[tokio::test]
+async fn a_task_says_that_its_agent_leaves_no_room_for_its_status() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(agent("default").at_once(1)).await;
+        let is_full = Arc::new(AtomicBool::new(true));
+        let full = Arc::clone(&is_full);
+        let has_no_room = move |moment: &Moment<'_>| {
+            let of_agent = moment.verb == "PATCH" && moment.path.ends_with("/agents/default/status");
+            (of_agent && full.load(Ordering::Relaxed)).then_some(Fault::TooLarge)
+        };
+        let _operator = ns.operator_with(&Faults::by(has_no_room));
+        ns.apply(task("fix")).await;
+        let waits = ns.until_task("fix", "says what it waits for", |task| task.status.is_some()).await;
+        let (is, reason, message) = words(&waits, "Accepted");
+        assert_eq!(
+            (is, reason, status(&waits).phase),
+            ("Unknown", "WaitingForDependency", Some(Phase::Pending))
+        );
+        let named = format!("Agent \"{}/default\" is too large: it leaves no room for its status", ns.name);
+        assert!(message.starts_with(&named), "{message}");
+        is_full.store(false, Ordering::Relaxed);
+        // whoever makes the Agent smaller changes its spec
+        ns.apply(agent("default").at_once(2)).await;
+        ns.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
 fn waits_for_quota(task: &Task) -> bool {
     task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("QuotaExceeded"))
 }

@@ -177,6 +177,30 @@ async fn a_webhook_that_does_not_answer_is_named_and_waited_for() {
 }
 
 #[tokio::test]
+async fn an_api_server_that_fails_is_told_and_waited_for() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let fails = Arc::new(AtomicBool::new(true));
+        let failing = Arc::clone(&fails);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let makes = moment.verb == "POST" && moment.path.ends_with("/pods");
+            (makes && failing.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task("fix")).await;
+        let says = |task: &Task| task.status.as_ref().is_some_and(|status| status.message.is_some());
+        let waits = ns.until_task("fix", "says what it waits for", says).await;
+        let told = "the API server answers 503 ServiceUnavailable: a fault of the tests: ServiceUnavailable; the Task waits \
+                    until that has passed";
+        assert_eq!(words(&waits, "Ready"), ("Unknown", "WaitingForDependency", told));
+        assert_eq!(status(&waits).phase, Some(Phase::Pending));
+        fails.store(false, Ordering::Relaxed);
+        ns.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_config_map_that_the_operator_may_not_read_is_told() {
     scenario(async |ns| {
         ns.apply(TEAM).await;

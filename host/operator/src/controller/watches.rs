@@ -376,19 +376,20 @@ impl UnknownFields {
     fn tell<K: Kind>(&mut self, item: &mut Item<K>) {
         let kind = K::kind(&());
         for field in item.unknown_fields() {
-            if self.is_new(&format!("{field} is unknown")) {
+            if self.begin_telling(&format!("{field} is unknown")) {
                 tracing::warn!(object = ?item, field,
                     "a {kind} has a field that this version does not know, and which is ignored; are the CustomResourceDefinitions newer than the operator?");
             }
         }
         if let Err(unreadable) = item.get()
-            && self.is_new(unreadable.place())
+            && self.begin_telling(unreadable.place())
         {
             tracing::warn!(object = ?item, place = unreadable.place(), "a {kind} cannot be read");
         }
     }
 
-    fn is_new(&mut self, text: &str) -> bool {
+    /// From now on it was told; whether it was not before.
+    fn begin_telling(&mut self, text: &str) -> bool {
         self.told.len() < Self::MAX && self.told.insert(text.to_owned())
     }
 }

@@ -72,7 +72,7 @@ impl From<&LoadError> for Problem {
     fn from(error: &LoadError) -> Self {
         let reason = match error {
             LoadError::TooLarge { .. } => return Self::fetched(Reason::TooLarge, error.to_string()),
-            LoadError::Host(_) => return Self::compiled(Reason::Loading, error.to_string()).passing(),
+            LoadError::Host(_) => Reason::Loading,
             LoadError::TooExpensive { .. } => Reason::TooExpensive,
             LoadError::WrongWorld { .. } | LoadError::Imports(_) | LoadError::OtherInterface { .. } => {
                 Reason::WrongWorld
@@ -86,7 +86,7 @@ impl From<&LoadError> for Problem {
             | LoadError::NotWasm
             | LoadError::Invalid(_) => Reason::Invalid,
         };
-        Self::compiled(reason, error.to_string())
+        Self { may_pass: error.may_pass(), ..Self::compiled(reason, error.to_string()) }
     }
 }
 
@@ -467,5 +467,11 @@ mod tests {
         let loading = after(&PluginStatus::default(), Some(&problem), None, 0);
         assert_eq!(said(&loading)[2..], ["Compiled=Unknown Loading", "Ready=Unknown Loading"]);
         assert!(told(&PluginStatus::default(), &loading).is_empty());
+        for may_pass in [true, false] {
+            let error =
+                LoadError::TooExpensive { what: "256 MiB of memory".into(), class: "default", may_pass };
+            let problem = Problem::from(&error);
+            assert_eq!((problem.reason, problem.may_pass), (Reason::TooExpensive, may_pass));
+        }
     }
 }

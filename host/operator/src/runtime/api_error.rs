@@ -106,15 +106,14 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
         || (matches!(status.code, 422 | 500) && words.iter().any(|words| status.message.contains(words)))
 }
 
-/// What the API server says where it has to ask a webhook that does not answer. Nothing was done then, and nobody knows when
-/// it will be.
-pub(crate) fn failed_webhook(error: &Error) -> Option<&str> {
-    match error {
-        Error::Api(status) if status.code == 500 && status.message.contains("failed calling webhook") => {
-            Some(status.message.as_str())
-        }
-        _ => None,
-    }
+/// Whether the API server has to ask a webhook that does not answer. Nothing was done then, and nobody knows when it will be.
+pub(crate) fn is_failed_webhook(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 500 && status.message.contains("failed calling webhook"))
+}
+
+/// Whether the API server fails, and not the object or the request.
+pub(crate) fn is_failing(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if (500..=599).contains(&status.code)) && !is_too_large(error)
 }
 
 /// Bytes of an answer's words that a log needs: whoever answered need not be an API server.
@@ -262,14 +261,14 @@ mod tests {
         let words =
             "Internal error occurred: failed calling webhook \"a.example.com\": context deadline exceeded";
         let failed = api(500, words);
-        assert_eq!(failed_webhook(&failed), Some(words));
+        assert!(is_failed_webhook(&failed));
         assert_eq!(
             classify_create_error(&failed),
             CreateError::Unknown,
             "it is asked again with growing pauses"
         );
-        assert_eq!(failed_webhook(&api(500, "etcdserver: request timed out")), None);
-        assert_eq!(failed_webhook(&Error::Service("connection reset".into())), None);
+        assert!(!is_failed_webhook(&api(500, "etcdserver: request timed out")));
+        assert!(!is_failed_webhook(&Error::Service("connection reset".into())));
     }
 
     #[test]

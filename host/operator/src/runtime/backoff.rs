@@ -30,6 +30,11 @@ impl<K: Clone + Eq + Hash> Failures<K> {
         pause
     }
 
+    /// Whether the last one failed.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.inner.lock().contains_key(key)
+    }
+
     /// One succeeded, or the object is gone.
     pub(crate) fn forget(&self, key: &K) {
         self.inner.lock().remove(key);
@@ -49,7 +54,9 @@ mod tests {
             failures.next(&task);
         }
         assert_eq!(failures.next(&task), FIRST * 512);
+        assert!(failures.has(&task));
         failures.forget(&task);
+        assert!(!failures.has(&task));
         assert_eq!(failures.next(&task), FIRST);
     }
 }

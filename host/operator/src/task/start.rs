@@ -6,7 +6,7 @@ use std::time::Duration;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition};
 use kubeopencode_api::literals::AGENT_LABEL;
-use kubeopencode_api::names::label_value;
+use kubeopencode_api::names::{AgentKey, label_value};
 use kubeopencode_evaluate::{EvaluateError, evaluate};
 use kubeopencode_plan::Refusal;
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::decide::{PodDeletion, stranger};
 use super::launch::{LaunchError, Launcher};
 use super::reconcile::{Context, ReconcileError, SOON, TaskState, queued_task, waits_for};
 use super::status::StatusBuilder;
+use super::waits::too_large_agent;
 use crate::admission::AdmissionResult;
 use crate::admission::ledger::Blocked;
 use crate::admission::live_pods::live_pods;
@@ -43,6 +44,9 @@ impl Context {
             Err(refusal) => return self.refuse(state, &refusal).await,
         };
         let result = self.start_with(state, &runner).await;
+        if let Err(error) = &result {
+            self.tell_of_trouble(state, error).await;
+        }
         self.admission.tried(&runner, &state.uid);
         result
     }
@@ -178,7 +182,13 @@ impl Context {
         runner: &Runner,
         agent: &Agent,
     ) -> Result<Option<Option<Duration>>, ReconcileError> {
-        match self.admission.request(agent, queued_task(state.task)).await? {
+        let asked = match self.admission.request(agent, queued_task(state.task)).await {
+            Err(error) if let Some(message) = too_large_agent(&AgentKey::of(agent), &error) => {
+                return self.wait_for_smaller_agent(state, &message).await.map(Some);
+            }
+            asked => asked?,
+        };
+        match asked {
             AdmissionResult::Admitted => Ok(None),
             AdmissionResult::Later => Ok(Some(Some(AT_START))),
             AdmissionResult::Gone => Ok(Some(None)),
@@ -234,10 +244,7 @@ impl Context {
         error: LaunchError,
     ) -> LaunchResult {
         let (kind, name, reason) = match error {
-            LaunchError::Api(error) => {
-                self.tell_of_webhook(state, &error).await?;
-                return Err(error.into());
-            }
+            LaunchError::Api(error) => return Err(error.into()),
             LaunchError::Again => return Ok(Some(SOON)),
             LaunchError::Stranger(pod) => return self.refuse(state, &stranger(&pod)).await,
             LaunchError::PreviousPod(pod) => {
@@ -260,7 +267,11 @@ impl Context {
                 // its turn comes again
                 self.step_back(state, runner, &blocked, None).await
             }
-            CreateError::Terminating(_) => Ok(Some(LATER)),
+            CreateError::Terminating(words) => {
+                let message = format!("{}; the Task waits for the namespace", refusal(&words).message);
+                self.hold_up(state, Reason::WaitingForDependency, &message).await?;
+                Ok(Some(LATER))
+            }
             CreateError::NoServiceAccount(words) => {
                 self.missing(state, runner, &refusal(&words), state.status(), None).await
             }

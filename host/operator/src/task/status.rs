@@ -63,8 +63,16 @@ impl StatusBuilder {
         self
     }
 
+    /// Nothing holds it up any more, or but for this reason: a wait for another one begins anew.
+    fn not_held_up(&mut self, but_for: Option<Reason>) {
+        let is_same = |c: &Condition| but_for.is_some_and(|reason| c.reason == reason.as_str());
+        let ready = TaskCondition::Ready.as_str();
+        self.status.conditions.retain(|c| c.type_ != ready || c.status != "Unknown" || is_same(c));
+    }
+
     /// It waits for an object that may still come.
     pub(crate) fn waiting(mut self, message: &str) -> TaskStatus {
+        self.not_held_up(None);
         self.status.queue_position = None;
         self.set(TaskCondition::Accepted, ConditionStatus::Unknown, Reason::WaitingForDependency, message);
         self.done()
@@ -72,6 +80,7 @@ impl StatusBuilder {
 
     /// It waits for its turn.
     pub(crate) fn queued(mut self, blocked: &Blocked, position: Option<i64>) -> TaskStatus {
+        self.not_held_up(None);
         self.set(TaskCondition::Accepted, ConditionStatus::True, Reason::Resolved, "References are resolved");
         self.set(TaskCondition::Queued, ConditionStatus::True, blocked.reason, &blocked.message);
         if let Some(position) = position.filter(|p| worth_reporting(self.status.queue_position, *p)) {
@@ -80,8 +89,9 @@ impl StatusBuilder {
         self.done()
     }
 
-    /// The API server does not take its Pod or ConfigMaps for now.
+    /// The API server does not take its Pod or ConfigMaps for now, or fails.
     pub(crate) fn held_up(mut self, reason: Reason, message: &str) -> TaskStatus {
+        self.not_held_up(Some(reason));
         self.status.queue_position = None;
         self.set(TaskCondition::Ready, ConditionStatus::Unknown, reason, message);
         self.done()

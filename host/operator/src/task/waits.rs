@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
+use kubeopencode_api::names::AgentKey;
 use kubeopencode_evaluate::EvaluateError;
 use kubeopencode_plan::Refusal;
 
@@ -12,12 +14,14 @@ use super::start::LaunchResult;
 use super::status::StatusBuilder;
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner};
-use crate::runtime::api_error::{REFUSAL_TIMEOUT, failed_webhook};
+use crate::runtime::api_error::{REFUSAL_TIMEOUT, is_failed_webhook, is_failing, is_too_large, words};
 
 /// How long a Task waits for a plugin that is on its way, before its grace runs.
 const MAX_LOADING: SignedDuration = SignedDuration::from_secs(120);
 /// Longest pause before a busy plugin, or memory, is asked for again.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
+/// Until an Agent that left no room for its status is asked again: somebody may have taken an annotation off it.
+const LARGE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Context {
     /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
@@ -38,7 +42,7 @@ impl Context {
         state: &TaskState<'_, F>,
         refusal: &Refusal,
     ) -> LaunchResult {
-        let since = unknown_since(state.task, TaskCondition::Ready);
+        let since = held_up_since(state.task.conditions(), refusal.reason);
         let waited = since.map(|since| time_between(since, state.now));
         if waited.is_some_and(|waited| waited >= REFUSAL_TIMEOUT) {
             return self.refuse(state, refusal).await;
@@ -47,19 +51,42 @@ impl Context {
         Ok(Some(SOON * 5))
     }
 
-    /// Who is held up by a webhook that does not answer is so for as long as that takes. The Task says it once: the words may
-    /// be others at each try, and each write would bring about one.
-    pub(super) async fn tell_of_webhook<F: Frontend>(
+    /// Somebody else fails, and may do so for long: after the first failure the Task says it. Should that not be written, the next
+    /// failure tells it.
+    pub(super) async fn tell_of_trouble<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
-        error: &kube::Error,
+        error: &ReconcileError,
+    ) {
+        let trouble = lasting_trouble(&error.0).filter(|_| self.failures.has(&state.uid));
+        let Some((reason, message)) = trouble else { return };
+        if let Err(error) = self.hold_up(state, reason, &message).await {
+            tracing::debug!(task = %state.task.key(), %error, "it is not told what it waits for");
+        }
+    }
+
+    /// The Task says once what holds it up: the words may be others at each try, and each write would bring about one.
+    pub(super) async fn hold_up<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        reason: Reason,
+        message: &str,
     ) -> Result<(), ReconcileError> {
-        let Some(words) = failed_webhook(error) else { return Ok(()) };
         if unknown_since(state.task, TaskCondition::Ready).is_none() {
-            let message = format!("{words}; the Task waits until the webhook answers");
-            self.write(state.task, &state.status().held_up(Reason::PodCreationError, &message)).await?;
+            self.write(state.task, &state.status().held_up(reason, message)).await?;
         }
         Ok(())
+    }
+
+    /// Its Agent leaves no room for what its status has to say of a start. The Task keeps its place; a change of the Agent's spec
+    /// enqueues it. The log has it from the Agent's own ledger.
+    pub(super) async fn wait_for_smaller_agent<F: Frontend>(
+        &self,
+        state: &TaskState<'_, F>,
+        message: &str,
+    ) -> LaunchResult {
+        let written = self.write(state.task, &state.status().waiting(message)).await?;
+        Ok(Some(if written { LARGE_PAUSE } else { SOON }))
     }
 
     /// The Agent that it waited for is gone: it waits on, for as long as it takes; an Agent's coming enqueues it.
@@ -123,10 +150,38 @@ impl Context {
     }
 }
 
+/// What a Task says whose Agent has no room in etcd for a status with one more start; `None`: something else went wrong.
+pub(super) fn too_large_agent(agent: &AgentKey, error: &kube::Error) -> Option<String> {
+    is_too_large(error).then(|| {
+        format!(
+            "Agent \"{agent}\" is too large: it leaves no room for its status, which says who runs; make it smaller, as by moving \
+             contexts into ConfigMaps or a Git repository. The Task waits until then"
+        )
+    })
+}
+
 /// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
 fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
     let latest = since.checked_add(MAX_LOADING).unwrap_or(since);
     known.map_or(since, |known| known.clamp(since, latest))
+}
+
+/// What a Task says of an error that may last, and with which reason; `None`: it is no such error.
+fn lasting_trouble(error: &kube::Error) -> Option<(Reason, String)> {
+    let words = words(error);
+    if is_failed_webhook(error) {
+        let message = format!("{words}; the Task waits until the webhook answers");
+        return Some((Reason::PodCreationError, message));
+    }
+    let message = || format!("the API server answers {words}; the Task waits until that has passed");
+    is_failing(error).then(|| (Reason::WaitingForDependency, message()))
+}
+
+/// Since when the Task is held up for this reason, if it is.
+fn held_up_since(conditions: &[Condition], reason: Reason) -> Option<Timestamp> {
+    let ready = find(conditions, TaskCondition::Ready);
+    let ready = ready.filter(|ready| ready.status == "Unknown" && ready.reason == reason.as_str())?;
+    Some(ready.last_transition_time.0)
 }
 
 /// Since when the condition is Unknown, if it is.
@@ -137,7 +192,55 @@ fn unknown_since(task: TaskRef<'_>, type_: TaskCondition) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+    use kubeopencode_api::condition::{ConditionStatus, Conditions};
+
     use super::*;
+
+    fn answer(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() }))
+    }
+
+    #[test]
+    fn an_agent_that_leaves_no_room_is_named_to_its_tasks() {
+        let agent = AgentKey::new("team", "reviewer");
+        let said = too_large_agent(&agent, &answer(500, "etcdserver: request is too large"));
+        let words = "Agent \"team/reviewer\" is too large: it leaves no room for its status, which says who runs; make it \
+                     smaller, as by moving contexts into ConfigMaps or a Git repository. The Task waits until then";
+        assert_eq!(said.as_deref(), Some(words));
+        assert_eq!(too_large_agent(&agent, &answer(409, "the object has been modified")), None);
+    }
+
+    #[test]
+    fn what_may_last_is_told_in_few_words_and_nothing_else_is() {
+        let said = |code, message: &str| lasting_trouble(&answer(code, message));
+        let asked =
+            "Internal error occurred: failed calling webhook \"a.example.com\": context deadline exceeded";
+        let words = format!("500 : {asked}; the Task waits until the webhook answers");
+        assert_eq!(said(500, asked), Some((Reason::PodCreationError, words)));
+        let words = "the API server answers 503 : down; the Task waits until that has passed".to_owned();
+        assert_eq!(said(503, "down"), Some((Reason::WaitingForDependency, words)));
+        assert!(said(500, &"x".repeat(4096)).unwrap().1.len() < 500);
+        for (code, message) in
+            [(500, "etcdserver: request is too large"), (403, "no"), (409, "changed"), (429, "later")]
+        {
+            assert_eq!(said(code, message), None, "{code} {message}");
+        }
+        assert_eq!(lasting_trouble(&kube::Error::Service("connection reset".into())), None);
+    }
+
+    #[test]
+    fn a_refusal_is_not_waited_out_while_something_else_holds_the_task_up() {
+        let mut conditions = Vec::new();
+        Conditions::new(&mut conditions, None, Timestamp::UNIX_EPOCH).set(
+            TaskCondition::Ready,
+            ConditionStatus::Unknown,
+            Reason::WaitingForDependency,
+            "the API server answers 503",
+        );
+        assert_eq!(held_up_since(&conditions, Reason::PodCreationError), None);
+        assert_eq!(held_up_since(&conditions, Reason::WaitingForDependency), Some(Timestamp::UNIX_EPOCH));
+    }
 
     #[test]
     fn the_grace_begins_when_no_plugin_is_on_its_way_and_after_two_minutes_at_most() {

@@ -43,7 +43,7 @@ impl Lines {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ends = part.ends_with(b"\n");
             if matches!(self.long, Long::No) && self.begun.len() + part.len() > MAX_LINE {
-                self.is_too_long(part, &mut sink);
+                self.begin_long(part, &mut sink);
             }
             match &mut self.long {
                 Long::Pieces => sink(Line::Piece(part)),
@@ -68,7 +68,8 @@ impl Lines {
         }
     }
 
-    fn is_too_long(&mut self, part: &[u8], sink: &mut impl FnMut(Line)) {
+    /// The line is too long with this part: what has begun of it is handed on.
+    fn begin_long(&mut self, part: &[u8], sink: &mut impl FnMut(Line)) {
         let begun = std::mem::take(&mut self.begun);
         let first = begun.iter().chain(part).find(|byte| !byte.is_ascii_whitespace());
         if first == Some(&b'{') {

@@ -70,6 +70,29 @@ fn a_queued_task_that_then_waits_for_something_else_says_so() {
 }
 
 #[test]
+fn a_task_that_is_held_up_no_more_says_so_and_each_reason_has_its_own_time() {
+    let held_up = |before: Option<TaskStatus>, second, reason| {
+        StatusBuilder::of(seen(&task(before)), at(second)).held_up(reason, "why")
+    };
+    let since =
+        |status: &TaskStatus| find(&status.conditions, TaskCondition::Ready).unwrap().last_transition_time.0;
+    let troubled = held_up(None, 0, Reason::WaitingForDependency);
+    assert_eq!((troubled.phase, since(&troubled)), (Some(Phase::Pending), at(0)));
+    let refused = held_up(Some(troubled), 90, Reason::PodCreationError);
+    assert_eq!(since(&refused), at(90), "its minute begins now");
+    let refused = held_up(Some(refused), 95, Reason::PodCreationError);
+    assert_eq!(since(&refused), at(90));
+    let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
+    let before = task(Some(refused));
+    for (status, words) in [
+        (StatusBuilder::of(seen(&before), at(100)).queued(&blocked, None), "capacity"),
+        (StatusBuilder::of(seen(&before), at(100)).waiting("ConfigMap c not found"), "ConfigMap c not found"),
+    ] {
+        assert_eq!(status.message.as_deref(), Some(words), "{status:?}");
+    }
+}
+
+#[test]
 fn a_status_that_has_to_fit_keeps_what_is_relied_on() {
     let long = "x".repeat(4096);
     let mut over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
