@@ -221,10 +221,15 @@ async fn the_log_of_a_task_over_its_timeout_is_kept() {
         ns.apply(shell_agent("echo half-way; exec sleep 3600", "")).await;
         ns.apply(task("long").spec("timeout: 20s")).await;
         let task = fails(ns, "long", "Timeout").await;
-        ns.until("its Pod is ended", |history| {
-            history.get(Kind::Pod, "long-pod").filter(|pod| pod.text("/status/phase") == "Failed").cloned()
-        })
-        .await;
+        let ended = ns
+            .until("its Pod is ended", |history| {
+                history
+                    .get(Kind::Pod, "long-pod")
+                    .filter(|pod| pod.text("/status/phase") == "Failed")
+                    .cloned()
+            })
+            .await;
+        assert_eq!(ended.text("/metadata/deletionTimestamp"), "", "it stays");
         assert_eq!(log(ns, &task).await, "half-way\n");
         assert!(status(&task).agent_started.is_some());
     })
