@@ -87,7 +87,7 @@ try_context_init() {
   as_json "$work/rendered-first.yaml" | jq -c 'select(.kind == "ConfigMap").data // empty' >"$work/data"
   jq -r 'keys[]' "$work/data" | while read -r key; do jq -j --arg key "$key" '.[$key] // empty' "$work/data" >"$root/configmap-files/$key"; done
   mapfile -d '' -t variables < <(jq -j '.initContainers[] | select(.name == "context-init").env[] | "\(.name)=\(.value // "")\u0000"' <<<"$2")
-  env -i PATH=/usr/bin:/bin "${variables[@]}" chroot "$root" /kubeopencode context-init || die "context-init of $1 failed"
+  env -i PATH=/usr/bin:/bin "${variables[@]}" "$(command -v chroot)" "$root" /kubeopencode context-init || die "context-init of $1 failed"
   grep -qF "Say in one sentence what this team cares about." "$root/workspace/task.md" || die "context-init of $1 wrote no prompt into /workspace/task.md"
   # what git-init calls is there, and of this architecture
   chroot "$root" /usr/bin/git --version >/dev/null || die "git in the image of $1 does not start"
