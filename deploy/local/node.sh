@@ -194,7 +194,8 @@ registry_up() {
     password=$(head -c 18 /dev/urandom | base64)
     # containerd reads this anew for each image
     mkdir -p "$(trusted_registries)/$address"
-    printf 'server = "https://%s"\nca = "%s"\n' "$address" "$folder/registry.crt" >"$(trusted_registries)/$address/hosts.toml"
+    # containerd 1.6 takes an authority in the part of a host, and not above
+    printf '[host."https://%s"]\ncapabilities = ["pull", "resolve"]\nca = "%s"\n' "$address" "$folder/registry.crt" >"$(trusted_registries)/$address/hosts.toml"
     registry_files "$folder" "$address" "$password"
   fi
   start_registry

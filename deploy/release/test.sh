@@ -83,7 +83,9 @@ try_context_init() {
   local root=$work/root-$1 variables=() key volumes=(configmap-files workspace tools)
   mkdir "$root"
   unpack_image kubeopencode "$1" "$root"
-  (cd "$root" && mkdir "${volumes[@]}")
+  (cd "$root" && mkdir --parents "${volumes[@]}" proc dev && touch dev/termination-log)
+  # the tools that it leaves to the agent are a copy of itself
+  mount -t proc proc "$root/proc"
   as_json "$work/rendered-first.yaml" | jq -c 'select(.kind == "ConfigMap").data // empty' >"$work/data"
   jq -r 'keys[]' "$work/data" | while read -r key; do jq -j --arg key "$key" '.[$key] // empty' "$work/data" >"$root/configmap-files/$key"; done
   mapfile -d '' -t variables < <(jq -j '.initContainers[] | select(.name == "context-init").env[] | "\(.name)=\(.value // "")\u0000"' <<<"$2")
