@@ -83,17 +83,19 @@ try_context_init() {
   local root=$work/root-$1 variables=() key volumes=(configmap-files workspace tools)
   mkdir "$root"
   unpack_image kubeopencode "$1" "$root"
-  (cd "$root" && mkdir --parents "${volumes[@]}" proc dev && touch dev/termination-log)
-  # the tools that it leaves to the agent are a copy of itself
-  mount -t proc proc "$root/proc"
+  (cd "$root" && mkdir "${volumes[@]}")
   as_json "$work/rendered-first.yaml" | jq -c 'select(.kind == "ConfigMap").data // empty' >"$work/data"
   jq -r 'keys[]' "$work/data" | while read -r key; do jq -j --arg key "$key" '.[$key] // empty' "$work/data" >"$root/configmap-files/$key"; done
   mapfile -d '' -t variables < <(jq -j '.initContainers[] | select(.name == "context-init").env[] | "\(.name)=\(.value // "")\u0000"' <<<"$2")
-  env -i PATH=/usr/bin:/bin "${variables[@]}" "$(command -v chroot)" "$root" /kubeopencode context-init || die "context-init of $1 failed"
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "${variables[@]}" unshare --mount sh -c "$in_image" in_image "$root" /kubeopencode context-init ||
+    die "context-init of $1 failed"
   grep -qF "Say in one sentence what this team cares about." "$root/workspace/task.md" || die "context-init of $1 wrote no prompt into /workspace/task.md"
   # what git-init calls is there, and of this architecture
-  chroot "$root" /usr/bin/git --version >/dev/null || die "git in the image of $1 does not start"
+  unshare --mount sh -c "$in_image" in_image "$root" /usr/bin/git --version >/dev/null || die "git in the image of $1 does not start"
 }
+# a script: ROOT PROGRAM..., in it, with what these programs need of a container; the mounts go with its namespace
+in_image='mkdir -p "$1/proc" "$1/dev" && touch "$1/dev/null" "$1/dev/termination-log" &&
+  mount -t proc proc "$1/proc" && mount --bind /dev/null "$1/dev/null" && exec chroot "$@"'
 
 # as krew reads it: an archive of each architecture, of this digest, in which each pattern finds one file
 try_krew() {
