@@ -122,7 +122,15 @@ async fn a_task_over_its_timeout_ends() {
         ns.apply(task("late").spec("timeout: 8s")).await;
         let task = ns.phase("late", Phase::Failed).await;
         assert_eq!(status(&task).reason.as_deref(), Some("Timeout"));
-        ns.gone(Kind::Pod, "late-pod").await;
+        let ended = ns
+            .until("its Pod is ended", |history| {
+                history
+                    .get(Kind::Pod, "late-pod")
+                    .filter(|pod| pod.text("/status/phase") == "Failed")
+                    .cloned()
+            })
+            .await;
+        assert_eq!(ended.text("/metadata/deletionTimestamp"), "", "a stop deletes a Pod, a timeout keeps it");
     })
     .await;
 }
