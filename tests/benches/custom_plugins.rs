@@ -1,6 +1,6 @@
 //! The third part of `make bench`: an operator with 200 plugins out of ConfigMaps on a real API server. How long it takes
 //! from an empty cache, what a Task with twenty custom contexts costs beside one with twenty built-in ones, what Tasks
-//! feel of a plugin that hangs, and what becomes of 500 Tasks while two plugins are replaced 100 times each.
+//! feel of hostile plugins and what those get, and what becomes of 500 Tasks while two plugins are replaced 100 times each.
 //!
 //! `cargo bench --bench custom_plugins -- many hostile storm` runs some of it.
 
@@ -11,10 +11,12 @@
     reason = "a bench that cannot go on says so by panicking"
 )]
 
-use std::collections::HashSet;
+#[path = "custom_plugins/hostile.rs"]
+mod hostile;
+
+use std::collections::HashMap;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -25,13 +27,15 @@ use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_api::task::Task;
 use kubeopencode_tests::bench::{Latency, Table, millis, until};
 use kubeopencode_tests::cluster::{Cluster, FIELD_MANAGER, from_environment};
-use kubeopencode_tests::components::{config_map, endless, sha256, with_noise};
+use kubeopencode_tests::components::{config_map, sha256, with_noise};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
 use kubeopencode_tests::objects::task;
 use kubeopencode_tests::program::{self, Program};
-use kubeopencode_tests::record::{Kind, Revision};
+use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::{Value, json};
+
+use hostile::HARM;
 
 /// Plugins that are there.
 const MANY: usize = 200;
@@ -41,15 +45,11 @@ const BUILT_IN: usize = 7;
 const ITEMS: usize = 20;
 /// Such Tasks, ten a second, of each kind.
 const TASKS: usize = 50;
-/// Tasks beside a plugin that hangs, ten a second, as many as ask that plugin.
-const BESIDE: usize = 100;
 /// Updates of each of two plugins, and Tasks that start meanwhile.
 const UPDATES: usize = 100;
 const STARTED: usize = 500;
 /// Clients that create Tasks at once.
 const CREATORS: usize = 10;
-/// Tasks that may fail.
-const HARM: &str = "harm";
 /// The operator's own namespace.
 const OWN: &str = "kubeopencode-system";
 const PROBES: u16 = 18_083;
@@ -71,6 +71,8 @@ struct Bench {
     kubeconfig: PathBuf,
     cache: PathBuf,
     table: Table,
+    /// What hostile plugins got.
+    said: Vec<String>,
 }
 
 async fn bench() {
@@ -78,7 +80,8 @@ async fn bench() {
     let executable = program::under_test("release", ["--bench", "custom_plugins"]);
     let cache = executable.with_file_name("plugin-cache-of-custom-plugins");
     let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
-    let mut bench = Bench { cluster, executable, kubeconfig, cache, table: Table::default() };
+    let mut bench =
+        Bench { cluster, executable, kubeconfig, cache, table: Table::default(), said: Vec::new() };
     let own: Namespace = serde_json::from_value(json!({"metadata": {"name": OWN}})).unwrap();
     let namespaces = Api::<Namespace>::all(bench.cluster.client());
     namespaces.patch(OWN, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&own)).await.unwrap();
@@ -95,6 +98,9 @@ async fn bench() {
         bench.storm().await;
     }
     bench.table.print("beside it", "");
+    for said in &bench.said {
+        println!("\n{said}");
+    }
     println!("\n{:.0} s", started.elapsed().as_secs_f64());
 }
 
@@ -128,10 +134,15 @@ impl Bench {
     }
 
     async fn apply_map(&self, name: &str, component: &[u8]) {
-        let map = config_map(name, PluginKind::ContextType, "plugin.wasm.zst", &compressed(component));
+        self.apply(&config_map(name, PluginKind::ContextType, "plugin.wasm.zst", &compressed(component)))
+            .await;
+    }
+
+    async fn apply(&self, map: &Value) {
         let maps = Api::<ConfigMap>::namespaced(self.cluster.client(), OWN);
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        maps.patch(name, &params, &Patch::Apply(&map)).await.unwrap();
+        let name = map["metadata"]["name"].as_str().unwrap();
+        maps.patch(name, &params, &Patch::Apply(map)).await.unwrap();
     }
 
     async fn clear(&self) {
@@ -218,8 +229,7 @@ impl Bench {
         let mut medians = Vec::new();
         for (name, items) in [("first", &custom), ("built-in", &built_in), ("custom", &custom)] {
             let mark = self.cluster.audit.mark();
-            let tasks = every_tenth_of_a_second(&ns, name, TASKS, items);
-            tasks.await;
+            every_tenth_of_a_second(&ns, name, TASKS, |_| items.clone()).await;
             let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &ns.name));
             medians.push((latency.pod(50), latency.pod(99)));
         }
@@ -238,63 +248,21 @@ impl Bench {
         ns.clear_away().await;
     }
 
-    /// What Tasks feel of others whose plugin never answers.
-    async fn hostile(&mut self) {
-        let ns = self.namespace().await;
-        let _kubelet = Kubelet::start(&ns.client, &ns.name);
-        self.apply_map("endless", &endless("Endless1")).await;
-        let operator = self.operator();
-        self.serve(1).await;
-        let text = [json!({"type": "Text", "text": "hello"})];
-        let mut figures = Vec::new();
-        for name in ["warm", "alone", "beside"] {
-            let mark = self.cluster.audit.mark();
-            let harm = async {
-                if name == "beside" {
-                    every_tenth_of_a_second(&ns, HARM, BESIDE, &[json!({"type": "Endless1"})]).await;
-                }
-            };
-            futures::join!(every_tenth_of_a_second(&ns, name, BESIDE, &text), harm);
-            let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
-            let entries: Vec<_> =
-                entries.into_iter().filter(|entry| entry.name().starts_with(name)).collect();
-            let latency = Latency::of(&entries);
-            figures.push((latency.pod(50), latency.pod(99)));
-        }
-        for (what, beside, alone) in
-            [("p50", figures[2].0, figures[1].0), ("p99", figures[2].1, figures[1].1)]
-        {
-            self.table.row(
-                format!("beside a plugin that hangs (without it): to Pod, {what}"),
-                format!("{} ({:.2} of without)", millis(beside), beside / alone),
-                millis(alone),
-                "",
-                if what == "p99" { "<= 2x" } else { "" },
-            );
-        }
-        let peak = format!("{:.0} MiB", operator.process.peak_memory());
-        self.table.row("most memory beside a plugin that hangs", peak, "-".into(), "", "");
-        drop(operator);
-        self.clear().await;
-        ns.clear_away().await;
-    }
-
     /// Two plugins that are replaced again and again while Tasks of both start.
     async fn storm(&mut self) {
         let ns = self.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let (rust, javascript) = (decompressed(RUST), decompressed(JAVASCRIPT));
-        self.install("storm-rust", 0, &RUST_TYPES, &rust).await;
-        self.install("storm-javascript", 1, &["Fixture"], &javascript).await;
+        self.install("storm-rust", 0, &RUST_TYPES, &saying(&rust, &words(0))).await;
+        self.install("storm-javascript", 1, &["Fixture"], &saying(&javascript, &words(0))).await;
         let operator = self.operator();
         self.serve(2).await;
         let items = [custom(0), custom(1)];
         let started = Instant::now();
         let updates = async {
             for i in 1..=UPDATES {
-                // other bytes that nobody reads
-                self.apply_map("storm-rust", &with_noise(&rust, i)).await;
-                self.apply_map("storm-javascript", &with_noise(&javascript, i)).await;
+                self.apply_map("storm-rust", &saying(&rust, &words(i))).await;
+                self.apply_map("storm-javascript", &saying(&javascript, &words(i))).await;
             }
             started.elapsed()
         };
@@ -312,28 +280,23 @@ impl Bench {
         let (updated, over) = futures::join!(updates, tasks);
         self.serve(2).await;
         let newest = started.elapsed();
-        let completed = ns
-            .record
-            .history()
-            .all(Kind::Task)
-            .filter(|task| task.text("/status/phase") == "Completed")
-            .count();
-        let digests = |component: &[u8]| -> HashSet<String> {
-            let updates = (1..=UPDATES).map(|i| sha256(&with_noise(component, i)));
-            updates.chain([sha256(component)]).map(|digest| format!("sha256:{digest}")).collect()
+        let all_say = |component: &[u8]| -> HashMap<String, String> {
+            let all = (0..=UPDATES).map(words);
+            all.map(|words| (format!("sha256:{}", sha256(&saying(component, &words))), words)).collect()
         };
-        let digests = [(type_name(0), digests(&rust)), (type_name(1), digests(&javascript))];
-        let names_both = |task: &&Arc<Revision>| {
-            let used = task.list("/status/plugins");
-            digests.iter().all(|(of, known)| {
-                let used = used.iter().find(|used| used["type"] == of.as_str());
-                used.and_then(|used| used["digest"].as_str()).is_some_and(|digest| known.contains(digest))
-            })
+        let say = [(type_name(0), all_say(&rust)), (type_name(1), all_say(&javascript))];
+        let (completed, pure) = {
+            let history = ns.record.history();
+            let tasks = || history.all(Kind::Task);
+            let completed = tasks().filter(|task| task.text("/status/phase") == "Completed").count();
+            (completed, tasks().filter(|task| is_pure(&history, task, &say)).count())
         };
-        let known = ns.record.history().all(Kind::Task).filter(names_both).count();
         let what = |what: &str| format!("{UPDATES} updates of two beside {STARTED} Tasks: {what}");
-        self.table.row(what("Completed"), completed.to_string(), "-".into(), "", "all");
-        self.table.row(what("name a digest of each"), known.to_string(), "-".into(), "", "all");
+        self.table.row(what("none lost"), format!("{completed} Completed"), "-".into(), "", "all");
+        self.table.row(what("none mixed"), format!("{pure} of one piece"), "-".into(), "", "all");
+        let compiled = std::fs::read_dir(&self.cache).unwrap().filter(is_compiled).count() - BUILT_IN;
+        let of = format!("of {}", 2 * (UPDATES + 1));
+        self.table.row(what("compiled"), compiled.to_string(), of, "", "");
         self.table.row(what("applied in"), seconds(updated), "-".into(), "", "");
         self.table.row(what("Tasks over in"), seconds(over), "-".into(), "", "");
         self.table.row(what("newest serves after"), seconds(newest), "-".into(), "", "");
@@ -356,6 +319,33 @@ fn type_name(number: usize) -> String {
     format!("Fixture{number}")
 }
 
+/// The fixture with these five letters in the place of those with which each word of its answer begins. Both languages have
+/// them once, with their number before them.
+fn saying(component: &[u8], words: &str) -> Vec<u8> {
+    const OWN_WORDS: &[u8] = b"\x05word ";
+    let all = component.windows(OWN_WORDS.len()).enumerate();
+    let own: Vec<_> = all.filter(|(_, bytes)| *bytes == OWN_WORDS).map(|(at, _)| at + 1).collect();
+    let ([at], 5) = (&own[..], words.len()) else { panic!("\"{words}\" in {} places", own.len()) };
+    [&component[..*at], words.as_bytes(), &component[at + 5..]].concat()
+}
+
+/// What both plugins say after so many updates.
+fn words(update: usize) -> String {
+    format!("{update:04}:")
+}
+
+/// Whether what the agent reads is, for each type, what the component gives whose digest the Task names; `say` has the words of
+/// each digest.
+fn is_pure(history: &History, task: &Revision, say: &[(String, HashMap<String, String>)]) -> bool {
+    let map = history.get(Kind::ConfigMap, &format!("{}-context", task.name()));
+    let text = map.map(|map| map.text("/data/workspace-.kubeopencode-context.md")).unwrap_or_default();
+    say.iter().all(|(type_, words)| {
+        let used = task.list("/status/plugins").iter().find(|used| used["type"] == type_.as_str());
+        let words = used.and_then(|used| words.get(used["digest"].as_str()?));
+        words.is_some_and(|words| text.contains(&format!("type=\"{type_}\">\n{words}")))
+    })
+}
+
 /// An item of that type.
 fn custom(number: usize) -> Value {
     json!({"type": type_name(number), "config": {"deed": "hash"}})
@@ -376,12 +366,17 @@ async fn create(ns: &TestNamespace, name: &str, items: &[Value]) {
     ns.tasks().create(&PostParams::default(), &task).await.unwrap();
 }
 
-/// Creates Tasks with these items, and waits until all of them are over.
-async fn every_tenth_of_a_second(ns: &TestNamespace, name: &str, number: usize, items: &[Value]) {
+/// Creates Tasks, each with its items, and waits until all of them are over.
+async fn every_tenth_of_a_second(
+    ns: &TestNamespace,
+    name: &str,
+    number: usize,
+    items: impl Fn(usize) -> Vec<Value>,
+) {
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     for i in 0..number {
         ticks.tick().await;
-        create(ns, &format!("{name}-{i}"), items).await;
+        create(ns, &format!("{name}-{i}"), &items(i)).await;
     }
     let prefix = format!("{name}-");
     until(ns, "all Tasks are over", |history| {
@@ -389,7 +384,7 @@ async fn every_tenth_of_a_second(ns: &TestNamespace, name: &str, number: usize, 
         those.filter(|task| is_over(task)).count() == number
     })
     .await;
-    if name != HARM {
+    if !name.starts_with(HARM) {
         let history = ns.record.history();
         let failed = history
             .all(Kind::Task)

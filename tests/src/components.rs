@@ -59,18 +59,43 @@ pub fn crashing() -> Vec<u8> {
 
 /// The type `name`, of 8 letters, that never answers.
 pub fn endless(name: &str) -> Vec<u8> {
-    instead_of_an_answer(name, "loop (result i32) (br 0) end")
+    instead_of_an_answer(name, ENDLESS)
 }
 
+/// A type that never comes to say what it is.
+pub fn speechless() -> Vec<u8> {
+    with_code("Greeting", "(result i32) (i32.const 0))", &format!("(result i32) {ENDLESS})"))
+}
+
+const ENDLESS: &str = "loop (result i32) (br 0) end";
+
 /// A type whose code ends otherwise than with an answer.
+fn instead_of_an_answer(name: &str, code: &str) -> Vec<u8> {
+    with_code(name, "(result i32) (i32.const 1024)))", &format!("(result i32) {code}))"))
+}
+
+/// A type with some other code.
 ///
 /// # Panics
 /// When the module above has changed.
-fn instead_of_an_answer(name: &str, code: &str) -> Vec<u8> {
-    let (answers, does) = ("(result i32) (i32.const 1024)))", format!("(result i32) {code}))"));
-    assert!(MODULE.contains(answers) && name.len() == 8);
-    let module = MODULE.replace("NAMENAME", name).replace(answers, &does);
+fn with_code(name: &str, code: &str, other: &str) -> Vec<u8> {
+    assert!(MODULE.contains(code) && name.len() == 8);
+    let module = MODULE.replace("NAMENAME", name).replace(code, other);
     wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
+}
+
+/// Something for a later WASI than that of plugins, with a function that waits, which components could not have before.
+///
+/// # Panics
+/// When it is no WebAssembly.
+pub fn of_wasi_0_3() -> Vec<u8> {
+    let text = r#"(component
+        (import "wasi:cli/environment@0.3.0" (instance (export "get-arguments" (func (result (list string))))))
+        (import "wasi:clocks/monotonic-clock@0.3.0" (instance
+            (export "now" (func (result u64)))
+            (export "wait-for" (func async (param "how-long" u64)))))
+        (import "wasi:random/random@0.3.0" (instance (export "get-random-u64" (func (result u64))))))"#;
+    wat::parse_str(text).unwrap()
 }
 
 /// The type `Greeting` that gives a text of 5 letters.

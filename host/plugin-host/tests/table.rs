@@ -14,8 +14,9 @@ mod common;
 use std::fmt::{Display, Write};
 use std::fs;
 
+use common::bomb::bomb;
 use common::items::Items;
-use common::{Guest, assert_others_work, bomb, host, hostile};
+use common::{Guest, assert_others_work, host, hostile};
 use kubeopencode_api::plugin::{Capability, Kind};
 use kubeopencode_api::plugin_object::SecretGrant;
 use kubeopencode_plan::Granted;

@@ -1,6 +1,7 @@
 //! A host for tests, requests, and hostile plugins written as core WebAssembly text.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod bomb;
 #[path = "../../build/guests.rs"]
 pub(crate) mod guests;
 pub(crate) mod items;
@@ -215,16 +216,4 @@ impl Guest<'_> {
     pub(crate) fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
         host().load(&self.component(), Kind::ContextType, LimitClass::Default)
     }
-}
-
-/// A component of some 100 KiB whose compilation would take gigabytes: its functions keep thousands of values alive
-/// across thousands of joins.
-pub(crate) fn bomb() -> Vec<u8> {
-    let locals = "i64 ".repeat(4000);
-    let joins: String = (0..4000)
-        .map(|i| format!("(if (local.get 0) (then (local.set {} (i64.const {i}))))", 1 + i))
-        .collect();
-    let uses: String = (0..4000).map(|i| format!("(i64.add (local.get {}))", 1 + i)).collect();
-    let function = format!("(func (param i32) (result i64) (local {locals}) {joins} (i64.const 0) {uses})");
-    wat::parse_str(format!("(component (core module {}))", function.repeat(2))).unwrap()
 }
