@@ -1,8 +1,9 @@
 //! The third part of `make bench`: an operator with 200 plugins out of ConfigMaps on a real API server. How long it takes
 //! from an empty cache, what a Task with twenty custom contexts costs beside one with twenty built-in ones, what Tasks
-//! feel of hostile plugins and what those get, and what becomes of 500 Tasks while two plugins are replaced 100 times each.
+//! feel of hostile plugins and what those get, what becomes of 500 Tasks while two plugins are replaced 100 times each, and
+//! how soon a plugin in each language is Ready.
 //!
-//! `cargo bench --bench custom_plugins -- many hostile storm` runs some of it.
+//! `cargo bench --bench custom_plugins -- many hostile storm languages` runs some of it.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,8 @@
 
 #[path = "custom_plugins/hostile.rs"]
 mod hostile;
+#[path = "custom_plugins/languages.rs"]
+mod languages;
 
 use std::collections::HashMap;
 use std::fs::DirEntry;
@@ -96,6 +99,9 @@ async fn bench() {
     }
     if wants("storm") {
         bench.storm().await;
+    }
+    if wants("languages") {
+        bench.languages().await;
     }
     bench.table.print("beside it", "");
     for said in &bench.said {

@@ -1,0 +1,59 @@
+//! How long a plugin in each language takes from its ConfigMap to Ready with nothing compiled, and from an update to the new
+//! one. One in Python has more than ConfigMaps hold.
+
+use std::time::{Duration, Instant};
+
+use kube::api::ListParams;
+use kubeopencode_api::plugin::Kind;
+use kubeopencode_tests::bench::millis;
+use kubeopencode_tests::components::{config_map, sha256, with_noise};
+
+use super::{Bench, JAVASCRIPT, RUST, compressed, decompressed};
+
+const GO: &[u8] = include_bytes!("../../../host/plugin-host/tests/fixtures/1.0.0/go.wasm.zst");
+/// How long whoever waited for a Plugin that is gone has to hear of it.
+const GONE: Duration = Duration::from_millis(500);
+
+impl Bench {
+    /// One language after the other, since all of them have the same type.
+    pub(super) async fn languages(&mut self) {
+        let operator = self.operator();
+        operator.is_ready().await;
+        for (language, goal, packed) in
+            [("Rust", "< 1 s", RUST), ("JavaScript", "", JAVASCRIPT), ("Go", "", GO)]
+        {
+            let component = decompressed(packed);
+            let updated = with_noise(&component, 1);
+            for (what, component) in
+                [("its ConfigMap to Ready", component), ("an update to the new", updated)]
+            {
+                let packed = compressed(&component);
+                let map = config_map("language", Kind::ContextType, "plugin.wasm.zst", &packed);
+                let applied = Instant::now();
+                self.apply(&map).await;
+                self.serves("language", &component).await;
+                let took = millis(applied.elapsed().as_secs_f64());
+                self.table.row(format!("{language}: from {what}"), took, "-".into(), "", goal);
+            }
+            self.clear().await;
+            while !self.plugins().list(&ListParams::default()).await.unwrap().items.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            tokio::time::sleep(GONE).await;
+        }
+    }
+
+    /// Waits until a Plugin serves this component.
+    async fn serves(&self, name: &str, component: &[u8]) {
+        let (digest, asked) = (format!("sha256:{}", sha256(component)), Instant::now());
+        loop {
+            let plugin = self.plugins().get_opt(name).await.unwrap();
+            let status = plugin.and_then(|plugin| plugin.status);
+            if status.and_then(|status| status.digest).as_ref() == Some(&digest) {
+                return;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(60), "{digest} does not serve");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
