@@ -112,6 +112,9 @@ pub enum LoadError {
     /// Imports what no plugin can be given.
     #[error("the component's imports cannot be served: {0}")]
     Imports(String),
+    /// Imports a WASI that plugins do not have.
+    #[error("{0}: a plugin has WASI 0.2; build it for that, as for Rust's wasm32-wasip2")]
+    OtherWasi(String),
     /// Imports something of ours that this version does not have.
     #[error(
         "the component was built for a newer KubeOpenCode: it imports {0}; build it against the interface of this \
@@ -161,6 +164,7 @@ impl LoadError {
             Self::Invalid(_) | Self::TooExpensive { .. } => "compile",
             Self::WrongWorld { .. }
             | Self::Imports(_)
+            | Self::OtherWasi(_)
             | Self::NewerInterface(_)
             | Self::OtherInterface { .. } => "link",
             Self::Describe(_)

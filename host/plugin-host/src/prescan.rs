@@ -4,6 +4,9 @@
 
 use wasmparser::{Parser, Payload};
 
+use crate::error::LoadError;
+use crate::sandbox::check_wasi;
+
 /// Refuses function bodies over `limit` bytes: time and memory of compilation grow faster than they do.
 ///
 /// # Errors
@@ -29,4 +32,18 @@ pub(crate) fn prescan(bytes: &[u8], limit: usize) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The first import of a WASI that plugins do not have: what the compiler says of a component for one is of no help.
+pub(crate) fn other_wasi(bytes: &[u8]) -> Option<LoadError> {
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ComponentImportSection(imports) = payload.ok()? {
+            for import in imports {
+                if let Err(other) = check_wasi(import.ok()?.name.name) {
+                    return Some(other);
+                }
+            }
+        }
+    }
+    None
 }

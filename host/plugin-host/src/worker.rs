@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::engine::engine;
 use crate::limits::Limits;
-use crate::prescan::prescan;
+use crate::prescan::{other_wasi, prescan};
 
 /// The argument that makes the executable a compile worker.
 pub(crate) const COMMAND: &str = "compile-worker";
@@ -46,7 +46,10 @@ fn run(class: LimitClass) -> Result<(), (u8, String)> {
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| broken(&error))?;
     prescan(&component, limits.function_body).map_err(|reason| (REFUSED, reason))?;
     let engine = engine().map_err(|error| broken(&error))?;
-    let code = engine.precompile_component(&component).map_err(|error| (REFUSED, format!("{error:#}")))?;
+    let code = engine.precompile_component(&component).map_err(|error| {
+        let why = other_wasi(&component).map(|other| format!("{other} ({error:#})"));
+        (REFUSED, why.unwrap_or_else(|| format!("{error:#}")))
+    })?;
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&code).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
 }

@@ -85,6 +85,24 @@ fn what_this_version_does_not_have_is_refused_when_it_is_loaded() {
 }
 
 #[test]
+fn a_later_wasi_is_refused_with_what_to_build_for() {
+    let words = "a plugin has WASI 0.2; build it for that, as for Rust's wasm32-wasip2";
+    let error = refusal(
+        r#"(component (import "wasi:random/random@0.3.0" (instance (export "get-random-u64" (func (result u64))))))"#,
+    );
+    assert_eq!(error, format!("wasi:random/random@0.3.0: {words}"));
+    // a function that waits is more than the compiler takes
+    let error = refusal(
+        r#"(component
+            (import "wasi:cli/environment@0.3.0" (instance (export "get-arguments" (func (result (list string))))))
+            (import "wasi:clocks/monotonic-clock@0.3.0"
+                (instance (export "wait-for" (func async (param "how-long" u64))))))"#,
+    );
+    let expected = format!("the component cannot be compiled: wasi:cli/environment@0.3.0: {words} (async ");
+    assert!(error.starts_with(&expected), "{error}");
+}
+
+#[test]
 fn an_import_of_the_wrong_shape_is_refused() {
     let component = wat::parse_str(
         r#"(component

@@ -197,7 +197,7 @@ fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
         LoadError::TooLarge { .. } => Part::Size,
         LoadError::Invalid(_) | LoadError::TooExpensive { .. } => Part::Compile,
         LoadError::WrongWorld { .. } | LoadError::OtherInterface { .. } => Part::Interface,
-        LoadError::Imports(_) | LoadError::NewerInterface(_) => Part::Imports,
+        LoadError::Imports(_) | LoadError::OtherWasi(_) | LoadError::NewerInterface(_) => Part::Imports,
         LoadError::Describe(_) | LoadError::Descriptor(_) | LoadError::MissingFeature(_) => Part::Types,
         LoadError::Schema(_) => Part::Schema,
         LoadError::SettingsSchema(_) => Part::Settings,

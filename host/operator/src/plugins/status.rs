@@ -74,9 +74,10 @@ impl From<&LoadError> for Problem {
             LoadError::TooLarge { .. } => return Self::fetched(Reason::TooLarge, error.to_string()),
             LoadError::Host(_) => Reason::Loading,
             LoadError::TooExpensive { .. } => Reason::TooExpensive,
-            LoadError::WrongWorld { .. } | LoadError::Imports(_) | LoadError::OtherInterface { .. } => {
-                Reason::WrongWorld
-            }
+            LoadError::WrongWorld { .. }
+            | LoadError::Imports(_)
+            | LoadError::OtherWasi(_)
+            | LoadError::OtherInterface { .. } => Reason::WrongWorld,
             LoadError::NewerInterface(_) | LoadError::MissingFeature(_) => Reason::NeedsNewerHost,
             LoadError::Describe(_) | LoadError::Descriptor(_) => Reason::BadDescriptor,
             LoadError::Schema(_) | LoadError::SettingsSchema(_) => Reason::BadSchema,

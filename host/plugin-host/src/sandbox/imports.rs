@@ -29,13 +29,14 @@ const WASI: &str = "0.2.";
 /// What a component is linked against.
 ///
 /// # Errors
-/// An import of ours that this version does not have.
+/// An import of ours that this version does not have, or of a WASI that plugins do not have.
 pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Call>, LoadError> {
     let mut linker = Linker::new(engine);
     for (name, import) in component.component_type().imports(engine) {
         if name.starts_with(NAMESPACE) {
             own(&mut linker, engine, name, &import.ty)?;
         } else if name.starts_with("wasi:") {
+            check_wasi(name)?;
             let define = |mut root: LinkerInstance<'_, Call>| item(&mut root, engine, None, name, &import.ty);
             define(linker.root())
                 .map_err(|error| LoadError::Imports(quote(&format!("{name}: {error:#}"))))?;
@@ -46,6 +47,16 @@ pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Ca
         .define_unknown_imports_as_traps(component)
         .map_err(|error| LoadError::Imports(quote(&format!("{error:#}"))))?;
     Ok(linker)
+}
+
+/// Whether an import is of no other WASI than the one that plugins have.
+///
+/// # Errors
+/// It is.
+pub(crate) fn check_wasi(import: &str) -> Result<(), LoadError> {
+    let name = Name::parse(import);
+    let is_other = name.package.starts_with("wasi:") && !name.version.starts_with(WASI);
+    if is_other { Err(LoadError::OtherWasi(quote(import))) } else { Ok(()) }
 }
 
 /// Whether the component exports this interface of ours in a version that fits, if it does at all.
@@ -98,10 +109,8 @@ fn offer(engine: &Engine, import: &str, ty: &ComponentItem) -> wasmtime::Result<
         return Ok(Offer::Refused(quote(&words)));
     }
     let ComponentItem::ComponentInstance(instance) = ty else { return Ok(Offer::Empty) };
-    if !name.version.starts_with(WASI) {
-        let words =
-            format!("{import}: a plugin has WASI 0.2; build it for that, as for Rust's wasm32-wasip2");
-        return Ok(Offer::Refused(quote(&words)));
+    if let Err(other) = check_wasi(import) {
+        return Ok(Offer::Refused(other.to_string()));
     }
     let mut scratch = linker.instance(import)?;
     let path = import.split_once('@').map_or(import, |(path, _)| path);

@@ -7,7 +7,7 @@ mod guests;
 use std::path::Path;
 
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::components::sha256;
+use kubeopencode_tests::components::{of_wasi_0_3, sha256, speechless};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{status, task};
 use serde_json::{Value, json};
@@ -95,6 +95,13 @@ async fn what_is_no_plugin_of_this_version_says_so() {
             ("module", wat::parse_str("(module)").unwrap(), "False Invalid", "not a component"),
             ("script", b"#!/bin/sh".to_vec(), "False Invalid", "this is not a WebAssembly component"),
             ("empty", wat::parse_str("(component)").unwrap(), "False WrongWorld", "it exports nothing"),
+            (
+                "wasi",
+                of_wasi_0_3(),
+                "False Invalid",
+                "wasi:cli/environment@0.3.0: a plugin has WASI 0.2; build it for that",
+            ),
+            ("speechless", speechless(), "False BadDescriptor", "it used up its 200000000 units of fuel"),
         ] {
             ns.apply(in_config_map(ns, name, "plugin.wasm", &bytes)).await;
             let why = condition(ns, name, "Compiled", is).await;
