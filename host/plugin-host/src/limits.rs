@@ -24,6 +24,14 @@ pub(crate) const LOG_BYTES: usize = 8 * KIB;
 pub(crate) const LOG_CALLS: usize = 4096;
 /// Stack of a plugin, in bytes.
 pub(crate) const STACK: usize = 512 * KIB;
+/// Instances of core modules in a call: that of Python has 14.
+pub(crate) const INSTANCES: usize = 64;
+/// Globals and imports of one core module: Python's largest has 962. An instance holds up to 32 bytes for each and fills them
+/// before any code runs, where neither fuel nor clock nor [`Limits::memory`] counts.
+pub(crate) const MODULE_ENTRIES: usize = 16 * KIB;
+/// Whatever a component may import, types and what is in interfaces included: for each there is something in the operator's own
+/// memory for as long as the plugin is loaded. All of WASI 0.2 has less than a thousand.
+pub(crate) const IMPORTS: usize = 10_000;
 /// How often the clock of running calls ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
@@ -43,6 +51,8 @@ pub struct Limits {
     pub component: usize,
     /// Bytes of one function body.
     pub(crate) function_body: usize,
+    /// Functions of one core module: an instance has 32 bytes for each that its code takes the address of.
+    pub(crate) functions: usize,
     /// Bytes of all linear memories of a call.
     pub memory: usize,
     /// Elements of all tables of a call.
@@ -66,6 +76,7 @@ impl Limits {
             LimitClass::Default => Self {
                 component: 4 * MIB,
                 function_body: 64 * KIB,
+                functions: 64 * KIB,
                 memory: 32 * MIB,
                 table_elements: 64 * KIB,
                 fuel: 200_000_000,
@@ -77,6 +88,7 @@ impl Limits {
             LimitClass::Large => Self {
                 component: 32 * MIB,
                 function_body: 512 * KIB,
+                functions: 256 * KIB,
                 memory: 64 * MIB,
                 table_elements: 256 * KIB,
                 fuel: 2_000_000_000,

@@ -15,7 +15,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 pub(crate) use imports::{check_exports, check_wasi, inspect, linker};
 
 use crate::error::{CallError, quote};
-use crate::limits::{HOSTCALL_FUEL, LOG_CALLS, Limits, OUTPUT, STACK, TICK, Used};
+use crate::limits::{HOSTCALL_FUEL, INSTANCES, LOG_CALLS, Limits, OUTPUT, STACK, TICK, Used};
 use lines::Lines;
 
 /// One call.
@@ -119,7 +119,7 @@ impl ResourceLimiter for Call {
     }
 
     fn instances(&self) -> usize {
-        256
+        INSTANCES
     }
 
     fn tables(&self) -> usize {

@@ -44,7 +44,7 @@ fn run(class: LimitClass) -> Result<(), (u8, String)> {
     limit_self(&limits).map_err(|error| broken(&error))?;
     let mut component = Vec::new();
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| broken(&error))?;
-    prescan(&component, limits.function_body).map_err(|reason| (REFUSED, reason))?;
+    prescan(&component, &limits).map_err(|reason| (REFUSED, reason))?;
     let engine = engine().map_err(|error| broken(&error))?;
     let code = engine.precompile_component(&component).map_err(|error| {
         let why = other_wasi(&component).map(|other| format!("{other} ({error:#})"));

@@ -58,6 +58,48 @@ fn memory_from_the_start_counts_too() {
 }
 
 #[test]
+fn what_instances_hold_beside_memory_is_bounded() {
+    for (items, number, says) in [
+        ("(global i32 (i32.const 0))", 16 << 10, "globals and imports, more than the 16384 allowed"),
+        ("(func)", 64 << 10, "functions, more than the 65536 allowed"),
+    ] {
+        let error = Guest { items: &items.repeat(number), ..Guest::default() }.load().unwrap_err();
+        assert!(error.to_string().ends_with(says), "{error}");
+    }
+    let instances =
+        |number| format!("(core module $small) {}", "(core instance (instantiate $small))".repeat(number));
+    // its own are three
+    let component = Guest::default().with(&instances(61));
+    let plugin = host().load(&component, Kind::ContextType, LimitClass::Default).unwrap();
+    assert_eq!(plugin.evaluate(request("x")).unwrap(), inline("hello"));
+    let error = load(&Guest::default().with(&instances(62)));
+    assert!(error.to_string().ends_with("instance count too high at 65"), "{error}");
+}
+
+#[test]
+fn imports_that_multiply_are_refused_before_something_is_made_of_each() {
+    let of = |number: usize, export: &str| -> String {
+        (0..number).map(|i| format!("(export \"e{i}\" ({export}))")).collect()
+    };
+    let inner = "(alias outer 1";
+    let component = format!(
+        r#"(component
+            (type $few (instance {}))
+            (type $more (instance {inner} $few (type $t)) {}))
+            (type $most (instance {inner} $more (type $t)) {}))
+            (import "wasi:cli/environment@0.2.0" (instance (type $most))))"#,
+        of(50, "func"),
+        of(50, "instance (type $t)"),
+        of(10, "instance (type $t)"),
+    );
+    let error = load(&wat::parse_str(component).unwrap());
+    assert_eq!(
+        error.to_string(),
+        "the component's imports cannot be served: there are more than 10000 with what is in them"
+    );
+}
+
+#[test]
 fn tables_end_at_their_limit() {
     let guest = Guest {
         items: "(table $t 0 funcref)",

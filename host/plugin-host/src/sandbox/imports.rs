@@ -16,6 +16,7 @@ use super::wasi::{self, Handle};
 use crate::bindings::log::Level;
 use crate::error::{LoadError, quote};
 use crate::inspect::{Import, Inspection, Offer};
+use crate::limits::IMPORTS;
 
 /// The namespace that is ours.
 const NAMESPACE: &str = "kubeopencode:";
@@ -31,8 +32,11 @@ const WASI: &str = "0.2.";
 /// # Errors
 /// An import of ours that this version does not have, or of a WASI that plugins do not have.
 pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Call>, LoadError> {
-    let mut linker = Linker::new(engine);
-    for (name, import) in component.component_type().imports(engine) {
+    let (mut linker, ty, mut room) = (Linker::new(engine), component.component_type(), IMPORTS);
+    if !ty.imports(engine).all(|(_, import)| has_room(&mut room, engine, &import.ty)) {
+        return Err(LoadError::Imports(format!("there are more than {IMPORTS} with what is in them")));
+    }
+    for (name, import) in ty.imports(engine) {
         if name.starts_with(NAMESPACE) {
             own(&mut linker, engine, name, &import.ty)?;
         } else if name.starts_with("wasi:") {
@@ -47,6 +51,19 @@ pub(crate) fn linker(engine: &Engine, component: &Component) -> Result<Linker<Ca
         .define_unknown_imports_as_traps(component)
         .map_err(|error| LoadError::Imports(quote(&format!("{error:#}"))))?;
     Ok(linker)
+}
+
+/// Whether there is room for something that is imported, and for all that is in it. A few kilobytes of types in types can name
+/// a million of functions.
+fn has_room(room: &mut usize, engine: &Engine, ty: &ComponentItem) -> bool {
+    let Some(left) = room.checked_sub(1) else { return false };
+    *room = left;
+    match ty {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).all(|(_, export)| has_room(room, engine, &export.ty))
+        }
+        _ => true,
+    }
 }
 
 /// Whether an import is of no other WASI than the one that plugins have.

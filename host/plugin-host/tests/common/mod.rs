@@ -212,6 +212,13 @@ impl Guest<'_> {
         include_str!("context-type.wat").replace("(;MODULE;)", &text)
     }
 
+    /// The component with further definitions of its own.
+    pub(crate) fn with(&self, definitions: &str) -> Vec<u8> {
+        let text = self.text();
+        let (frame, _) = text.rsplit_once(')').unwrap();
+        wat::parse_str(format!("{frame} {definitions})")).unwrap()
+    }
+
     /// The plugin, loaded.
     pub(crate) fn load(&self) -> Result<std::sync::Arc<Plugin>, LoadError> {
         host().load(&self.component(), Kind::ContextType, LimitClass::Default)
