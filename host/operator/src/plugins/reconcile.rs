@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::desired::{Meta, is_abandoned, new_plugin, source_name};
 use super::load::{Loaded, Looked};
+use super::seen::Look;
 use super::source::SourceKind;
 use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
@@ -79,11 +80,13 @@ impl Door {
                 _ => plugin.status.clone().unwrap_or_default(),
             }
         };
+        let look = Look { known: &self.known, name };
         let mut told = None;
         let looked = self.looked(name, plugin, &seen, &mut before, &mut told).await;
         // whatever changed meanwhile has enqueued it again
         let now = self.plugin(name);
         if now.as_deref().and_then(|item| item.get().ok()).is_none_or(|now| self.seen(now) != seen) {
+            look.is_over();
             return None;
         }
         let (component, problem) = match looked.result {
@@ -114,11 +117,11 @@ impl Door {
             let plugin = told.as_ref().unwrap_or(plugin);
             let written = self.write(plugin, &before, &after, component.as_deref()).await;
             if written.is_err() {
-                self.known.lock().seen.remove(name);
                 return self.paused(name, written);
             }
             pause = self.tell(name, plugin, &before, &after, problem.as_ref());
         }
+        look.is_over();
         [pause, retry, of_files].into_iter().flatten().min()
     }
 

@@ -6,12 +6,32 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kubeopencode_api::names::PluginName;
 use kubeopencode_api::plugin_object::Plugin;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::desired::{Found, pieces};
 use super::source::directory;
 use super::status::Problem;
-use super::{Door, MAX_RETRY, Seen};
+use super::{Door, Known, MAX_RETRY, Seen};
+
+/// A look at a Plugin. One that came to no end, because an answer did not come in time or how it stands could not be written, is
+/// made again: whatever was seen before counts no more.
+pub(super) struct Look<'a> {
+    pub(super) known: &'a Mutex<Known>,
+    pub(super) name: &'a PluginName,
+}
+
+impl Look<'_> {
+    pub(super) fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.known.lock().seen.remove(self.name);
+    }
+}
 
 impl Door {
     /// What the Plugin depends on, as it is now.
@@ -61,5 +81,29 @@ impl Door {
         if let Ok(stamp) = stamp {
             self.known.lock().stamps.insert(name.clone(), stamp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeopencode_api::plugin_object::PluginStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_was_given_up_is_made_again() {
+        let (known, name) = (Mutex::new(Known::default()), PluginName("jira".into()));
+        let seen = Seen {
+            uid: "a".into(),
+            generation: Some(1),
+            found: Ok(Found::Elsewhere),
+            pauses: Vec::new(),
+            leads: true,
+        };
+        known.lock().seen.insert(name.clone(), (seen, PluginStatus::default()));
+        Look { known: &known, name: &name }.is_over();
+        assert!(known.lock().seen.contains_key(&name), "nothing has changed since");
+        drop(Look { known: &known, name: &name });
+        assert!(!known.lock().seen.contains_key(&name));
     }
 }
