@@ -76,29 +76,33 @@ impl Compiler {
     ) -> Result<(Component, Used), LoadError> {
         check_header(bytes, class)?;
         let key = (sha256.to_owned(), class);
-        if let Some(refusal) = self.refused.lock().get(&key, Instant::now()) {
-            return Err(refusal);
-        }
         let path = self.cache.dir.join(format!("{sha256}-{}.cwasm", compatibility(&self.engine, class)));
-        if let Some(opened) = self.cached(&path) {
-            return Ok(opened);
+        if let Some(known) = self.known(&key, &path) {
+            return known;
         }
         let turn = self.turn.lock();
-        // whoever had the turn before may have made it
-        if let Some(opened) = self.cached(&path) {
-            return Ok(opened);
+        // whoever had the turn before may have had the same one
+        if let Some(known) = self.known(&key, &path) {
+            return known;
         }
-        let result = self.run_worker(bytes, &path, class);
-        drop(turn);
-        if let Err(error) = result {
+        if let Err(error) = self.run_worker(bytes, &path, class) {
             if !matches!(error, LoadError::Host(_)) {
                 self.refused.lock().remember(key, error.clone(), Instant::now());
             }
             return Err(error);
         }
+        drop(turn);
         let opened = self.open(&path).map_err(|error| LoadError::Host(format!("{error:#}")))?;
         self.cache.trim();
         Ok(opened)
+    }
+
+    /// What came of it before.
+    fn known(&self, key: &(String, LimitClass), path: &Path) -> Option<Result<(Component, Used), LoadError>> {
+        if let Some(refusal) = self.refused.lock().get(key, Instant::now()) {
+            return Some(Err(refusal));
+        }
+        self.cached(path).map(Ok)
     }
 
     /// The file of an earlier compilation; one that does not open is removed and made again.
@@ -258,7 +262,11 @@ fn check_header(bytes: &[u8], class: LimitClass) -> Result<(), LoadError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Barrier;
+
     use super::*;
+    use crate::engine::engine;
 
     fn run(program: &str, argument: &str, limit: Duration) -> Option<(ExitStatus, String)> {
         let mut command = Command::new(program);
@@ -272,6 +280,27 @@ mod tests {
         assert!(run("sleep", "infinity", Duration::from_millis(10)).is_none());
         let (status, words) = run("cat", "-", MAX_WORK).unwrap();
         assert!(status.success() && words.is_empty(), "{status}: {words}");
+    }
+
+    #[test]
+    fn of_two_who_bring_the_same_bad_bytes_at_once_one_has_them_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (worker, runs) = (dir.path().join("worker"), dir.path().join("runs"));
+        let script = "#!/bin/sh\necho run >> RUNS\ncat > /dev/null\necho no >&2\nexit 2\n";
+        fs::write(&worker, script.replace("RUNS", &runs.display().to_string())).unwrap();
+        fs::set_permissions(&worker, fs::Permissions::from_mode(0o700)).unwrap();
+        let compiler = Compiler::new(&engine().unwrap(), dir.path().join("cache"), worker).unwrap();
+        let together = Barrier::new(2);
+        let bring = || {
+            together.wait();
+            let compiled = compiler.compile(b"\0asm\x0d\0\x01\0", "abc", LimitClass::Default);
+            compiled.map(drop).unwrap_err()
+        };
+        let refusals = thread::scope(|scope| {
+            [(); 2].map(|()| scope.spawn(bring)).map(|brought| brought.join().unwrap())
+        });
+        assert_eq!(refusals, [(); 2].map(|()| LoadError::Invalid("no".to_owned())));
+        assert_eq!(fs::read_to_string(runs).unwrap(), "run\n");
     }
 
     #[test]
