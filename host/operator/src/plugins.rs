@@ -42,7 +42,7 @@ use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
 use desired::{Found, Meta};
 use load::Loaded;
-use source::directory::Stamp;
+use source::directory::{Stamp, Volumes};
 use source::{PluginSources, SourceKind, Web};
 use status::{Problem, STATES};
 
@@ -76,6 +76,7 @@ pub(crate) struct Door {
     elsewhere: UnboundedSender<PluginName>,
     sources: PluginSources,
     web: Web,
+    volumes: Volumes,
     /// Whether the ConfigMaps were listed, and the Plugins: before, nothing is made and nothing is removed.
     listed: Mutex<[Listed; 2]>,
     known: Mutex<Known>,
@@ -164,6 +165,7 @@ pub(crate) async fn run(parts: Parts) {
         elsewhere,
         sources,
         web: Web::default(),
+        volumes: Volumes::default(),
         listed: Mutex::default(),
         known: Mutex::default(),
         failures: Failures::starting_with(FIRST_PAUSE),

@@ -166,7 +166,8 @@ impl Door {
             }
             Found::File(stamp) => {
                 let room = self.web.room(limit).await;
-                let bytes = blocking(move || directory::read(&stamp, limit)).await?;
+                let name = PluginName::of(plugin);
+                let bytes = self.volumes.ask(&name, move || directory::read(&stamp, limit)).await?;
                 Packed::File(Fetched { bytes, signed_by: None, _room: room })
             }
         };

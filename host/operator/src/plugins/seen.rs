@@ -77,10 +77,8 @@ impl Door {
             return;
         };
         let (volumes, path) = (self.sources.volumes.clone(), source.path.clone());
-        let stamp = tokio::task::spawn_blocking(move || directory::stamp(&volumes, &path)).await;
-        if let Ok(stamp) = stamp {
-            self.known.lock().stamps.insert(name.clone(), stamp);
-        }
+        let stamp = self.volumes.ask(name, move || directory::stamp(&volumes, &path)).await;
+        self.known.lock().stamps.insert(name.clone(), stamp);
     }
 }
 
