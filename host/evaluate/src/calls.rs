@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kubeopencode_api::plugin::{CommandPlan, Outcome, Required, Resolved, ServerPlan};
 use kubeopencode_plan::Item;
-use kubeopencode_plugin_host::{CallError, Plugin, Used, outcome};
+use kubeopencode_plugin_host::{CallError, PayloadError, Plugin, Used, outcome};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::catalog::Offer;
@@ -76,6 +77,30 @@ pub(crate) enum Uncalled {
 }
 
 impl Offer {
+    /// Whether a payload is what the type takes. The schema is its author's: where it takes time, a thread looks that may
+    /// block, at the turn of the plugin.
+    pub(crate) async fn check(
+        &self,
+        namespace: &str,
+        payload: &Value,
+    ) -> Result<Result<(), PayloadError>, Uncalled> {
+        let type_ = self.plugin_type();
+        if self.is_built_in() || type_.is_checked_soon(payload) {
+            return Ok(type_.check_payload(payload));
+        }
+        let turn = self.calls.turn(namespace).await?;
+        let (plugin, name, payload) =
+            (Arc::clone(&self.plugin), type_.descriptor().name.clone(), payload.clone());
+        let check = move || {
+            let _turn = turn;
+            plugin.type_named(&name).map_or(Ok(()), |type_| type_.check_payload(&payload))
+        };
+        tokio::task::spawn_blocking(check).await.map_err(|error| {
+            let reason = format!("the thread of the check ended: {error}");
+            Uncalled::Failed(CallError::Trap { reason, words: None })
+        })
+    }
+
     /// Calls the plugin for this namespace, with a request of so many bytes. A built-in one answers a small request in some
     /// ten microseconds, on the spot: handing it to another thread costs as much again. Any other call goes to a thread
     /// that may block: a bad plugin takes seconds until its time is over.

@@ -83,7 +83,8 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         let offer = self.snapshot.offer(type_, &item.namespace, item, || item.no_plugin())?;
         self.used(&item.type_, &offer.plugin);
         let item = &run.typed(item, offer.descriptor()).map_err(EvaluateError::Refused)?;
-        if let Err(error) = offer.plugin_type().check_payload(&item.payload) {
+        let checked = offer.check(&item.namespace, &item.payload).await;
+        if let Err(error) = checked.map_err(|error| unanswered(item, error))? {
             let refused = EvaluateError::Refused(item.refused(&error));
             self.observer.evaluated(item, Err(&CallError::Plugin(error.into())));
             return Err(refused);

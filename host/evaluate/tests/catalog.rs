@@ -14,10 +14,11 @@ use kubeopencode_api::agent::{Agent, AgentSpec};
 use kubeopencode_api::context::ContextItem;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_api::task::{Task, TaskSpec};
-use kubeopencode_evaluate::{Catalog, Change, ConfigMapReader, Lookup, Publication, evaluate};
+use kubeopencode_evaluate::{Catalog, Change, ConfigMapReader, EvaluateError, Lookup, Publication, evaluate};
 use kubeopencode_plan::frontend::kubeopencode;
 use kubeopencode_plan::{Granted, Layer, Run, Settings};
 use kubeopencode_plugin_host::{HostOptions, Kind, LimitClass, Plugin, PluginHost};
+use serde_json::json;
 
 const FRAME: &str = include_str!("../../plugin-host/tests/common/context-type.wat");
 
@@ -33,8 +34,21 @@ fn host() -> (tempfile::TempDir, PluginHost) {
 }
 
 fn greeting(host: &PluginHost) -> Arc<Plugin> {
-    let component = wat::parse_str(FRAME.replace("(;MODULE;)", MODULE)).unwrap();
+    load(host, MODULE)
+}
+
+fn load(host: &PluginHost, module: &str) -> Arc<Plugin> {
+    let component = wat::parse_str(FRAME.replace("(;MODULE;)", module)).unwrap();
     host.load(&component, Kind::ContextType, LimitClass::Default).unwrap()
+}
+
+/// The same with a schema of its own, in the room behind what it says.
+fn greeting_with(host: &PluginHost, schema: &str) -> Arc<Plugin> {
+    let (place, text) = (r"\00\02\00\00\02\00\00\00", r#"(data (i32.const 512) "{}")"#);
+    assert!(MODULE.contains(place) && MODULE.contains(text) && schema.len() < 256);
+    let own_place = format!(r"\00\0c\00\00\{:02x}\00\00\00", schema.len());
+    let own_text = format!(r#"(data (i32.const 3072) "{}")"#, schema.replace('"', r"\22"));
+    load(host, &MODULE.replace(place, &own_place).replace(text, &own_text))
 }
 
 fn publication(source: &str, created: i64, plugin: &Arc<Plugin>) -> Publication {
@@ -163,9 +177,12 @@ impl ConfigMapReader for Nothing {
 
 /// A Task with a text of so many bytes.
 fn run(bytes: usize) -> Run {
-    let contexts =
-        vec![ContextItem { type_: "Text".into(), text: Some("x".repeat(bytes)), ..ContextItem::default() }];
-    let spec = TaskSpec { description: Some("d".into()), contexts, ..TaskSpec::default() };
+    run_of(ContextItem { type_: "Text".into(), text: Some("x".repeat(bytes)), ..ContextItem::default() })
+}
+
+/// A Task with this item.
+fn run_of(item: ContextItem) -> Run {
+    let spec = TaskSpec { description: Some("d".into()), contexts: vec![item], ..TaskSpec::default() };
     let mut task = Task::new("t", spec);
     let spec = AgentSpec { service_account_name: "s".into(), ..AgentSpec::default() };
     let mut agent = Agent::new("default", spec);
@@ -192,5 +209,35 @@ fn a_small_request_of_a_built_in_plugin_is_answered_without_another_thread() {
         release.send(()).unwrap();
         taken.await.unwrap().unwrap();
         assert!(big.await.is_ok());
+    });
+}
+
+#[test]
+fn a_payload_that_takes_its_time_to_check_holds_up_nobody_else() {
+    let (_cache, host) = host();
+    let catalog = Catalog::new(host.load_built_in().unwrap());
+    let plugin = greeting_with(&host, r#"{"pattern":"^[ab]{500}$"}"#);
+    catalog.publish(&publication("greeting", 1, &plugin)).unwrap();
+    let snapshot = catalog.snapshot();
+    let run = |letters: usize| {
+        let config = Some(json!("a".repeat(letters)));
+        run_of(ContextItem { type_: "Greeting".into(), config, ..ContextItem::default() })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        // the only thread that may block does
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || held.recv());
+        let refused = async |letters| match evaluate(&snapshot, &Nothing, &(), run(letters)).await {
+            Err(EvaluateError::Refused(refusal)) => refusal.message,
+            other => panic!("{}", other.is_ok()),
+        };
+        assert!(refused(1).await.contains("does not match"));
+        let mut long = Box::pin(refused(600));
+        let is_ready = poll_fn(|context| Poll::Ready(long.as_mut().poll(context).is_ready())).await;
+        assert!(!is_ready, "it waits for the thread");
+        release.send(()).unwrap();
+        taken.await.unwrap().unwrap();
+        assert!(long.await.contains("does not match"));
     });
 }

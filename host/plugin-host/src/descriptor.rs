@@ -44,6 +44,11 @@ impl PluginType {
         self.schema.check(payload).map(drop)
     }
 
+    /// Whether [`Self::check_payload`] takes no longer than a few milliseconds.
+    pub fn is_checked_soon(&self, payload: &Value) -> bool {
+        self.schema.is_quick(payload)
+    }
+
     /// Checks the installer's settings; a type without a schema of them takes none.
     ///
     /// # Errors

@@ -2,14 +2,15 @@
 //!
 //! Schemas are checked in the operator, outside fuel and clock, so a schema may only contain what is checked in
 //! time linear in the payload: no references (29 levels that double take 11 s), no keywords that look at parts of
-//! the payload again and again, bounded size, patterns without backtracking.
+//! the payload again and again, bounded size, patterns without backtracking, and no more text for them than they can be
+//! matched with in seconds. Who asks chooses the thread by [`Schema::is_quick`].
 //!
 //! May touch: JSON. Must not touch: what a payload means.
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use kubeopencode_api::plugin::{SECRET_KEYWORD, SecretField, SecretStep};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{PayloadError, quote};
 use crate::limits::PAYLOAD;
@@ -20,8 +21,15 @@ const DEPTH: usize = 32;
 /// Patterns and patternProperties, each of which may take [`PATTERN_BYTES`].
 const PATTERNS: usize = 64;
 const PATTERN_BYTES: usize = 256 << 10;
+/// Sizes of a pattern's program, one of which is told for it: the engine's worst case is each of its states for each letter.
+const PROGRAMS: [usize; 5] = [1 << 10, 4 << 10, 16 << 10, 64 << 10, PATTERN_BYTES];
 /// Nodes of the schema times nodes of the payload.
 const WORK: usize = 20_000_000;
+/// Bytes of all patterns' programs times bytes of the payload's strings: some seconds, where each state is looked at for each.
+const PATTERN_WORK: usize = 8 << 30;
+/// As much of both is checked in a few milliseconds.
+const QUICK_WORK: usize = 100_000;
+const QUICK_PATTERN_WORK: usize = 4 << 20;
 /// What `type` may say.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -30,6 +38,8 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 pub(crate) struct Schema {
     validator: Validator,
     nodes: usize,
+    /// Bytes of the programs of its patterns.
+    programs: usize,
     secret_fields: Vec<SecretField>,
 }
 
@@ -43,7 +53,7 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {BYTES}", text.len()));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let mut scan = Scan { nodes: 0, patterns: 0, secret_marks: 0 };
+        let mut scan = Scan { nodes: 0, patterns: 0, written: Vec::new(), secret_marks: 0 };
         scan.visit(&value, &mut Vec::new())?;
         let mut secret_fields = Vec::new();
         let marked = mark_secrets(&value, &mut Vec::new(), &mut secret_fields);
@@ -54,28 +64,28 @@ impl Schema {
             ));
         }
         secret_fields.sort_unstable();
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(false)
-            .with_pattern_options(
-                PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES),
-            )
-            .build(&value)
-            .map_err(|error| {
-                let place = error.instance_path().as_str();
-                // told by the meta-schema as what fits none of two schemas, which only types have
-                let is_type =
-                    place.ends_with("/type") && matches!(error.kind(), ValidationErrorKind::AnyOf { .. });
-                match value.pointer(place).filter(|_| is_type) {
-                    Some(word) => format!(
-                        "at {place:?}: {} is no type; there are {}",
-                        quote(&word.to_string()),
-                        TYPES.join(", ")
-                    ),
-                    None => format!("at {place:?}: {}", quote(&error.to_string())),
-                }
-            })?;
-        Ok((Self { validator, nodes: scan.nodes, secret_fields }, value))
+        let validator = validator(&value, PATTERN_BYTES).map_err(|error| {
+            let place = error.instance_path().as_str();
+            // told by the meta-schema as what fits none of two schemas, which only types have
+            let is_type =
+                place.ends_with("/type") && matches!(error.kind(), ValidationErrorKind::AnyOf { .. });
+            match value.pointer(place).filter(|_| is_type) {
+                Some(word) => format!(
+                    "at {place:?}: {} is no type; there are {}",
+                    quote(&word.to_string()),
+                    TYPES.join(", ")
+                ),
+                None => format!("at {place:?}: {}", quote(&error.to_string())),
+            }
+        })?;
+        let programs = scan.written.iter().map(|pattern| program(pattern)).sum();
+        Ok((Self { validator, nodes: scan.nodes, programs, secret_fields }, value))
+    }
+
+    /// Whether a payload is checked so soon that nobody who waits for the same thread notices.
+    pub(crate) fn is_quick(&self, payload: &Value) -> bool {
+        count(payload).saturating_mul(self.nodes) <= QUICK_WORK
+            && letters(payload).saturating_mul(self.programs) <= QUICK_PATTERN_WORK
     }
 
     /// Where a payload names Secrets.
@@ -101,6 +111,13 @@ impl Schema {
                 self.nodes
             )));
         }
+        let letters = letters(payload);
+        if letters.saturating_mul(self.programs) > PATTERN_WORK {
+            return Err(whole(format!(
+                "its strings have {letters} bytes, more than the {} that may be matched with the patterns of its schema",
+                PATTERN_WORK / self.programs
+            )));
+        }
         self.validator.validate(payload).map_err(|error| {
             let field = error.instance_path().as_str().to_owned();
             let words = unknown_property(&error, payload).unwrap_or_else(|| error.to_string());
@@ -110,6 +127,20 @@ impl Schema {
         })?;
         Ok(text)
     }
+}
+
+/// What checks against a schema, with patterns whose programs have so many bytes at most.
+fn validator(schema: &Value, pattern_bytes: usize) -> Result<Validator, ValidationError<'static>> {
+    let patterns = PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes);
+    let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(false);
+    options.with_pattern_options(patterns).build(schema)
+}
+
+/// How many bytes the program of a pattern has, rounded up.
+fn program(pattern: &str) -> usize {
+    let schema = json!({ "pattern": pattern });
+    let fits = |bytes: &usize| validator(&schema, *bytes).is_ok();
+    PROGRAMS.into_iter().find(fits).unwrap_or(PATTERN_BYTES)
 }
 
 /// What is said of a property where there may be none: the validator gives its value, and not its name.
@@ -125,6 +156,8 @@ fn unknown_property(error: &ValidationError<'_>, payload: &Value) -> Option<Stri
 struct Scan {
     nodes: usize,
     patterns: usize,
+    /// them
+    written: Vec<String>,
     /// how often [`SECRET_KEYWORD`] is there
     secret_marks: usize,
 }
@@ -177,10 +210,17 @@ impl Scan {
             SECRET_KEYWORD if !value.is_object() && value != &Value::Bool(false) => refuse("write true"),
             "pattern" | "patternProperties" => {
                 self.patterns += value.as_object().map_or(1, |members| members.len());
-                match self.patterns {
-                    0..=PATTERNS => Ok(()),
-                    _ => refuse(&format!("a schema may have {PATTERNS} patterns")),
+                if self.patterns > PATTERNS {
+                    return refuse(&format!("a schema may have {PATTERNS} patterns"));
                 }
+                match value {
+                    Value::Object(members) if key == "patternProperties" => {
+                        self.written.extend(members.keys().cloned());
+                    }
+                    Value::String(pattern) => self.written.push(pattern.clone()),
+                    _ => {}
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -227,6 +267,16 @@ fn count(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(count).sum(),
         Value::Object(members) => members.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+/// Bytes of the strings in a value, names of properties included.
+fn letters(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(letters).sum(),
+        Value::Object(members) => members.iter().map(|(name, member)| name.len() + letters(member)).sum(),
         _ => 0,
     }
 }

@@ -50,6 +50,22 @@ fn a_payload_has_a_size() {
 }
 
 #[test]
+fn patterns_are_matched_with_so_much_that_it_takes_seconds_at_worst() {
+    // it may be in each of its states at each letter
+    let slow = schema(json!({"pattern": "^[ab]*a[ab]{2000}$"}));
+    let error = slow.check(&json!("a".repeat(PAYLOAD - 2))).unwrap_err();
+    assert!(error.message.starts_with("its strings have 262142 bytes, more than the"), "{}", error.message);
+    let error = slow.check(&json!("b")).unwrap_err();
+    assert!(error.message.contains("does not match"), "{}", error.message);
+    assert!(slow.is_quick(&json!("b")) && !slow.is_quick(&json!("a".repeat(1000))));
+    // what people write goes with any payload
+    let usual = schema(json!({"properties": {"name": {"pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"}}}));
+    usual.check(&json!({"name": "jira", "text": "x".repeat(250_000)})).unwrap();
+    let wide = schema(json!({"items": {"enum": (0..1000).collect::<Vec<_>>()}}));
+    assert!(wide.is_quick(&json!([1])) && !wide.is_quick(&json!(vec![0; 1000])));
+}
+
+#[test]
 fn references_definitions_and_expensive_keywords_are_refused_with_their_place() {
     for (value, words) in [
         (json!({"items": {"$ref": "#"}}), r#""$ref" at /items/$ref is not allowed"#),
