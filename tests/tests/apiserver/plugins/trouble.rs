@@ -3,21 +3,26 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kubeopencode_api::plugin_object::PluginStatus;
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::components::{self, INLINE, component, greeting, sha256};
+use kubeopencode_tests::components::{self, INLINE, component, greeting, sha256, with_noise};
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
-use kubeopencode_tests::objects::status;
+use kubeopencode_tests::objects::{config, status};
 use kubeopencode_tests::operator::Setup;
 use kubeopencode_tests::record::Kind;
 use serde_json::Value;
 
 use super::{
-    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, serves, task_of,
+    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, says, serves, task_of,
+    until,
 };
 use crate::leaders::holds;
 use crate::scenario;
 
+/// One that takes a second to compile, and more: a context type `Fixture`.
+const JAVASCRIPT: &[u8] =
+    include_bytes!("../../../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
 /// A plugin's life has fewer writes.
 const MAX_WRITES: usize = 30;
 /// How often a component is replaced while Tasks start.
@@ -60,6 +65,33 @@ async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices()
         condition(ns, "greeting", "Healthy", "True Healthy").await;
         ns.apply(task_of("five", "Greeting")).await;
         ns.phase("five", Phase::Completed).await;
+        clear(ns).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_map_that_goes_while_its_component_is_compiled_leaves_no_type() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 0")).await;
+        let _operator = ns.operator();
+        // other bytes in each run, so that they are compiled
+        let length = 1 + usize::from_str_radix(&sha256(ns.name.as_bytes())[..4], 16).unwrap();
+        let component = with_noise(&zstd::decode_all(JAVASCRIPT).unwrap(), length);
+        let packed = zstd::encode_all(component.as_slice(), 3).unwrap();
+        ns.apply(in_config_map(ns, "fixture", "fixture.wasm.zst", &packed)).await;
+        // or it was soon enough on this machine
+        let is_so = |status: &PluginStatus| {
+            says(status, "Compiled").0 == "Unknown Loading" || says(status, "Ready").0 == "True Ready"
+        };
+        until(ns, "fixture", "is being loaded", is_so).await;
+        delete_config_map(ns, "fixture").await;
+        is_gone(ns, "fixture").await;
+        ns.apply(task_of("nobody", "Fixture")).await;
+        let nobody = ns.phase("nobody", Phase::Failed).await;
+        let message = status(&nobody).message.clone().unwrap();
+        assert!(message.contains("no plugin for context type \"Fixture\""), "{message}");
         clear(ns).await;
     })
     .await;
