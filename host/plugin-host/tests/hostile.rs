@@ -10,7 +10,10 @@
 
 mod common;
 
-use common::{Guest, assert_others_work, host, inline, request};
+use std::process::{Command, Stdio};
+use std::{fs, thread};
+
+use common::{Guest, assert_others_work, host, inline, request, worker};
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
 
@@ -55,6 +58,29 @@ fn memory_from_the_start_counts_too() {
     let error = Guest { pages: 513, ..Guest::default() }.load().unwrap_err();
     assert_eq!(error, LoadError::Describe(CallError::OutOfMemory { limit: 32 << 20 }));
     assert_others_work(host());
+}
+
+#[test]
+fn who_compiles_gives_way_to_everything_else() {
+    let niceness = |process: &str| -> i32 {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        // after the name in parentheses: state is field 3, nice 19
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()
+    };
+    let mut compiles = Command::new(worker())
+        .args(["compile-worker", "default"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let nicer = (niceness("self") + 10).min(19);
+    while niceness(&compiles.id().to_string()) != nicer {
+        thread::yield_now();
+    }
+    // it waits for a component, and none comes
+    drop(compiles.stdin.take());
+    assert!(!compiles.wait().unwrap().success());
 }
 
 #[test]
