@@ -250,6 +250,10 @@ pub struct UsedPlugin {
     /// `sha256:` and the digest of the component.
     #[schemars(length(max = 128))]
     pub digest: String,
+    /// What the component says its version is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub version: Option<String>,
 }
 
 /// What the agent reported at its end.

@@ -7,11 +7,11 @@ use kubeopencode_api::plugin::{
 };
 use kubeopencode_api::task::UsedPlugin;
 use kubeopencode_plan::{Evaluated, Item, MAX_TOTAL, Refusal, Run, is_object_name, validate};
-use kubeopencode_plugin_host::{CallError, Plugin};
+use kubeopencode_plugin_host::CallError;
 
 use crate::EvaluateError;
 use crate::calls::{CallObserver, Uncalled, told};
-use crate::catalog::Snapshot;
+use crate::catalog::{Offer, Snapshot};
 use crate::memory::LIGHT;
 use crate::reads::{ConfigMapReader, ReadCache, size};
 
@@ -81,7 +81,7 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
     async fn item(&mut self, run: &Run, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
         let type_ = (Kind::ContextType, item.type_.as_str());
         let offer = self.snapshot.offer(type_, &item.namespace, item, || item.no_plugin())?;
-        self.used(&item.type_, &offer.plugin);
+        self.used(&item.type_, offer);
         let item = &run.typed(item, offer.descriptor()).map_err(EvaluateError::Refused)?;
         let checked = offer.check(&item.namespace, &item.payload).await;
         if let Err(error) = checked.map_err(|error| unanswered(item, error))? {
@@ -193,9 +193,13 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
     }
 
     /// A plugin is asked, and stands in the Task's status.
-    pub(crate) fn used(&mut self, type_: &str, plugin: &Plugin) {
+    pub(crate) fn used(&mut self, type_: &str, offer: &Offer) {
         if self.plugins.iter().all(|known| known.type_ != type_) {
-            self.plugins.push(UsedPlugin { type_: type_.to_owned(), digest: plugin.digest().to_owned() });
+            self.plugins.push(UsedPlugin {
+                type_: type_.to_owned(),
+                digest: offer.plugin.digest().to_owned(),
+                version: Some(offer.descriptor().version.clone()),
+            });
         }
     }
 }

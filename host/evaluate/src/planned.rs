@@ -143,7 +143,7 @@ impl<R: ConfigMapReader, O: CallObserver> Evaluation<'_, R, O> {
         };
         let type_ = (Kind::CommandBuilder, name);
         let offer = self.snapshot.offer(type_, run.pod_namespace(), &"spec.commandBuilder", nobody)?;
-        self.used(name, &offer.plugin);
+        self.used(name, offer);
         let request = request(&offer.settings);
         let call = move |plugin: &Plugin| ask(plugin, request);
         let plan = offer.call(self.observer, run.pod_namespace(), run.config_bytes(), call).await;

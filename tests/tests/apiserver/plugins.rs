@@ -173,6 +173,7 @@ async fn a_config_map_is_a_plugin_while_it_is_there() {
         assert!(context_of(ns, "first").await.contains("type=\"Greeting\">\nhello\n</context>"));
         let used = status(&first).plugins.iter().find(|used| used.type_ == "Greeting").unwrap();
         assert_eq!(Some(&used.digest), served.digest.as_ref());
+        assert_eq!(used.version.as_deref(), Some("1"));
 
         delete_config_map(ns, "greeting").await;
         is_gone(ns, "greeting").await;
