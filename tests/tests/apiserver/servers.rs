@@ -4,10 +4,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
 use kube::runtime::wait::await_condition;
+use kubeopencode_tests::components::greeting;
 use kubeopencode_tests::namespace::{PATIENCE, TEAM, TestNamespace};
 use kubeopencode_tests::objects::agent;
 use kubeopencode_tests::record::Kind;
 
+use crate::plugins::{clear, in_config_map};
 use crate::scenario;
 
 /// Waits until the server's Deployment is that of another plan.
@@ -91,6 +93,27 @@ async fn what_a_server_copies_from_a_config_map_is_part_of_its_plan() {
         ns.apply(server("b")).await;
         let second = planned(ns, Some(&first)).await;
         assert_ne!(template(&second).spec, template(&first).spec);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_has_what_the_plugin_gives_that_serves_now() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let _operator = ns.operator();
+        let component = |says: &str| in_config_map(ns, "greeting", "greeting.wasm", &greeting(says));
+        ns.apply(agent("default").spec("serverConfig: {}, contexts: [{type: Greeting}]")).await;
+        ns.apply(component("hello")).await;
+        let first = planned(ns, None).await;
+        let map = one_config_map(ns, "").await;
+        ns.apply(component("salut")).await;
+        let second = planned(ns, Some(&first)).await;
+        assert_ne!(template(&second).spec, template(&first).spec);
+        let map = one_config_map(ns, &map).await;
+        let text = ns.record.history().get(Kind::ConfigMap, &map).unwrap().object.to_string();
+        assert!(text.contains("salut") && !text.contains("hello"), "{text}");
+        clear(ns).await;
     })
     .await;
 }
