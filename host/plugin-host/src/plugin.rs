@@ -26,6 +26,7 @@ use crate::size::{Answer, error_bytes};
 /// A plugin that has been compiled, linked and asked for its descriptors.
 pub struct Plugin {
     digest: String,
+    interface: String,
     class: LimitClass,
     engine: Engine,
     code: Code,
@@ -56,7 +57,7 @@ impl Plugin {
         kind: Kind,
         class: LimitClass,
     ) -> Result<Self, LoadError> {
-        let code = Code::link(engine, component, kind)?;
+        let (code, interface) = Code::link(engine, component, kind)?;
         let digest = format!("sha256:{sha256}");
         let describe = |store: &mut Store<Call>| match &code {
             Code::ContextType(pre) => {
@@ -74,6 +75,7 @@ impl Plugin {
         let types = descriptor::check_all(raw.map_err(LoadError::Describe)?, kind)?;
         Ok(Self {
             digest,
+            interface,
             class,
             engine: engine.clone(),
             code,
@@ -87,6 +89,11 @@ impl Plugin {
     /// `sha256:` and the SHA-256 of the component in hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The interface that it was built for, as in `kubeopencode:plugin@1.0.0`.
+    pub fn interface(&self) -> &str {
+        &self.interface
     }
 
     /// Which of the two kinds it is.
@@ -247,7 +254,8 @@ impl fmt::Debug for Plugin {
 }
 
 impl Code {
-    fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, LoadError> {
+    /// With the interface that it was built for.
+    fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<(Self, String), LoadError> {
         let refuse = |error: wasmtime::Error| {
             let ty = component.component_type();
             let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -255,15 +263,16 @@ impl Code {
             LoadError::WrongWorld { kind, reason: quote(&format!("{error:#}; it exports {exports}")) }
         };
         let linker = sandbox::linker(engine, component)?;
-        sandbox::check_exports(engine, component, kind.as_str())?;
+        let interface = sandbox::exported(engine, component, kind.as_str())?.unwrap_or_default();
         let pre = linker.instantiate_pre(component).map_err(refuse)?;
-        Ok(match kind {
+        let code = match kind {
             Kind::ContextType => Self::ContextType(context::ContextTypePluginPre::new(pre).map_err(refuse)?),
             Kind::CommandBuilder => Self::CommandBuilder {
                 server: server::ServerPre::new(pre.clone()).ok(),
                 builder: builder::CommandBuilderPluginPre::new(pre).map_err(refuse)?,
             },
-        })
+        };
+        Ok((code, interface))
     }
 }
 

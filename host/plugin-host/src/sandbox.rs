@@ -12,7 +12,7 @@ mod wasi;
 use jiff::Timestamp;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 
-pub(crate) use imports::{check_exports, check_wasi, inspect, linker};
+pub(crate) use imports::{check_wasi, exported, inspect, linker};
 
 use crate::error::{CallError, quote};
 use crate::limits::{HOSTCALL_FUEL, INSTANCES, LOG_CALLS, Limits, OUTPUT, STACK, TICK, Used};

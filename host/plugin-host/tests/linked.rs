@@ -27,6 +27,7 @@ fn a_guest_of_any_1_x_loads_logs_and_answers() {
     for version in ["1.0.0", "1.0.7", "1.1.0", "1.12.0"] {
         let component = Guest { describe: log, evaluate: log, ..Guest::default() }.of_version(version);
         let plugin = host().load(&component, Kind::ContextType, LimitClass::Default).unwrap();
+        assert_eq!(plugin.interface(), format!("kubeopencode:plugin@{version}"));
         assert_eq!(plugin.evaluate(request("x")), Ok(inline("hello")), "{version}");
     }
 }

@@ -94,6 +94,7 @@ impl Loaded {
                 .first()
                 .map(|type_| type_.descriptor().version.clone())
                 .unwrap_or_default(),
+            interface: self.code.interface().to_owned(),
             types: types(&self.code, names),
             bytes: self.bytes,
             millis: self.millis,

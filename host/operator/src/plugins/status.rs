@@ -11,8 +11,6 @@ use serde_json::{Value, json};
 
 use crate::runtime::event_recorder::{EventType, Note};
 
-/// The only interface that this version has.
-const INTERFACE: &str = "kubeopencode:plugin@1.0.0";
 /// Components that `history` names.
 const HISTORY: usize = 5;
 /// Bytes of a schema that the status holds: a Plugin with 16 types stays far below what etcd takes.
@@ -101,6 +99,7 @@ pub(super) struct Served {
     /// That of the key that signed it, where a signature was looked at.
     pub(super) signed_by: Option<String>,
     pub(super) version: String,
+    pub(super) interface: String,
     pub(super) types: Vec<ServedType>,
     pub(super) bytes: usize,
     pub(super) millis: u64,
@@ -192,7 +191,7 @@ pub(super) fn status(
         signed_by: serving.and_then(|served| served.signed_by.clone()),
         wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
         version: serving.map(|served| served.version.clone()),
-        interface: serving.map(|_| INTERFACE.to_owned()),
+        interface: serving.map(|served| served.interface.clone()),
         size_bytes: serving.map(|served| i64::try_from(served.bytes).unwrap_or(i64::MAX)),
         // of the same component, the one who compiled it knows
         compile_millis: serving.map(|served| match before.compile_millis {
@@ -338,6 +337,7 @@ mod tests {
             image: None,
             signed_by: None,
             version,
+            interface: "kubeopencode:plugin@1.1.0".to_owned(),
             types,
             bytes: 7,
             millis: 160,
@@ -382,6 +382,7 @@ mod tests {
             ]
         );
         assert_eq!((good.type_names.as_deref(), good.digest.as_deref()), (Some("Jira"), Some("sha256:a")));
+        assert_eq!(good.interface.as_deref(), Some("kubeopencode:plugin@1.1.0"));
         assert_eq!(state(&good), "ready");
         assert_eq!(told(&new, &good), ["PluginReady: Serves context type Jira (version 1, sha256:a)"]);
         let again = Served { millis: 0, ..served("a") };

@@ -76,22 +76,24 @@ pub(crate) fn check_wasi(import: &str) -> Result<(), LoadError> {
     if is_other { Err(LoadError::OtherWasi(quote(import))) } else { Ok(()) }
 }
 
-/// Whether the component exports this interface of ours in a version that fits, if it does at all.
+/// The package of this interface of ours that the component exports, in a version that fits, as in `kubeopencode:plugin@1.0.0`;
+/// `None`: it does not export the interface.
 ///
 /// # Errors
 /// It has the interface in other versions alone.
-pub(crate) fn check_exports(
+pub(crate) fn exported(
     engine: &Engine,
     component: &Component,
     interface: &str,
-) -> Result<(), LoadError> {
+) -> Result<Option<String>, LoadError> {
     let ty = component.component_type();
     let exported = ty.exports(engine).map(|(name, _)| Name::parse(name));
     let ours: Vec<_> =
         exported.filter(|name| name.package == PACKAGE && name.interface == interface).collect();
-    match ours.first() {
-        Some(name) if !ours.iter().any(Name::fits) => Err(name.other_version()),
-        _ => Ok(()),
+    match (ours.iter().find(|name| name.fits()), ours.first()) {
+        (Some(name), _) => Ok(Some(quote(&format!("{}@{}", name.package, name.version)))),
+        (None, Some(other)) => Err(other.other_version()),
+        (None, None) => Ok(None),
     }
 }
 
