@@ -81,6 +81,8 @@ pub(crate) struct Door {
     listed: Mutex<[Listed; 2]>,
     known: Mutex<Known>,
     failures: Failures<PluginName>,
+    /// Of what the operator writes: that a component is well does not make them fewer.
+    unwritten: Failures<PluginName>,
     /// Unpacking and compiling takes memory that is set aside once.
     turn: Semaphore,
 }
@@ -169,6 +171,7 @@ pub(crate) async fn run(parts: Parts) {
         listed: Mutex::default(),
         known: Mutex::default(),
         failures: Failures::starting_with(FIRST_PAUSE),
+        unwritten: Failures::starting_with(FIRST_PAUSE),
         turn: Semaphore::new(1),
     };
     let is_wanted = |name: &PluginName| door.catalog.is_wanted(&name.0);

@@ -22,7 +22,7 @@ use super::source::SourceKind;
 use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
 use crate::cache::item::Item;
-use crate::runtime::api_error::{is_conflict, is_not_found, words};
+use crate::runtime::api_error::{is_conflict, is_not_found, is_refused, words};
 use crate::runtime::event_recorder::{EventType, Note};
 
 /// How long a look takes of which nothing is told.
@@ -116,9 +116,11 @@ impl Door {
         if is_leader {
             let plugin = told.as_ref().unwrap_or(plugin);
             let written = self.write(plugin, &before, &after, component.as_deref()).await;
-            if written.is_err() {
+            if let Err(error) = &written {
+                self.tell_unwritten(name, plugin, error);
                 return self.paused(name, written);
             }
+            self.unwritten.forget(name);
             pause = self.tell(name, plugin, &before, &after, problem.as_ref());
         }
         look.is_over();
@@ -366,12 +368,27 @@ impl Door {
         } else {
             self.known.lock().mismatched.remove(name);
         }
-        let source = plugin.spec.source.config_map.as_ref().map(|source| source.name.as_str());
-        for note in notes {
-            self.events.record(&plugin.object_ref(&()), note.clone());
-            self.tell_source(source.unwrap_or_default(), &note);
-        }
+        notes.iter().for_each(|note| self.record(plugin, note));
         pause
+    }
+
+    /// Who is refused what it writes says so once: a quota, or a right that is missing, may stay so for long.
+    fn tell_unwritten(&self, name: &PluginName, plugin: &Plugin, error: &kube::Error) {
+        if is_refused(error) && !self.unwritten.has(name) {
+            let note = format!(
+                "the component is not kept for the operator's next start, or the status says nothing of it: {}; look at quotas of \
+                 namespace {} and at the operator's rights",
+                words(error),
+                self.namespace
+            );
+            self.record(plugin, &Note { type_: EventType::Warning, reason: "PluginNotKept", note });
+        }
+    }
+
+    fn record(&self, plugin: &Plugin, note: &Note) {
+        self.events.record(&plugin.object_ref(&()), note.clone());
+        let source = plugin.spec.source.config_map.as_ref().map(|source| source.name.as_str());
+        self.tell_source(source.unwrap_or_default(), note);
     }
 
     fn tell_source(&self, source: &str, note: &Note) {
@@ -391,6 +408,7 @@ impl Door {
         match new_plugin(&name.0, maps) {
             None => {
                 self.known.lock().mislabelled.remove(name);
+                self.unwritten.forget(name);
                 None
             }
             Some(Ok(plugin)) => self.paused(name, self.create(&plugin).await),
@@ -426,11 +444,14 @@ impl Door {
 
     fn paused(&self, name: &PluginName, result: Result<(), kube::Error>) -> Option<Duration> {
         match result {
-            Ok(()) => None,
+            Ok(()) => {
+                self.unwritten.forget(name);
+                None
+            }
             // the watch is behind: it will show what is there
             Err(error) if is_conflict(&error) => Some(super::FIRST_PAUSE),
             Err(error) => {
-                let pause = self.failures.next(name).min(MAX_PAUSE);
+                let pause = self.unwritten.next(name).min(MAX_PAUSE);
                 tracing::warn!(plugin = %name, error = words(&error), ?pause, "the Plugin could not be brought up to date, requeued");
                 Some(pause)
             }

@@ -97,6 +97,27 @@ async fn a_config_map_that_goes_while_its_component_is_compiled_leaves_no_type()
     .await;
 }
 
+#[tokio::test]
+async fn a_component_that_may_not_be_kept_is_told_of_and_tried_again() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let tries = AtomicUsize::new(0);
+        // as a quota would
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let is_kept = moment.verb == "POST" && moment.path.ends_with("/configmaps");
+            (is_kept && tries.fetch_add(1, Ordering::Relaxed) < 2).then_some(Fault::Forbidden)
+        });
+        let _operator = ns.operator_with(&faults);
+        let hello = greeting("hello");
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
+        events(ns, "greeting", &["Plugin Warning PluginNotKept", "ConfigMap Warning PluginNotKept"]).await;
+        serves(ns, "greeting", &hello).await;
+        assert_eq!(faults.struck().len(), 2);
+        clear(ns).await;
+    })
+    .await;
+}
+
 /// A plugin comes, becomes another one, and goes.
 async fn lives_and_goes(ns: &TestNamespace, name: &str) {
     let (hello, salut) = (greeting("hello"), greeting("salut"));
