@@ -114,7 +114,7 @@ without_field() {
 
 # two_releases FROM TO
 two_releases() {
-  start_registry
+  start_release_registry
   values+=("${release_values[@]}")
   may_pull "$system_namespace"
   may_pull "$namespace"

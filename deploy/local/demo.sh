@@ -61,7 +61,7 @@ of_release() {
   at_exit rm -rf "$work"
   step "the files of $version are what SHA256SUMS says" check_sums
   step "a Kubernetes cluster on this machine" connect
-  step "a registry with TLS and a password" start_registry
+  step "a registry with TLS and a password" start_release_registry
   step "push images and chart into it" push_release
   step "install the chart from there, with helm into namespace $system_namespace" install_release
   step "build the stand-in for a model, which is no part of a release" build_images model-stub
