@@ -3,6 +3,7 @@
 //! They go under their own names, beside whatever an earlier run, or `make demo`, left of them.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use kube::api::{Patch, PatchParams};
@@ -42,8 +43,7 @@ async fn packed(name: &'static str, component: &'static str) -> (Vec<u8>, Value)
     // npm or go, for seconds
     let build = move || {
         let program = under_test("dev", ["--test", "e2e"]);
-        let checkout = tempfile::tempdir().unwrap();
-        let folder = built(&program, &repository(), name, checkout.path());
+        let folder = built(&program, &repository(), name, Path::new(env!("CARGO_TARGET_TMPDIR")));
         let pack = Command::new(&program).args(["plugin", "pack"]).current_dir(&folder).output().unwrap();
         assert!(pack.status.success(), "{name}: {}", String::from_utf8_lossy(&pack.stderr));
         let mut maps = documents(str::from_utf8(&pack.stdout).unwrap());

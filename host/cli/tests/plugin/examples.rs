@@ -30,12 +30,12 @@ fn the_golden_cases_of_the_examples_pass_and_the_gallery_has_their_words() {
         Examples, each with its source, its golden cases and a README. They are no part of the product: build what you want, as its README \
         says, or [begin one of your own](plugins-authors.md).\n"
         .to_owned();
-    let (program, repository) = (Path::new(PROGRAM), examples().join("../.."));
-    let checkout = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
+    let (program, temporary) = (Path::new(PROGRAM), Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let repository = examples().join("../..");
     for (name, language, cases) in EXAMPLES {
         let folder = match language {
             RUST => examples().join(name),
-            _ => built(program, &repository, name, &checkout),
+            _ => built(program, &repository, name, temporary),
         };
         let component = (language == RUST).then(|| example(name));
         let call = |args: &[&str]| {
