@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Names of what builds leave beside the examples.
-pub const BUILT: [&str; 4] = ["target", "build", "node_modules", ".venv"];
+pub const BUILT: [&str; 5] = ["target", "build", "node_modules", ".venv", "__pycache__"];
 
 /// The checkout.
 ///

@@ -68,7 +68,7 @@ async fn write_plugin(ns: &TestNamespace, plugin: &Builder<Plugin>, name: &str) 
 }
 
 /// Writes the Plugin, and waits until it serves.
-async fn apply_plugin(ns: &TestNamespace, plugin: Builder<Plugin>, name: &str, component: &[u8]) {
+pub(crate) async fn apply_plugin(ns: &TestNamespace, plugin: Builder<Plugin>, name: &str, component: &[u8]) {
     write_plugin(ns, &plugin, name).await;
     serves(ns, name, component).await;
 }

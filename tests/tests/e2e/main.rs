@@ -23,6 +23,7 @@ mod lifecycle;
 mod operator;
 mod plugins;
 mod providers;
+mod registry;
 mod server;
 mod support;
 mod trouble;

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::support::{in_time, log, on_the_whole_cluster, shell_agent, task};
 
-/// How long the operator may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the operator may take, also to fetch and compile what brings an interpreter.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A component in a labelled ConfigMap of the operator's namespace.
 pub(crate) async fn install(ns: &TestNamespace, name: &str, kind: Kind, component: &[u8]) {

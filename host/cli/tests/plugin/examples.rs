@@ -11,9 +11,10 @@ use crate::common::{example, examples};
 use crate::{PROGRAM, in_folder};
 
 /// Each with the language that it is written in and the number of its golden cases.
-const EXAMPLES: [(&str, &str, usize); 7] = [
+const EXAMPLES: [(&str, &str, usize); 8] = [
     ("claude-code", RUST, 4),
     ("codex", RUST, 4),
+    ("csv-table", "Python", 10),
     ("openapi-digest", "JavaScript", 4),
     ("prompt-library", RUST, 5),
     ("pull-request", RUST, 4),
