@@ -172,11 +172,13 @@ impl Launcher<'_> {
     async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(ObjectMeta, PodView)>, LaunchError> {
         let same_namespace = self.task.namespace() == self.namespace();
         let (task, maps, pod) = if same_namespace {
-            // garbage collection covers a crash in the middle
-            futures::join!(self.claim(plan), self.make_config_maps(plan), self.make_pod(plan))
+            // garbage collection covers a crash in the middle; the Pod takes the API server longest
+            let (pod, task, maps) =
+                futures::join!(self.make_pod(plan), self.claim(plan), self.make_config_maps(plan));
+            (task, maps, pod)
         } else {
             let task = self.claim(plan).await?;
-            let (maps, pod) = futures::join!(self.make_config_maps(plan), self.make_pod(plan));
+            let (pod, maps) = futures::join!(self.make_pod(plan), self.make_config_maps(plan));
             (Ok(task), maps, pod)
         };
         match (maps?, pod?) {
