@@ -19,7 +19,7 @@ use futures::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, Patch, PatchParams, PostParams, Request};
+use kube::api::{Patch, PatchParams, PostParams, Request};
 use kube::core::request::Error;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::task::Task;
@@ -486,21 +486,20 @@ impl Template {
             serde_json::from_value(of_task(&self.map)).unwrap(),
             serde_json::from_value(of_task(&self.pod)).unwrap(),
         );
-        let whole_pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let (claimed, _, pod) = futures::join!(
+        let (made, claimed, _) = futures::join!(
+            self.send(pods.create(&post, serde_json::to_vec(&pod).unwrap())),
             self.send(tasks.patch(&name, &patch, &Patch::Merge(&claim))),
-            self.send(maps.create(&post, serde_json::to_vec(&map).unwrap())),
-            whole_pods.create(&post, &pod)
+            self.send(maps.create(&post, serde_json::to_vec(&map).unwrap()))
         );
-        let pod = pod.unwrap();
+        let (pod, pod_uid) = (pod.name_any(), &made["metadata"]["uid"]);
         let mut status = self.status.clone();
-        status["podUID"] = json!(pod.uid());
-        status["podName"] = json!(pod.name_any());
+        status["podUID"] = pod_uid.clone();
+        status["podName"] = json!(pod);
         let revision = &claimed["metadata"]["resourceVersion"];
         let record = json!({"metadata": {"resourceVersion": revision}, "status": status});
         self.send(tasks.patch_subresource("status", &name, &patch, &Patch::Merge(&record))).await;
-        let open = json!({"metadata": {"uid": pod.uid()}, "spec": {"schedulingGates": [{"$patch": "delete", "name": "kubeopencode.io/launch"}]}});
-        self.send(pods.patch(&pod.name_any(), &patch, &Patch::Strategic(&open))).await;
+        let open = json!({"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": [{"$patch": "delete", "name": "kubeopencode.io/launch"}]}});
+        self.send(pods.patch(&pod, &patch, &Patch::Strategic(&open))).await;
     }
 
     /// The answer is the object's metadata, as the operator asks for it.
