@@ -117,7 +117,7 @@ fn slim_tasks<F: Frontend>(
             F::slim(item);
         }
     });
-    let caches = Arc::clone(&context.caches);
+    let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
     let events = reflector(writer, slim).inspect_ok(move |event| {
         see(event);
         if let Event::Delete(item) = event {
@@ -127,6 +127,7 @@ fn slim_tasks<F: Frontend>(
     // while a list comes in, the cache shows the one before: whoever looked then would see what was
     events.try_filter_map(move |event| {
         let touched = match event {
+            Event::Apply(item) if launching.is_for_launch::<F>(&item) => None,
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
                 enqueue_all::<F>(&caches, &queues, |_| true);
@@ -168,7 +169,10 @@ pub(super) async fn pods(
         }
         let ended = changes::ended_pod(&context.caches, &event);
         match context.caches.pods.apply(&event, |pod| changes::may_ask_for(&context.caches, pod)) {
-            Touched::Tasks(keys) => keys.into_iter().for_each(|key| drop(queues.tasks.send(key))),
+            Touched::Tasks(keys) => {
+                let keys = keys.into_iter().filter(|key| !context.launches.defer(key));
+                keys.for_each(|key| drop(queues.tasks.send(key)));
+            }
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 context.admission.pods_were_listed();
