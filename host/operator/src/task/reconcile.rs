@@ -220,7 +220,13 @@ impl Context {
         let timeout = self.timeout(state);
         let (last, task, now) = (last.as_deref(), *task, *now);
         let step = decide(&Observed { task, pods, asked, last, timeout, policy, now });
-        tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
+        tracing::debug!(
+            task = task.name(),
+            namespace = task.namespace(),
+            asked,
+            step = word(&step),
+            "decided"
+        );
         step
     }
 
@@ -334,6 +340,24 @@ fn runner_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option
     match task.pod_uid() {
         Some(_) if F::GROUP == Group::KubeOpenCode => task.recorded_agent().map(Runner::Agent),
         _ => F::spec_runner(object).ok(),
+    }
+}
+
+/// All that a log says of a step: what is in it may be the agent's own words.
+fn word(step: &Step) -> &'static str {
+    match step {
+        Step::Wait(_) => "Wait",
+        Step::Delete(_) => "Delete",
+        Step::Release => "Release",
+        Step::ForceRelease => "ForceRelease",
+        Step::ReleaseResources => "ReleaseResources",
+        Step::Launch => "Launch",
+        Step::Open(_) => "Open",
+        Step::Verify => "Verify",
+        Step::HaltPod(_) => "HaltPod",
+        Step::Complete { .. } => "Complete",
+        Step::Report { .. } => "Report",
+        Step::AskEvents(..) => "AskEvents",
     }
 }
 
