@@ -130,7 +130,8 @@ fn slim_tasks<F: Frontend>(
             Event::Apply(item) if launching.is_for_launch::<F>(&item) => None,
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
-                enqueue_all::<F>(&caches, &queues, |_| true);
+                // whoever is to be launched stands behind nobody who runs
+                enqueue_all::<F>(&caches, &queues, |item| !launching.is_for_launch::<F>(item));
                 None
             }
             Event::Init | Event::InitApply(_) => None,
