@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Client;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
@@ -115,6 +115,10 @@ fn slim_tasks<F: Frontend>(
             F::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
         if is_launched || item.bytes() > MAX_KEPT {
             F::slim(item);
+        }
+        if is_launched {
+            // the launch alone looks for one
+            item.meta_mut().labels = None;
         }
     });
     let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
