@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-release demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests gallery install.yaml release release-test release-upgrade
+.PHONY: help demo demo-release demo-down test lint fmt unit api e2e bench soak attacks fuzz mutants images site crds manifests gallery install.yaml release release-test release-upgrade
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench: ## plugins, and launches on a real API server: latency, throughput, write
 soak: ## half an hour of Tasks, deletions, changes and cut connections: memory and connections; MINUTES=5
 	@deploy/local/preflight.sh bench
 	@MINUTES=$(MINUTES) deploy/local/with-control-plane.sh soak cargo bench --locked --workspace --bench soak
+
+attacks: ## what a neighbour feels of attacks on another namespace, the operator's memory at each, and in a full cluster; half an hour and 6 GB of disk
+	@deploy/local/preflight.sh bench
+	@deploy/local/with-control-plane.sh attacks cargo bench --locked --workspace --bench attacks
 
 fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
 	@deploy/local/fuzz.sh run $(SECONDS)

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Client;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
@@ -116,8 +116,12 @@ fn slim_tasks<F: Frontend>(
         if is_launched || item.bytes() > MAX_KEPT {
             F::slim(item);
         }
+        if is_launched {
+            // the launch alone looks for one
+            item.meta_mut().labels = None;
+        }
     });
-    let caches = Arc::clone(&context.caches);
+    let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
     let events = reflector(writer, slim).inspect_ok(move |event| {
         see(event);
         if let Event::Delete(item) = event {
@@ -127,9 +131,11 @@ fn slim_tasks<F: Frontend>(
     // while a list comes in, the cache shows the one before: whoever looked then would see what was
     events.try_filter_map(move |event| {
         let touched = match event {
+            Event::Apply(item) if launching.is_for_launch::<F>(&item) => None,
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
-                enqueue_all::<F>(&caches, &queues, |_| true);
+                // whoever is to be launched stands behind nobody who runs
+                enqueue_all::<F>(&caches, &queues, |item| !launching.is_for_launch::<F>(item));
                 None
             }
             Event::Init | Event::InitApply(_) => None,
@@ -168,7 +174,10 @@ pub(super) async fn pods(
         }
         let ended = changes::ended_pod(&context.caches, &event);
         match context.caches.pods.apply(&event, |pod| changes::may_ask_for(&context.caches, pod)) {
-            Touched::Tasks(keys) => keys.into_iter().for_each(|key| drop(queues.tasks.send(key))),
+            Touched::Tasks(keys) => {
+                let keys = keys.into_iter().filter(|key| !context.launches.defer(key));
+                keys.for_each(|key| drop(queues.tasks.send(key)));
+            }
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 context.admission.pods_were_listed();
