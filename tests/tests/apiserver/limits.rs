@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config, config_map, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
@@ -302,12 +302,8 @@ async fn a_start_that_another_operator_counted_is_not_overwritten() {
         ns.apply(agent("default").quota(1, 3600)).await;
         // what it knows of Agents stays what it was until the other one counted
         let is_up = Arc::new(AtomicBool::new(false));
-        let holds = Arc::clone(&is_up);
-        let behind = move |moment: &Moment<'_>| {
-            let of_agents = moment.verb == "WATCH" && moment.path.ends_with("/agents");
-            (of_agents && holds.load(Ordering::Relaxed)).then_some(Fault::Held)
-        };
-        let _operator = ns.operator_with(&Faults::by(behind));
+        let behind = Faults::while_set(&is_up, ("WATCH", "/agents"), Fault::Held);
+        let _operator = ns.operator_with(&behind);
         ns.apply(task("is-up").agent("one-at-a-time")).await;
         ns.phase("is-up", Phase::Completed).await;
         is_up.store(true, Ordering::Relaxed);
@@ -333,12 +329,8 @@ async fn a_task_says_that_its_agent_leaves_no_room_for_its_status() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1)).await;
         let is_full = Arc::new(AtomicBool::new(true));
-        let full = Arc::clone(&is_full);
-        let has_no_room = move |moment: &Moment<'_>| {
-            let of_agent = moment.verb == "PATCH" && moment.path.ends_with("/agents/default/status");
-            (of_agent && full.load(Ordering::Relaxed)).then_some(Fault::TooLarge)
-        };
-        let _operator = ns.operator_with(&Faults::by(has_no_room));
+        let no_room = Faults::while_set(&is_full, ("PATCH", "/agents/default/status"), Fault::TooLarge);
+        let _operator = ns.operator_with(&no_room);
         ns.apply(task("fix")).await;
         let waits = ns.until_task("fix", "says what it waits for", |task| task.status.is_some()).await;
         let (is, reason, message) = words(&waits, "Accepted");
