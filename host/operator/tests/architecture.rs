@@ -117,6 +117,34 @@ fn what_decides_knows_no_client() {
     }
 }
 
+/// What a text has in backticks; `a/{b,c}` is two.
+fn named(text: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for word in text.split('`').skip(1).step_by(2) {
+        match word.split_once('{') {
+            None => drop(all.insert(word.to_owned())),
+            Some((folder, names)) => {
+                all.extend(names.trim_end_matches('}').split(',').map(|name| format!("{folder}{name}")));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn what_decides_is_named_where_people_and_cargo_mutants_read_it() {
+    let of_the_repository = |path: &str| fs::read_to_string(src().join("../../..").join(path)).unwrap();
+    let (document, mutants) =
+        (named(&of_the_repository("ARCHITECTURE.md")), of_the_repository(".cargo/mutants.toml"));
+    for file in PURE {
+        assert!(document.contains(file.trim_end_matches(".rs")), "ARCHITECTURE.md does not call {file} pure");
+        assert!(
+            mutants.contains(&format!("\"host/operator/src/{file}\"")),
+            "`make mutants` leaves {file} out"
+        );
+    }
+}
+
 /// The first group came first, and what is shared is written with its words in mind: of the second one it knows nothing.
 #[test]
 fn no_stage_between_a_frontend_and_the_pod_knows_the_second_group() {
