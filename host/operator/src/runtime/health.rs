@@ -188,6 +188,7 @@ impl Health {
     }
 
     /// The client for one watch: each watch that the API server answers is a sign.
+    #[expect(clippy::disallowed_methods, reason = "what kube's watcher asks is sent on")]
     fn client(&self, of: &Watched, client: &Client) -> Client {
         let (health, inner, of) = (self.clone(), client.clone(), of.clone());
         let answer = move |request: Request<Body>| {
