@@ -20,10 +20,11 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
+    "task/decide/launched.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
     "task/status.rs",
