@@ -118,14 +118,22 @@ fn what_decides_knows_no_client() {
     }
 }
 
-/// What a text has in backticks; `a/{b,c}` is two.
-fn named(text: &str) -> BTreeSet<String> {
+fn repository() -> PathBuf {
+    src().join("../../..")
+}
+
+/// What ARCHITECTURE.md has in backticks; `a/{b,c}` is two.
+fn named() -> BTreeSet<String> {
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
     let mut all = BTreeSet::new();
     for word in text.split('`').skip(1).step_by(2) {
-        match word.split_once('{') {
-            None => drop(all.insert(word.to_owned())),
-            Some((folder, names)) => {
-                all.extend(names.trim_end_matches('}').split(',').map(|name| format!("{folder}{name}")));
+        let parts = word.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+        match parts {
+            None => {
+                all.insert(word.to_owned());
+            }
+            Some((before, (names, after))) => {
+                all.extend(names.split(',').map(|name| format!("{before}{name}{after}")));
             }
         }
     }
@@ -133,10 +141,30 @@ fn named(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn every_file_that_the_document_names_is_there() {
+    let mut found = 0;
+    for file in named() {
+        // alone, a name says nothing of its folder
+        let Some((first, rest)) = file.split_once('/').filter(|_| file.ends_with(".rs")) else { continue };
+        let short = [
+            file.clone(),
+            format!("host/{first}/src/{rest}"),
+            format!("host/{first}/{rest}"),
+            format!("host/operator/src/{file}"),
+            format!("host/plugin-host/{file}"),
+            format!("tests/tests/{file}"),
+        ];
+        let is_there = short.iter().any(|path| repository().join(path).is_file());
+        assert!(is_there, "ARCHITECTURE.md names {file}, which is in none of {short:?}");
+        found += 1;
+    }
+    assert!(found > 50, "{found} files: the document is read wrongly");
+}
+
+#[test]
 fn what_decides_is_named_where_people_and_cargo_mutants_read_it() {
-    let of_the_repository = |path: &str| fs::read_to_string(src().join("../../..").join(path)).unwrap();
-    let (document, mutants) =
-        (named(&of_the_repository("ARCHITECTURE.md")), of_the_repository(".cargo/mutants.toml"));
+    let document = named();
+    let mutants = fs::read_to_string(repository().join(".cargo/mutants.toml")).unwrap();
     for file in PURE {
         assert!(document.contains(file.trim_end_matches(".rs")), "ARCHITECTURE.md does not call {file} pure");
         assert!(
