@@ -87,6 +87,10 @@ fn folders_import_in_one_direction() {
         for file in files {
             let text = code(&file);
             assert!(!text.contains("use crate::{"), "{}: one folder in one `use`", file.display());
+            for (other, _) in MAY_IMPORT {
+                let by_the_way = format!("super::{other}::");
+                assert!(!text.contains(&by_the_way), "{}: write crate::{other}", file.display());
+            }
             for name in imports(&text) {
                 let known = MAY_IMPORT.iter().any(|(folder, _)| *folder == name);
                 let may = name == folder || allowed.contains(&name);
