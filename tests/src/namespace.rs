@@ -8,7 +8,7 @@ mod describe;
 mod waits;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -19,6 +19,7 @@ use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::STOP_ANNOTATION;
 use kubeopencode_api::task::Task;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::audit::{Entry, Mark};
@@ -124,7 +125,7 @@ pub async fn check_invariants(namespaces: &[&TestNamespace]) -> Vec<String> {
         let histories: Vec<_> = namespaces.iter().map(|ns| ns.record.history()).collect();
         History::merged(&histories)
     };
-    let tolerated: Vec<_> = namespaces.iter().flat_map(|ns| ns.tolerated.lock().unwrap().clone()).collect();
+    let tolerated: Vec<_> = namespaces.iter().flat_map(|ns| ns.tolerated.lock().clone()).collect();
     let counts = |violation: &String| tolerated.iter().all(|known| !violation.starts_with(known));
     let mut changes: Vec<_> = namespaces.iter().map(|ns| ns.record.changes()).collect();
     let settled = async {
@@ -200,7 +201,7 @@ impl TestNamespace {
 
     /// This scenario breaks an invariant by hand: a violation that begins so is none of the operator's.
     pub fn tolerate(&self, violation: &'static str) {
-        self.tolerated.lock().unwrap().push(violation);
+        self.tolerated.lock().push(violation);
     }
 
     fn namespaces(&self) -> Api<Namespace> {
