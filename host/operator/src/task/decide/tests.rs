@@ -201,14 +201,14 @@ fn a_pod_that_is_not_the_tasks_is_neither_deleted_nor_waited_for() {
 #[test]
 fn what_never_starts_and_what_runs_too_long_ends() {
     let mut status = running();
-    status["startTime"] = json!(time(NOW - 601));
+    status["startTime"] = json!(time(NOW - 600));
     let case = TaskState {
         task: task(json!({}), status.clone()),
         pods: vec![pod("a", false, "Pending")],
         ..TaskState::default()
     };
     assert_eq!(word(&run(&case)), "Complete StartTimeout a");
-    status["startTime"] = json!(time(NOW - 3601));
+    status["startTime"] = json!(time(NOW - 3600));
     let case = TaskState {
         task: task(json!({}), status),
         pods: vec![pod("a", false, "Running")],
@@ -364,6 +364,8 @@ fn the_agent_ends_the_task_and_the_rest_of_its_pod_is_halted_and_kept() {
     let alone = with_agent("a", "Running", json!({"terminated": {"exitCode": 0}}));
     let case = TaskState { pods: vec![alone], ..case };
     assert_eq!(word(&run(&case)), "ReleaseResources", "with its last container the Pod is over by itself");
+    let case = TaskState { pods: vec![with_a_sidecar_left("b")], ..case };
+    assert_eq!(word(&run(&case)), "ReleaseResources", "it is not the Task's");
 }
 
 #[test]
@@ -392,7 +394,7 @@ fn a_deleted_task_goes_after_its_pods_and_does_not_wait_for_ever() {
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW + 30));
     let case = TaskState { pods: vec![ending.clone()], ..case };
     assert_eq!(word(&run(&case)), "Wait 90");
-    ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 61));
+    ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 60));
     let case = TaskState { pods: vec![ending], ..case };
     assert_eq!(word(&run(&case)), "ForceRelease");
     let case = TaskState { pods: vec![], ..case };

@@ -16,9 +16,15 @@ fn the_recorded_pod_loses_its_gate_and_every_other_gated_one_goes_first() {
 
 #[test]
 fn a_pod_that_is_not_in_the_cache_is_asked_for_unless_its_last_state_is_known() {
-    let case = TaskState { task: task(json!({}), running()), ..TaskState::default() };
+    let mut launched = running();
+    launched["podNamespace"] = json!("team");
+    launched["podName"] = json!("fix-pod");
+    let case = TaskState { task: task(json!({}), launched), ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Verify");
-    assert_eq!(word(&run(&TaskState { asked: true, ..case })), "Complete PodLost ");
+    let step = run(&TaskState { asked: true, ..case });
+    assert_eq!(word(&step), "Complete PodLost ");
+    let Step::Complete { end: End::Pod(lost), .. } = step else { panic!("it is over") };
+    assert_eq!(lost.message, "Pod \"team/fix-pod\" is gone and how it ended is not known");
     let case = TaskState { task: task(json!({}), running()), ..TaskState::default() };
     let case = TaskState { last: Some(pod("a", false, "Succeeded")), ..case };
     assert_eq!(word(&run(&case)), "Complete Completed ");
@@ -106,7 +112,14 @@ fn a_pod_that_is_deleted_and_does_not_end_is_lost_with_its_node() {
         TaskState { task: task(json!({}), running()), pods: vec![ending.clone()], ..TaskState::default() };
     assert_eq!(word(&run(&case)), "Wait 50");
     ending["metadata"]["deletionTimestamp"] = json!(time(NOW - 60));
-    assert_eq!(word(&run(&TaskState { pods: vec![ending], ..case })), "Complete PodLost ");
+    ending["spec"]["nodeName"] = json!("node-1");
+    let step = run(&TaskState { pods: vec![ending], ..case });
+    assert_eq!(word(&step), "Complete PodLost ");
+    let Step::Complete { end: End::Pod(lost), .. } = step else { panic!("it is over") };
+    assert_eq!(
+        lost.message,
+        "the Pod is being deleted and does not end: node \"node-1\" may be lost, the agent may still run there"
+    );
 }
 
 #[test]
