@@ -53,8 +53,8 @@ attacks: ## what a neighbour feels of attacks on another namespace, the operator
 fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
 	@deploy/local/fuzz.sh run $(SECONDS)
 
-mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours
-	@deploy/local/mutants.sh
+mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours; MINUTES=40
+	@MINUTES=$(MINUTES) deploy/local/mutants.sh
 
 release: ## images of two architectures, chart, programs and all else, in dist/; VERSION=0.2.0, and REGISTRY=host/path to push it
 	@deploy/release/release.sh $(VERSION) $(REGISTRY)

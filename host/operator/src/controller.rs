@@ -2,6 +2,7 @@
 
 mod changes;
 mod first_list;
+mod unknown_fields;
 mod watches;
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The watches, five and three for `kubetask.io`, and the changes of the plugins: each keeps its store slim and enqueues
 //! whom an event concerns.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -23,6 +22,7 @@ use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::first_list::FirstList;
+use super::unknown_fields::UnknownFields;
 use super::{Queues, changes};
 use crate::batch::Batches;
 use crate::cache::Caches;
@@ -368,38 +368,6 @@ fn pods_of(groups: &[Group]) -> String {
     match apps.as_slice() {
         [app] => format!("{APP_LABEL}={app}"),
         apps => format!("{APP_LABEL} in ({})", apps.join(",")),
-    }
-}
-
-/// Tells once of each field that this version does not know, and of each object that cannot be read: the
-/// CustomResourceDefinitions are newer than the operator. Names and places alone, never what stands there.
-#[derive(Default)]
-struct UnknownFields {
-    told: HashSet<String>,
-}
-
-impl UnknownFields {
-    /// Fields and places that are remembered.
-    const MAX: usize = 256;
-
-    fn tell<K: Kind>(&mut self, item: &mut Item<K>) {
-        let kind = K::kind(&());
-        for field in item.unknown_fields() {
-            if self.begin_telling(&format!("{field} is unknown")) {
-                tracing::warn!(object = ?item, field,
-                    "a {kind} has a field that this version does not know, and which is ignored; are the CustomResourceDefinitions newer than the operator?");
-            }
-        }
-        if let Err(unreadable) = item.get()
-            && self.begin_telling(unreadable.place())
-        {
-            tracing::warn!(object = ?item, place = unreadable.place(), "a {kind} cannot be read");
-        }
-    }
-
-    /// From now on it was told; whether it was not before.
-    fn begin_telling(&mut self, text: &str) -> bool {
-        self.told.len() < Self::MAX && self.told.insert(text.to_owned())
     }
 }
 
