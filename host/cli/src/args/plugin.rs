@@ -71,7 +71,7 @@ pub(crate) struct NewPlugin {
 /// Languages that a plugin is begun in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// Small and fast: 0.1 MB
+    /// Small and fast: 0.3 MB
     Rust,
     /// With an interpreter: 1.1 MB
     Javascript,

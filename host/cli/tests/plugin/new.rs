@@ -20,21 +20,7 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     );
 
     let own = parent.join("team-rules");
-    // as the one of `plugin build`, with what cargo needs to know of this machine
-    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
-    let build =
-        toml.lines().find_map(|line| line.strip_prefix("build = ")).unwrap().trim_matches('"').to_owned();
-    let mut words = build.split(' ').skip(1);
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(words.by_ref()).arg("--quiet").current_dir(&own);
-    // the toolchain that has the target, whichever is this machine's default
-    cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
-        cargo.env_remove(name);
-    }
-    let built = cargo.output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-
+    cargo_built(&own);
     let said = in_folder(&own, &["test"]);
     assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
     let said = in_folder(&own, &["check"]);
@@ -46,6 +32,29 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     assert!(said.stdout.ends_with("\nok\n"), "{}", said.stdout);
     let said = in_folder(&own, &["pack"]);
     assert!(said.stderr.starts_with("ConfigMap team-rules ("), "{}", said.stderr);
+    let said = in_folder(&own, &["explain"]);
+    for words in ["\n  to   string, required   Who is greeted\n", "\n      to: everybody\n"] {
+        assert!(said.stdout.contains(words), "{}", said.stdout);
+    }
+
+    // a field that is added is in the schema, and a panic is told with its place
+    let source = own.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    let changed = text
+        .replace(
+            "    to: String,\n",
+            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n",
+        )
+        .replace("config.to.trim()", "config.to.get(99 + usize::from(config.times)..).unwrap()");
+    assert!(changed.contains("times: u8") && changed.contains("unwrap()"), "{text}");
+    fs::write(&source, changed).unwrap();
+    cargo_built(&own);
+    let said = in_folder(&own, &["explain"]);
+    assert!(said.stdout.contains("\n  times   integer, default 0   How often\n"), "{}", said.stdout);
+    let said = in_folder(&own, &["eval", "--filename", "tests/first.yaml"]);
+    for words in ["panicked at src/lib.rs:", ": called `Option::unwrap()` on a `None` value"] {
+        assert!(said.stdout.contains(words), "{}", said.stdout);
+    }
 
     let said = in_folder(&parent, &["new", "team-rules", "--language", "rust"]);
     assert_eq!(
@@ -197,6 +206,22 @@ fn what_the_build_lacks_is_named() {
         "{}",
         said.stderr
     );
+}
+
+/// Builds as `plugin build` does, with what cargo needs to know of this machine.
+fn cargo_built(own: &Path) {
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    let build =
+        toml.lines().find_map(|line| line.strip_prefix("build = ")).unwrap().trim_matches('"').to_owned();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(build.split(' ').skip(1)).arg("--quiet").current_dir(own);
+    // the toolchain that has the target, whichever is this machine's default
+    cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
+        cargo.env_remove(name);
+    }
+    let built = cargo.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 
 /// The folder of a plugin in this language, as `plugin new` makes it.
