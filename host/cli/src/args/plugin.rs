@@ -258,6 +258,9 @@ pub(crate) struct InstallPlugin {
     /// How long to wait until it serves, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// A Plugin of a cluster.
@@ -280,6 +283,9 @@ pub(crate) struct UninstallPlugin {
     /// How long to wait until it is gone, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Flags of `kubeopencode plugin logs`.
@@ -293,6 +299,9 @@ pub(crate) struct LogsOfPlugin {
     /// Only what is newer than this, for example 90s or 4m
     #[arg(long, value_parser = duration)]
     pub(crate) since: Option<Duration>,
+    /// Form of what is printed; as JSON, the lines of the operator's log as they are
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Flags of `kubeopencode plugin list`.

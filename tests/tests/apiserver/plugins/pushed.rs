@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kubeopencode_api::task::Phase;
+use kubeopencode_tests::cluster::from_environment;
 use kubeopencode_tests::components::{greeting, sha256};
 use kubeopencode_tests::kubectl::{Kubectl, Said};
 use kubeopencode_tests::namespace::TEAM;
@@ -22,19 +23,19 @@ use crate::scenario;
 use crate::web::{Response, Web, issue};
 
 /// Somebody with a machine of his own: its home is the folder, where his components and files are.
-struct Author {
+pub(super) struct Author {
     program: PathBuf,
     home: PathBuf,
 }
 
 impl Author {
-    fn new(home: &Path) -> Self {
+    pub(super) fn new(home: &Path) -> Self {
         fs::create_dir_all(home.join(".docker")).unwrap();
         fs::create_dir_all(home.join("bin")).unwrap();
         Self { program: under_test("dev", ["--test", "apiserver"]), home: home.to_owned() }
     }
 
-    fn writes(&self, file: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn writes(&self, file: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.home.join(file), bytes).unwrap();
     }
 
@@ -42,7 +43,7 @@ impl Author {
         fs::read(self.home.join(file)).unwrap()
     }
 
-    async fn calls(&self, line: &str) -> Said {
+    pub(super) async fn calls(&self, line: &str) -> Said {
         let path = std::env::var("PATH").unwrap();
         let call = Command::new(&self.program)
             .arg("plugin")
@@ -50,6 +51,7 @@ impl Author {
             .current_dir(&self.home)
             .env_clear()
             .env("HOME", &self.home)
+            .env("KUBECONFIG", from_environment("KUBEOPENCODE_TEST_KUBECONFIG"))
             .env("PATH", format!("{}:{path}", self.home.join("bin").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -61,7 +63,7 @@ impl Author {
     }
 
     /// What a call prints that must do well.
-    async fn prints(&self, line: &str) -> String {
+    pub(super) async fn prints(&self, line: &str) -> String {
         let said = self.calls(line).await;
         assert_eq!(said.code, 0, "{line}: {}", said.stderr);
         said.stdout
