@@ -20,7 +20,7 @@ pub(crate) enum PluginCommand {
     Test(TestPlugin),
     /// Show what an item, a Task or a golden case comes to: rounds, reads, plan, and what the agent will read
     Eval(EvalPlugin),
-    /// Say what the types take, what they are to be granted, and how a Task uses them
+    /// Say what the types take, what they are to be granted, and how a Task uses them; `explain Jira` of one alone
     Explain(ExplainPlugin),
     /// Say what a component is, and what keeps it from being installed: exit code 1 if anything does
     Check(CheckPlugin),

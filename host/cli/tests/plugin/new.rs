@@ -1,5 +1,6 @@
 //! `plugin new`: a folder that builds and whose golden cases pass.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -125,6 +126,37 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
         let said = said_when_broken(&own, "plugin.js", &[(is, becomes)]);
         assert!(said.contains(words), "{said}");
     }
+
+    // the same in TypeScript
+    let text = fs::read_to_string(own.join("plugin.js")).unwrap();
+    let typed = text
+        .replace("import { defineContextTypes,", "import { type Request, defineContextTypes,")
+        .replace("evaluate(config, request)", "evaluate(config: { to: string }, request: Request)");
+    assert!(typed.contains("config: {") && typed.contains("type Request"), "{typed}");
+    fs::write(own.join("plugin.ts"), typed).unwrap();
+    fs::remove_file(own.join("plugin.js")).unwrap();
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    fs::write(own.join("plugin.toml"), toml.replace("plugin.js", "plugin.ts")).unwrap();
+    built_in(&own);
+    let said = in_folder(&own, &["test"]);
+    assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
+}
+
+/// Whoever writes TypeScript finds what there is, and nothing else.
+#[test]
+fn the_types_of_the_sdk_in_javascript_are_of_what_it_exports() {
+    let exported = |text: &str| {
+        let name = |line: &str| {
+            let rest = ["function ", "class ", "const "].iter().find_map(|word| line.strip_prefix(word))?;
+            let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+            Some(rest[..end].to_owned())
+        };
+        text.lines().filter_map(|line| line.strip_prefix("export ")).filter_map(name).collect::<BTreeSet<_>>()
+    };
+    let types = exported(include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts"));
+    let values = exported(include_str!("../../../../plugins/sdk-js/kubeopencode.js"));
+    assert_eq!(types, values);
+    assert!(types.contains("defineContextTypes") && types.contains("PluginError"), "{types:?}");
 }
 
 #[test]
@@ -160,12 +192,13 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     assert_eq!(said.code, 2);
 
     // with stand-ins for what componentize-py makes
-    let schema = || {
+    let python = |script: &str| {
         let mut python = Command::new("python3");
-        python.args(["-B", "-c", PYTHON]).current_dir(&own).stdin(Stdio::null());
+        python.args(["-B", "-c", &format!("{PYTHON}{script}")]).current_dir(&own).stdin(Stdio::null());
         let said = python.output().unwrap();
         String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
     };
+    let schema = || python(SCHEMA);
     let app = fs::read_to_string(own.join("app.py")).unwrap();
     let last = "examples=[\"everybody\"])\n";
     fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
@@ -175,16 +208,47 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
     let said = schema();
     assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
+
+    // an exception is an error of the plugin with the author's line, and what was not read yet is asked for
+    fs::write(own.join("app.py"), app.replace("config.to.strip()", "config.whom.strip()")).unwrap();
+    let said = python(CALL);
+    for words in ["Traceback (most recent call last):", "app.py\", line ", "has no attribute 'whom'"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let reading = app.replace("config.to.strip()", "request.config_map('rules', 'a.md')['a.md']");
+    fs::write(own.join("app.py"), reading).unwrap();
+    let said = python(CALL);
+    assert!(said.starts_with("needs config-map/rules/a.md\n"), "{said}");
 }
 
-/// Prints the schema of an app.py, and what a connection comes to.
+/// What an app.py imports.
 const PYTHON: &str = "
 import json, sys
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 for name in ('componentize_py_types', 'wit_world', 'wit_world.exports', 'wit_world.imports', 'wit_world.imports.log'):
     sys.modules[name] = MagicMock()
+class Err(Exception):
+    pass
+sys.modules['componentize_py_types'].Err = Err
+sys.modules['wit_world.exports'].context_type.Required = lambda id, what: id
+sys.modules['wit_world.exports'].context_type.Outcome_Needs = lambda needs: 'needs ' + ' '.join(needs)
+sys.modules['wit_world.imports'].types.PluginError = lambda kind, message, field: message
 sys.path.insert(0, '.')
 import kubeopencode, app
+";
+
+/// Prints what the first call of a type comes to.
+const CALL: &str = "
+asked = SimpleNamespace(type_name='InPython', payload='{\"to\": \"everybody\"}', settings='{}', inputs=[])
+try:
+    print(kubeopencode.ContextType().evaluate(asked))
+except Err as error:
+    print(error)
+";
+
+/// Prints the schema, and what a connection comes to.
+const SCHEMA: &str = "
 print(json.dumps(kubeopencode.schema_of(app.Config)))
 try:
     sys.modules['socket'].create_connection(('127.0.0.1', 1))
