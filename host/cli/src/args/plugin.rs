@@ -180,6 +180,9 @@ pub(crate) struct PackPlugin {
     /// Another ConfigMap for each version, for whoever removes the old ones
     #[arg(long)]
     pub(crate) versioned: bool,
+    /// Where it lies in a registry, as `push` prints it: registry/repository@sha256:...; there is no ConfigMap then
+    #[arg(long, value_name = "IMAGE", value_parser = pushed, conflicts_with = "versioned")]
+    pub(crate) image: Option<String>,
     /// Namespace of the operator
     #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
@@ -189,7 +192,8 @@ impl PackPlugin {
     /// Whether any flag says how a component is to be packed.
     pub(crate) fn says_what_to_pack(&self) -> bool {
         let Component { kind, class, .. } = &self.component;
-        let is_named = self.name.is_some() || self.versioned || !self.grant.is_empty();
+        let is_named =
+            self.name.is_some() || self.versioned || self.image.is_some() || !self.grant.is_empty();
         is_named || kind.is_some() || class.is_some()
     }
 }
@@ -332,6 +336,16 @@ pub(crate) enum TestOutput {
     Json,
     /// XML as JUnit writes it, for CI
     Junit,
+}
+
+/// As `spec.source.oci.image` of a Plugin takes it.
+fn pushed(text: &str) -> Result<String, String> {
+    let is_hex = |digest: &str| digest.len() == 64 && digest.chars().all(|c| "0123456789abcdef".contains(c));
+    let is_name = |name: &str| !name.is_empty() && !name.contains('@') && !name.contains(char::is_whitespace);
+    match text.split_once("@sha256:") {
+        Some((name, digest)) if is_name(name) && is_hex(digest) => Ok(text.to_owned()),
+        _ => Err("write registry/repository@sha256:..., as `kubeopencode plugin push` prints it".to_owned()),
+    }
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

@@ -113,7 +113,16 @@ struct Name {
 
 fn plugin_name(objects: &Objects) -> Result<Name, String> {
     let Some(first) = objects.config_maps.first() else {
-        return Err("there is no ConfigMap with a component in it".to_owned());
+        // its component lies elsewhere
+        let Some(plugin) = objects.plugin.as_ref().filter(|plugin| plugin.spec.source.config_map.is_none())
+        else {
+            return Err("there is no ConfigMap with a component in it".to_owned());
+        };
+        let plugin_name = plugin.name_any();
+        let sha256 = plugin.spec.sha256.as_ref().ok_or_else(|| {
+            format!("Plugin {plugin_name} does not say which component it means: add spec.sha256, the digest of it")
+        })?;
+        return Ok(Name { plugin: plugin_name, digest: format!("sha256:{sha256}") });
     };
     let annotation = |key: &str| first.annotations().get(key).cloned();
     let name = annotation(PLUGIN_NAME_ANNOTATION).unwrap_or_else(|| first.name_any());

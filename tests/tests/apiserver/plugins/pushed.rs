@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 use super::registry::{LOGIN, Registry, Tokens, docker_config, with_password};
 use super::sources::{operator, sources};
-use super::{apply_plugin, clear, context_of, serves, task_of};
+use super::{apply_plugin, clear, context_of, named, serves, task_of};
 use crate::scenario;
 use crate::web::{Response, Web, issue};
 
@@ -126,6 +126,13 @@ async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
         ns.apply(task_of("first", "Greeting")).await;
         ns.phase("first", Phase::Completed).await;
         assert!(context_of(ns, "first").await.contains("hello"));
+
+        // and by the verb that waits for it
+        let name = named(ns, "greeting");
+        let install = format!("install hello.wasm --image {image}@{digest} --name {name} --force-conflicts");
+        let said = author.prints(&install).await;
+        assert!(said.starts_with(&format!("Plugin {name} applied\nPlugin {name}: Ready after ")), "{said}");
+        assert!(serves(ns, "greeting", &hello).await.spec.sha256 == Some(sha256(&hello)), "{said}");
 
         let pull = format!("pull {image}:1.0.0 --ca ca.crt");
         assert_eq!(author.prints(&pull).await, format!("{line}sha256: {}\n", sha256(&hello)));
