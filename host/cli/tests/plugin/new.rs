@@ -71,6 +71,40 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
 }
 
 #[test]
+fn what_is_made_is_said_with_what_has_to_be_there() {
+    let parent = folder("new-said");
+    let _ = fs::remove_dir_all(&parent);
+    fs::create_dir_all(&parent).unwrap();
+    for (language, files, needs) in [
+        (
+            "rust",
+            "src/lib.rs, Cargo.toml, Cargo.lock, kubeopencode/",
+            "Rust with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
+        ),
+        (
+            "javascript",
+            "plugin.js, schema.json, package.json, package-lock.json, build.mjs, kubeopencode.js, kubeopencode.d.ts",
+            "Node 18 or newer with npm; `plugin build` fetches componentize-qjs and esbuild from it, as package-lock.json names them",
+        ),
+        (
+            "python",
+            "app.py, kubeopencode.py, requirements.txt",
+            "Python 3.10 or newer with venv; `plugin build` fetches componentize-py from PyPI, as requirements.txt names it",
+        ),
+        ("go", "main.go, schema.json, go.mod, go.sum, kubeopencode/", "Go 1.26 or newer"),
+    ] {
+        let name = format!("in-{language}");
+        let said = in_folder(&parent, &["new", &name, "--language", language]);
+        let words = format!(
+            "./{name}: {files}, plugin.toml, tests/first.yaml, README.md, wit/plugin.wit, .gitignore\n\
+             to build it, there must be {needs}\n\
+             next: cd ./{name}, kubeopencode plugin build, kubeopencode plugin test\n"
+        );
+        assert_eq!((said.stdout, said.stderr.as_str(), said.code), (words, "", 0));
+    }
+}
+
+#[test]
 fn a_folder_is_made_in_one_that_is_there() {
     let parent = folder("new-parent");
     let _ = fs::remove_dir_all(&parent);
@@ -121,6 +155,11 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
             "import schema",
             "import \"node:fs\";\nimport schema",
             "~~\n\n  A plugin runs in QuickJS, without Node: no files, ",
+        ),
+        (
+            "import schema",
+            "import { a } from \"@acme/words/more\";\nimport schema",
+            "~~\n\n  There is no such package in node_modules: npm install @acme/words\n",
         ),
     ] {
         let said = said_when_broken(&own, "plugin.js", &[(is, becomes)]);
@@ -208,6 +247,11 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
     let said = schema();
     assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
+
+    fs::write(own.join("app.py"), format!("import no_such_package\n{app}")).unwrap();
+    let said = schema();
+    let words = "No module named 'no_such_package': name its package in requirements.txt, with its hash; ";
+    assert!(said.contains(words), "{said}");
 
     // an exception is an error of the plugin with the author's line, and what was not read yet is asked for
     fs::write(own.join("app.py"), app.replace("config.to.strip()", "config.whom.strip()")).unwrap();
