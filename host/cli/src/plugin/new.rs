@@ -239,4 +239,19 @@ mod tests {
             assert!(!is_name(name), "{name}");
         }
     }
+
+    #[test]
+    fn the_sdk_in_an_authors_folder_depends_on_what_it_is_tested_with() {
+        let read = |text: &str| toml::from_str::<serde_json::Value>(text).unwrap();
+        let ours = read(include_str!("../../../../plugins/Cargo.toml"));
+        let sdk = read(include_str!("new/rust/sdk.toml.txt"));
+        let mut theirs = sdk["dependencies"].clone();
+        theirs["schemars"].as_object_mut().unwrap().remove("optional");
+        for (name, wanted) in theirs.as_object().unwrap() {
+            assert_eq!(*wanted, ours["workspace"]["dependencies"][name], "{name}");
+        }
+        for field in ["version", "edition", "rust-version", "license"] {
+            assert_eq!(sdk["package"][field], ours["workspace"]["package"][field], "{field}");
+        }
+    }
 }
