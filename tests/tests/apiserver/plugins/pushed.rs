@@ -104,7 +104,9 @@ async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
         assert!(why.contains("it refuses the credentials that are here for it: log in as somebody"), "{why}");
 
         author.writes(".docker/config.json", docker_config(&[address]));
-        let line = author.prints(&push).await;
+        let Said { code, stdout: line, stderr } = author.calls(&push).await;
+        let hint = format!("install it with: kubeopencode plugin install hello.wasm --image {image}@sha256:");
+        assert!(code == 0 && stderr.contains(&hint), "{stderr}");
         assert_eq!(author.prints(&push).await, line, "the same component is the same artifact");
         let again = author.prints(&format!("{push} --output json")).await;
         let stored: Value = serde_json::from_str(&again).unwrap();
