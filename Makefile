@@ -1,6 +1,6 @@
 # Thin on purpose: each target is one script that also runs by hand.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-release demo-down test lint fmt unit api e2e bench soak fuzz mutants images site crds manifests gallery install.yaml release release-test release-upgrade
+.PHONY: help demo demo-release demo-down test lint fmt unit api e2e bench soak attacks fuzz mutants images site crds manifests gallery install.yaml release release-test release-upgrade
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z.0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +46,15 @@ soak: ## half an hour of Tasks, deletions, changes and cut connections: memory a
 	@deploy/local/preflight.sh bench
 	@MINUTES=$(MINUTES) deploy/local/with-control-plane.sh soak cargo bench --locked --workspace --bench soak
 
+attacks: ## what a neighbour feels of attacks on another namespace, the operator's memory at each, and in a full cluster; half an hour and 6 GB of disk
+	@deploy/local/preflight.sh bench
+	@deploy/local/with-control-plane.sh attacks cargo bench --locked --workspace --bench attacks
+
 fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
 	@deploy/local/fuzz.sh run $(SECONDS)
 
-mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours
-	@deploy/local/mutants.sh
+mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours; MINUTES=40
+	@MINUTES=$(MINUTES) deploy/local/mutants.sh
 
 release: ## images of two architectures, chart, programs and all else, in dist/; VERSION=0.2.0, and REGISTRY=host/path to push it
 	@deploy/release/release.sh $(VERSION) $(REGISTRY)

@@ -60,7 +60,8 @@ inside() {
   mount --rbind /dev "$root/dev"
   local path
   for path in "$repo" "$(git -C "$repo" rev-parse --path-format=absolute --git-common-dir)" "$(cd / && go env GOROOT)" \
-    "$(cd / && go env GOENV)" "$cargo_home"/config.toml "$HOME/.npmrc" "$HOME/.gitconfig" /etc/resolv.conf /etc/hosts; do
+    "$(cd / && go env GOENV)" "$cargo_home"/config.toml "$HOME/.npmrc" "$HOME/.gitconfig" "$HOME/.config/pip" /etc/pip.conf \
+    /etc/resolv.conf /etc/hosts; do
     bind "$path" ro
   done
   for path in "$cache" "${CARGO_TARGET_DIR:-$repo/target}" "$cargo_home"/registry "$cargo_home"/git \

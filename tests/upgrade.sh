@@ -28,6 +28,8 @@ main() {
   [ $# = 0 ] || [ $# = 2 ] || die "usage: upgrade.sh [FROM TO]" "tests/upgrade.sh dist/0.1.0 dist/0.2.0"
   local given
   for given; do look_at "$given"; done
+  # named at once, before the operator that is there is taken away; without releases test.sh did it
+  [ $# = 0 ] || preflight node push registry
   own=true
   connect
   work=$(mktemp -d)
@@ -114,7 +116,7 @@ without_field() {
 
 # two_releases FROM TO
 two_releases() {
-  start_registry
+  start_release_registry
   values+=("${release_values[@]}")
   may_pull "$system_namespace"
   may_pull "$namespace"

@@ -13,6 +13,7 @@
 #   sources         a git server and a web server with what a mounted folder holds, for the demo and the tests
 #   agent-entrypoint  an agent by its own entrypoint, as kubetask.io has them, which tells what it was given: for the tests;
 #                   agent-entrypoint-root and agent-entrypoint-1000 are the same as other users
+#   aws-stand-in    a program `aws` that gets objects from `sources`, for the tests of examples/plugins/s3-object
 #   pause, coredns  parts of the local cluster
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
@@ -54,7 +55,7 @@ main() {
     return
   fi
   [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources \
-    agent-entrypoint agent-entrypoint-root agent-entrypoint-1000
+    agent-entrypoint agent-entrypoint-root agent-entrypoint-1000 aws-stand-in
   for name; do build "$name"; done
 }
 
@@ -292,6 +293,18 @@ entrypoint_root() {
 entrypoint_config() {
   printf '{"Entrypoint": ["/entrypoint.sh"], "User": "%s:%s", "WorkingDir": "/home/agent", "Env": ["PATH=/bin", "HOME=/home/agent"]}' "$1" "$1"
 }
+
+# --- aws-stand-in -----------------------------------------------------------------------------------------------
+
+key_aws_stand_in() { sha256sum <"$(busybox_program)"; }
+root_aws_stand_in() {
+  local name
+  mkdir -p "$1/bin"
+  install -m 0755 "$(busybox_program)" "$1/bin/busybox"
+  for name in sh base64 dirname mkdir wget; do ln -s busybox "$1/bin/$name"; done
+  install -m 0755 "$here/aws-stand-in/aws.sh" "$1/bin/aws"
+}
+config_aws_stand_in() { printf '{"User": "%s:%s", "Env": ["PATH=/bin"]}' $user $user; }
 
 # --- parts of the local cluster ---------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ render_roles() {
 }
 
 # What stays where another version of the chart, or helm, renders the same.
-plain() { grep -vE '^# Source: |^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): |^$'; }
+plain() { grep -vE '^# Source: |^ *(helm\.sh/chart|app\.kubernetes\.io/(managed-by|version)): |^$'; }
 
 print() {
   cat <<'YAML'

@@ -3,7 +3,7 @@
 control_plane_up() {
   make_pki
   # durability is for clusters that outlive a power cut
-  start etcd "$tools/etcd" --data-dir etcd --unsafe-no-fsync --quota-backend-bytes 4294967296 --log-level warn \
+  start etcd "$tools/etcd" --data-dir etcd --unsafe-no-fsync --quota-backend-bytes 8589934592 --log-level warn \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
     --listen-peer-urls "http://127.0.0.1:$etcd_peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$etcd_peer_port" \
     --initial-cluster "default=http://127.0.0.1:$etcd_peer_port"

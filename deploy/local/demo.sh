@@ -6,8 +6,9 @@
 #   demo.sh down   remove all of it
 #   demo.sh release FOLDER
 #                  a cluster, and a release in it as somebody gets it who has nothing else: FOLDER, as make release wrote it, is
-#                  brought into a registry with TLS and a password, from which helm and the node pull. examples/quickstart and the
-#                  stand-in for the model are the checkout's. Always on the local cluster, whose node trusts that registry
+#                  brought into a registry with TLS and a password, from which helm and the node pull; a first Task, and one
+#                  that pushes a commit. examples/quickstart and the stand-ins for a model and a git server are the checkout's.
+#                  Always on the local cluster, whose node trusts that registry
 #
 # Env: KUBECONFIG, DEMO_CONTEXT: use that cluster and build none (images: kind, k3d and minikube load them,
 # for other clusters set REGISTRY, see install.sh).
@@ -61,17 +62,22 @@ of_release() {
   at_exit rm -rf "$work"
   step "the files of $version are what SHA256SUMS says" check_sums
   step "a Kubernetes cluster on this machine" connect
-  step "a registry with TLS and a password" start_registry
+  step "a registry with TLS and a password" start_release_registry
   step "push images and chart into it" push_release
   step "install the chart from there, with helm into namespace $system_namespace" install_release
-  step "build the stand-in for a model, which is no part of a release" build_images model-stub
-  step "load it into the cluster" load_images
-  step "start it in namespace $namespace" start_model_stub "$namespace"
+  step "build the stand-ins for a model and a git server, which are no part of a release" build_images model-stub sources
+  step "load them into the cluster" load_images
+  step "start the model in namespace $namespace" start_model_stub "$namespace"
   step "apply examples/quickstart: an Agent and a Task" apply_example quickstart default hello
   step "wait for Task hello" wait_for_task hello
   step "what the agent said, by kubectl's plugin from its archive" show_result hello
   step "what the model received" show_received quickstart
-  step "all images that ran are the release's, by their digests" only_the_release_ran hello
+  step "start the git server in namespace $namespace" start_sources "$namespace"
+  step "apply a Task whose agent commits and pushes a branch" apply_push
+  step "wait for Task push" wait_for_task push
+  step "what its agent did (kubectl logs push-pod)" show_log push
+  step "what the git server has" show_branch
+  step "all images that ran are the release's, by their digests" only_the_release_ran hello push
   run_steps
   next_steps "demo-release VERSION=$version"
 }
@@ -99,12 +105,52 @@ show_result() {
   "$program" result "$1" --namespace "$namespace" --kubeconfig "$own_kubeconfig" | sed 's/^/    | /' >&2
 }
 
-# only_the_release_ran TASK
+# apply_push: as in docs/how-to/pull-request.md; the model asks for the lines with a $, one after the other, by OpenCode's own tool.
+# The server keeps the branch of an earlier run.
+apply_push() {
+  begin push
+  branch=keep-it-$(date +%s)
+  kubectl --namespace "$namespace" get agent default --output json |
+    jq '{apiVersion, kind, metadata: {name: "committer"},
+      spec: (.spec | .config.model = "stub/shell" | .config.provider.stub.models = {shell: {}})}' |
+    kubectl --namespace "$namespace" apply -f - >&2
+  kubectl --namespace "$namespace" apply -f - >&2 <<YAML
+apiVersion: kubeopencode.io/v1alpha1
+kind: Task
+metadata: {name: push}
+spec:
+  agentRef: committer
+  description: |
+    Say in the README of ./work that they keep it, and push that on a branch.
+    $ cd work && git switch --quiet --create $branch && echo And they keep it. >>README.md
+    $ cd work && git commit --quiet --all --message 'Say that they keep it'
+    $ cd work && git push origin HEAD
+  contexts:
+    - type: Git
+      mountPath: work
+      git:
+        repository: http://sources.$namespace.svc.cluster.local/git/private.git
+        secretRef: {name: sources-auth}
+        push: true
+        identity: {name: Ada Lovelace, email: ada@example.com}
+YAML
+}
+
+# show_branch: as the git server has it
+show_branch() {
+  local commit
+  commit=$(kubectl --namespace "$namespace" exec deployment/sources -- git -C /data/repositories/private.git log -1 "--format=%an <%ae>: %s" "$branch") ||
+    die "the git server has no branch $branch" "see: kubectl --namespace $namespace logs push-pod"
+  [ "$commit" = "Ada Lovelace <ada@example.com>: Say that they keep it" ] || die "the commit of branch $branch is another one: $commit"
+  echo "    $branch: $commit" >&2
+}
+
+# only_the_release_ran TASK...
 only_the_release_ran() {
   images_in_registry >"$work/released"
   {
     kubectl --namespace "$system_namespace" get pods --selector "helm.sh/chart=kubeopencode-$version" --output json
-    kubectl --namespace "$namespace" get pods "$1-pod" --output json
+    kubectl --namespace "$namespace" get pods "${@/%/-pod}" --output json
   } | jq -r '(.items // [.])[].spec | .initContainers[]?, .containers[] | .image' | sort -u >"$work/ran"
   ! grep -vxFf "$work/released" "$work/ran" >&2 || die "these images ran, and are none of the release's"
   [ "$(wc -l <"$work/ran")" -ge 3 ] || die "operator, agent and executor are three images, and there ran" "$(cat "$work/ran")"

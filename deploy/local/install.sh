@@ -95,6 +95,7 @@ reference() {
 }
 pushed() { [ -z "$own" ] && [ -n "${REGISTRY:-}" ]; }
 
+# install_chart [FLAG...]: with further flags of helm
 install_chart() {
   local image values=()
   image=$(reference system)
@@ -103,7 +104,7 @@ install_chart() {
     --set "kubeopencodeConfig.systemImage.image=$image" --set crds.keep=false
     # the nodes have the images under the tag that is pulled by default
     --set kubeopencodeConfig.defaults.imagePullPolicy=IfNotPresent)
-  by_helm upgrade --install "$release" "$repo/deploy/chart" --create-namespace "${values[@]}"
+  by_helm upgrade --install "$release" "$repo/deploy/chart" --create-namespace "${values[@]}" "$@"
 }
 
 # by_helm VERB RELEASE ARGUMENT...: in the operator's namespace, and to its end
@@ -116,6 +117,21 @@ by_helm() {
 }
 
 have_namespace() { kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null; }
+
+# start_registry: with TLS and a password, beside the node of the local cluster; sets registry_address and registry_folder
+start_registry() {
+  local line
+  line=$("$repo/deploy/local/cluster.sh" registry)
+  # shellcheck disable=SC2034 # for those that push to it
+  read -r registry_address registry_folder <<<"$line"
+}
+
+# may_pull NAMESPACE: its Pods, from the registry; the namespace is made
+may_pull() {
+  have_namespace "$1"
+  kubectl create secret generic registry --type=kubernetes.io/dockerconfigjson --from-file=".dockerconfigjson=$registry_folder/auth.json" \
+    --dry-run=client --output yaml | kubectl --namespace "$1" apply -f - >/dev/null
+}
 
 # start_model_stub NAMESPACE
 start_model_stub() {

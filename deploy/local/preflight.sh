@@ -42,9 +42,9 @@ want() {
   local step more=""
   case $1 in
     test) more="lint licences unit fuzz api e2e" ;;
-    demo) more="e2e" ;;
+    demo) more="build images node" ;;
     demo-release) more="demo push registry" ;;
-    e2e) more="build images node" ;;
+    e2e) more="build images node registry" ;;
     node) more="root control-plane clients go" ;;
     # the demo on a cluster that is there
     elsewhere) more="build images clients go" ;;

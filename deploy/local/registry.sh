@@ -5,8 +5,9 @@
 # auth.json, a login of user `release`; ADDRESS is an IP address with its port
 registry_files() {
   mkdir -p "$1/data"
+  # no authority: rustls, by which the operator asks, takes none as the certificate of a server
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=registry \
-    -addext basicConstraints=critical,CA:TRUE -addext "subjectAltName=IP:${2%:*}" -keyout "$1/registry.key" -out "$1/registry.crt" 2>/dev/null
+    -addext basicConstraints=critical,CA:FALSE -addext "subjectAltName=IP:${2%:*}" -keyout "$1/registry.key" -out "$1/registry.crt" 2>/dev/null
   echo "release:$(mkpasswd --method=bcrypt --rounds=5 "$3")" >"$1/htpasswd"
   cat >"$1/registry.yml" <<YAML
 version: 0.1

@@ -55,7 +55,8 @@ main() {
     step "the local cluster" e2e_cluster
     step "images" build_images
     step "load the images" load_images
-    step "install the chart" install_chart
+    step "a registry with TLS and a password" start_plugin_registry
+    step "install the chart, with plugins from that registry" install_chart_with_registry
     step "a stand-in for the model" start_model_stub kubeopencode-e2e
     step "a git server and a web server" start_sources kubeopencode-e2e
     step "tests on the whole cluster" e2e_cargo e2e
@@ -155,6 +156,18 @@ e2e_cluster() {
   connect
 }
 
+# start_plugin_registry: with what the operator needs to ask it
+start_plugin_registry() {
+  start_registry
+  may_pull "$system_namespace"
+  kubectl create configmap registry --from-file="ca.crt=$registry_folder/registry.crt" --dry-run=client --output yaml |
+    kubectl --namespace "$system_namespace" apply -f - >/dev/null
+}
+install_chart_with_registry() {
+  install_chart --set "plugins.registrySecrets={registry}" --set "plugins.privateAddresses={${registry_address%:*}}" \
+    --set plugins.caBundle.configMap.name=registry --set plugins.caBundle.configMap.key=ca.crt
+}
+
 # on_an_own_cluster SCRIPT: one that takes all Tasks and Agents with it, which may be somebody's
 on_an_own_cluster() {
   if [ "$ran_before" ]; then
@@ -167,7 +180,7 @@ on_an_own_cluster() {
 # e2e_cargo TEST
 e2e_cargo() {
   KUBEOPENCODE_E2E_KUBECONFIG=$own_kubeconfig KUBEOPENCODE_E2E_AUDIT_LOG=$(dirname "$own_kubeconfig")/logs/audit.log \
-    KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e cargo test --workspace --locked --test "$1"
+    KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e KUBEOPENCODE_E2E_REGISTRY=$registry_folder cargo test --workspace --locked --test "$1"
 }
 
 main "$@"

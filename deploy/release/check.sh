@@ -22,6 +22,8 @@ main() {
   [ "$(grep -c "^helm upgrade .* oci://$registry/charts/kubeopencode --version $version --" "$work/readme")" = 2 ] ||
     die "the chart's README does not say how it comes from its registry" "correct deploy/release/chart.sh"
 
+  rendered >"$work/rendered.yaml"
+  grep -qxF '    app.kubernetes.io/version: "1.2.3-rc.1"' "$work/rendered.yaml" || die "no object of the chart says its version" "see templates/_helpers.tpl"
   named "the chart" "$registry"
   named "the chart from a mirror" mirror.example.com:5000/all/team --set global.imageRegistry=mirror.example.com:5000/all
   # whoever names a tag means another image than the release's

@@ -1,11 +1,9 @@
 # Puts a release into the local cluster, from its folder and from nothing else: into a registry with TLS and a password beside
 # the node, and by helm from there. Sourced after names.sh, deploy/local/lib.sh and deploy/local/install.sh.
 
-# start_registry: sets registry_address, registry_folder, and release_values, by which the chart names what is there
-start_registry() {
-  local line
-  line=$("$repo/deploy/local/cluster.sh" registry)
-  read -r registry_address registry_folder <<<"$line"
+# start_release_registry: sets release_values too, by which the chart names what is there
+start_release_registry() {
+  start_registry
   # shellcheck disable=SC2034 # for those that install
   release_values=(--set "global.imageRegistry=$registry_address" --set "global.imagePullSecrets={registry}"
     --set "kubeopencodeConfig.defaults.imagePullSecrets[0].name=registry")
@@ -21,13 +19,6 @@ push_release() {
   with_registry "$repo/deploy/release/push.sh" "$folder" "$mirror"
   # shellcheck disable=SC2034 # for those that install
   chart=oci://$mirror/charts/kubeopencode
-}
-
-# may_pull NAMESPACE: its Pods, from the registry; the namespace is made
-may_pull() {
-  have_namespace "$1"
-  kubectl create secret generic registry --type=kubernetes.io/dockerconfigjson --from-file=".dockerconfigjson=$registry_folder/auth.json" \
-    --dry-run=client --output yaml | kubectl --namespace "$1" apply -f - >/dev/null
 }
 
 # images_in_registry: of the release that was looked at, a line each, as Pods name them

@@ -61,6 +61,8 @@ function bundled() {
       for (const error of failure.errors) {
         const name = /^Could not resolve "(?:node:)?(.*)"$/.exec(error.text)?.[1];
         if (builtinModules.includes(name)) error.notes = [{ text: NO_NODE }];
+        // esbuild advises to leave it out, which nobody could load then
+        else if (name && !/^[./]/.test(name)) error.notes = [{ text: `There is no such package in node_modules: npm install ${packageOf(name)}` }];
       }
       throw new Refusal(shown(failure.errors, "error"));
     }
@@ -77,6 +79,11 @@ function bundled() {
   // the name behind the export: esbuild gives it another one where two files have the same
   const [, type = "contextType"] = [...text.matchAll(/\bexport\{(?:[^{}]*,)?(?:([\w$]+) as )?contextType[,}]/g)].at(-1) ?? [];
   return { text, sourceMap: file(".js.map"), type };
+}
+
+// of a path in it, as in "@scope/name/part"
+function packageOf(path) {
+  return path.split("/").slice(0, path.startsWith("@") ? 2 : 1).join("/");
 }
 
 function shown(messages, kind) {

@@ -295,7 +295,11 @@ def _no_network(*_: Any, **__: Any) -> Any:
 
 # componentize-py looks for ContextType in the module that it is told, which is this one
 if "app" not in sys.modules:
-    importlib.import_module("app")
+    try:
+        importlib.import_module("app")
+    except ModuleNotFoundError as missing:
+        remedy = "name its package in requirements.txt, with its hash; what is not of Python alone, or wants a network, is of no use here"
+        raise ModuleNotFoundError(f"{missing}: {remedy}", name=missing.name) from missing
     if not _KINDS:
         raise TypeError('app.py has no type: write @context_type("Name", "0.1.0", "What it does") above a function')
     if "socket" in sys.modules:

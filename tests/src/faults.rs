@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -148,6 +148,19 @@ impl Faults {
     /// Wherever the rule says so.
     pub fn by(rule: impl Fn(&Moment<'_>) -> Option<Fault> + Send + Sync + 'static) -> Self {
         Self::new(rule, None)
+    }
+
+    /// At each request of this verb, or event of a watch, whose path ends so, while the flag is set.
+    pub fn while_set(
+        flag: &Arc<AtomicBool>,
+        (verb, ending): (&'static str, &'static str),
+        fault: Fault,
+    ) -> Self {
+        let flag = Arc::clone(flag);
+        Self::by(move |moment| {
+            let is_meant = moment.verb == verb && moment.path.ends_with(ending);
+            (is_meant && flag.load(Ordering::Relaxed)).then_some(fault)
+        })
     }
 
     /// None, but a kind that the API server does not have, by its plural, or a whole group by its name: until

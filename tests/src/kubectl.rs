@@ -16,6 +16,7 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
+    variables: Vec<(String, String)>,
 }
 
 /// What a call came to.
@@ -33,7 +34,7 @@ impl Kubectl {
     /// With all rights; `variable` names the kubeconfig, `program` is the one under test.
     pub fn admin(program: &str, variable: &str, namespace: &str) -> Self {
         let kubeconfig = PathBuf::from(from_environment(variable));
-        Self { program: program.into(), kubeconfig, namespace: namespace.to_owned() }
+        Self { program: program.into(), kubeconfig, namespace: namespace.to_owned(), variables: Vec::new() }
     }
 
     /// The same as another user, whose kubeconfig is written into a folder.
@@ -45,9 +46,32 @@ impl Kubectl {
         for known in &mut kubeconfig.auth_infos {
             known.auth_info.get_or_insert_default().impersonate = Some(user.to_owned());
         }
-        let path = Path::new(folder).join(format!("{}-{user}.kubeconfig", self.namespace));
-        std::fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
+        self.with_kubeconfig(&kubeconfig, user, folder)
+    }
+
+    /// The same through a proxy that the kubeconfig names, which is written into a folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn through(&self, proxy: &str, folder: &str) -> Self {
+        let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        for known in &mut kubeconfig.clusters {
+            known.cluster.get_or_insert_default().proxy_url = Some(proxy.to_owned());
+        }
+        self.with_kubeconfig(&kubeconfig, "proxy", folder)
+    }
+
+    fn with_kubeconfig(&self, kubeconfig: &Kubeconfig, name: &str, folder: &str) -> Self {
+        let path = Path::new(folder).join(format!("{}-{name}.kubeconfig", self.namespace));
+        std::fs::write(&path, serde_json::to_string(kubeconfig).unwrap()).unwrap();
         Self { kubeconfig: path, ..self.clone() }
+    }
+
+    /// The same with one more variable of the environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Starts a call, which is killed when it is dropped.
@@ -61,6 +85,7 @@ impl Kubectl {
             .arg(&self.namespace)
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
+            .envs(self.variables.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Names of what builds leave beside the examples.
-pub const BUILT: [&str; 4] = ["target", "build", "node_modules", ".venv"];
+pub const BUILT: [&str; 5] = ["target", "build", "node_modules", ".venv", "__pycache__"];
 
 /// The checkout.
 ///
@@ -24,14 +24,15 @@ pub fn entries(folder: &str) -> Vec<PathBuf> {
     entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name())).collect()
 }
 
-/// The documents that play on a cluster: of docs/ and docs/how-to/, and the skills, by their paths from the checkout.
+/// The documents that play on a cluster: the README, those of docs/ and docs/how-to/, and the skills, by their paths
+/// from the checkout.
 ///
 /// # Panics
 /// When a folder of them is missing.
 pub fn pages() -> Vec<PathBuf> {
     let is_text = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
     let documents = ["docs", "docs/how-to"].into_iter().flat_map(entries).filter(is_text);
-    let mut pages: Vec<_> = documents.chain(skills()).collect();
+    let mut pages: Vec<_> = documents.chain(skills()).chain([PathBuf::from("README.md")]).collect();
     pages.sort();
     pages
 }

@@ -31,6 +31,12 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// Of it, what no file backs, in MiB: the rest is pages of the program and of compiled plugins, which the kernel can drop and read
+    /// again.
+    pub fn own_memory(&self) -> f64 {
+        self.status("RssAnon:")
+    }
+
     /// The most resident memory that it ever had, in MiB.
     pub fn peak_memory(&self) -> f64 {
         self.status("VmHWM:")

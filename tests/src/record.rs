@@ -3,7 +3,7 @@
 //! Tests wait on it and judge by it, never on the operator's word.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -12,6 +12,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchPa
 use kube::core::{GroupVersionKind, ObjectList, Request};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::APP_LABEL;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -231,7 +232,7 @@ impl Recorder {
             let since = version.parse().expect("a list has a version");
             for object in list.items {
                 let shown = Revision { since, ..revision(kind, object, false) };
-                history.lock().unwrap_or_else(PoisonError::into_inner).add(shown);
+                history.lock().add(shown);
             }
             watches.spawn(follow(client.clone(), kind, api, version, Arc::clone(&history), changed.clone()));
         }
@@ -240,7 +241,7 @@ impl Recorder {
 
     /// The record so far.
     pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 
     /// Changes when the record does.
@@ -313,7 +314,7 @@ async fn follow(
                 WatchEvent::Error(error) => panic!("the record has a gap: {error:?}"),
             };
             version = object.version().to_string();
-            history.lock().unwrap_or_else(PoisonError::into_inner).add(revision(kind, object, gone));
+            history.lock().add(revision(kind, object, gone));
             changed.send_modify(|count| *count += 1);
         }
     }

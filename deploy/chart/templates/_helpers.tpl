@@ -27,6 +27,7 @@ app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 app.kubernetes.io/name: kubeopencode
 app.kubernetes.io/component: {{ .component | default "controller" }}
 app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
+app.kubernetes.io/version: {{ quote .root.Chart.AppVersion }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
 {{- with merge (dict) (.labels | default dict) .root.Values.commonLabels }}

@@ -12,7 +12,7 @@ use kubeopencode_plugin_host::{HostOptions, PluginHost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -36,18 +36,19 @@ pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
 }
 
 /// The log: JSON lines. Whatever `filter` says, nothing of the module that logs the bodies of answers, which are everybody's
-/// prompts.
+/// prompts. Both are one filter with a level: by two, each line that some library might log is made up to that question,
+/// and asked for each time.
 fn log<S>(filter: EnvFilter, out: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"));
+    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"))
+        .with_max_level_hint(LevelFilter::TRACE);
     tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_writer(out)
-        .with_filter(filter)
-        .with_filter(no_bodies)
+        .with_filter(filter.and(no_bodies))
 }
 
 async fn serve(flags: Controller, catalog: Arc<Catalog>, host: Arc<PluginHost>) -> Result<(), CliError> {
@@ -121,6 +122,13 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_is_not_logged_is_not_looked_at() {
+        let log = log(EnvFilter::new("info"), std::io::sink);
+        let level = tracing_subscriber::registry().with(log).max_level_hint();
+        assert_eq!(level, Some(LevelFilter::INFO));
     }
 
     #[test]

@@ -146,19 +146,20 @@ fn packed(flags: &PackPlugin, done: &str) -> Result<Option<pack::Objects>, CliEr
     let file = project.component.display();
     let usage = |problem: String| CliError::Usage(format!("{file}: {problem}"));
     let asked = report.capabilities();
-    if report.size.config_maps.is_none() {
+    if flags.image.is_none() && report.size.config_maps.is_none() {
         let (has, limit) = (Bytes(report.size.zstd_bytes), Bytes(PackedPlugin::MAX));
         eprintln!(
             "kubeopencode: {file}: {has} as zstd are more than the {limit} that the ConfigMaps of one component hold; nothing is \
-             {done}: put it into a registry with `kubeopencode plugin push`, on a web server or into a directory, and name that in \
-             spec.source of a Plugin"
+             {done}: put it into a registry with `kubeopencode plugin push`, and say with --image where it is; or on a web server or \
+             into a directory, and name that in spec.source of a Plugin"
         );
         return Ok(None);
     }
     let grants = grants::grants(&flags.grant, &asked).map_err(usage)?;
     let granted = grants.as_ref().map(|grants| grants.capabilities.clone()).unwrap_or_default();
     let (name, namespace) = (flags.name.as_deref().or(project.name.as_deref()), flags.namespace.as_str());
-    let wanted = pack::Wanted { name, namespace, grants, versioned: flags.versioned };
+    let (versioned, image) = (flags.versioned, flags.image.as_deref());
+    let wanted = pack::Wanted { name, namespace, grants, versioned, image };
     let mut objects = pack::objects(&report, kind, &packed, wanted).map_err(usage)?;
     let missing: Vec<_> =
         asked.iter().filter(|asked| !granted.contains(asked)).map(|asked| asked.as_str()).collect();

@@ -1,6 +1,6 @@
 //! The way to the API server: one client, with the rights of the user's kubeconfig.
 //!
-//! May touch: the kubeconfig, the API server. Must not touch: what is said about its answers.
+//! May touch: the kubeconfig, the variables that name a proxy, the API server. Must not touch: what is said about its answers.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::Place;
 use crate::error::{Asked, Failure, chain, may_pass};
+use crate::proxy;
 
 /// How long the API server may not answer before contact is lost. A rolling update of a control plane takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,18 +42,24 @@ impl Cluster {
                 "no cluster: {words}: set KUBECONFIG, or name a file with --kubeconfig and a context of it with --context"
             ))
         };
+        let read = match &place.kubeconfig {
+            Some(file) => Kubeconfig::read_from(file),
+            None => Kubeconfig::read(),
+        };
+        let proxy_url = read.as_ref().ok().map(|read| proxy::of_kubeconfig(read, place.context.as_deref()));
         let mut config = match (&place.kubeconfig, &place.context) {
             (None, None) => Config::infer().await.map_err(|error| wrong(&error))?,
-            (file, context) => {
-                let read = match file {
-                    Some(file) => Kubeconfig::read_from(file),
-                    None => Kubeconfig::read(),
-                };
+            (_, context) => {
                 let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
                 let read = read.map_err(|error| wrong(&error))?;
                 Config::from_custom_kubeconfig(read, &options).await.map_err(|error| wrong(&error))?
             }
         };
+        // inside of a cluster there is no kubeconfig, and no proxy
+        if let Some(proxy_url) = proxy_url {
+            let proxy = proxy::to(&config.cluster_url, proxy_url, |name| std::env::var(name).ok());
+            config.proxy_url = proxy.map_err(Failure::Refused)?;
+        }
         // a request that may have made a Task is not sent a second time
         config.default_retry = false;
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());

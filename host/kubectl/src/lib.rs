@@ -8,6 +8,7 @@ mod args;
 mod cluster;
 mod error;
 mod output;
+mod proxy;
 mod table;
 mod task;
 mod units;

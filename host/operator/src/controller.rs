@@ -2,12 +2,13 @@
 
 mod changes;
 mod first_list;
+mod unknown_fields;
 mod watches;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::store::Writer as StoreWriter;
@@ -37,6 +38,7 @@ use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
 use crate::runtime::keyed_queue::run_keyed;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::side_by_side::{all, first};
 use crate::server::{self, Servers};
 use crate::task::launch_queue::LaunchQueue;
 use crate::task::reconcile::{Context, ReconcileError};
@@ -148,21 +150,29 @@ pub(crate) async fn run(
             watches::batches(&client, health, batches_writer, Arc::clone(&context), queues_of_batches);
         let workspaces =
             watches::workspaces(&client, health, workspaces, Arc::clone(&context), Arc::clone(&queues));
-        futures::join!(batches, workspaces);
+        all([batches.boxed(), workspaces.boxed()]).await;
     });
     let ledgers = process_ledgers(Arc::clone(&context), queued_agents);
     let plugins = watches::plugins(Arc::clone(&context), Arc::clone(&servers), Arc::clone(&queues));
     let (route, [first_queue, second_queue]) = by_group(queued_tasks);
-    let background = async {
-        futures::join!(pods, agents, configs, deployments, of_kubetask, ledgers, plugins, send_events, route);
-    };
+    let background = all([
+        pods.boxed(),
+        agents.boxed(),
+        configs.boxed(),
+        deployments.boxed(),
+        of_kubetask.boxed(),
+        ledgers.boxed(),
+        plugins.boxed(),
+        send_events.boxed(),
+        route.boxed(),
+    ]);
     let work = async {
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
         let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context), Arc::clone(&queues));
-        let first = control::<KubeOpenCode>(tasks, first_queue, &context, &shutdown);
-        let second = async {
+        let of_ours = control::<KubeOpenCode>(tasks, first_queue, &context, &shutdown);
+        let of_kubetask = async {
             if options.kubetask {
                 let queues = Arc::clone(&queues);
                 let tasks =
@@ -192,16 +202,16 @@ pub(crate) async fn run(
             Group::KubeTask => launch::<KubeTask>(&context, &key).await,
         };
         let launches = context.launches.run(&shutdown, &queues.tasks, launch);
-        let all = async { futures::join!(first, second, launches) };
-        tokio::select! {
-            _ = all => {}
-            () = orphans::run::<KubeOpenCode>(Arc::clone(&context)) => {}
-            () = when(options.kubetask, orphans::run::<KubeTask>(Arc::clone(&context))) => {}
-            () = orphans::run_counts(Arc::clone(&context)) => {}
-            () = retention => {}
-            () = batching => {}
-            () = serving => {}
-        }
+        first([
+            all([of_ours.boxed(), of_kubetask.boxed(), launches.boxed()]).boxed(),
+            orphans::run::<KubeOpenCode>(Arc::clone(&context)).boxed(),
+            when(options.kubetask, orphans::run::<KubeTask>(Arc::clone(&context))).boxed(),
+            orphans::run_counts(Arc::clone(&context)).boxed(),
+            retention.boxed(),
+            batching.boxed(),
+            serving.boxed(),
+        ])
+        .await;
     };
     let timeout = async {
         shutdown.cancelled().await;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use kubeopencode_evaluate::Catalog;
@@ -37,6 +38,7 @@ use runtime::answer_limit::AnswerLimit;
 pub use runtime::cluster_domain::cluster_domain;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
+use runtime::side_by_side::first;
 use runtime::{http, lease};
 pub use task::uninstall::{Release, Released, release_finalizers};
 
@@ -134,13 +136,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             sources: options.plugin_sources.clone(),
         })
         .await;
+        Ok::<(), RunError>(())
     };
     let led = while_leading(&client, &options, &health, &metrics, &leads, &shutdown);
-    tokio::select! {
-        served = always(&options, &health, &metrics) => served,
-        led = led => led,
-        () = plugins => Ok(()),
-    }
+    first([always(&options, &health, &metrics).boxed(), led.boxed(), plugins.boxed()]).await
 }
 
 /// What every replica does, whether it leads or stands by: it answers probes and scrapes. Ends only by an error.

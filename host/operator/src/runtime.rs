@@ -16,3 +16,4 @@ pub(crate) mod list_watch;
 mod merged_watch;
 pub(crate) mod metrics;
 pub(crate) mod shared_reads;
+pub(crate) mod side_by_side;

@@ -20,10 +20,11 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
+    "task/decide/launched.rs",
     "task/pod_outcome.rs",
     "task/start_problem.rs",
     "task/status.rs",
@@ -86,6 +87,10 @@ fn folders_import_in_one_direction() {
         for file in files {
             let text = code(&file);
             assert!(!text.contains("use crate::{"), "{}: one folder in one `use`", file.display());
+            for (other, _) in MAY_IMPORT {
+                let by_the_way = format!("super::{other}::");
+                assert!(!text.contains(&by_the_way), "{}: write crate::{other}", file.display());
+            }
             for name in imports(&text) {
                 let known = MAY_IMPORT.iter().any(|(folder, _)| *folder == name);
                 let may = name == folder || allowed.contains(&name);
@@ -114,6 +119,62 @@ fn what_decides_knows_no_client() {
         for word in ["Client", "Api<", "Api::", "async fn", ".await"] {
             assert!(!text.contains(word), "{file} is pure, and names {word}");
         }
+    }
+}
+
+fn repository() -> PathBuf {
+    src().join("../../..")
+}
+
+/// What ARCHITECTURE.md has in backticks; `a/{b,c}` is two.
+fn named() -> BTreeSet<String> {
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let mut all = BTreeSet::new();
+    for word in text.split('`').skip(1).step_by(2) {
+        let parts = word.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+        match parts {
+            None => {
+                all.insert(word.to_owned());
+            }
+            Some((before, (names, after))) => {
+                all.extend(names.split(',').map(|name| format!("{before}{name}{after}")));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_file_that_the_document_names_is_there() {
+    let mut found = 0;
+    for file in named() {
+        // alone, a name says nothing of its folder
+        let Some((first, rest)) = file.split_once('/').filter(|_| file.ends_with(".rs")) else { continue };
+        let short = [
+            file.clone(),
+            format!("host/{first}/src/{rest}"),
+            format!("host/{first}/{rest}"),
+            format!("host/operator/src/{file}"),
+            format!("host/plugin-host/{file}"),
+            format!("tests/tests/{file}"),
+        ];
+        let is_there = short.iter().any(|path| repository().join(path).is_file());
+        assert!(is_there, "ARCHITECTURE.md names {file}, which is in none of {short:?}");
+        found += 1;
+    }
+    assert!(found > 50, "{found} files: the document is read wrongly");
+}
+
+#[test]
+fn what_decides_is_named_where_people_and_cargo_mutants_read_it() {
+    let document = named();
+    let mutants = fs::read_to_string(repository().join(".cargo/mutants.toml")).unwrap();
+    for file in PURE {
+        assert!(document.contains(file.trim_end_matches(".rs")), "ARCHITECTURE.md does not call {file} pure");
+        assert!(
+            mutants.contains(&format!("\"host/operator/src/{file}\"")),
+            "`make mutants` leaves {file} out"
+        );
     }
 }
 

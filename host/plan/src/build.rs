@@ -27,7 +27,7 @@ use std::io::{self, Write};
 use std::string::FromUtf8Error;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSchedulingGate, PodSpec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{
@@ -75,17 +75,23 @@ pub struct ExecutionPlan {
 /// What of a plan has its names in it.
 #[derive(Clone, Debug, PartialEq)]
 struct Renamed {
-    pod: Pod,
+    pod: String,
+    volumes: Option<Vec<Volume>>,
     config_maps: Vec<String>,
 }
 
 impl ExecutionPlan {
     /// The same plan under the names with the Task's UID, for a plain name that is held by an object of somebody else.
     pub fn into_with_uid(mut self) -> Self {
-        for (map, name) in self.config_maps.iter_mut().zip(&self.with_uid.config_maps) {
+        let Renamed { pod, volumes, config_maps } = &self.with_uid;
+        self.pod.metadata.name = Some(pod.clone());
+        if let Some(spec) = &mut self.pod.spec {
+            spec.volumes.clone_from(volumes);
+        }
+        for (map, name) in self.config_maps.iter_mut().zip(config_maps) {
             map.metadata.name = Some(name.clone());
         }
-        Self { pod: self.with_uid.pod.clone(), ..self }
+        self
     }
 }
 
@@ -108,7 +114,7 @@ pub fn build(run: &Run, contexts: &[Evaluated], command: &Command) -> Result<Exe
     let names = |naming| TaskNames::new(&task.key, &task.uid, run.pod_namespace(), naming);
     let (plain, uid_names) = (names(Naming::Plain), names(Naming::WithUid));
     let mut pod = self::pod(&layout, task, &plain);
-    let mut with_uid = self::pod(&layout, task, &uid_names);
+    let volumes_with_uid = some(volumes::volumes(&layout, &|i| uid_names.context(i)));
     let maps = layout.into_config_maps().into_iter().enumerate();
     let metadata = metadata(run, task);
     let mut config_maps: Vec<_> = maps
@@ -121,13 +127,14 @@ pub fn build(run: &Run, contexts: &[Evaluated], command: &Command) -> Result<Exe
         })
         .collect();
     // the same plan under another name is the same plan
-    let digest = digest(&(Sorted(&pod), sorted(&config_maps)))?;
+    let digest = digest(&(&pod, &config_maps))?;
     let maps = config_maps.iter_mut().map(|map| &mut map.metadata);
-    for metadata in maps.chain([&mut pod.metadata, &mut with_uid.metadata]) {
+    for metadata in maps.chain([&mut pod.metadata]) {
         annotate(metadata, &digest);
     }
     let with_uid = Renamed {
-        pod: with_uid,
+        pod: uid_names.pod(),
+        volumes: volumes_with_uid,
         config_maps: (0..config_maps.len()).map(|i| uid_names.context(i)).collect(),
     };
     let (notices, agent_notice) = (notices(run, contexts, command), command.agent_notice.clone());
@@ -274,7 +281,8 @@ impl Write for Hash {
     }
 }
 
-/// JSON with sorted keys is the same for the same object.
+/// JSON with sorted keys is the same for the same object, and stays so where a later version has its fields in another order:
+/// a server is restarted when its digest is another one.
 struct Sorted<'a, T>(&'a T);
 
 impl<T: Serialize> Serialize for Sorted<'_, T> {

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::cache::{Cache, Used};
 use crate::engine::compatibility;
 use crate::error::{HostError, LoadError, quote};
 use crate::limits::Limits;
-use crate::worker::{COMMAND, REFUSED};
+use crate::worker::{COMMAND, REFUSED, TOOK};
 
 /// Refusals that are remembered; then the memory begins anew.
 const REFUSALS: usize = 256;
@@ -49,6 +50,8 @@ pub(crate) struct Compiler {
     refused: Mutex<Refusals>,
     /// One worker at a time: memory has to be set aside for one.
     turn: Mutex<()>,
+    /// What the last worker that was done took of its memory, in bytes; 0: nobody knows.
+    took: AtomicU64,
 }
 
 impl Compiler {
@@ -64,7 +67,13 @@ impl Compiler {
             worker,
             refused: Mutex::default(),
             turn: Mutex::default(),
+            took: AtomicU64::default(),
         })
+    }
+
+    /// Bytes of address space that the last worker took, where one was done.
+    pub(crate) fn took(&self) -> Option<u64> {
+        Some(self.took.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     /// Gives the code of a component whose SHA-256 is `sha256` (hex), and its file, which stays while it is used.
@@ -144,6 +153,8 @@ impl Compiler {
         if !status.success() {
             return Err(verdict(status, &words, class));
         }
+        let took = words.lines().find_map(|line| line.strip_prefix(TOOK)?.parse().ok());
+        self.took.store(took.unwrap_or_default(), Ordering::Relaxed);
         file.as_file().sync_all().map_err(cache)?;
         file.persist(path).map_err(|error| cache(error.error))?;
         Ok(())

@@ -79,6 +79,12 @@ impl PluginHost {
         let (component, _file) = self.compiler.compile(bytes, &sha256, class)?;
         Ok(sandbox::inspect(&self.engine, &component))
     }
+
+    /// Bytes of address space that the last compilation took, which [`Limits::worker_memory`](crate::Limits) limits; none, where
+    /// nothing was compiled.
+    pub fn compile_memory(&self) -> Option<u64> {
+        self.compiler.took()
+    }
 }
 
 impl std::fmt::Debug for PluginHost {

@@ -3,8 +3,10 @@
 //! A component that fits a ConfigMap can take gigabytes and minutes to compile. This process limits itself before
 //! it reads a byte, so the worst that happens is its own end, which the operator reports.
 //!
-//! May touch: its stdin, stdout, stderr and its own limits. Must not touch: files, the network, the environment.
+//! May touch: its stdin, stdout, stderr, its own limits and what the kernel says of itself. Must not touch: files, the network, the
+//! environment.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
@@ -24,6 +26,9 @@ pub(crate) const BROKEN: u8 = 3;
 
 /// Added to its niceness: of the container's processors the operator has what it needs, and this process the rest.
 const NICER: i32 = 10;
+
+/// Begins the word on stderr of a worker that is done: how many bytes of address space it took, which its limit counts.
+pub(crate) const TOOK: &str = "address space: ";
 
 /// The whole program of `<executable> compile-worker <class>`. Call it before anything else has started a thread
 /// or opened a file.
@@ -56,7 +61,19 @@ fn run(class: LimitClass) -> Result<(), (u8, String)> {
         (REFUSED, why.unwrap_or_else(|| format!("{error:#}")))
     })?;
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&code).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
+    stdout.write_all(&code).and_then(|()| stdout.flush()).map_err(|error| broken(&error))?;
+    if let Some(peak) = fs::read_to_string("/proc/self/status").ok().and_then(|status| peak(&status)) {
+        // nobody has to listen
+        let _ = writeln!(std::io::stderr(), "{TOOK}{peak}");
+    }
+    Ok(())
+}
+
+/// Of proc_pid_status(5): the most address space that the process had, in bytes.
+fn peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
 }
 
 fn limit_self(limits: &Limits) -> rustix::io::Result<()> {
@@ -67,4 +84,17 @@ fn limit_self(limits: &Limits) -> rustix::io::Result<()> {
     let cpu = limits.worker_seconds;
     // the soft limit's signal tells time from memory, the hard one cannot be caught
     setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::peak;
+
+    #[test]
+    fn the_most_that_a_process_had_is_read_in_bytes() {
+        let status = "Name:\ta\nVmPeak:\t  204800 kB\nVmSize:\t  102400 kB\n";
+        assert_eq!(peak(status), Some(200 << 20));
+        assert_eq!(peak("Name:\ta\nVmPeak:\tmuch kB\n"), None);
+        assert_eq!(peak("Name:\tkthreadd\n"), None, "it has none");
+    }
 }

@@ -3,16 +3,13 @@
 use serde::de::DeserializeOwned;
 
 use crate::bindings::context::exports::kubeopencode::plugin::context_type as wit;
-use crate::{About, Descriptor, Diagnostic, PluginError, Severity};
+use crate::{About, Descriptor, Diagnostic, PluginError, Severity, reads};
 
 pub use wit::{
     Action, BroughtFile, ConfigMapMount, ConfigMapRead, Entry, GitFetch, Header, HeaderValue, HttpRequest,
     InitContainer, Input, Outcome, Plan, Request, Required, Requirement, Resolved, Response, SecretFile,
     SecretText, TextFile, UrlFetch,
 };
-
-/// The feature of the host that reads from servers.
-const FETCH: &str = "fetch";
 
 /// What [`ContextType::evaluate`] gives.
 pub type Answer = Result<Outcome, PluginError>;
@@ -84,7 +81,7 @@ pub fn descriptor_of<T: ContextType>() -> Descriptor {
 pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
     let config =
         serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
-    T::evaluate(config, request)
+    reads::asking(|| T::evaluate(config, request))
 }
 
 /// The host asks for the types that were described, and for no other.
@@ -169,26 +166,6 @@ impl Request {
     /// There is none.
     pub fn required_mount_path(&self) -> Result<&str, PluginError> {
         self.mount_path.as_deref().ok_or_else(|| PluginError::internal("there is no mountPath"))
-    }
-
-    /// What a server answers; `None`: nothing. It happens in the Pod, where the plugin is called again, and may then answer with texts
-    /// and files alone. It is the only need: who reads ConfigMaps too gives all needs by itself.
-    ///
-    /// # Errors
-    /// What to answer instead: the need in the first round; that this host fetches nothing.
-    pub fn fetch(&self, what: HttpRequest) -> Result<Option<&Response>, Answer> {
-        if !self.host.features.iter().any(|feature| feature == FETCH) {
-            let version = &self.host.version;
-            let problem =
-                format!("KubeOpenCode {version} fetches nothing for plugins: a newer one is needed");
-            return Err(Err(PluginError::unsupported(problem)));
-        }
-        let id = format!("{FETCH} {}", what.url);
-        match self.input(&id) {
-            None => Err(Ok(Outcome::Needs(vec![Required { id, what: Requirement::Fetch(what) }]))),
-            Some(Resolved::Response(response)) => Ok(Some(response)),
-            Some(_) => Ok(None),
-        }
     }
 
     /// The answer to an earlier [`need`], `None` when it was not asked for yet.

@@ -26,8 +26,8 @@
 //! ```
 //!
 //! A plugin is a pure function: no clock but the Task's creation time, no files, no network, no randomness. What it wants to
-//! read it asks the host for ([`need`], [`ConfigMapRef`]); what it wants done it answers as data. It writes raw text and escapes nothing: delimiters
-//! are the host's. All of it can be tested natively with [`testing`].
+//! read it asks the request for ([`Request::config_map`], [`Request::prompt`]); what it wants done it answers as data. It writes
+//! raw text and escapes nothing: delimiters are the host's. All of it can be tested natively with [`testing`].
 
 mod about;
 #[doc(hidden)]
@@ -38,6 +38,7 @@ mod content;
 mod context;
 mod errors;
 mod logging;
+mod reads;
 #[cfg(feature = "schemars")]
 mod schema;
 mod secret_ref;

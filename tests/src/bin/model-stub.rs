@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,6 +20,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ async fn models() -> Json<Value> {
 }
 
 async fn requests(State(seen): State<Requests>) -> Json<Value> {
-    Json(lock(&seen).iter().cloned().collect())
+    Json(seen.lock().iter().cloned().collect())
 }
 
 /// The part of a request that the answer depends on.
@@ -106,15 +107,11 @@ fn remember(seen: &Requests, request: &Value) {
     let record =
         json!({"model": request["model"], "stream": request["stream"], "messages": request["messages"]});
     println!("{record}");
-    let mut seen = lock(seen);
+    let mut seen = seen.lock();
     if seen.len() == REMEMBERED {
         seen.pop_front();
     }
     seen.push_back(record);
-}
-
-fn lock(seen: &Requests) -> std::sync::MutexGuard<'_, VecDeque<Value>> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Behaviour {

@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPo
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::task::Task;
 use kubeopencode_tests::audit::AuditLog;
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::invariants::tasks_of_batches;
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{Builder, batch};
@@ -227,12 +227,8 @@ async fn an_operator_that_is_killed_twenty_times_makes_each_of_two_hundred_tasks
 async fn a_batch_that_leaves_no_room_for_its_status_is_told_of() {
     scenario(async |ns| {
         let is_full = Arc::new(AtomicBool::new(true));
-        let full = Arc::clone(&is_full);
-        let has_no_room = move |moment: &Moment<'_>| {
-            let of_batch = moment.verb == "PATCH" && moment.path.ends_with("/batches/b/status");
-            (of_batch && full.load(Ordering::Relaxed)).then_some(Fault::TooLarge)
-        };
-        let _operator = ns.operator_with(&Faults::by(has_no_room));
+        let no_room = Faults::while_set(&is_full, ("PATCH", "/batches/b/status"), Fault::TooLarge);
+        let _operator = ns.operator_with(&no_room);
         create(ns, batch("b", 1)).await;
         let told = ns.until("an Event tells it", |history| {
             let about = |event: &&Arc<Revision>| {

@@ -24,6 +24,15 @@ fn ever_counted(ns: &TestNamespace) -> BTreeSet<String> {
     entries.map(|entry| entry["taskName"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until a start is counted: a Task is admitted, whether it has a Pod or not.
+async fn until_counted(ns: &TestNamespace) {
+    ns.until("it is admitted", |history| {
+        let agent = history.get(Kind::Agent, "default")?;
+        (agent.list("/status/taskStartHistory").len() == 1).then_some(())
+    })
+    .await;
+}
+
 /// One runs and ends, the other waits for it and then runs: on an Agent with a slot and two starts.
 async fn the_second_follows_the_first(ns: &TestNamespace) {
     ns.apply(task("second")).await;
@@ -89,19 +98,11 @@ async fn who_was_admitted_and_never_launched_gives_its_start_back() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
         let refuse = Arc::new(AtomicBool::new(true));
-        let refused = Arc::clone(&refuse);
-        let faults = Faults::by(move |moment: &Moment<'_>| {
-            let of_pods = moment.verb == "POST" && moment.path.ends_with("/pods");
-            (of_pods && refused.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
-        });
+        let faults = Faults::while_set(&refuse, ("POST", "/pods"), Fault::Unavailable);
         let _operator = ns.operator_with(&faults);
         ns.apply(task("doomed")).await;
         faults.until_struck().await;
-        ns.until("it is admitted", |history| {
-            let agent = history.get(Kind::Agent, "default")?;
-            (agent.list("/status/taskStartHistory").len() == 1).then_some(())
-        })
-        .await;
+        until_counted(ns).await;
         ns.delete_task("doomed").await;
         ns.gone(Kind::Task, "doomed").await;
         refuse.store(false, Ordering::Relaxed);
@@ -118,19 +119,11 @@ async fn who_was_admitted_and_then_went_to_another_agent_gives_slot_and_start_ba
         ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
         ns.apply(agent("other").at_once(1)).await;
         let refuse = Arc::new(AtomicBool::new(true));
-        let refused = Arc::clone(&refuse);
-        let faults = Faults::by(move |moment: &Moment<'_>| {
-            let of_pods = moment.verb == "POST" && moment.path.ends_with("/pods");
-            (of_pods && refused.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
-        });
+        let faults = Faults::while_set(&refuse, ("POST", "/pods"), Fault::Unavailable);
         let _operator = ns.operator_with(&faults);
         ns.apply(task("moves").does("run-on")).await;
         faults.until_struck().await;
-        ns.until("it is admitted", |history| {
-            let agent = history.get(Kind::Agent, "default")?;
-            (agent.list("/status/taskStartHistory").len() == 1).then_some(())
-        })
-        .await;
+        until_counted(ns).await;
         let elsewhere = Patch::Merge(json!({"spec": {"agentRef": "other"}}));
         ns.tasks().patch("moves", &PatchParams::default(), &elsewhere).await.unwrap();
         refuse.store(false, Ordering::Relaxed);

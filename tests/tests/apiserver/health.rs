@@ -91,11 +91,7 @@ async fn a_watch_that_is_refused_later_is_told_and_works_again() {
         ns.apply(TEAM).await;
         grant(ns, chart.without(&[], "tasks")).await;
         let cut = Arc::new(AtomicBool::new(false));
-        let is_cut = Arc::clone(&cut);
-        let faults = Faults::by(move |moment| {
-            let of_tasks = moment.verb == "WATCH" && moment.path.ends_with("/tasks");
-            (of_tasks && is_cut.load(Ordering::Relaxed)).then_some(Fault::WatchEnds)
-        });
+        let faults = Faults::while_set(&cut, ("WATCH", "/tasks"), Fault::WatchEnds);
         let operator = ns.start_operator(probed(faults, Some(USER)));
         operator.is_ready().await;
         ns.apply(task("before")).await;

@@ -8,7 +8,9 @@ use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config, status, task};
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::{KUBECTL, scenario};
 
@@ -155,6 +157,49 @@ async fn rerun_copies_what_never_ran_and_by_force_what_did() {
         let again = named(&user(ns).prints(&["rerun", &name, "--force"]).await);
         ns.phase(&again, Phase::Completed).await;
         assert_eq!(ns.tasks().list(&Default::default()).await.unwrap().items.len(), 3);
+    })
+    .await;
+}
+
+/// A proxy that connects to whatever CONNECT names; gives its address, and what it was asked.
+async fn proxy() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, all_asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let server = head.split_whitespace().nth(1).unwrap();
+                asked.send(head.lines().next().unwrap().to_owned()).unwrap();
+                let mut server = TcpStream::connect(server).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                // how it ends is the client's and the server's business
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, all_asked)
+}
+
+#[tokio::test]
+async fn a_proxy_is_gone_through_where_kubectl_goes_through_it() {
+    scenario(async |ns| {
+        ns.apply(task("fix")).await;
+        let (address, mut asked) = proxy().await;
+        let through = user(ns).through(&address, env!("CARGO_TARGET_TMPDIR"));
+        let said = through.prints(&["get"]).await;
+        assert!(said.contains("\nfix "), "{said}");
+        let asked = asked.try_recv().unwrap();
+        assert!(asked.starts_with("CONNECT 127.0.0.1:"), "{asked}");
+        // the environment's is not for an API server on this machine, as this one is; nobody listens there
+        let said = user(ns).with_variable("HTTPS_PROXY", "http://127.0.0.1:1").prints(&["get"]).await;
+        assert!(said.contains("\nfix "), "{said}");
     })
     .await;
 }

@@ -9,12 +9,13 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
-use kubeopencode_tests::objects::{agent, config, config_map, status, task, words};
+use kubeopencode_tests::objects::{agent, config_map, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
 use serde_json::json;
 
+use crate::quota::waits_for_quota;
 use crate::{in_phase, scenario};
 
 /// All Tasks have ended well.
@@ -209,43 +210,6 @@ async fn a_raised_limit_lets_the_next_ones_in() {
 }
 
 #[tokio::test]
-async fn the_quota_counts_starts_and_capacity_is_named_first() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(agent("default").at_once(1).quota(2, 60)).await;
-        let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
-        ns.apply(task("b").does("run-on")).await;
-        let queued = ns.phase("b", Phase::Queued).await;
-        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
-        ns.stop_task("a").await;
-        ns.phase("b", Phase::Running).await;
-        ns.stop_task("b").await;
-        ns.phase("b", Phase::Completed).await;
-        ns.apply(task("c")).await;
-        // the slot of b is free a moment after its end
-        let queued = ns.until_task("c", "waits for the quota", waits_for_quota).await;
-        {
-            let history = ns.record.history();
-            let starts =
-                history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
-            let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
-            assert_eq!(names, ["a", "b"]);
-            // written in whole seconds, and counted to the end of the last one
-            let first: jiff::Timestamp = starts[0]["startTime"].as_str().unwrap().parse().unwrap();
-            let next = first + jiff::SignedDuration::from_secs(61);
-            let message =
-                format!("Waiting for agent \"default\" quota (max: 2 per 60s); the next start is at {next}");
-            assert_eq!(words(&queued, "Queued"), ("True", "QuotaExceeded", message.as_str()));
-        }
-        ns.apply(agent("default").at_once(1).quota(3, 60)).await;
-        ns.phase("c", Phase::Completed).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_suspended_agent_lets_nobody_start_and_what_runs_goes_on() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
@@ -296,49 +260,13 @@ async fn a_queued_task_is_found_by_its_agents_label() {
 }
 
 #[tokio::test]
-async fn a_start_that_another_operator_counted_is_not_overwritten() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(agent("default").quota(1, 3600)).await;
-        // what it knows of Agents stays what it was until the other one counted
-        let is_up = Arc::new(AtomicBool::new(false));
-        let holds = Arc::clone(&is_up);
-        let behind = move |moment: &Moment<'_>| {
-            let of_agents = moment.verb == "WATCH" && moment.path.ends_with("/agents");
-            (of_agents && holds.load(Ordering::Relaxed)).then_some(Fault::Held)
-        };
-        let _operator = ns.operator_with(&Faults::by(behind));
-        ns.apply(task("is-up").agent("one-at-a-time")).await;
-        ns.phase("is-up", Phase::Completed).await;
-        is_up.store(true, Ordering::Relaxed);
-        let start = json!({
-            "taskUID": "elsewhere", "taskNamespace": ns.name, "taskName": "elsewhere",
-            "startTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
-        });
-        let counted = Patch::Merge(json!({"status": {"taskStartHistory": [start]}}));
-        ns.agents().patch_status("default", &PatchParams::default(), &counted).await.unwrap();
-        ns.apply(task("next")).await;
-        let queued = ns.phase("next", Phase::Queued).await;
-        assert_eq!(words(&queued, "Queued").1, "QuotaExceeded");
-        let history = ns.record.history();
-        let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory");
-        assert_eq!(starts, [start]);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_task_says_that_its_agent_leaves_no_room_for_its_status() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1)).await;
         let is_full = Arc::new(AtomicBool::new(true));
-        let full = Arc::clone(&is_full);
-        let has_no_room = move |moment: &Moment<'_>| {
-            let of_agent = moment.verb == "PATCH" && moment.path.ends_with("/agents/default/status");
-            (of_agent && full.load(Ordering::Relaxed)).then_some(Fault::TooLarge)
-        };
-        let _operator = ns.operator_with(&Faults::by(has_no_room));
+        let no_room = Faults::while_set(&is_full, ("PATCH", "/agents/default/status"), Fault::TooLarge);
+        let _operator = ns.operator_with(&no_room);
         ns.apply(task("fix")).await;
         let waits = ns.until_task("fix", "says what it waits for", |task| task.status.is_some()).await;
         let (is, reason, message) = words(&waits, "Accepted");
@@ -354,10 +282,6 @@ async fn a_task_says_that_its_agent_leaves_no_room_for_its_status() {
         ns.phase("fix", Phase::Completed).await;
     })
     .await;
-}
-
-fn waits_for_quota(task: &Task) -> bool {
-    task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("QuotaExceeded"))
 }
 
 /// Waits until these hold the Agent's slots.
@@ -450,22 +374,6 @@ async fn a_task_that_goes_to_another_agent_leaves_the_line() {
 }
 
 #[tokio::test]
-async fn who_is_next_is_told_when_something_else_stands_in_the_way() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
-        let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
-        ns.apply(task("b")).await;
-        assert_eq!(words(&ns.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
-        ns.stop_task("a").await;
-        ns.until_task("b", "waits for the quota", waits_for_quota).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
@@ -488,35 +396,6 @@ async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() 
             })
             .await;
         assert_eq!((status(&waits).phase, status(&waits).queue_position), (Some(Phase::Queued), None));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_quotas_window_opens_by_itself() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(agent("default").quota(1, 3600)).await;
-        ns.apply(task("before")).await;
-        // started most of a minute ago, and over
-        let now = jiff::Timestamp::now();
-        let started = now.checked_sub(jiff::SignedDuration::from_secs(50)).unwrap();
-        let over = json!({"status": {
-            "phase": "Completed", "podUID": "before", "agentRef": {"name": "default", "namespace": ns.name},
-            "startTime": started.strftime("%FT%TZ").to_string(), "completionTime": now.strftime("%FT%TZ").to_string(),
-        }});
-        ns.tasks().patch_status("before", &PatchParams::default(), &Patch::Merge(&over)).await.unwrap();
-        let _operator = ns.operator();
-        ns.apply(task("next")).await;
-        assert_eq!(words(&ns.phase("next", Phase::Queued).await, "Queued").1, "QuotaExceeded");
-        // from here on only time passes; how long the machine took so far does not matter
-        ns.apply(agent("default").quota(1, 60)).await;
-        ns.phase("next", Phase::Completed).await;
-        // old starts go with the next one
-        let history = ns.record.history();
-        let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
-        let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
-        assert_eq!(names, ["next"]);
     })
     .await;
 }
@@ -547,72 +426,6 @@ async fn a_full_resource_quota_gives_the_slot_to_others_and_keeps_the_place() {
         quotas.patch("small", &PatchParams::default(), &Patch::Merge(&roomy)).await.unwrap();
         ns.phase("b", Phase::Completed).await;
         quotas.delete("small", &DeleteParams::default()).await.unwrap();
-    })
-    .await;
-}
-
-/// How many starts the Agent's history ever named, by Task.
-fn starts(history: &History) -> BTreeSet<String> {
-    let entries =
-        history.revisions(Kind::Agent).flat_map(|agent| agent.list("/status/taskStartHistory").to_vec());
-    entries.map(|entry| entry["taskName"].as_str().unwrap().to_owned()).collect()
-}
-
-#[tokio::test]
-async fn a_task_that_can_never_run_is_refused_before_it_asks_for_a_slot() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
-        let _operator = ns.operator();
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
-        // known from the plan alone, when every context has been evaluated
-        let two =
-            "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
-        ns.apply(task("conflict").spec(two)).await;
-        let refused = ns.phase("conflict", Phase::Failed).await;
-        let (_, reason, message) = words(&refused, "Contexts");
-        assert_eq!(reason, "ContextError");
-        assert!(message.contains("mount path conflict: \"/workspace/x.md\" is used by both"), "{message}");
-        let conditions = &status(&refused).conditions;
-        assert!(
-            conditions.iter().all(|condition| condition.type_ != "Queued"),
-            "it never waited: {conditions:?}"
-        );
-        ns.stop_task("first").await;
-        ns.apply(task("second")).await;
-        ns.phase("second", Phase::Completed).await;
-        let history = ns.record.history();
-        assert_eq!(starts(&history), ["first", "second"].map(str::to_owned).into(), "and it cost no start");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_waited_and_then_misses_something_gives_slot_and_start_back() {
-    scenario(async |ns| {
-        ns.apply(TEAM).await;
-        ns.apply(config("dependencyGraceSeconds: 1")).await;
-        ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
-        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
-        let _operator = ns.operator();
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
-        ns.apply(task("reads").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
-        ns.phase("reads", Phase::Queued).await;
-        ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
-        ns.stop_task("first").await;
-        let refused = ns.phase("reads", Phase::Failed).await;
-        assert!(
-            words(&refused, "Accepted").2.contains("ConfigMap rules not found")
-                || words(&refused, "Contexts").2.contains("ConfigMap rules not found"),
-            "{refused:?}"
-        );
-        ns.apply(task("second")).await;
-        ns.phase("second", Phase::Completed).await;
-        let last = ns.agents().get("default").await.unwrap().status.unwrap();
-        let names: Vec<_> = last.task_start_history.iter().map(|entry| entry.task_name.as_str()).collect();
-        assert_eq!(names, ["first", "second"], "its start went back");
     })
     .await;
 }

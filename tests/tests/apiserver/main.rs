@@ -34,6 +34,7 @@ mod multiple_operators;
 mod outcomes;
 mod plugins;
 mod pod_policy;
+mod quota;
 mod reader;
 mod requests;
 mod scale;

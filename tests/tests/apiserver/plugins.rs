@@ -2,6 +2,7 @@
 //! good of it is there.
 
 mod hostile;
+mod installed;
 mod pushed;
 mod registry;
 mod signed;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::injection::{NOBODY, ask_nobody, stop_asking};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{
@@ -181,11 +181,7 @@ async fn an_api_server_that_fails_is_told_and_waited_for() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let fails = Arc::new(AtomicBool::new(true));
-        let failing = Arc::clone(&fails);
-        let faults = Faults::by(move |moment: &Moment<'_>| {
-            let makes = moment.verb == "POST" && moment.path.ends_with("/pods");
-            (makes && failing.load(Ordering::Relaxed)).then_some(Fault::Unavailable)
-        });
+        let faults = Faults::while_set(&fails, ("POST", "/pods"), Fault::Unavailable);
         let _operator = ns.operator_with(&faults);
         ns.apply(task("fix")).await;
         let says = |task: &Task| task.status.as_ref().is_some_and(|status| status.message.is_some());
@@ -206,11 +202,7 @@ async fn a_config_map_that_the_operator_may_not_read_is_told() {
         ns.apply(TEAM).await;
         ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
         let refuse = Arc::new(AtomicBool::new(true));
-        let refused = Arc::clone(&refuse);
-        let faults = Faults::by(move |moment: &Moment<'_>| {
-            let reads = moment.verb == "GET" && moment.path.ends_with("/configmaps/rules");
-            (reads && refused.load(Ordering::Relaxed)).then_some(Fault::Forbidden)
-        });
+        let faults = Faults::while_set(&refuse, ("GET", "/configmaps/rules"), Fault::Forbidden);
         let _operator = ns.operator_with(&faults);
         ns.apply(task("fix").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
         waits(ns, "the operator may not read a ConfigMap that the Task needs: 403 Forbidden").await;

@@ -105,9 +105,7 @@ fn a_skill_has_the_name_of_its_folder_and_says_what_it_is_for() {
 fn links_lead_to_a_file_and_to_a_heading_of_it() {
     let mut found = Vec::new();
     let here = format!("{}/blob/main/", env!("CARGO_PKG_REPOSITORY"));
-    let readme = PathBuf::from("README.md");
-    let readme = (readme.clone(), Document::parse(&read(readme)));
-    for (path, document) in documents().into_iter().chain([readme]) {
+    for (path, document) in documents() {
         let is_copied = path.starts_with("skills");
         for (line, link) in &document.links {
             let place = format!("{}:{line}", path.display());
@@ -174,6 +172,18 @@ fn every_alert_leads_to_its_part_of_the_documents() {
         }
     }
     nothing_is_wrong(&found);
+}
+
+/// Whoever begins at the README gets what the guide installs.
+#[test]
+fn the_readme_and_the_guide_install_the_same_chart() {
+    let [readme, guide] = ["README.md", "docs/getting-started.md"].map(|page| {
+        let text = read(page);
+        text.lines().filter(|line| line.starts_with("helm ")).map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(readme, guide);
+    let [line] = readme.as_slice() else { panic!("the guide installs {guide:?}") };
+    assert!(line.contains(" oci://") && line.contains("/charts/kubeopencode --version "), "{line}");
 }
 
 /// What is pinned elsewhere, and asked for by who reads.

@@ -1,7 +1,8 @@
-//! Each document of docs/ and docs/how-to/, and each skill, as a script, on a real cluster with the operator in it: one
-//! test for each.
+//! The README, each document of docs/ and docs/how-to/, and each skill, as a script, on a real cluster with the operator in
+//! it: one test for each.
 //!
-//! `cargo test --test docs_run -- task` runs docs/task.md, `-- how-to/` all pages of that folder, `-- skills/` the skills.
+//! `cargo test --test docs_run -- task` runs docs/task.md, `-- how-to/` all pages of that folder, `-- skills/` the skills,
+//! `-- README` the README.
 //! How a document is read stands in `tests/src/docs.rs`; each is run in a directory and in namespaces of its own, which
 //! are made before and deleted after.
 //!

@@ -2,6 +2,10 @@
 //!
 //! They go under their own names, beside whatever an earlier run, or `make demo`, left of them.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use kube::api::{Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::plugin::Kind;
@@ -12,29 +16,60 @@ use kubeopencode_tests::components::sha256;
 use kubeopencode_tests::examples::{component, file};
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{self, Builder, documents, secret, status, words};
-use serde_json::json;
+use kubeopencode_tests::pages::repository;
+use kubeopencode_tests::program::under_test;
+use serde_json::{Value, json};
 
+use crate::built::built;
 use crate::contexts::sources;
-use crate::plugins::{install, plugins, remove, serves};
+use crate::plugins::{apply_map, install, plugins, remove, serves};
 use crate::support::{agent, log, on_the_whole_cluster, received_with, shell_agent};
 
 /// They print what the programs print.
 const CLAUDE: &str = include_str!("../../fixtures/claude.sh");
 const CODEX: &str = include_str!("../../fixtures/codex.sh");
+/// Its `aws` asks [`sources`].
+const AWS: &str = "quay.io/kubeopencode/kubeopencode-aws-stand-in:latest";
+
+/// Builds an example in Rust.
+async fn compiled(name: &'static str) -> Vec<u8> {
+    // cargo, for a minute
+    tokio::task::spawn_blocking(move || component(name)).await.unwrap()
+}
+
+/// Builds an example in another language, by its README: the component, which is this file of its folder, and the ConfigMap that
+/// `plugin pack` prints.
+async fn packed(name: &'static str, component: &'static str) -> (Vec<u8>, Value) {
+    // npm or go, for seconds
+    let build = move || {
+        let program = under_test("dev", ["--test", "e2e"]);
+        let folder = built(&program, &repository(), name, Path::new(env!("CARGO_TARGET_TMPDIR")));
+        let pack = Command::new(&program).args(["plugin", "pack"]).current_dir(&folder).output().unwrap();
+        assert!(pack.status.success(), "{name}: {}", String::from_utf8_lossy(&pack.stderr));
+        let mut maps = documents(str::from_utf8(&pack.stdout).unwrap());
+        assert_eq!(maps.len(), 1, "{name}: its README speaks of one ConfigMap");
+        (fs::read(folder.join(component)).unwrap(), maps.remove(0))
+    };
+    tokio::task::spawn_blocking(build).await.unwrap()
+}
 
 /// Builds an example and puts it into a labelled ConfigMap, without a Plugin that somebody wrote.
 async fn installed(ns: &TestNamespace, name: &'static str, kind: Kind) -> Vec<u8> {
-    // cargo, for a minute
-    let component = tokio::task::spawn_blocking(move || component(name)).await.unwrap();
+    let component = compiled(name).await;
     remove(ns, name).await;
     install(ns, name, kind, &component).await;
     component
 }
 
-/// Writes the Plugin, and waits until it serves.
-async fn apply_plugin(ns: &TestNamespace, plugin: Builder<Plugin>, name: &str, component: &[u8]) {
+/// Writes the Plugin.
+async fn write_plugin(ns: &TestNamespace, plugin: &Builder<Plugin>, name: &str) {
     let params = PatchParams::apply(FIELD_MANAGER).force();
     plugins(ns).patch(name, &params, &Patch::Apply(&plugin.json())).await.unwrap();
+}
+
+/// Writes the Plugin, and waits until it serves.
+pub(crate) async fn apply_plugin(ns: &TestNamespace, plugin: Builder<Plugin>, name: &str, component: &[u8]) {
+    write_plugin(ns, &plugin, name).await;
     serves(ns, name, component).await;
 }
 
@@ -92,6 +127,126 @@ async fn a_pull_request_is_two_files_once_its_plugin_may_download() {
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }
+        remove(ns, name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rules_of_the_installer_are_those_for_the_labels_of_the_task() {
+    on_the_whole_cluster(async |ns| {
+        let name = "team-rules";
+        let component = compiled(name).await;
+        remove(ns, name).await;
+        let plugin = Builder::among(&file("team-rules/plugin.yaml"), "Plugin", name);
+        write_plugin(ns, &plugin, name).await;
+        install(ns, name, Kind::ContextType, &component).await;
+
+        ns.apply(shell_agent("cat .kubeopencode/context.md", "")).await;
+        let refund = Builder::<Task>::among(&file("team-rules/task.yaml"), "Task", "refund");
+        let search = refund
+            .clone()
+            .change("/metadata/name", "search")
+            .change("/metadata/labels", json!({"example.com/team": "search"}));
+        let refused = refund
+            .clone()
+            .change("/metadata/name", "refused")
+            .change("/spec/contexts/0/config/without", json!(["docs"]));
+        for task in [refund, search, refused] {
+            ns.apply(task).await;
+        }
+        let tests = "## tests\n\nEvery change has a test that fails without it.";
+        let money = "\n\n## money\n\nAmounts are integers of the smallest unit, never floating point.";
+        for (task, rules) in [("refund", format!("{tests}{money}")), ("search", tests.to_owned())] {
+            let done = ns.phase(task, Phase::Completed).await;
+            let expected = format!(
+                "<context name=\"rules\" namespace=\"{}\" type=\"TeamRules\">\n{rules}\n</context>",
+                ns.name
+            );
+            assert_eq!(log(ns, &done).await.trim_end(), expected, "{task}");
+        }
+        let refused = ns.phase("refused", Phase::Failed).await;
+        assert_eq!(status(&refused).reason.as_deref(), Some("ContextError"), "{:#?}", refused.status);
+        let message = status(&refused).message.as_deref().unwrap();
+        let problem = "without.0: there is no rule \"docs\": the rules are tests, changelog, money";
+        assert!(message.contains(problem), "{message}");
+        remove(ns, name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_agent_reads_a_line_for_each_operation_of_an_api() {
+    on_the_whole_cluster(async |ns| {
+        let name = "openapi-digest";
+        let (component, map) = packed(name, "build/openapi-digest.wasm").await;
+        remove(ns, name).await;
+        apply_map(ns, &map).await;
+        serves(ns, name, &component).await;
+
+        ns.apply(shell_agent("cat .kubeopencode/context.md", "")).await;
+        ns.apply(file("openapi-digest/task.yaml").as_str()).await;
+        let done = ns.phase("order", Phase::Completed).await;
+        let expected = format!(
+            "<context name=\"api\" namespace=\"{}\" type=\"OpenApiDigest\">\n\
+             Shop 1.4.0\n\n\
+             - GET /orders(since?): All orders\n\
+             - POST /orders(body): Places an order\n\
+             - DELETE /orders/{{id}}(id): cancelOrder [deprecated]\n\
+             </context>",
+            ns.name
+        );
+        assert_eq!(log(ns, &done).await.trim_end(), expected);
+        remove(ns, name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_of_a_bucket_reaches_the_agent_and_the_key_to_it_does_not() {
+    on_the_whole_cluster(async |ns| {
+        let name = "s3-object";
+        let (component, map) = packed(name, "s3-object.wasm").await;
+        remove(ns, name).await;
+        let plugin = Builder::among(&file("s3-object/plugin.yaml"), "Plugin", name)
+            .change("/spec/sha256", sha256(&component))
+            .change("/spec/config/image", AWS)
+            .set("/spec/config/endpoint", sources())
+            .change("/spec/grants/images", json!([AWS]));
+        write_plugin(ns, &plugin, name).await;
+        apply_map(ns, &map).await;
+        serves(ns, name, &component).await;
+
+        ns.apply(shell_agent("cat .kubeopencode/context.md; echo; env", "")).await;
+        // the server gives what is private to nobody without this key
+        ns.apply(secret("s3", &[("accessKeyId", "ada"), ("secretAccessKey", "s3cret")])).await;
+        ns.apply(secret("wrong", &[("accessKeyId", "ada"), ("secretAccessKey", "wrong")])).await;
+        let restore = Builder::<Task>::among(&file("s3-object/task.yaml"), "Task", "restore")
+            .change("/spec/contexts/0/config/bucket", "private")
+            .change("/spec/contexts/0/config/key", "checklist.md");
+        let refused = restore
+            .clone()
+            .change("/metadata/name", "refused")
+            .change("/spec/contexts/0/config/secretRef/name", "wrong");
+        ns.apply(restore).await;
+        ns.apply(refused).await;
+
+        let done = ns.phase("restore", Phase::Completed).await;
+        let said = log(ns, &done).await;
+        let brought = format!(
+            "<context name=\"s3-object\" namespace=\"{}\" type=\"S3Object\">\n\
+             Before you hand in: does it build, does it read well, does it say why?\n",
+            ns.name
+        );
+        assert!(said.starts_with(&brought), "{said}");
+        assert!(said.contains("\nTASK_NAME=restore\n"), "its variables are shown: {said}");
+        for of_the_key in ["AWS_", "s3cret"] {
+            assert!(!said.contains(of_the_key), "{of_the_key}: {said}");
+        }
+        let refused = ns.phase("refused", Phase::Failed).await;
+        assert_eq!(status(&refused).reason.as_deref(), Some("InitContainerFailed"), "{:#?}", refused.status);
+        let message = words(&refused, "Succeeded").2;
+        assert!(message.contains("401 Unauthorized"), "{message}");
         remove(ns, name).await;
     })
     .await;

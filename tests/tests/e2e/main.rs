@@ -9,6 +9,8 @@
     reason = "all of this is tests: a failure is a panic"
 )]
 
+#[path = "../../../host/cli/tests/common/built.rs"]
+mod built;
 mod contexts;
 mod credentials;
 mod cross_namespace;
@@ -21,6 +23,7 @@ mod lifecycle;
 mod operator;
 mod plugins;
 mod providers;
+mod registry;
 mod server;
 mod support;
 mod trouble;

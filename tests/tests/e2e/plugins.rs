@@ -12,18 +12,24 @@ use kubeopencode_api::task::Phase;
 use kubeopencode_tests::cluster::FIELD_MANAGER;
 use kubeopencode_tests::components::{config_map, greeting, sha256};
 use kubeopencode_tests::namespace::TestNamespace;
+use serde_json::Value;
 
 use crate::support::{in_time, log, on_the_whole_cluster, shell_agent, task};
 
-/// How long the operator may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the operator may take, also to fetch and compile what brings an interpreter.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A component in a labelled ConfigMap of the operator's namespace.
 pub(crate) async fn install(ns: &TestNamespace, name: &str, kind: Kind, component: &[u8]) {
-    let map = config_map(name, kind, &format!("{name}.wasm"), component);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    config_maps(ns).patch(name, &params, &Patch::Apply(&map)).await.unwrap();
+    apply_map(ns, &config_map(name, kind, &format!("{name}.wasm"), component)).await;
     serves(ns, name, component).await;
+}
+
+/// `kubectl apply --server-side` of a ConfigMap to the operator's namespace.
+pub(crate) async fn apply_map(ns: &TestNamespace, map: &Value) {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let name = map["metadata"]["name"].as_str().unwrap();
+    config_maps(ns).patch(name, &params, &Patch::Apply(map)).await.unwrap();
 }
 
 /// Waits until a Plugin as it is now serves this component.

@@ -2,7 +2,7 @@
 //! model lets it show.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use kube::client::Body;
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_operator::Options;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -86,7 +87,7 @@ impl World {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
     }
 
     /// Ends an operator where it stands, if it runs; none of its requests is answered any more.
@@ -94,7 +95,7 @@ impl World {
         if let Some(process) = self.operators[operator].take() {
             process.abort();
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.running[operator] = 0;
         state.waiting.retain(|waiting| waiting.operator != operator);
         state.watches.retain(|watch| watch.operator != operator);
@@ -102,7 +103,7 @@ impl World {
 
     pub(crate) fn start(&mut self, operator: usize) {
         let process = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.processes += 1;
             state.running[operator] = state.processes;
             state.processes
@@ -134,7 +135,7 @@ impl World {
 
     /// Ends one of the requests that wait; `false` when none does.
     pub(crate) fn end_request(&self, which: usize, fate: Fate) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.waiting.is_empty() {
             return false;
         }
@@ -153,7 +154,7 @@ impl World {
 
     /// Lets one of the watches show so many events; `false` when none has any.
     pub(crate) fn show(&self, which: usize, most: usize) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let State { api, watches, .. } = &mut *state;
         let mut behind: Vec<_> = watches
             .iter_mut()
@@ -177,7 +178,7 @@ impl World {
 
     /// Breaks one of the watches: its operator lists anew.
     pub(crate) fn break_watch(&self, which: usize) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.watches.is_empty() {
             return;
         }
@@ -212,7 +213,7 @@ impl Connection {
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         let call = Call::new(parts.method, path, query, &body);
         let answer = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if state.running[self.operator] != self.process {
                 None
             } else if let Some(version) = call.watch_from {
@@ -268,8 +269,4 @@ impl tower::Service<Request<Body>> for Connection {
 
 fn status(code: StatusCode, reason: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": reason})
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,7 +20,7 @@ pub(crate) enum PluginCommand {
     Test(TestPlugin),
     /// Show what an item, a Task or a golden case comes to: rounds, reads, plan, and what the agent will read
     Eval(EvalPlugin),
-    /// Say what the types take, what they are to be granted, and how a Task uses them
+    /// Say what the types take, what they are to be granted, and how a Task uses them; `explain Jira` of one alone
     Explain(ExplainPlugin),
     /// Say what a component is, and what keeps it from being installed: exit code 1 if anything does
     Check(CheckPlugin),
@@ -71,7 +71,7 @@ pub(crate) struct NewPlugin {
 /// Languages that a plugin is begun in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// Small and fast: 0.1 MB
+    /// Small and fast: 0.3 MB
     Rust,
     /// With an interpreter: 1.1 MB
     Javascript,
@@ -180,6 +180,9 @@ pub(crate) struct PackPlugin {
     /// Another ConfigMap for each version, for whoever removes the old ones
     #[arg(long)]
     pub(crate) versioned: bool,
+    /// Where it lies in a registry, as `push` prints it: registry/repository@sha256:...; there is no ConfigMap then
+    #[arg(long, value_name = "IMAGE", value_parser = pushed, conflicts_with = "versioned")]
+    pub(crate) image: Option<String>,
     /// Namespace of the operator
     #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
@@ -189,7 +192,8 @@ impl PackPlugin {
     /// Whether any flag says how a component is to be packed.
     pub(crate) fn says_what_to_pack(&self) -> bool {
         let Component { kind, class, .. } = &self.component;
-        let is_named = self.name.is_some() || self.versioned || !self.grant.is_empty();
+        let is_named =
+            self.name.is_some() || self.versioned || self.image.is_some() || !self.grant.is_empty();
         is_named || kind.is_some() || class.is_some()
     }
 }
@@ -258,6 +262,9 @@ pub(crate) struct InstallPlugin {
     /// How long to wait until it serves, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// A Plugin of a cluster.
@@ -280,6 +287,9 @@ pub(crate) struct UninstallPlugin {
     /// How long to wait until it is gone, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Flags of `kubeopencode plugin logs`.
@@ -293,6 +303,9 @@ pub(crate) struct LogsOfPlugin {
     /// Only what is newer than this, for example 90s or 4m
     #[arg(long, value_parser = duration)]
     pub(crate) since: Option<Duration>,
+    /// Form of what is printed; as JSON, the lines of the operator's log as they are
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Flags of `kubeopencode plugin list`.
@@ -323,6 +336,16 @@ pub(crate) enum TestOutput {
     Json,
     /// XML as JUnit writes it, for CI
     Junit,
+}
+
+/// As `spec.source.oci.image` of a Plugin takes it.
+fn pushed(text: &str) -> Result<String, String> {
+    let is_hex = |digest: &str| digest.len() == 64 && digest.chars().all(|c| "0123456789abcdef".contains(c));
+    let is_name = |name: &str| !name.is_empty() && !name.contains('@') && !name.contains(char::is_whitespace);
+    match text.split_once("@sha256:") {
+        Some((name, digest)) if is_name(name) && is_hex(digest) => Ok(text.to_owned()),
+        _ => Err("write registry/repository@sha256:..., as `kubeopencode plugin push` prints it".to_owned()),
+    }
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

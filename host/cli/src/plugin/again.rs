@@ -10,6 +10,7 @@ use super::golden::Came;
 use super::project::Project;
 use super::report::{Part, Repeated, Report};
 use super::session::Session;
+use super::transcript::Round;
 use crate::error::CliError;
 
 /// Runs the cases of a project, and adds to the report what is not the same again, or that there are none yet.
@@ -54,14 +55,39 @@ pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliErr
 
 /// What is not the same.
 fn other(first: &Came, second: &Came) -> Option<&'static str> {
-    let used = |came: &Came| {
-        let rounds = came.asked.iter().flat_map(|asked| &asked.rounds);
-        rounds.map(|round| (round.fuel, round.memory_bytes)).collect::<Vec<_>>()
-    };
-    let is_same = first.plan == second.plan && first.failure == second.failure && first.seen == second.seen;
-    match (is_same, used(first) == used(second)) {
-        (false, _) => Some("it answers otherwise"),
-        (true, false) => Some("it uses other fuel"),
-        (true, true) => None,
+    fn rounds(came: &Came) -> impl Iterator<Item = &Round> {
+        came.asked.iter().flat_map(|asked| &asked.rounds)
+    }
+    let fuel = |came: &Came| rounds(came).map(|round| round.fuel).collect::<Vec<_>>();
+    let memory = |came: &Came| rounds(came).map(|round| round.memory_bytes).collect::<Vec<_>>();
+    if first.plan != second.plan || first.failure != second.failure || first.seen != second.seen {
+        return Some("it answers otherwise");
+    }
+    if fuel(first) != fuel(second) {
+        return Some("it uses other fuel");
+    }
+    (memory(first) != memory(second)).then_some("it uses other memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugin::transcript::Asked;
+
+    fn came(text: &str, fuel: u64, memory_bytes: usize) -> Came {
+        let round = Round { fuel, memory_bytes, ..Round::default() };
+        let asked = Asked { item: None, type_: None, rounds: vec![round], plan: None, error: None };
+        Came { asked: vec![asked], plan: json!({"actions": [{"inline": text}]}), ..Came::default() }
+    }
+
+    #[test]
+    fn what_depends_on_something_else_answers_otherwise_or_uses_other_fuel() {
+        let first = came("a", 1000, 65536);
+        assert_eq!(other(&first, &came("a", 1000, 65536)), None);
+        assert_eq!(other(&first, &came("b", 1000, 65536)), Some("it answers otherwise"));
+        assert_eq!(other(&first, &came("a", 1001, 65536)), Some("it uses other fuel"));
+        assert_eq!(other(&first, &came("a", 1000, 131_072)), Some("it uses other memory"));
     }
 }

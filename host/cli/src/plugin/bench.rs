@@ -12,7 +12,6 @@ use super::golden::Cost;
 use super::project::Project;
 use super::readable::{count, counted, mebibytes};
 use super::report::json;
-use super::session::Session;
 use crate::args::{BenchPlugin, Output};
 use crate::error::CliError;
 
@@ -51,7 +50,7 @@ pub(super) fn bench(flags: &BenchPlugin) -> Result<String, CliError> {
         rows.push(row(placed.case.name.clone(), first, &costs));
     }
     match flags.output {
-        Output::Text => Ok(text(&rows, flags.runs, &session)),
+        Output::Text => Ok(text(&rows, flags.runs, Limits::of(session.plugin.class()))),
         Output::Json => Ok(json(&rows)?),
     }
 }
@@ -71,8 +70,7 @@ fn row(name: String, first: Cost, costs: &[Cost]) -> Row {
     }
 }
 
-fn text(rows: &[Row], runs: u32, session: &Session) -> String {
-    let limits = Limits::of(session.plugin.class());
+fn text(rows: &[Row], runs: u32, limits: Limits) -> String {
     let mut text = format!(
         "each case {runs} times; a call may use {} fuel, {} and {} s\n",
         count(limits.fuel),
@@ -94,4 +92,33 @@ fn text(rows: &[Row], runs: u32, session: &Session) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeopencode_plugin_host::LimitClass;
+
+    use super::*;
+
+    fn cost(micros: u64, fuel: u64) -> Cost {
+        Cost { rounds: 2, fuel, micros, memory_bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn a_case_is_a_line_with_its_middle_and_its_tail() {
+        let steady: Vec<_> = (1..=100).rev().map(|micros| cost(micros, 12_345)).collect();
+        let wavering = [cost(1500, 7), cost(900, 8)];
+        let rows = [
+            row("steady".to_owned(), cost(5000, 12_345), &steady),
+            row("wavering".to_owned(), cost(5000, 7), &wavering),
+        ];
+        assert_eq!(
+            text(&rows, 100, Limits::of(LimitClass::Default)),
+            "\
+each case 100 times; a call may use 200.0 M fuel, 32.0 MiB and 2 s
+  steady     2 calls    p50      51 µs   p99     100 µs      12,345 fuel    1.0 MiB
+  wavering   2 calls    p50    1500 µs   p99    1500 µs           7 fuel    1.0 MiB, not the same every time: it depends on something
+"
+        );
+    }
 }

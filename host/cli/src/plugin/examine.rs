@@ -70,8 +70,13 @@ pub(super) fn examine(
             let took = worker_time().zip(before).map(|(after, before)| after.saturating_sub(before));
             let took = took.unwrap_or_else(|| started.elapsed());
             let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let limit_seconds = Limits::of(class).worker_seconds;
-            report.compile = Some(Compile { millis, limit_seconds });
+            let Limits { worker_seconds, worker_memory, .. } = Limits::of(class);
+            report.compile = Some(Compile {
+                millis,
+                limit_seconds: worker_seconds,
+                memory_bytes: host.compile_memory(),
+                limit_memory_bytes: worker_memory,
+            });
             imported(&mut report, &inspection);
             load(&mut report, host, bytes, &inspection)?;
         }

@@ -6,16 +6,17 @@ mod example;
 mod fields;
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use kubeopencode_api::plugin::{Capability, Descriptor, Kind, MountPathRule};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::project::Project;
+use super::project::{MANIFEST, Project};
 use super::readable::indented;
 use super::report;
 use super::session::Session;
-use crate::args::{ExplainPlugin, Output};
+use crate::args::{Component, ExplainPlugin, Output};
 use crate::error::CliError;
 use crate::yaml;
 use fields::{Field, fields};
@@ -44,16 +45,17 @@ struct Explained {
 /// # Errors
 /// The component does not load, or has no such type.
 pub(super) fn explain(flags: &ExplainPlugin) -> Result<String, CliError> {
-    let project = Project::of(&flags.component)?;
+    let (component, only) = asked(flags);
+    let project = Project::of(&component)?;
     let session = Session::of(&project)?;
     let mut all = Vec::new();
     for type_ in session.plugin.types() {
         let secrets = type_.secret_fields().iter().map(ToString::to_string).collect();
         all.push(explained(&session, type_.descriptor(), secrets));
     }
-    if let Some(name) = &flags.type_ {
+    if let Some(name) = only {
         let names: Vec<_> = all.iter().map(|type_| type_.name.clone()).collect();
-        all.retain(|type_| type_.name == *name);
+        all.retain(|type_| type_.name == name);
         if all.is_empty() {
             return Err(CliError::Usage(format!("there is no type {name}: there are {}", names.join(", "))));
         }
@@ -65,6 +67,19 @@ pub(super) fn explain(flags: &ExplainPlugin) -> Result<String, CliError> {
             Ok(texts.join("\n"))
         }
     }
+}
+
+/// The component, and which one of its types. In the folder of a plugin a type may stand alone, as in `explain Jira`.
+fn asked(flags: &ExplainPlugin) -> (Component, Option<String>) {
+    let Component { file, kind, class } = &flags.component;
+    let is_type = |file: &&PathBuf| {
+        let is_word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        file.to_str().is_some_and(is_word) && !file.exists() && Path::new(MANIFEST).exists()
+    };
+    let named = file.as_ref().filter(is_type).filter(|_| flags.type_.is_none());
+    let only = named.map(|name| name.display().to_string()).or_else(|| flags.type_.clone());
+    let file = file.clone().filter(|_| named.is_none());
+    (Component { file, kind: *kind, class: *class }, only)
 }
 
 fn explained(session: &Session, descriptor: &Descriptor, secrets: Vec<String>) -> Explained {

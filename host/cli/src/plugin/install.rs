@@ -14,11 +14,13 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::literals::{DEFAULT_OPERATOR_NAMESPACE, PLUGIN_NAME_ANNOTATION, SHA256_ANNOTATION};
 use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::pack::Objects;
-use crate::args::InstallPlugin;
+use super::report::json;
+use crate::args::{InstallPlugin, Output};
 use crate::cluster::{client, one_line, refused};
 use crate::error::CliError;
 use crate::yaml;
@@ -26,18 +28,78 @@ use crate::yaml;
 /// Who applies, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "kubeopencode-plugin";
 
-/// Applies the objects and waits.
+/// What came of it. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Installed {
+    /// Name of the Plugin.
+    plugin: String,
+    /// Of the component that was to serve.
+    digest: String,
+    /// It serves.
+    ok: bool,
+    /// The objects that were applied, by kind and name.
+    applied: Vec<String>,
+    /// From the first of them to the operator's word.
+    millis: u64,
+    /// What serves, if it does.
+    serves: Option<Serves>,
+    /// Why it does not, and what stays.
+    problem: Option<String>,
+}
+
+/// A component that serves.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Serves {
+    /// As users write them.
+    types: Vec<String>,
+    version: Option<String>,
+    /// How long the operator took to load it.
+    loaded_millis: Option<i64>,
+}
+
+impl Installed {
+    fn text(&self) -> String {
+        let mut text: String = self.applied.iter().map(|object| format!("{object} applied\n")).collect();
+        let name = &self.plugin;
+        if let Some(Serves { types, version, loaded_millis }) = &self.serves {
+            let (types, seconds) = (types.join(","), self.millis as f64 / 1000.0);
+            let loaded = loaded_millis.map(|millis| format!(", loaded in {millis} ms")).unwrap_or_default();
+            let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let _ =
+                writeln!(text, "Plugin {name}: Ready after {seconds:.1} s{loaded}: serves {types}{version}");
+        }
+        if let Some(problem) = &self.problem {
+            let _ = writeln!(text, "Plugin {name}: {problem}");
+        }
+        text
+    }
+}
+
+/// Applies the objects and waits; what is to be printed, and whether the component serves.
 ///
 /// # Errors
-/// When the cluster cannot be asked, or the component does not serve.
+/// When the cluster cannot be asked.
 pub(super) fn install(flags: &InstallPlugin, objects: Objects) -> Result<(String, bool), CliError> {
     let name = plugin_name(&objects).map_err(CliError::Usage)?;
     crate::runtime()?.block_on(async {
         let client = client(flags.cluster.kubeconfig.as_deref()).await?;
         let begun = Instant::now();
-        let mut said = apply(&client, flags, &objects, &name.plugin).await?;
-        let (line, ok) = wait(&client, flags, &name, &begun).await?;
-        said += &line;
+        let applied = apply(&client, flags, &objects, &name.plugin).await?;
+        let verdict = wait(&client, flags, &name, &begun).await?;
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (serves, problem) = match verdict {
+            Ok(serves) => (Some(serves), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let Name { plugin, digest } = name;
+        let ok = serves.is_some();
+        let installed = Installed { plugin, digest, ok, applied, millis, serves, problem };
+        let said = match flags.output {
+            Output::Text => installed.text(),
+            Output::Json => json(&installed)?,
+        };
         Ok((said, ok))
     })
 }
@@ -51,7 +113,16 @@ struct Name {
 
 fn plugin_name(objects: &Objects) -> Result<Name, String> {
     let Some(first) = objects.config_maps.first() else {
-        return Err("there is no ConfigMap with a component in it".to_owned());
+        // its component lies elsewhere
+        let Some(plugin) = objects.plugin.as_ref().filter(|plugin| plugin.spec.source.config_map.is_none())
+        else {
+            return Err("there is no ConfigMap with a component in it".to_owned());
+        };
+        let plugin_name = plugin.name_any();
+        let sha256 = plugin.spec.sha256.as_ref().ok_or_else(|| {
+            format!("Plugin {plugin_name} does not say which component it means: add spec.sha256, the digest of it")
+        })?;
+        return Ok(Name { plugin: plugin_name, digest: format!("sha256:{sha256}") });
     };
     let annotation = |key: &str| first.annotations().get(key).cloned();
     let name = annotation(PLUGIN_NAME_ANNOTATION).unwrap_or_else(|| first.name_any());
@@ -99,16 +170,16 @@ async fn apply(
     flags: &InstallPlugin,
     objects: &Objects,
     plugin: &str,
-) -> Result<String, CliError> {
+) -> Result<Vec<String>, CliError> {
     let params = PatchParams { force: flags.force_conflicts, ..PatchParams::apply(FIELD_MANAGER) };
-    let mut said = String::new();
+    let mut done = Vec::new();
     // the Plugin first: otherwise the operator would make one of its own
     if let Some(object) = &objects.plugin {
         let name = object.name_any();
         let plugins = Api::<Plugin>::all(client.clone());
         let applied = plugins.patch(&name, &params, &Patch::Apply(object)).await;
         applied.map_err(|error| refused("Plugin", &name, "applied", &error))?;
-        let _ = writeln!(said, "Plugin {name} applied");
+        done.push(format!("Plugin {name}"));
     }
     for config_map in &objects.config_maps {
         let (namespace, name) =
@@ -118,23 +189,25 @@ async fn apply(
         let applied = config_maps.patch(&name, &params, &Patch::Apply(config_map)).await;
         applied.map_err(|error| {
             let refused = refused("ConfigMap", &full_name, "applied", &error);
-            if said.is_empty() {
+            if done.is_empty() {
                 refused
             } else {
-                CliError::Plugin(format!("{refused}\n{said}{}", removal(plugin, flags).trim_end()))
+                let said: String = done.iter().map(|object| format!("{object} applied\n")).collect();
+                CliError::Plugin(format!("{refused}\n{said}{}", removal(plugin, flags)))
             }
         })?;
-        let _ = writeln!(said, "ConfigMap {full_name} applied");
+        done.push(format!("ConfigMap {full_name}"));
     }
-    Ok(said)
+    Ok(done)
 }
 
+/// What serves in the end, or why nothing of these bytes does.
 async fn wait(
     client: &Client,
     flags: &InstallPlugin,
     name: &Name,
     begun: &Instant,
-) -> Result<(String, bool), CliError> {
+) -> Result<Result<Serves, String>, CliError> {
     let plugins = Api::<Plugin>::all(client.clone());
     let is_known = |plugin: Option<&Plugin>| verdict(plugin, &name.digest).is_some();
     let known = await_condition(plugins.clone(), &name.plugin, is_known);
@@ -152,20 +225,14 @@ async fn wait(
             .await
             .map_err(|error| refused("Plugin", &name.plugin, "read", &error))?,
     };
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(match verdict(plugin.as_ref(), &name.digest) {
-        Some(Ok(serves)) => (format!("Plugin {}: Ready after {seconds:.1} s{serves}\n", name.plugin), true),
-        Some(Err(why)) => (format!("Plugin {}: {why}\n", name.plugin), false),
-        None => {
-            let why = unknown(plugin.as_ref(), flags);
-            let stays = removal(&name.plugin, flags);
-            (format!("Plugin {}: {why}, after {seconds:.0} s\n{stays}", name.plugin), false)
-        }
-    })
+    Ok(verdict(plugin.as_ref(), &name.digest).unwrap_or_else(|| {
+        let (why, seconds) = (unknown(plugin.as_ref(), flags), begun.elapsed().as_secs_f64());
+        Err(format!("{why}, after {seconds:.0} s\n{}", removal(&name.plugin, flags)))
+    }))
 }
 
 /// What the operator says of these bytes, once it has looked at them. Pure.
-fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<String, String>> {
+fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<Serves, String>> {
     let plugin = plugin?;
     let status = plugin.status.as_ref()?;
     if status.observed_generation != plugin.metadata.generation {
@@ -175,7 +242,7 @@ fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<String, Strin
     let is_ready =
         |status: &PluginStatus| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
     if serves && is_ready(status) {
-        return Some(Ok(described(status)));
+        return Some(Ok(serving(status)));
     }
     if status.wanted.as_deref() != Some(digest) {
         return None;
@@ -187,11 +254,10 @@ fn verdict(plugin: Option<&Plugin>, digest: &str) -> Option<Result<String, Strin
     }))
 }
 
-fn described(status: &PluginStatus) -> String {
-    let compiled = status.compile_millis.map(|millis| format!(", loaded in {millis} ms")).unwrap_or_default();
-    let types = status.type_names.as_deref().unwrap_or_default();
-    let version = status.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-    format!("{compiled}: serves {types}{version}")
+fn serving(status: &PluginStatus) -> Serves {
+    let types = status.type_names.as_deref().unwrap_or_default().split(',');
+    let types = types.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Serves { types, version: status.version.clone(), loaded_millis: status.compile_millis }
 }
 
 fn false_conditions(status: &PluginStatus) -> Option<String> {
@@ -223,7 +289,7 @@ fn removal(name: &str, flags: &InstallPlugin) -> String {
     if let Some(kubeconfig) = &flags.cluster.kubeconfig {
         let _ = write!(command, " --kubeconfig {}", kubeconfig.display());
     }
-    format!("what was applied stays there: `{command}` removes it\n")
+    format!("what was applied stays there: `{command}` removes it")
 }
 
 #[cfg(test)]
@@ -247,7 +313,7 @@ mod tests {
             "lastTransitionTime": "2026-01-02T03:04:05Z"})
     }
 
-    fn of(status: Value) -> Option<Result<String, String>> {
+    fn of(status: Value) -> Option<Result<Serves, String>> {
         verdict(Some(&plugin(status)), DIGEST)
     }
 
@@ -272,7 +338,21 @@ mod tests {
     fn what_serves_is_described() {
         let status = json!({"observedGeneration": 2, "digest": DIGEST, "wanted": DIGEST, "compileMillis": 160,
             "typeNames": "Jira,JiraSearch", "version": "1.2.0", "conditions": [condition("Ready", "True", "Ready")]});
-        assert_eq!(of(status), Some(Ok(", loaded in 160 ms: serves Jira,JiraSearch 1.2.0".to_owned())));
+        let serves = of(status).unwrap().unwrap();
+        let types = ["Jira", "JiraSearch"].map(str::to_owned).into();
+        let version = Some("1.2.0".to_owned());
+        assert_eq!(serves, Serves { types, version, loaded_millis: Some(160) });
+        let installed = Installed {
+            plugin: "jira".to_owned(),
+            digest: DIGEST.to_owned(),
+            ok: true,
+            applied: vec!["ConfigMap system/jira".to_owned()],
+            millis: 449,
+            serves: Some(serves),
+            problem: None,
+        };
+        let words = "ConfigMap system/jira applied\nPlugin jira: Ready after 0.4 s, loaded in 160 ms: serves Jira,JiraSearch 1.2.0\n";
+        assert_eq!(installed.text(), words);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams, LogParams};
 use kubeopencode_api::plugin_object::{Plugin, served_name};
 use serde_json::Value;
 
-use crate::args::{InstalledPlugin, LogsOfPlugin};
+use crate::args::{InstalledPlugin, LogsOfPlugin, Output};
 use crate::cluster::{client, refused};
 use crate::error::CliError;
 
@@ -57,9 +57,12 @@ async fn print(flags: &LogsOfPlugin) -> Result<(), CliError> {
     let names = own_names(&plugin);
     let mut lines = stream::select_all(logs);
     while let Some(line) = lines.try_next().await? {
-        if let Some(line) = readable(&line, name, &names) {
-            writeln!(std::io::stdout().lock(), "{line}")?;
-        }
+        let Some(readable) = readable(&line, name, &names) else { continue };
+        let line = match flags.output {
+            Output::Text => readable,
+            Output::Json => line,
+        };
+        writeln!(std::io::stdout().lock(), "{line}")?;
     }
     Ok(())
 }

@@ -31,6 +31,22 @@ macro_rules! go_sdk {
     };
 }
 
+/// The SDK in Rust, as a crate beside the plugin. It looks for the interface two folders above its own, as in the repository.
+macro_rules! rust_sdk {
+    ($($file:literal),* $(,)?) => {
+        &[
+            ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
+            // the versions that KubeOpenCode's own plugins are tested with
+            ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
+            ("kubeopencode/sdk/Cargo.toml", include_str!("new/rust/sdk.toml.txt")),
+            $((
+                concat!("kubeopencode/sdk/src/", $file),
+                include_str!(concat!("../../../../plugins/sdk/src/", $file)),
+            )),*
+        ]
+    };
+}
+
 /// What differs from language to language.
 struct Template {
     /// Its file with the type, by its place in the folder.
@@ -38,8 +54,8 @@ struct Template {
     others: &'static [(&'static str, &'static str)],
     /// Where it says what users may write, in Markdown.
     config: &'static str,
-    /// What it is written with, where that lies in the folder.
-    sdk: Option<&'static str>,
+    /// What it is written with.
+    sdk: &'static str,
     manifest: &'static str,
     /// What is needed to build it, in words.
     needs: &'static str,
@@ -51,14 +67,25 @@ const fn template(language: Language) -> Template {
     match language {
         Language::Rust => Template {
             source: ("src/lib.rs", include_str!("new/rust/src/lib.rs.txt")),
-            others: &[
-                ("schema.json", SCHEMA),
-                ("Cargo.toml", include_str!("new/rust/Cargo.toml.txt")),
-                // the versions that KubeOpenCode's own plugins are tested with
-                ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
+            others: rust_sdk![
+                "about.rs",
+                "bindings.rs",
+                "builder.rs",
+                "config_map.rs",
+                "content.rs",
+                "context.rs",
+                "errors.rs",
+                "lib.rs",
+                "logging.rs",
+                "reads.rs",
+                "schema.rs",
+                "secret_ref.rs",
+                "settings.rs",
+                "shell.rs",
+                "testing.rs",
             ],
-            config: SCHEMA_FILE,
-            sdk: None,
+            config: "`Config` in `src/lib.rs`",
+            sdk: "kubeopencode/",
             manifest: include_str!("new/rust/plugin.toml.txt"),
             needs: include_str!("new/rust/needs.txt"),
             ignored: "/target\n",
@@ -74,7 +101,7 @@ const fn template(language: Language) -> Template {
                 ("kubeopencode.d.ts", include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts")),
             ],
             config: SCHEMA_FILE,
-            sdk: Some("kubeopencode.js"),
+            sdk: "kubeopencode.js",
             manifest: include_str!("new/javascript/plugin.toml.txt"),
             needs: include_str!("new/javascript/needs.txt"),
             ignored: "/build\n/node_modules\n",
@@ -86,7 +113,7 @@ const fn template(language: Language) -> Template {
                 ("requirements.txt", include_str!("../../../../plugins/sdk-python/requirements.txt")),
             ],
             config: "`Config` in `app.py`",
-            sdk: Some("kubeopencode.py"),
+            sdk: "kubeopencode.py",
             manifest: include_str!("new/python/plugin.toml.txt"),
             needs: include_str!("new/python/needs.txt"),
             ignored: "*.wasm\n/.venv\n__pycache__\n",
@@ -107,7 +134,7 @@ const fn template(language: Language) -> Template {
                 "wit/imports/kubeopencode_plugin_types/wit_bindings.go",
             ],
             config: SCHEMA_FILE,
-            sdk: Some("kubeopencode/"),
+            sdk: "kubeopencode/",
             manifest: include_str!("new/go/plugin.toml.txt"),
             needs: include_str!("new/go/needs.txt"),
             ignored: "*.wasm\n",
@@ -138,12 +165,11 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         return Err(CliError::Usage(format!("{place} is there already: take another name, or remove it")));
     }
     let Template { source, others, config, sdk, manifest, needs, ignored } = template(*language);
-    let sdk_row = sdk.map(|place| format!("| `{place}` | what it is written with |\n")).unwrap_or_default();
     let type_ = type_name(name);
     let filled = |text: &str| {
         text.replace("@NEEDS@", needs)
             .replace("@CONFIG@", config)
-            .replace("@SDK@", &sdk_row)
+            .replace("@SDK@", sdk)
             .replace("@SOURCE@", source.0)
             .replace("@NAME@", name)
             .replace("@MODULE@", &name.replace('-', "_"))
@@ -160,7 +186,7 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
     for (path, text) in [source].iter().chain(others).chain(&common) {
         write(&folder.join(path), &filled(text))?;
         // one name for all of the SDK
-        let shown = sdk.filter(|place| path.starts_with(place)).unwrap_or(path);
+        let shown = if path.starts_with(sdk) { sdk } else { *path };
         if paths.last() != Some(&shown) {
             paths.push(shown);
         }
@@ -211,6 +237,21 @@ mod tests {
         }
         for name in ["", "Jira", "-a", "a-", "a_b", "1a", "a/b", "..", &"a".repeat(64)] {
             assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_sdk_in_an_authors_folder_depends_on_what_it_is_tested_with() {
+        let read = |text: &str| toml::from_str::<serde_json::Value>(text).unwrap();
+        let ours = read(include_str!("../../../../plugins/Cargo.toml"));
+        let sdk = read(include_str!("new/rust/sdk.toml.txt"));
+        let mut theirs = sdk["dependencies"].clone();
+        theirs["schemars"].as_object_mut().unwrap().remove("optional");
+        for (name, wanted) in theirs.as_object().unwrap() {
+            assert_eq!(*wanted, ours["workspace"]["dependencies"][name], "{name}");
+        }
+        for field in ["version", "edition", "rust-version", "license"] {
+            assert_eq!(sdk["package"][field], ours["workspace"]["package"][field], "{field}");
         }
     }
 }

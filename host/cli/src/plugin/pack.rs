@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubeopencode_api::plugin::{Kind, LimitClass};
 use kubeopencode_api::plugin_object::{
-    ConfigMapSource, Grants, Plugin, PluginLimits, PluginSource, PluginSpec,
+    ConfigMapSource, Grants, OciSource, Plugin, PluginLimits, PluginSource, PluginSpec,
 };
 use kubeopencode_operator::PackedPlugin;
 use kubeopencode_plan::is_object_name;
@@ -21,6 +21,8 @@ pub(super) struct Wanted<'a> {
     pub(super) grants: Option<Grants>,
     /// A ConfigMap of another name for each version.
     pub(super) versioned: bool,
+    /// Where it lies in a registry, in place of ConfigMaps.
+    pub(super) image: Option<&'a str>,
 }
 
 /// What is applied, in this order.
@@ -42,7 +44,7 @@ pub(super) fn objects(
     packed: &PackedPlugin,
     wanted: Wanted<'_>,
 ) -> Result<Objects, String> {
-    let Wanted { name, namespace, grants, versioned } = wanted;
+    let Wanted { name, namespace, grants, versioned, image } = wanted;
     let type_name = report.types.first().map(|type_| type_.name.as_str()).unwrap_or_default();
     let name = name.map_or_else(|| kebab(type_name), str::to_owned);
     if !is_object_name(&name) {
@@ -51,19 +53,30 @@ pub(super) fn objects(
         ));
     }
     let sha256 = report.digest.trim_start_matches("sha256:");
+    let limits = (report.class != LimitClass::Default).then_some(PluginLimits { class: Some(report.class) });
+    let plugin = |source, grants, limits| {
+        let sha256 = Some(sha256.to_owned());
+        Plugin::new(&name, PluginSpec { kind, source, sha256, grants, limits, ..PluginSpec::default() })
+    };
+    if let Some(image) = image {
+        let summary = format!("Plugin {name} ({}) of {image}", granted(&report.digest, grants.as_ref()));
+        let source =
+            PluginSource { oci: Some(OciSource { image: image.to_owned() }), ..PluginSource::default() };
+        let plugin = Some(plugin(source, grants, limits));
+        return Ok(Objects { plugin, config_maps: Vec::new(), summary });
+    }
     let source =
         if versioned { format!("{name}-{}", sha256.get(..HASH).unwrap_or(sha256)) } else { name.clone() };
     let config_maps = packed.config_maps(&source, namespace, kind, sha256);
-    let limits = (report.class != LimitClass::Default).then_some(PluginLimits { class: Some(report.class) });
     let mut summary = format!("{} {source} ({})", counted(config_maps.len()), Bytes(packed.len()));
-    let plugin = (grants.is_some() || limits.is_some() || versioned).then(|| {
+    let is_to_be_written = grants.is_some() || limits.is_some() || versioned;
+    let plugin = is_to_be_written.then(|| {
         let source = PluginSource {
             config_map: Some(ConfigMapSource { name: source.clone(), key: None }),
             ..PluginSource::default()
         };
         summary += &format!(" and Plugin {name} ({})", granted(&report.digest, grants.as_ref()));
-        let sha256 = Some(sha256.to_owned());
-        Plugin::new(&name, PluginSpec { kind, source, sha256, grants, limits, ..PluginSpec::default() })
+        plugin(source, grants, limits)
     });
     Ok(Objects { plugin, config_maps, summary })
 }

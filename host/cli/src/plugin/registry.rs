@@ -69,7 +69,10 @@ pub(super) fn push(flags: &PushPlugin) -> Result<String, CliError> {
         return Ok(json(&stored)?);
     }
     let (file, size) = (project.component.display(), Bytes(bytes.len()));
-    eprintln!("{file} ({size}) pushed to {}; in spec.source of a Plugin:", flags.image);
+    let named = flags.component.file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default();
+    eprintln!("{file} ({size}) pushed to {}", flags.image);
+    eprintln!("install it with: kubeopencode plugin install{named} --image {}", stored.image);
+    eprintln!("or with this in spec.source of a Plugin:");
     Ok(stored.source())
 }
 

@@ -93,6 +93,9 @@ pub(crate) struct Compile {
     /// Processor time.
     pub(crate) millis: u64,
     pub(crate) limit_seconds: u64,
+    /// Address space; none, where nobody says how much.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) limit_memory_bytes: u64,
 }
 
 /// Golden cases that were run twice.
@@ -243,7 +246,12 @@ mod tests {
                 sources: vec!["oci", "https", "directory"],
             },
             class: LimitClass::Large,
-            compile: Some(Compile { millis: 7094, limit_seconds: 20 }),
+            compile: Some(Compile {
+                millis: 7094,
+                limit_seconds: 20,
+                memory_bytes: Some(418 << 20),
+                limit_memory_bytes: 640 << 20,
+            }),
             same_twice: Some(false),
             repeated: None,
             warnings: vec![problem(Part::Schema, "odd")],
@@ -258,7 +266,7 @@ mod tests {
 a.wasm   sha256:1
   imports     nothing
   size        18.5 MB, 4.5 MB as zstd: too much for ConfigMaps, which hold 3.6 MB; fits oci, https and directory
-  compile     7.09 s of 20 s (class large)
+  compile     7.09 s of 20 s, 418.0 MiB of 640.0 MiB (class large)
   schema      WARNING: odd
   imports     PROBLEM: too much
   same twice  PROBLEM: once so

@@ -2,28 +2,45 @@
 //!
 //! May touch: one Plugin and its ConfigMaps in a cluster.
 
-use std::fmt::Write as _;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, PropagationPolicy};
 use kube::runtime::wait::await_condition;
 use kubeopencode_api::literals::{PLUGIN_LABEL, PLUGIN_NAME_ANNOTATION};
 use kubeopencode_api::plugin_object::Plugin;
+use serde::Serialize;
 
-use crate::args::{InstalledPlugin, UninstallPlugin};
+use super::report::json;
+use crate::args::{InstalledPlugin, Output, UninstallPlugin};
 use crate::cluster::{client, is_not_there, refused};
 use crate::error::CliError;
 
-/// Deletes and waits.
+/// What is gone. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+struct Uninstalled<'a> {
+    /// Name of the Plugin.
+    plugin: &'a str,
+    /// The objects that were deleted, by kind and name.
+    deleted: Vec<String>,
+}
+
+/// Deletes and waits; what is to be printed.
 ///
 /// # Errors
 /// When the cluster cannot be asked, says no, or has nothing of that name.
 pub(super) fn uninstall(flags: &UninstallPlugin) -> Result<String, CliError> {
-    crate::runtime()?.block_on(delete(flags))
+    let deleted = crate::runtime()?.block_on(delete(flags))?;
+    Ok(match flags.output {
+        Output::Text => lines(&deleted),
+        Output::Json => json(&Uninstalled { plugin: &flags.plugin.name, deleted })?,
+    })
 }
 
-async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
+fn lines(deleted: &[String]) -> String {
+    deleted.iter().map(|object| format!("{object} deleted\n")).collect()
+}
+
+async fn delete(flags: &UninstallPlugin) -> Result<Vec<String>, CliError> {
     let InstalledPlugin { name, namespace, cluster } = &flags.plugin;
     let client = client(cluster.kubeconfig.as_deref()).await?;
     let plugins = Api::<Plugin>::all(client.clone());
@@ -33,7 +50,7 @@ async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
     let listed = config_maps.list_metadata(&labelled).await;
     let listed = listed.map_err(|error| refused("ConfigMaps of namespace", namespace, "listed", &error))?;
     let source = source_of(plugin.as_ref(), name);
-    let mut said = String::new();
+    let mut deleted = Vec::new();
     let params =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
     // the ConfigMaps first: without its Plugin, the operator would make one of its own for them
@@ -43,12 +60,10 @@ async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
             Err(error) if !is_not_there(&error) => {
                 return Err(refused("ConfigMap", &full_name, "deleted", &error));
             }
-            _ => {
-                let _ = writeln!(said, "ConfigMap {full_name} deleted");
-            }
+            _ => deleted.push(format!("ConfigMap {full_name}")),
         }
     }
-    if plugin.is_none() && said.is_empty() {
+    if plugin.is_none() && deleted.is_empty() {
         return Err(CliError::Plugin(format!(
             "there is no Plugin {name}, and no ConfigMap with its component in namespace {namespace}; `kubeopencode plugin list` \
              shows what there is"
@@ -64,13 +79,14 @@ async fn delete(flags: &UninstallPlugin) -> Result<String, CliError> {
         Ok(Ok(_)) => {
             // there is none where no operator looked
             if plugin.is_some() {
-                let _ = writeln!(said, "Plugin {name} deleted");
+                deleted.push(format!("Plugin {name}"));
             }
-            Ok(said)
+            Ok(deleted)
         }
         Ok(Err(error)) => Err(CliError::Plugin(format!("Plugin {name} cannot be watched: {error}"))),
         Err(_) => Err(CliError::Plugin(format!(
-            "{said}Plugin {name} is still there after {} s: look at its finalizers",
+            "{}Plugin {name} is still there after {} s: look at its finalizers",
+            lines(&deleted),
             flags.timeout.as_secs()
         ))),
     }

@@ -7,12 +7,13 @@ use crate::{Said, asking, component, file, greeting, in_folder, plugin, project}
 const SCHEMA: &str = r#"{"type": "object", "properties": {"secret": {"type": "object", "properties": {"name": {"type": "string", "x-kubeopencode-secret": true}}}}}"#;
 const SETTINGS: &str = r#"{"required": ["baseUrl"]}"#;
 
-/// The lines of a report, without how long compiling took.
+/// The lines of a report, without what compiling took.
 fn lines(said: &Said) -> Vec<String> {
     let (took, lines): (Vec<_>, Vec<_>) =
         said.stdout.lines().map(str::to_owned).partition(|line| line.starts_with("  compile     "));
     for line in took.iter().filter(|line| !line.contains("PROBLEM")) {
-        assert!(line.ends_with(" s of 20 s (class default)"), "{line}");
+        assert!(line.contains(" s of 20 s, "), "{line}");
+        assert!(line.ends_with(" MiB of 256.0 MiB (class default)"), "{line}");
     }
     lines.into_iter().chain(took.into_iter().filter(|line| line.contains("PROBLEM"))).collect()
 }
@@ -75,6 +76,8 @@ fn for_programs_there_is_json() {
     let mut report: Value = serde_json::from_str(&said.stdout).unwrap();
     let millis = report["compile"]["millis"].take();
     assert!(millis.is_u64(), "{millis}");
+    let memory = report["compile"]["memoryBytes"].take();
+    assert!((1 << 20..256 << 20).contains(&memory.as_u64().unwrap()), "{memory}");
     assert!(report["digest"].take().as_str().unwrap().starts_with("sha256:"));
     assert!(report["size"].take()["zstdBytes"].is_u64());
     assert!(report["types"][0]["configSchema"].take().is_object());
@@ -100,7 +103,7 @@ fn for_programs_there_is_json() {
             ],
             "size": null,
             "class": "default",
-            "compile": {"millis": null, "limitSeconds": 20},
+            "compile": {"millis": null, "limitSeconds": 20, "memoryBytes": null, "limitMemoryBytes": 268_435_456},
             "sameTwice": true,
             "repeated": null,
             "problems": [],

@@ -72,6 +72,15 @@ fn a_type_is_explained_as_its_users_want_to_read_it() {
         (said.stderr.as_str(), said.code),
         ("kubeopencode: there is no type Jira: there are Greeting\n", 2)
     );
+    // in the folder of the plugin a type needs no flag
+    assert_eq!(in_folder(&folder, &["explain", "Greeting"]).stdout, in_folder(&folder, &["explain"]).stdout);
+    let said = in_folder(&folder, &["explain", "Jira"]);
+    assert_eq!(
+        (said.stderr.as_str(), said.code),
+        ("kubeopencode: there is no type Jira: there are Greeting\n", 2)
+    );
+    let said = in_folder(&folder, &["explain", "no.wasm"]);
+    assert!(said.stderr.starts_with("kubeopencode: no.wasm: No such file"), "{}", said.stderr);
     let said = in_folder(&folder, &["explain", "-o", "json"]);
     let types: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(

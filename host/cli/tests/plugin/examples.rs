@@ -2,18 +2,19 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::built::built;
 use crate::common::{example, examples};
-use crate::{built_in, in_folder};
+use crate::{PROGRAM, in_folder};
 
 /// Each with the language that it is written in and the number of its golden cases.
-const EXAMPLES: [(&str, &str, usize); 7] = [
+const EXAMPLES: [(&str, &str, usize); 8] = [
     ("claude-code", RUST, 4),
     ("codex", RUST, 4),
+    ("csv-table", "Python", 10),
     ("openapi-digest", "JavaScript", 4),
     ("prompt-library", RUST, 5),
     ("pull-request", RUST, 4),
@@ -30,8 +31,13 @@ fn the_golden_cases_of_the_examples_pass_and_the_gallery_has_their_words() {
         Examples, each with its source, its golden cases and a README. They are no part of the product: build what you want, as its README \
         says, or [begin one of your own](plugins-authors.md).\n"
         .to_owned();
+    let (program, temporary) = (Path::new(PROGRAM), Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let repository = examples().join("../..");
     for (name, language, cases) in EXAMPLES {
-        let folder = if language == RUST { examples().join(name) } else { built(name) };
+        let folder = match language {
+            RUST => examples().join(name),
+            _ => built(program, &repository, name, temporary),
+        };
         let component = (language == RUST).then(|| example(name));
         let call = |args: &[&str]| {
             let component = component.iter().filter_map(|path| path.to_str());
@@ -50,7 +56,7 @@ fn the_golden_cases_of_the_examples_pass_and_the_gallery_has_their_words() {
             gallery += &entry(name, language, &type_);
         }
     }
-    let page = examples().join("../..").join(GALLERY);
+    let page = repository.join(GALLERY);
     if std::env::var_os("KUBEOPENCODE_WRITE_GALLERY").is_some() {
         fs::write(&page, &gallery).unwrap();
     }
@@ -76,29 +82,4 @@ fn entry(folder: &str, language: &str, type_: &Value) -> String {
         capabilities.iter().map(|one| format!("`{}`", one.as_str().unwrap())).collect();
     row("asks for", &if capabilities.is_empty() { "nothing".to_owned() } else { capabilities.join(", ") });
     entry
-}
-
-/// The folder of an example that is built as its plugin.toml says, away from the checkout, which stays as it is.
-fn built(name: &str) -> PathBuf {
-    let checkout = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
-    let (from, to) = (examples().join(name), checkout.join("examples/plugins").join(name));
-    fs::create_dir_all(&to).unwrap();
-    for shared in ["wit", "plugins"] {
-        let _ = fs::remove_file(checkout.join(shared));
-        symlink(examples().join("../..").join(shared), checkout.join(shared)).unwrap();
-    }
-    for part in ["", "tests"] {
-        fs::create_dir_all(to.join(part)).unwrap();
-        for entry in fs::read_dir(from.join(part)).unwrap() {
-            let entry = entry.unwrap();
-            // what somebody built there stays there
-            let is_source =
-                entry.file_type().unwrap().is_file() && entry.path().extension().is_none_or(|e| e != "wasm");
-            if is_source {
-                fs::copy(entry.path(), to.join(part).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-    built_in(&to);
-    to
 }

@@ -42,6 +42,29 @@ fn each_harm_has_its_words() {
     assert_snapshot!("hostile_eval", masked(&said.stdout));
     assert_eq!(said.code, 1);
 
+    // whatever it does, it does again in the same way
+    let said = in_folder(&folder, &["check"]);
+    let line = |label: &str| said.stdout.lines().find(|line| line.starts_with(label)).unwrap_or_default();
+    let twice = line("  same twice");
+    assert!(twice.starts_with("  same twice  yes: 14 golden cases, "), "{}", said.stdout);
+    assert!(twice.ends_with(" fuel, same bytes"), "{twice}");
+    assert!(
+        said.stdout.contains(": a plugin has no network; a call of it ends the plugin's call\n"),
+        "{}",
+        said.stdout
+    );
+    assert!(
+        line("  asks for").starts_with("  asks for    env, git, url, secret, init-container: needs grants (")
+    );
+    assert_eq!((said.code, said.stdout.lines().last()), (0, Some("ok")));
+    let said = in_folder(&folder, &["bench", "--runs", "1"]);
+    assert_eq!(
+        (said.code, said.stdout.lines().count(), said.stderr.as_str()),
+        (0, 15, ""),
+        "{}",
+        said.stdout
+    );
+
     let said = in_folder(&folder, &["explain"]);
     let digest = |line: &&str| !line.trim_start().starts_with("sha256: ");
     assert_snapshot!("hostile_explain", said.stdout.lines().filter(digest).collect::<Vec<_>>().join("\n"));

@@ -47,6 +47,14 @@ fn only_what_pack_printed_is_installed() {
     fs::write(folder.join("packed.yaml"), &packed.stdout).unwrap();
     fs::write(folder.join("other.yaml"), "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n").unwrap();
     fs::write(folder.join("none.yaml"), "").unwrap();
+    let image = format!("ghcr.io/acme/greeting@sha256:{}", "0a".repeat(32));
+    let in_registry = in_folder(&folder, &["pack", "--image", &image]).stdout;
+    fs::write(folder.join("in-registry.yaml"), &in_registry).unwrap();
+    let no_sha256: String = in_registry
+        .lines()
+        .filter(|line| !line.contains("sha256: "))
+        .fold(String::new(), |text, line| text + line + "\n");
+    fs::write(folder.join("no-sha256.yaml"), no_sha256).unwrap();
     let no_digest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     fs::write(folder.join("no-digest.yaml"), no_digest).unwrap();
     for (args, words, code) in [
@@ -58,8 +66,14 @@ fn only_what_pack_printed_is_installed() {
         (&["install", "none.yaml"], "there is no ConfigMap with a component in it", 2),
         (&["install", "no-digest.yaml"], "ConfigMap a does not say which component it holds", 2),
         (&["install", "packed.yaml", "--grant", "url"], "packed.yaml: it is packed already", 2),
+        (
+            &["install", "no-sha256.yaml"],
+            "Plugin greeting does not say which component it means: add spec.sha256",
+            2,
+        ),
         // what can be read asks the cluster
         (&["install", "packed.yaml"], "no cluster: ", 1),
+        (&["install", "in-registry.yaml"], "no cluster: ", 1),
     ] {
         let said = in_folder(&folder, args);
         assert!(said.stderr.starts_with(&format!("kubeopencode: {words}")), "{args:?}: {}", said.stderr);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+#[path = "../common/built.rs"]
+mod built;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,12 +25,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
 
 use common::Said;
 use serde_json::{Value, json};
 
+/// `kubeopencode`.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kubeopencode");
 /// What surrounds the module of a context type in its component, and a context type `Greeting`: those of the plugin host's own
 /// tests.
 const FRAME: &str = include_str!("../../../plugin-host/tests/common/context-type.wat");
@@ -116,13 +119,9 @@ fn in_folder(folder: &Path, args: &[&str]) -> Said {
     common::call("plugin", args, folder, "", &[("PATH", &path)])
 }
 
-/// `kubeopencode plugin build` in this folder, with this machine's environment, which toolchains look at.
+/// `kubeopencode plugin build` in this folder.
 fn built_in(folder: &Path) {
-    let mut build = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
-    build.args(["plugin", "build"]).current_dir(folder).stdin(Stdio::null());
-    let built = build.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(built.status.success(), "{}{}", text(&built.stdout), text(&built.stderr));
+    built::build_in(Path::new(PROGRAM), folder);
 }
 
 /// What was printed, without the numbers that another compiler or another machine changes.

@@ -1,5 +1,6 @@
 //! `plugin new`: a folder that builds and whose golden cases pass.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,21 +21,7 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     );
 
     let own = parent.join("team-rules");
-    // as the one of `plugin build`, with what cargo needs to know of this machine
-    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
-    let build =
-        toml.lines().find_map(|line| line.strip_prefix("build = ")).unwrap().trim_matches('"').to_owned();
-    let mut words = build.split(' ').skip(1);
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(words.by_ref()).arg("--quiet").current_dir(&own);
-    // the toolchain that has the target, whichever is this machine's default
-    cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
-        cargo.env_remove(name);
-    }
-    let built = cargo.output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-
+    cargo_built(&own);
     let said = in_folder(&own, &["test"]);
     assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
     let said = in_folder(&own, &["check"]);
@@ -46,6 +33,29 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     assert!(said.stdout.ends_with("\nok\n"), "{}", said.stdout);
     let said = in_folder(&own, &["pack"]);
     assert!(said.stderr.starts_with("ConfigMap team-rules ("), "{}", said.stderr);
+    let said = in_folder(&own, &["explain"]);
+    for words in ["\n  to   string, required   Who is greeted\n", "\n      to: everybody\n"] {
+        assert!(said.stdout.contains(words), "{}", said.stdout);
+    }
+
+    // a field that is added is in the schema, and a panic is told with its place
+    let source = own.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    let changed = text
+        .replace(
+            "    to: String,\n",
+            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n",
+        )
+        .replace("config.to.trim()", "config.to.get(99 + usize::from(config.times)..).unwrap()");
+    assert!(changed.contains("times: u8") && changed.contains("unwrap()"), "{text}");
+    fs::write(&source, changed).unwrap();
+    cargo_built(&own);
+    let said = in_folder(&own, &["explain"]);
+    assert!(said.stdout.contains("\n  times   integer, default 0   How often\n"), "{}", said.stdout);
+    let said = in_folder(&own, &["eval", "--filename", "tests/first.yaml"]);
+    for words in ["panicked at src/lib.rs:", ": called `Option::unwrap()` on a `None` value"] {
+        assert!(said.stdout.contains(words), "{}", said.stdout);
+    }
 
     let said = in_folder(&parent, &["new", "team-rules", "--language", "rust"]);
     assert_eq!(
@@ -58,6 +68,40 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn what_is_made_is_said_with_what_has_to_be_there() {
+    let parent = folder("new-said");
+    let _ = fs::remove_dir_all(&parent);
+    fs::create_dir_all(&parent).unwrap();
+    for (language, files, needs) in [
+        (
+            "rust",
+            "src/lib.rs, Cargo.toml, Cargo.lock, kubeopencode/",
+            "Rust with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
+        ),
+        (
+            "javascript",
+            "plugin.js, schema.json, package.json, package-lock.json, build.mjs, kubeopencode.js, kubeopencode.d.ts",
+            "Node 18 or newer with npm; `plugin build` fetches componentize-qjs and esbuild from it, as package-lock.json names them",
+        ),
+        (
+            "python",
+            "app.py, kubeopencode.py, requirements.txt",
+            "Python 3.10 or newer with venv; `plugin build` fetches componentize-py from PyPI, as requirements.txt names it",
+        ),
+        ("go", "main.go, schema.json, go.mod, go.sum, kubeopencode/", "Go 1.26 or newer"),
+    ] {
+        let name = format!("in-{language}");
+        let said = in_folder(&parent, &["new", &name, "--language", language]);
+        let words = format!(
+            "./{name}: {files}, plugin.toml, tests/first.yaml, README.md, wit/plugin.wit, .gitignore\n\
+             to build it, there must be {needs}\n\
+             next: cd ./{name}, kubeopencode plugin build, kubeopencode plugin test\n"
+        );
+        assert_eq!((said.stdout, said.stderr.as_str(), said.code), (words, "", 0));
+    }
 }
 
 #[test]
@@ -112,10 +156,46 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
             "import \"node:fs\";\nimport schema",
             "~~\n\n  A plugin runs in QuickJS, without Node: no files, ",
         ),
+        (
+            "import schema",
+            "import { a } from \"@acme/words/more\";\nimport schema",
+            "~~\n\n  There is no such package in node_modules: npm install @acme/words\n",
+        ),
     ] {
         let said = said_when_broken(&own, "plugin.js", &[(is, becomes)]);
         assert!(said.contains(words), "{said}");
     }
+
+    // the same in TypeScript
+    let text = fs::read_to_string(own.join("plugin.js")).unwrap();
+    let typed = text
+        .replace("import { defineContextTypes,", "import { type Request, defineContextTypes,")
+        .replace("evaluate(config, request)", "evaluate(config: { to: string }, request: Request)");
+    assert!(typed.contains("config: {") && typed.contains("type Request"), "{typed}");
+    fs::write(own.join("plugin.ts"), typed).unwrap();
+    fs::remove_file(own.join("plugin.js")).unwrap();
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    fs::write(own.join("plugin.toml"), toml.replace("plugin.js", "plugin.ts")).unwrap();
+    built_in(&own);
+    let said = in_folder(&own, &["test"]);
+    assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
+}
+
+/// Whoever writes TypeScript finds what there is, and nothing else.
+#[test]
+fn the_types_of_the_sdk_in_javascript_are_of_what_it_exports() {
+    let exported = |text: &str| {
+        let name = |line: &str| {
+            let rest = ["function ", "class ", "const "].iter().find_map(|word| line.strip_prefix(word))?;
+            let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+            Some(rest[..end].to_owned())
+        };
+        text.lines().filter_map(|line| line.strip_prefix("export ")).filter_map(name).collect::<BTreeSet<_>>()
+    };
+    let types = exported(include_str!("../../../../plugins/sdk-js/kubeopencode.d.ts"));
+    let values = exported(include_str!("../../../../plugins/sdk-js/kubeopencode.js"));
+    assert_eq!(types, values);
+    assert!(types.contains("defineContextTypes") && types.contains("PluginError"), "{types:?}");
 }
 
 #[test]
@@ -151,12 +231,13 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     assert_eq!(said.code, 2);
 
     // with stand-ins for what componentize-py makes
-    let schema = || {
+    let python = |script: &str| {
         let mut python = Command::new("python3");
-        python.args(["-B", "-c", PYTHON]).current_dir(&own).stdin(Stdio::null());
+        python.args(["-B", "-c", &format!("{PYTHON}{script}")]).current_dir(&own).stdin(Stdio::null());
         let said = python.output().unwrap();
         String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
     };
+    let schema = || python(SCHEMA);
     let app = fs::read_to_string(own.join("app.py")).unwrap();
     let last = "examples=[\"everybody\"])\n";
     fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
@@ -166,16 +247,52 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
     let said = schema();
     assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
+
+    fs::write(own.join("app.py"), format!("import no_such_package\n{app}")).unwrap();
+    let said = schema();
+    let words = "No module named 'no_such_package': name its package in requirements.txt, with its hash; ";
+    assert!(said.contains(words), "{said}");
+
+    // an exception is an error of the plugin with the author's line, and what was not read yet is asked for
+    fs::write(own.join("app.py"), app.replace("config.to.strip()", "config.whom.strip()")).unwrap();
+    let said = python(CALL);
+    for words in ["Traceback (most recent call last):", "app.py\", line ", "has no attribute 'whom'"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let reading = app.replace("config.to.strip()", "request.config_map('rules', 'a.md')['a.md']");
+    fs::write(own.join("app.py"), reading).unwrap();
+    let said = python(CALL);
+    assert!(said.starts_with("needs config-map/rules/a.md\n"), "{said}");
 }
 
-/// Prints the schema of an app.py, and what a connection comes to.
+/// What an app.py imports.
 const PYTHON: &str = "
 import json, sys
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 for name in ('componentize_py_types', 'wit_world', 'wit_world.exports', 'wit_world.imports', 'wit_world.imports.log'):
     sys.modules[name] = MagicMock()
+class Err(Exception):
+    pass
+sys.modules['componentize_py_types'].Err = Err
+sys.modules['wit_world.exports'].context_type.Required = lambda id, what: id
+sys.modules['wit_world.exports'].context_type.Outcome_Needs = lambda needs: 'needs ' + ' '.join(needs)
+sys.modules['wit_world.imports'].types.PluginError = lambda kind, message, field: message
 sys.path.insert(0, '.')
 import kubeopencode, app
+";
+
+/// Prints what the first call of a type comes to.
+const CALL: &str = "
+asked = SimpleNamespace(type_name='InPython', payload='{\"to\": \"everybody\"}', settings='{}', inputs=[])
+try:
+    print(kubeopencode.ContextType().evaluate(asked))
+except Err as error:
+    print(error)
+";
+
+/// Prints the schema, and what a connection comes to.
+const SCHEMA: &str = "
 print(json.dumps(kubeopencode.schema_of(app.Config)))
 try:
     sys.modules['socket'].create_connection(('127.0.0.1', 1))
@@ -197,6 +314,22 @@ fn what_the_build_lacks_is_named() {
         "{}",
         said.stderr
     );
+}
+
+/// Builds as `plugin build` does, with what cargo needs to know of this machine.
+fn cargo_built(own: &Path) {
+    let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
+    let build =
+        toml.lines().find_map(|line| line.strip_prefix("build = ")).unwrap().trim_matches('"').to_owned();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(build.split(' ').skip(1)).arg("--quiet").current_dir(own);
+    // the toolchain that has the target, whichever is this machine's default
+    cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
+        cargo.env_remove(name);
+    }
+    let built = cargo.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 
 /// The folder of a plugin in this language, as `plugin new` makes it.

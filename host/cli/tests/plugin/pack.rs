@@ -108,6 +108,43 @@ fn grants_are_a_plugin_for_these_bytes() {
 }
 
 #[test]
+fn what_lies_in_a_registry_is_a_plugin_alone() {
+    let path = component("pushed.wasm", &greeting(&asking("{}", "")));
+    let path = path.to_str().unwrap();
+    let image = format!("ghcr.io/acme/greeting@sha256:{}", "0a".repeat(32));
+    let said = plugin(&["pack", path, "--class", "large", "--grant", "url", "--image", &image], &[]);
+    let [object] = documents(&said).try_into().unwrap();
+    let sha256 = hex(&Sha256::digest(fs::read(path).unwrap()));
+    assert_eq!(
+        object["spec"],
+        json!({
+            "kind": "context-type",
+            "source": {"oci": {"image": image}},
+            "sha256": sha256,
+            "grants": {"capabilities": ["url"]},
+            "limits": {"class": "large"},
+        })
+    );
+    serde_json::from_value::<Plugin>(object).unwrap();
+    let first = format!("Plugin greeting (sha256:{}..., url) of {image}\n", &sha256[..8]);
+    assert!(said.stderr.starts_with(&first), "{}", said.stderr);
+    for (image, words) in [
+        (
+            "ghcr.io/acme/greeting:1.0.0",
+            "write registry/repository@sha256:..., as `kubeopencode plugin push`",
+        ),
+        (
+            "ghcr.io/acme/greeting@sha256:0a",
+            "write registry/repository@sha256:..., as `kubeopencode plugin push`",
+        ),
+    ] {
+        let said = plugin(&["pack", path, "--image", image], &[]);
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{image}");
+    }
+}
+
+#[test]
 fn a_versioned_config_map_is_named_by_its_plugin() {
     let said = plugin(&["pack", "1.0.0/rust.wasm.zst", "--kind", "command-builder", "--versioned"], &[]);
     let [object, map] = documents(&said).try_into().unwrap();

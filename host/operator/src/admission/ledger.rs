@@ -288,6 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lowered_quota_opens_when_so_many_starts_have_left_its_window() {
+        let quota = spec(0, Some((3, 60)));
+        let mut state = AgentStatus::default();
+        for (name, second) in [("x", 120), ("y", 100), ("z", 110)] {
+            let next = admit("a", &quota, &state, &Changes::default(), &waiting(&[name]), at(second));
+            assert!(next.changed && next.blocked.is_none());
+            state = status(&next);
+        }
+        for (starts, opens) in [(3, 161), (2, 171), (1, 181)] {
+            let lowered = spec(0, Some((starts, 60)));
+            let next = admit("a", &lowered, &state, &Changes::default(), &waiting(&["late"]), at(130));
+            assert_eq!((next.requeue_at, next.changed), (Some(at(opens)), false), "{starts} starts");
+        }
+        let released = released(&["uid-x"]);
+        let freed = admit("a", &quota, &state, &released, &waiting(&[]), at(130));
+        assert_eq!((freed.admitted.len(), freed.changed), (2, true), "also where nobody waits");
+    }
+
+    #[test]
     fn nobody_starts_while_the_agent_is_suspended() {
         let suspended = AgentSpec { suspend: Some(true), ..spec(0, None) };
         assert!(suspended.is_limited(), "whoever wants to start has to ask");
@@ -402,6 +421,7 @@ mod tests {
     fn few_places_are_worth_a_write() {
         assert!(worth_reporting(None, 40));
         assert!(!worth_reporting(Some(40), 39));
+        assert!(!worth_reporting(Some(40), 30));
         assert!(worth_reporting(Some(40), 20));
         assert!(worth_reporting(Some(4), 3) && worth_reporting(Some(3), 2));
         assert!(!worth_reporting(Some(2), 2));

@@ -191,7 +191,9 @@ mod tests {
             now = next.at;
             assert!(!gate.ask("small", &task(1, "second"), now), "it is not its turn");
             assert!(gate.ask("small", &task(0, "first"), now));
+            assert!(gate.ask("small", &task(0, "first"), now), "whoever asks again tries on");
         }
+        assert_eq!(gate.words(), "full");
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
     }
 
@@ -199,6 +201,7 @@ mod tests {
     fn a_launch_lets_the_next_one_in_in_order_of_arrival() {
         let now = Instant::now();
         let mut gate = gate(now, &[("small", "second"), ("small", "third")]);
+        assert!(!gate.is_empty());
         assert_eq!(name(gate.launched("small", &TaskUid("first".into()), now)).as_deref(), Some("second"));
         assert!(gate.ask("small", &task(1, "second"), now));
         assert_eq!(name(gate.launched("small", &TaskUid("second".into()), now)).as_deref(), Some("third"));
@@ -253,6 +256,7 @@ mod tests {
     fn who_had_begun_before_the_gate_closed_waits_like_the_others() {
         let now = Instant::now();
         let mut gate = gate(now, &[]);
+        assert_eq!(gate.refused("small", task(1, "second"), "full".into(), now), None, "the first one tries");
         assert!(gate.refused("small", task(0, "first"), "full".into(), now).is_some());
         assert_eq!(gate.refused("small", task(1, "second"), "full".into(), now), None);
         assert_eq!(gate.waiting().count(), 2);

@@ -190,11 +190,40 @@ pub(super) mod tests {
             start_time: Time(Timestamp::UNIX_EPOCH),
         };
         let status = AgentStatus { admitted: vec![entry], ..AgentStatus::default() };
-        queue.apply(None, Some(Reason::AgentAtCapacity), None);
+        let nobody = queue.apply(None, Some(Reason::AgentAtCapacity), None);
+        assert_eq!(nobody, Affected::default(), "they have just been told");
         let affected = queue.apply(Some(&status), Some(Reason::QuotaExceeded), Some(&TaskUid("b".into())));
         assert_eq!(affected.admitted, [task(0, "a")]);
         assert_eq!(names(&affected.moved), ["c", "d"], "three are near; the one that asks is answered");
         assert_eq!(queue.order.len(), 4);
+    }
+
+    #[test]
+    fn who_has_a_slot_moves_up_those_behind() {
+        let mut queue = queue(&["a", "b", "c"]);
+        assert_eq!(queue.report_position(&task(2, "c")), 3);
+        let entry = TaskStart {
+            task_uid: "a".into(),
+            task_namespace: "team".into(),
+            task_name: "a".into(),
+            start_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        let status = AgentStatus { admitted: vec![entry], ..AgentStatus::default() };
+        assert!(holds_slot(&status, &TaskUid("a".into())) && !holds_slot(&status, &TaskUid("b".into())));
+        let affected = queue.apply(Some(&status), None, Some(&TaskUid("a".into())));
+        assert_eq!((affected.admitted, names(&affected.moved)), (vec![], vec!["c"]), "who asks is answered");
+    }
+
+    #[test]
+    fn a_queue_is_empty_when_nobody_waits_and_nobody_is_waited_for() {
+        let mut queue = WaitQueue::default();
+        assert!(queue.is_empty());
+        queue.expect(TaskUid("a".into()));
+        assert!(!queue.is_empty());
+        queue.enqueue(task(0, "a"));
+        assert!(!queue.is_empty());
+        queue.leave(&HashSet::from([TaskUid("a".into())]));
+        assert!(queue.is_empty());
     }
 
     #[test]

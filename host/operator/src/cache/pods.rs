@@ -4,7 +4,7 @@
 //! A Pod that was deleted after it had ended leaves its last state behind until the Task has read it: nobody else
 //! knows any more how it ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
@@ -15,8 +15,8 @@ use parking_lot::RwLock;
 use crate::cache::pod_places::PodPlaces;
 use crate::cache::pod_view::PodView;
 
-/// By the UID of the Task, then by the UID of the Pod.
-type ByTask = HashMap<TaskUid, BTreeMap<String, Arc<PodView>>>;
+/// By the UID of the Task, those of one in the order of their UIDs.
+type ByTask = HashMap<TaskUid, Vec<Arc<PodView>>>;
 
 /// The Pods of Tasks, as the watch shows them.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ struct Index {
 
 impl Index {
     fn get(&self, pod_uid: &str) -> Option<&Arc<PodView>> {
-        self.by_task.get(self.claims.get(pod_uid)?)?.get(pod_uid)
+        self.by_task.get(self.claims.get(pod_uid)?)?.iter().find(|pod| pod.uid() == pod_uid)
     }
 
     /// Takes a Pod in and gives back what was known of it.
@@ -51,7 +51,7 @@ impl Index {
         let before = self.remove(pod.uid());
         if let Some(task) = pod.task_uid() {
             self.claims.insert(pod.uid().to_owned(), task.clone());
-            self.by_task.entry(task).or_default().insert(pod.uid().to_owned(), Arc::new(pod.clone()));
+            put(self.by_task.entry(task).or_default(), pod);
         }
         before
     }
@@ -59,12 +59,20 @@ impl Index {
     fn remove(&mut self, pod_uid: &str) -> Option<Arc<PodView>> {
         let task = self.claims.remove(pod_uid)?;
         let of_task = self.by_task.get_mut(&task)?;
-        let pod = of_task.remove(pod_uid);
+        let place = of_task.iter().position(|pod| pod.uid() == pod_uid);
+        let pod = place.map(|place| of_task.remove(place));
         if of_task.is_empty() {
             self.by_task.remove(&task);
         }
         pod
     }
+}
+
+/// Takes a Pod in, in place of what was known of it.
+fn put(pods: &mut Vec<Arc<PodView>>, pod: &PodView) {
+    pods.retain(|known| known.uid() != pod.uid());
+    let place = pods.partition_point(|known| known.uid() < pod.uid());
+    pods.insert(place, Arc::new(pod.clone()));
 }
 
 /// What a watch event means for the Tasks.
@@ -109,7 +117,7 @@ impl Pods {
                 if let Some(task) = pod.task_uid().filter(|_| pod.agent_is_over() && !pod.is_gated())
                     && may_be_its_tasks(pod)
                 {
-                    inner.last.entry(task).or_default().insert(pod.uid().to_owned(), Arc::new(pod.clone()));
+                    put(inner.last.entry(task).or_default(), pod);
                 }
                 touched(pod, before)
             }
@@ -126,7 +134,7 @@ impl Pods {
     /// These, and what else is at their places and claims the Task.
     pub(crate) fn at(&self, places: &PodPlaces) -> Vec<Arc<PodView>> {
         let inner = self.inner.read();
-        let claim_it = inner.known.by_task.get(&places.uid).into_iter().flat_map(BTreeMap::values);
+        let claim_it = inner.known.by_task.get(&places.uid).into_iter().flatten();
         claim_it.filter(|pod| places.fit(pod)).cloned().collect()
     }
 
@@ -137,7 +145,7 @@ impl Pods {
 
     /// The last state of a Pod of the Task that ended and is gone.
     pub(crate) fn last_of(&self, task: &TaskUid, pod_uid: &str) -> Option<Arc<PodView>> {
-        self.inner.read().last.get(task)?.get(pod_uid).cloned()
+        self.inner.read().last.get(task)?.iter().find(|pod| pod.uid() == pod_uid).cloned()
     }
 
     /// The Task is over or gone: its Pod's last state is of no more use.
@@ -147,22 +155,20 @@ impl Pods {
 
     /// Of the group's Tasks only these may still read a last state.
     pub(crate) fn forget_all_but(&self, group: Group, known: impl Fn(&TaskUid) -> bool) {
-        let is_of_group =
-            |pods: &BTreeMap<String, Arc<PodView>>| pods.values().any(|pod| pod.group() == group);
-        self.inner.write().last.retain(|task, pods| !is_of_group(pods) || known(task));
+        let mut inner = self.inner.write();
+        inner.last.retain(|task, pods| !pods.iter().any(|pod| pod.group() == group) || known(task));
     }
 
     /// The Tasks with a Pod that is not over.
     pub(crate) fn tasks_with_live_pods(&self) -> Vec<TaskKey> {
         let inner = self.inner.read();
-        let live = inner.known.by_task.values().filter_map(|pods| pods.values().find(|pod| !pod.is_over()));
+        let live = inner.known.by_task.values().filter_map(|pods| pods.iter().find(|pod| !pod.is_over()));
         live.filter_map(|pod| pod.task_key()).collect()
     }
 
     /// All that claim a Task, in the order of namespaces and names.
     pub(crate) fn all(&self) -> Vec<Arc<PodView>> {
-        let mut all: Vec<_> =
-            self.inner.read().known.by_task.values().flat_map(BTreeMap::values).cloned().collect();
+        let mut all: Vec<_> = self.inner.read().known.by_task.values().flatten().cloned().collect();
         all.sort_by(|a, b| {
             let place = |pod: &PodView| (pod.metadata.namespace.clone(), pod.metadata.name.clone());
             place(a).cmp(&place(b))

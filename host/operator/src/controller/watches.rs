@@ -1,17 +1,16 @@
 //! The watches, five and three for `kubetask.io`, and the changes of the plugins: each keeps its store slim and enqueues
 //! whom an event concerns.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Client;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::reflector;
 use kube::runtime::reflector::store::Writer as StoreWriter;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
@@ -23,6 +22,7 @@ use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::first_list::FirstList;
+use super::unknown_fields::UnknownFields;
 use super::{Queues, changes};
 use crate::batch::Batches;
 use crate::cache::Caches;
@@ -116,8 +116,12 @@ fn slim_tasks<F: Frontend>(
         if is_launched || item.bytes() > MAX_KEPT {
             F::slim(item);
         }
+        if is_launched {
+            // the launch alone looks for one
+            item.meta_mut().labels = None;
+        }
     });
-    let caches = Arc::clone(&context.caches);
+    let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
     let events = reflector(writer, slim).inspect_ok(move |event| {
         see(event);
         if let Event::Delete(item) = event {
@@ -127,9 +131,11 @@ fn slim_tasks<F: Frontend>(
     // while a list comes in, the cache shows the one before: whoever looked then would see what was
     events.try_filter_map(move |event| {
         let touched = match event {
+            Event::Apply(item) if launching.is_for_launch::<F>(&item) => None,
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
-                enqueue_all::<F>(&caches, &queues, |_| true);
+                // whoever is to be launched stands behind nobody who runs
+                enqueue_all::<F>(&caches, &queues, |item| !launching.is_for_launch::<F>(item));
                 None
             }
             Event::Init | Event::InitApply(_) => None,
@@ -168,7 +174,10 @@ pub(super) async fn pods(
         }
         let ended = changes::ended_pod(&context.caches, &event);
         match context.caches.pods.apply(&event, |pod| changes::may_ask_for(&context.caches, pod)) {
-            Touched::Tasks(keys) => keys.into_iter().for_each(|key| drop(queues.tasks.send(key))),
+            Touched::Tasks(keys) => {
+                let keys = keys.into_iter().filter(|key| !context.launches.defer(key));
+                keys.for_each(|key| drop(queues.tasks.send(key)));
+            }
             Touched::Everybody => {
                 context.writer.pods.forget_all();
                 context.admission.pods_were_listed();
@@ -359,38 +368,6 @@ fn pods_of(groups: &[Group]) -> String {
     match apps.as_slice() {
         [app] => format!("{APP_LABEL}={app}"),
         apps => format!("{APP_LABEL} in ({})", apps.join(",")),
-    }
-}
-
-/// Tells once of each field that this version does not know, and of each object that cannot be read: the
-/// CustomResourceDefinitions are newer than the operator. Names and places alone, never what stands there.
-#[derive(Default)]
-struct UnknownFields {
-    told: HashSet<String>,
-}
-
-impl UnknownFields {
-    /// Fields and places that are remembered.
-    const MAX: usize = 256;
-
-    fn tell<K: Kind>(&mut self, item: &mut Item<K>) {
-        let kind = K::kind(&());
-        for field in item.unknown_fields() {
-            if self.begin_telling(&format!("{field} is unknown")) {
-                tracing::warn!(object = ?item, field,
-                    "a {kind} has a field that this version does not know, and which is ignored; are the CustomResourceDefinitions newer than the operator?");
-            }
-        }
-        if let Err(unreadable) = item.get()
-            && self.begin_telling(unreadable.place())
-        {
-            tracing::warn!(object = ?item, place = unreadable.place(), "a {kind} cannot be read");
-        }
-    }
-
-    /// From now on it was told; whether it was not before.
-    fn begin_telling(&mut self, text: &str) -> bool {
-        self.told.len() < Self::MAX && self.told.insert(text.to_owned())
     }
 }
 

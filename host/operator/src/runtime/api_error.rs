@@ -247,6 +247,13 @@ mod tests {
                     "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2482895 vs. 2097152)".into(),
                 ),
             ),
+            (
+                409,
+                "namespace team is not ready because it is being terminated",
+                CreateError::Terminating("namespace team is not ready because it is being terminated".into()),
+            ),
+            (404, "namespaces \"team\" not found", CreateError::Terminating("namespaces \"team\" not found".into())),
+            (403, "failed quota of nobody", CreateError::Refused("failed quota of nobody".into())),
             (429, "later", CreateError::Unknown),
             (503, "down", CreateError::Unknown),
         ] {
@@ -254,6 +261,52 @@ mod tests {
         }
         let lost = Error::Service("connection reset".into());
         assert_eq!(classify_create_error(&lost), CreateError::Unknown);
+    }
+
+    #[test]
+    fn a_namespace_that_goes_is_known_by_its_cause() {
+        let refusal = |cause: &str| -> Error {
+            let status =
+                serde_json::json!({"code": 403, "message": "no", "details": {"causes": [{"reason": cause}]}});
+            Error::Api(Box::new(serde_json::from_value(status).unwrap()))
+        };
+        let goes = refusal("NamespaceTerminating");
+        assert_eq!(classify_create_error(&goes), CreateError::Terminating("no".into()));
+        assert_eq!(classify_create_error(&refusal("Other")), CreateError::Refused("no".into()));
+    }
+
+    #[test]
+    fn each_code_is_told_from_the_others() {
+        for (code, words) in [
+            (400, "api"),
+            (403, "forbidden"),
+            (404, "not_found"),
+            (409, "conflict"),
+            (413, "too_large"),
+            (422, "invalid"),
+            (429, "too_many_requests"),
+            (500, "server_error"),
+            (599, "server_error"),
+            (600, "api"),
+        ] {
+            let error = api(code, "");
+            assert_eq!(label(&error), words);
+            let is = [is_refused, is_not_found, is_conflict, is_invalid, is_too_large].map(|is| is(&error));
+            assert_eq!(is, [403, 404, 409, 422, 413].map(|one| one == code), "{code}");
+            assert_eq!(is_outdated(&error), [404, 409, 422].contains(&code), "{code}");
+            assert_eq!(is_failing(&error), (500..600).contains(&code), "{code}");
+            let missing = is_missing_kind(&watcher::Error::WatchFailed(error));
+            assert_eq!(missing, code == 404, "{code}");
+        }
+        assert_eq!(label(&Error::Service("connection reset".into())), "connection");
+        for code in [422, 500] {
+            let too_large = api(code, "etcdserver: request is too large");
+            assert!(is_too_large(&too_large) && !is_failing(&too_large), "{code}");
+        }
+        assert!(
+            !is_too_large(&api(503, "etcdserver: request is too large")),
+            "that is somebody's on the way"
+        );
     }
 
     #[test]

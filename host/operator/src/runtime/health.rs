@@ -41,6 +41,17 @@ pub(crate) struct Health {
     metrics: Arc<Metrics>,
 }
 
+/// A kind that can be watched.
+pub(crate) trait WatchedKind:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
+impl<K> WatchedKind for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
 #[derive(Debug)]
 enum State {
     Starting,
@@ -132,12 +143,7 @@ impl Health {
         config: watcher::Config,
     ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + 'static,
+        K: WatchedKind<Scope = NamespaceResourceScope>,
     {
         if self.namespaces.is_empty() {
             return self.watch_everywhere(kind, client, config).left_stream();
@@ -159,7 +165,7 @@ impl Health {
         config: watcher::Config,
     ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: WatchedKind,
     {
         let of = kind.into();
         let all = Api::<K>::all(self.client(&of, client));
@@ -175,12 +181,7 @@ impl Health {
         config: watcher::Config,
     ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + 'static,
+        K: WatchedKind<Scope = NamespaceResourceScope>,
     {
         let of = kind.into();
         let there = Api::<K>::namespaced(self.client(&of, client), namespace);
@@ -188,6 +189,7 @@ impl Health {
     }
 
     /// The client for one watch: each watch that the API server answers is a sign.
+    #[expect(clippy::disallowed_methods, reason = "what kube's watcher asks is sent on")]
     fn client(&self, of: &Watched, client: &Client) -> Client {
         let (health, inner, of) = (self.clone(), client.clone(), of.clone());
         let answer = move |request: Request<Body>| {

@@ -35,10 +35,16 @@ pub(crate) async fn run_keyed<K, F>(
     let mut resync = tokio::time::interval(resync);
     let (mut schedule, mut in_flight) = (Schedule::default(), FuturesUnordered::new());
     loop {
+        // whoever is urgent shows before the next one begins
+        while let Ok(key) = queue.try_recv() {
+            schedule.enqueue(key, Instant::now());
+        }
         let has_room = in_flight.len() < concurrency;
         let next = if has_room { schedule.next(Instant::now(), &is_urgent) } else { None };
         let its_time = async {
             match &next {
+                // a timer counts whole milliseconds, and would take up to two of them
+                Some((_, at)) if *at <= Instant::now() => {}
                 Some((_, at)) => sleep_until(*at).await,
                 None => std::future::pending().await,
             }

@@ -251,7 +251,8 @@ mod tests {
             let progressing = json!({"type": "Progressing", "status": "True", "reason": progress});
             json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "conditions": [progressing]})
         };
-        assert!(said(&state(1, pod_made("ReplicaSetUpdated")))[1].starts_with("ServerHealthy=Unknown"));
+        let starts = said(&state(1, pod_made("ReplicaSetUpdated")));
+        assert!(starts[0].starts_with("ServerReady=False") && starts[1].starts_with("ServerHealthy=Unknown"));
         assert!(said(&state(1, pod_made("NewReplicaSetAvailable")))[1].starts_with("ServerHealthy=False"));
     }
 
@@ -282,7 +283,14 @@ mod tests {
     fn the_deployments_own_words_are_told() {
         let refused = json!({"conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota"}]});
-        assert!(said(&state(1, refused))[0].ends_with("is not ready: pods is forbidden: exceeded quota"));
+        let refused = said(&state(1, refused));
+        assert!(refused[0].ends_with("is not ready: pods is forbidden: exceeded quota"), "{refused:?}");
+        assert!(refused[1].starts_with("ServerHealthy=False"), "it is not on its way: {refused:?}");
+        for (is, words) in [("False", "is not ready: it has timed out"), ("True", "is not ready yet")] {
+            let progress = json!({"type": "Progressing", "status": is, "message": "it has timed out"});
+            let said = said(&state(1, json!({"conditions": [progress]})));
+            assert!(said[0].ends_with(words), "{said:?}");
+        }
     }
 
     #[test]
@@ -292,6 +300,11 @@ mod tests {
         let patch = state.patch(&AgentStatus::default(), Some(1), now).unwrap();
         let written: AgentStatus = serde_json::from_value(patch).unwrap();
         assert_eq!(state.patch(&written, Some(1), Timestamp::from_second(9).unwrap()), None);
+        let moved = ServerState::of(&agent(), "http://elsewhere:4096".to_owned(), "new", None, false);
+        assert!(
+            moved.patch(&written, Some(1), now).is_some(),
+            "the conditions are the same, the address is not"
+        );
         let cleared = ServerState::none().patch(&written, Some(2), now).unwrap();
         assert_eq!(cleared, json!({"serverStatus": null, "conditions": null}));
         assert_eq!(ServerState::none().patch(&AgentStatus::default(), Some(2), now), None);

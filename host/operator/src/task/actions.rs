@@ -187,6 +187,7 @@ impl Context {
     }
 
     /// The kubelet ends the containers of a Pod that is over its `activeDeadlineSeconds`, and keeps it with its logs.
+    #[expect(clippy::disallowed_methods, reason = "a Pod that ran is ended, and no gate is opened")]
     pub(super) async fn halt_pod<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,

@@ -27,7 +27,7 @@ use crate::runtime::api_error::{
 
 use super::decide::PodDeletion;
 use super::delete::{Removal, remove_config_map, remove_config_maps, remove_pod};
-use super::request::{METADATA_ONLY, WHOLE, send};
+use super::request::send;
 use super::status::{LaunchRecord, StatusBuilder};
 use super::writer::Writer;
 use crate::admission::live_pods::live_pods;
@@ -172,11 +172,13 @@ impl Launcher<'_> {
     async fn make(&self, plan: &ExecutionPlan) -> Result<Option<(ObjectMeta, PodView)>, LaunchError> {
         let same_namespace = self.task.namespace() == self.namespace();
         let (task, maps, pod) = if same_namespace {
-            // garbage collection covers a crash in the middle
-            futures::join!(self.claim(plan), self.make_config_maps(plan), self.make_pod(plan))
+            // garbage collection covers a crash in the middle; the Pod takes the API server longest
+            let (pod, task, maps) =
+                futures::join!(self.make_pod(plan), self.claim(plan), self.make_config_maps(plan));
+            (task, maps, pod)
         } else {
             let task = self.claim(plan).await?;
-            let (maps, pod) = futures::join!(self.make_config_maps(plan), self.make_pod(plan));
+            let (pod, maps) = futures::join!(self.make_pod(plan), self.make_config_maps(plan));
             (Ok(task), maps, pod)
         };
         match (maps?, pod?) {
@@ -228,8 +230,7 @@ impl Launcher<'_> {
     async fn make_config_map(&self, map: &ConfigMap) -> Result<Made<()>, LaunchError> {
         let (api, name) =
             (Api::<ConfigMap>::namespaced(self.client.clone(), self.namespace()), map.name_any());
-        // nobody needs to hear again what it holds
-        let made: Result<PartialObjectMeta<ConfigMap>, _> = self.create(map, METADATA_ONLY).await;
+        let made: Result<PartialObjectMeta<ConfigMap>, _> = self.create(map).await;
         let Err(error) = made else { return Ok(Made::There(())) };
         let reason = classify_create_error(&error);
         if !matches!(reason, CreateError::Exists | CreateError::Unknown) {
@@ -255,9 +256,8 @@ impl Launcher<'_> {
         {
             return self.inspect(there, &plan.digest).await;
         }
-        let error = match self.create::<_, PodView>(&plan.pod, WHOLE).await {
-            Ok(mut pod) => {
-                pod.slim();
+        let error = match self.create::<_, PodView>(&plan.pod).await {
+            Ok(pod) => {
                 self.writer.pod_written(&pod);
                 return Ok(Made::There(pod));
             }
@@ -294,15 +294,15 @@ impl Launcher<'_> {
         Err(LaunchError::Again)
     }
 
-    /// Sends the whole object, reads back what we keep of it.
-    async fn create<K, V>(&self, object: &K, answer: &'static str) -> Result<V, kube::Error>
+    /// Sends the whole object, reads back its metadata.
+    async fn create<K, V>(&self, object: &K) -> Result<V, kube::Error>
     where
         K: Resource<DynamicType = ()> + Serialize,
         V: DeserializeOwned,
     {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
         let request = Request::new(K::url_path(&(), Some(self.namespace())));
-        send(self.client, "create", request.create(&PostParams::default(), body), answer).await
+        send(self.client, "create", request.create(&PostParams::default(), body)).await
     }
 
     /// The one write that makes a Pod the Task's own.
@@ -346,7 +346,7 @@ pub(crate) async fn open_gate(client: &Client, writer: &Writer, pod: &PodView) -
     });
     let request = Request::new(PodView::url_path(&(), Some(namespace)));
     let request = request.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch));
-    let opened: PodView = send(client, "patch", request, METADATA_ONLY).await?;
+    let opened: PodView = send(client, "patch", request).await?;
     writer.pod_written(&opened);
     Ok(())
 }

@@ -245,11 +245,11 @@ mod tests {
     fn a_task_is_in_flight_once_and_what_comes_meanwhile_is_said_at_its_end() {
         let (mut order, now) = (LaunchOrder::default(), Instant::now());
         let fix = task("team", "fix");
-        assert!(!order.defer(&fix));
+        assert!(!order.defer(&fix) && !order.has(&fix));
         enqueue(&mut order, "team", "default", ["fix".to_owned(), "fix".to_owned()]);
         assert_eq!(order.next(now), Some(fix.clone()));
         assert_eq!(order.next(now), None);
-        assert!(order.defer(&fix));
+        assert!(order.defer(&fix) && order.has(&fix));
         order.cancel(&fix);
         assert!(order.end(&fix, Some(Duration::from_secs(1)), now), "it goes on");
         assert_eq!((order.next(now), order.next_due()), (None, None), "whoever deferred it decides");

@@ -8,7 +8,7 @@ use kube::Client;
 use kube::runtime::controller::Action;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::names::{AgentKey, TaskUid};
+use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plan::Settings;
 use tokio::sync::mpsc::UnboundedSender;
@@ -125,9 +125,7 @@ impl Context {
         };
         let step = self.decide(&state, false);
         if matches!(step, Step::Launch) {
-            let nobody = |_| Runner::Agent(AgentKey::new(&*key.namespace, ""));
-            let runner = F::spec_runner(object).unwrap_or_else(nobody);
-            self.launches.enqueue(key, runner);
+            self.enqueue_launch::<F>(key, object);
             return Ok(Action::await_change());
         }
         self.launches.cancel(&key);
@@ -146,6 +144,31 @@ impl Context {
         );
         let action = self.act(&state, step).await?;
         Ok(if goes_on { Action::requeue(STALE_TIMEOUT) } else { action })
+    }
+
+    /// Whether this change of a Task concerns its launch alone, which is then in the queue of launches. The controller, which comes to
+    /// the same, would take up to three milliseconds for it: its scheduler counts whole ones.
+    pub(crate) fn is_for_launch<F: Frontend>(&self, object: &Item<F::Object>) -> bool {
+        let Some(task) = F::task_ref(object) else { return false };
+        let key = task.key();
+        if self.launches.defer(&key) {
+            return true;
+        }
+        if task.pod_uid().is_some() || task.is_terminal() || !self.caches.has_tasks_of(F::GROUP) {
+            return false;
+        }
+        let state = self.observe::<F>(object, task);
+        let is_to_be_launched = state.is_some_and(|state| matches!(self.decide(&state, false), Step::Launch));
+        if is_to_be_launched {
+            self.enqueue_launch::<F>(key, object);
+        }
+        is_to_be_launched
+    }
+
+    fn enqueue_launch<F: Frontend>(&self, key: TaskKey, object: &Item<F::Object>) {
+        let nobody = |_| Runner::Agent(AgentKey::new(&*key.namespace, ""));
+        let runner = F::spec_runner(object).unwrap_or_else(nobody);
+        self.launches.enqueue(key, runner);
     }
 
     /// Launches a Task whose turn has come, if that is still what it needs; says when it is to be repeated.
@@ -197,7 +220,13 @@ impl Context {
         let timeout = self.timeout(state);
         let (last, task, now) = (last.as_deref(), *task, *now);
         let step = decide(&Observed { task, pods, asked, last, timeout, policy, now });
-        tracing::debug!(task = task.name(), namespace = task.namespace(), asked, ?step, "decided");
+        tracing::debug!(
+            task = task.name(),
+            namespace = task.namespace(),
+            asked,
+            step = word(&step),
+            "decided"
+        );
         step
     }
 
@@ -311,6 +340,24 @@ fn runner_of<F: Frontend>(object: &Item<F::Object>, task: TaskRef<'_>) -> Option
     match task.pod_uid() {
         Some(_) if F::GROUP == Group::KubeOpenCode => task.recorded_agent().map(Runner::Agent),
         _ => F::spec_runner(object).ok(),
+    }
+}
+
+/// All that a log says of a step: what is in it may be the agent's own words.
+fn word(step: &Step) -> &'static str {
+    match step {
+        Step::Wait(_) => "Wait",
+        Step::Delete(_) => "Delete",
+        Step::Release => "Release",
+        Step::ForceRelease => "ForceRelease",
+        Step::ReleaseResources => "ReleaseResources",
+        Step::Launch => "Launch",
+        Step::Open(_) => "Open",
+        Step::Verify => "Verify",
+        Step::HaltPod(_) => "HaltPod",
+        Step::Complete { .. } => "Complete",
+        Step::Report { .. } => "Report",
+        Step::AskEvents(..) => "AskEvents",
     }
 }
 

@@ -1,5 +1,5 @@
-//! Writes whose answer is no more than it has to be. Of a Task, which may have 1.4 MB, two answers of each launch would be
-//! all of it, and the client holds an answer three times over while it reads it.
+//! Writes whose answer is the metadata of what was written: nobody needs to hear again what he said. Of a Task, which may have
+//! 1.4 MB, two answers of each launch would be all of it, and the client holds an answer three times over while it reads it.
 
 use http::Request;
 use http::header::{ACCEPT, HeaderValue};
@@ -7,21 +7,18 @@ use kube::Client;
 use kube::core::request::Error;
 use serde::de::DeserializeOwned;
 
-/// The answer is the object.
-pub(super) const WHOLE: &str = "application/json";
 /// The answer is the object's metadata.
 pub(super) const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Sends a request that kube made, and reads an answer of this form. `operation` names it in traces.
+/// Sends a request that kube made, and reads the metadata of what it wrote. `operation` names it in traces.
 #[expect(clippy::disallowed_methods, reason = "the launch and the writer send what they made")]
 pub(super) async fn send<V: DeserializeOwned>(
     client: &Client,
     operation: &'static str,
     request: Result<Request<Vec<u8>>, Error>,
-    answer: &'static str,
 ) -> Result<V, kube::Error> {
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.extensions_mut().insert(operation);
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(answer));
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
     client.request(request).await
 }

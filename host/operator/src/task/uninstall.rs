@@ -96,6 +96,7 @@ async fn release_group(
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the finalizer, while no operator leads")]
 async fn release(client: &Client, TaskKey { group, namespace, name }: &TaskKey) -> Result<(), kube::Error> {
     let api = Api::<TaskView>::namespaced_with(client.clone(), namespace, group);
     let ours = group.names().finalizer;

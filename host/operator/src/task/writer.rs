@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::request::{METADATA_ONLY, send};
+use super::request::send;
 use super::status;
 use crate::cache::item::Item;
 use crate::cache::pending_writes::PendingWrites;
@@ -82,7 +82,7 @@ impl Writer {
             let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
             let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let request = requests(task).patch_subresource("status", task.name(), &params, &patch);
-            send::<TaskView>(&self.client, "patch_status", request, METADATA_ONLY).await
+            send::<TaskView>(&self.client, "patch_status", request).await
         };
         let written = match write(new).await {
             // somebody made the object grow: how it ended has to fit
@@ -107,7 +107,7 @@ impl Writer {
         patch: &Value,
     ) -> Result<ObjectMeta, kube::Error> {
         let request = requests(task).patch(task.name(), &PatchParams::default(), &Patch::Merge(patch));
-        let written: TaskView = send(&self.client, "patch", request, METADATA_ONLY).await?;
+        let written: TaskView = send(&self.client, "patch", request).await?;
         self.record(task.group, &written);
         Ok(written.metadata)
     }
@@ -224,6 +224,7 @@ mod tests {
     use tower::BoxError;
 
     use super::super::launch::open_gate;
+    use super::super::request::METADATA_ONLY;
     use super::*;
 
     #[tokio::test]

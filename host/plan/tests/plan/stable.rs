@@ -50,6 +50,9 @@ fn the_same_input_gives_the_same_bytes_and_another_name_the_same_digest() {
     assert_eq!(renamed.digest, plan.digest);
     assert_eq!(renamed.pod.metadata.name.as_deref(), Some("hello-6e0bfa7c-pod"));
     assert_eq!(renamed.config_maps[0].metadata.name.as_deref(), Some("hello-6e0bfa7c-context"));
+    let volumes = serde_json::to_string(&renamed.pod.spec.unwrap().volumes).unwrap();
+    assert!(volumes.contains("\"hello-6e0bfa7c-context\""), "{volumes}");
+    assert!(!volumes.contains("\"hello-context\""), "{volumes}");
 
     // the operator labels the Task at its launch
     given.task.metadata.labels = Some(BTreeMap::from([("kubeopencode.io/agent".into(), "default".into())]));

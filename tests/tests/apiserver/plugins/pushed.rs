@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kubeopencode_api::task::Phase;
+use kubeopencode_tests::cluster::from_environment;
 use kubeopencode_tests::components::{greeting, sha256};
 use kubeopencode_tests::kubectl::{Kubectl, Said};
 use kubeopencode_tests::namespace::TEAM;
@@ -17,24 +18,24 @@ use tokio::process::Command;
 
 use super::registry::{LOGIN, Registry, Tokens, docker_config, with_password};
 use super::sources::{operator, sources};
-use super::{apply_plugin, clear, context_of, serves, task_of};
+use super::{apply_plugin, clear, context_of, named, serves, task_of};
 use crate::scenario;
 use crate::web::{Response, Web, issue};
 
 /// Somebody with a machine of his own: its home is the folder, where his components and files are.
-struct Author {
+pub(super) struct Author {
     program: PathBuf,
     home: PathBuf,
 }
 
 impl Author {
-    fn new(home: &Path) -> Self {
+    pub(super) fn new(home: &Path) -> Self {
         fs::create_dir_all(home.join(".docker")).unwrap();
         fs::create_dir_all(home.join("bin")).unwrap();
         Self { program: under_test("dev", ["--test", "apiserver"]), home: home.to_owned() }
     }
 
-    fn writes(&self, file: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn writes(&self, file: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.home.join(file), bytes).unwrap();
     }
 
@@ -42,7 +43,7 @@ impl Author {
         fs::read(self.home.join(file)).unwrap()
     }
 
-    async fn calls(&self, line: &str) -> Said {
+    pub(super) async fn calls(&self, line: &str) -> Said {
         let path = std::env::var("PATH").unwrap();
         let call = Command::new(&self.program)
             .arg("plugin")
@@ -50,6 +51,7 @@ impl Author {
             .current_dir(&self.home)
             .env_clear()
             .env("HOME", &self.home)
+            .env("KUBECONFIG", from_environment("KUBEOPENCODE_TEST_KUBECONFIG"))
             .env("PATH", format!("{}:{path}", self.home.join("bin").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -61,7 +63,7 @@ impl Author {
     }
 
     /// What a call prints that must do well.
-    async fn prints(&self, line: &str) -> String {
+    pub(super) async fn prints(&self, line: &str) -> String {
         let said = self.calls(line).await;
         assert_eq!(said.code, 0, "{line}: {}", said.stderr);
         said.stdout
@@ -102,7 +104,9 @@ async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
         assert!(why.contains("it refuses the credentials that are here for it: log in as somebody"), "{why}");
 
         author.writes(".docker/config.json", docker_config(&[address]));
-        let line = author.prints(&push).await;
+        let Said { code, stdout: line, stderr } = author.calls(&push).await;
+        let hint = format!("install it with: kubeopencode plugin install hello.wasm --image {image}@sha256:");
+        assert!(code == 0 && stderr.contains(&hint), "{stderr}");
         assert_eq!(author.prints(&push).await, line, "the same component is the same artifact");
         let again = author.prints(&format!("{push} --output json")).await;
         let stored: Value = serde_json::from_str(&again).unwrap();
@@ -124,6 +128,13 @@ async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
         ns.apply(task_of("first", "Greeting")).await;
         ns.phase("first", Phase::Completed).await;
         assert!(context_of(ns, "first").await.contains("hello"));
+
+        // and by the verb that waits for it
+        let name = named(ns, "greeting");
+        let install = format!("install hello.wasm --image {image}@{digest} --name {name} --force-conflicts");
+        let said = author.prints(&install).await;
+        assert!(said.starts_with(&format!("Plugin {name} applied\nPlugin {name}: Ready after ")), "{said}");
+        assert!(serves(ns, "greeting", &hello).await.spec.sha256 == Some(sha256(&hello)), "{said}");
 
         let pull = format!("pull {image}:1.0.0 --ca ca.crt");
         assert_eq!(author.prints(&pull).await, format!("{line}sha256: {}\n", sha256(&hello)));

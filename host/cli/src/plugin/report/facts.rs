@@ -6,7 +6,7 @@ use kubeopencode_api::plugin::Capability;
 use kubeopencode_operator::PackedPlugin;
 
 use super::{Bytes, Compile, ImportState, Imported, Part, Repeated, Report, Size, Type, list};
-use crate::plugin::readable::{count, counted};
+use crate::plugin::readable::{count, counted, mebibytes};
 use crate::plugin::versions::since;
 
 impl Report {
@@ -31,11 +31,15 @@ impl Report {
             facts.extend(self.imports());
         }
         facts.push((Part::Size.label(), self.size()));
-        if let Some(Compile { millis, limit_seconds }) = self.compile {
+        if let Some(Compile { millis, limit_seconds, memory_bytes, limit_memory_bytes }) = self.compile {
             let seconds = millis / 1000;
             let hundredths = millis % 1000 / 10;
             let class = self.class.as_str();
-            let words = format!("{seconds}.{hundredths:02} s of {limit_seconds} s (class {class})");
+            let memory = memory_bytes.map(|bytes| {
+                format!(", {} of {}", mebibytes(bytes as usize), mebibytes(limit_memory_bytes as usize))
+            });
+            let memory = memory.unwrap_or_default();
+            let words = format!("{seconds}.{hundredths:02} s of {limit_seconds} s{memory} (class {class})");
             facts.push((Part::Compile.label(), words));
         }
         if !self.types.is_empty() {

@@ -11,12 +11,16 @@ use kube::ResourceExt;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::{APP, APP_LABEL, GROUP};
 use kubeopencode_api::plugin_object::Plugin;
+use kubeopencode_api::release::VERSION;
 
 use crate::output::{Paint, Style};
 use crate::table::harmless;
 
 /// The kinds without which nothing works.
 const KINDS: [&str; 3] = ["tasks", "agents", "kubeopencodeconfigs"];
+
+/// Where the chart says which version it installs.
+const VERSION_LABEL: &str = "app.kubernetes.io/version";
 
 /// What was read; or why it may not be.
 pub(crate) type Seen<T> = Result<T, String>;
@@ -139,14 +143,21 @@ fn operator(facts: &Facts) -> Vec<Finding> {
                 .as_ref()
                 .and_then(|spec| spec.template.spec.as_ref()?.containers.first()?.image.as_deref())
                 .unwrap_or("an unknown image");
+            let version = operator.labels().get(VERSION_LABEL);
+            let of_version = version.map(|version| format!(", version {version}")).unwrap_or_default();
             let runs = match operator.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default() {
                 0 => finding(Mark::Bad, format!("operator {place} ({image}) has no Pod that is ready: look with kubectl -n {namespace} describe pods")),
-                ready => finding(Mark::Good, format!("operator {place} runs: {ready} ready, {image}")),
+                ready => finding(Mark::Good, format!("operator {place} runs: {ready} ready{of_version}, {image}")),
             };
+            // a development build is of no release
+            let of_release = version.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
+            let another = of_release.filter(|version| *version != VERSION).map(|version| {
+                finding(Mark::Look, format!("operator {place} is of version {version}, and this program of {VERSION}, which may not know what is new or gone there: install kubectl-kubeopencode {version}"))
+            });
             let elsewhere = (!watches(operator, [&facts.namespace, namespace])).then(|| {
                 finding(Mark::Bad, format!("operator {place} does not watch namespace {}: add it to watchNamespaces of its chart, or name another operator's namespace with --operator-namespace", facts.namespace))
             });
-            [runs].into_iter().chain(elsewhere)
+            [runs].into_iter().chain(another).chain(elsewhere)
         });
         each.collect()
     })
@@ -215,6 +226,18 @@ pub(crate) fn names(agents: &[Agent]) -> Vec<Named> {
         }
         for secret in spec.pod_spec.iter().flat_map(|pod| &pod.image_pull_secrets) {
             add("Secret", &secret.name, "spec.podSpec.imagePullSecrets".to_owned());
+        }
+        for variable in spec.pod_spec.iter().flat_map(|pod| &pod.env) {
+            let key = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+            if let Some(key) = key.filter(|key| key.optional != Some(true)) {
+                add("Secret", &key.name, format!("spec.podSpec.env, {}", variable.name));
+            }
+        }
+        for volume in spec.pod_spec.iter().flat_map(|pod| &pod.volumes) {
+            let secret = volume.secret.as_ref().filter(|secret| secret.optional != Some(true));
+            if let Some(name) = secret.and_then(|secret| secret.secret_name.as_deref()) {
+                add("Secret", name, format!("spec.podSpec.volumes, {}", volume.name));
+            }
         }
         if let Some(password) =
             spec.server_config.as_ref().and_then(|server| server.password_secret_ref.as_ref())

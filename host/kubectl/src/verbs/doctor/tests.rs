@@ -57,7 +57,20 @@ fn all_is_well() {
 #[test]
 fn what_is_wrong_is_said_with_what_to_do() {
     let all = json!({
-        "serviceAccountName": "runner", "podSpec": {"imagePullSecrets": [{"name": "pull"}]},
+        "serviceAccountName": "runner",
+        "podSpec": {
+            "imagePullSecrets": [{"name": "pull"}],
+            "env": [
+                {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "variable", "key": "k"}}},
+                {"name": "MAYBE", "valueFrom": {"secretKeyRef": {"name": "never-mind", "key": "k", "optional": true}}},
+                {"name": "PLAIN", "value": "v"},
+            ],
+            "volumes": [
+                {"name": "keys", "secret": {"secretName": "volume"}},
+                {"name": "maybe", "secret": {"secretName": "never-mind", "optional": true}},
+                {"name": "scratch", "emptyDir": {}},
+            ],
+        },
         "serverConfig": {"passwordSecretRef": {"name": "server", "key": "password"}},
         "contexts": [
             {"type": "Git", "git": {"repository": "r", "secretRef": {"name": "git"}}},
@@ -110,6 +123,30 @@ fn an_operator_that_watches_other_namespaces_alone_is_no_help() {
     assert!(watching("--watch-namespace=other,teams").contains(words));
     for flag in ["--watch-namespace=other,team", "--leader-elect"] {
         assert!(!watching(flag).contains("does not watch"), "{flag}");
+    }
+}
+
+#[test]
+fn an_operator_of_another_release_wants_a_look() {
+    let of_version = |version: &str| {
+        let mut facts = healthy();
+        if let Ok([operator]) = facts.operators.as_deref_mut() {
+            operator.labels_mut().insert("app.kubernetes.io/version".to_owned(), version.to_owned());
+        }
+        said(&facts)
+    };
+    let other = of_version("1000.0.0");
+    assert!(
+        other.contains("runs: 2 ready, version 1000.0.0, registry.example.com/kubeopencode:1.2.3\n"),
+        "{other}"
+    );
+    let words = format!(
+        "!  operator kubeopencode-system/kubeopencode is of version 1000.0.0, and this program of {VERSION}, which may not know \
+         what is new or gone there: install kubectl-kubeopencode 1000.0.0\n"
+    );
+    assert!(other.contains(&words), "{other}");
+    for version in [VERSION, "latest"] {
+        assert!(!of_version(version).contains("this program"), "{version}");
     }
 }
 

@@ -53,7 +53,7 @@ fn a_task_that_was_counted_and_is_not_shown_is_asked_for_and_never_made() {
     let started = status(3, "0", "");
     assert_eq!(next(&facts(4, 2, &started), &[]), (vec![1, 2], vec![]), "both may be there");
     let made = [(1, Known::Made(at(90))), (2, Known::Made(at(91)))];
-    assert_eq!(next(&facts(4, 3, &started), &made), (vec![1], vec![3]), "ten seconds unseen");
+    assert_eq!(next(&facts(5, 3, &started), &made), (vec![1], vec![3]), "ten seconds unseen");
 }
 
 #[test]

@@ -136,6 +136,14 @@ fn a_refusal_is_told_and_taken_back() {
 }
 
 #[test]
+fn one_that_cannot_be_read_has_failed_with_the_words() {
+    let status = refused(None, Some(1), "spec.variableContexts: why", at(9));
+    assert_eq!((status.phase, status.completion_time.clone()), (Some(BatchPhase::Failed), Some(Time(at(9)))));
+    let words = condition(&status, BatchCondition::Finished);
+    assert_eq!(words, ("True", "InvalidConfig", "spec.variableContexts: why"));
+}
+
+#[test]
 fn each_phase_is_told_once_and_the_worst_status_is_small() {
     let none = BatchStatus::default();
     let running = after(&none, 2, &[(0, Known::Shown(Phase::Running))]);

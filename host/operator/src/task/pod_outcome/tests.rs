@@ -39,6 +39,12 @@ fn failures_say_who_failed_and_how() {
             Reason::PodFailed,
             "container \"agent\" exited with code 3: no key",
         ),
+        // nobody deleted its Pod: it ended itself
+        (
+            json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 143, "reason": "Error"}}))]}),
+            Reason::PodFailed,
+            "container \"agent\" exited with code 143",
+        ),
         (
             json!({"phase": "Failed", "containerStatuses": [status("agent", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))]}),
             Reason::OOMKilled,
@@ -90,6 +96,25 @@ fn a_pod_whose_agent_runs_has_started() {
     let running = json!({"phase": "Running", "containerStatuses": [status("agent", json!({"running": {}}))]});
     let expected = PodState::InProgress { problem: None, started: true, silent_since: None, skipped: vec![] };
     assert_eq!(pod_state(&pod(running), true), expected);
+}
+
+#[test]
+fn the_start_of_an_agent_is_what_the_kubelet_says_of_it() {
+    let (now, epoch) = (Timestamp::from_second(9).unwrap(), "1970-01-01T00:00:00Z");
+    for (state, second) in [
+        (json!({"running": {"startedAt": "1970-01-01T00:00:05Z"}}), Some(5)),
+        (json!({"running": {}}), Some(9)),
+        (
+            json!({"terminated": {"exitCode": 1, "startedAt": epoch, "finishedAt": "1970-01-01T00:00:07Z"}}),
+            Some(7),
+        ),
+        (json!({"terminated": {"exitCode": 1, "startedAt": epoch, "finishedAt": epoch}}), Some(9)),
+        (json!({"terminated": {"exitCode": 128, "reason": "StartError", "finishedAt": epoch}}), None),
+        (json!({"waiting": {}}), None),
+    ] {
+        let pod = pod(json!({"phase": "Running", "containerStatuses": [status("agent", state.clone())]}));
+        assert_eq!(agent_started(&pod, now).map(Timestamp::as_second), second, "{state}");
+    }
 }
 
 /// A Pod with the native sidecar `mesh-proxy`.

@@ -54,6 +54,54 @@ fn a_queued_task_says_for_what_it_waits_and_then_that_its_turn_came() {
     let expected =
         ("False".into(), "CapacityAvailable".into(), "Agent \"default\" capacity now available".into());
     assert_eq!(condition(&running, TaskCondition::Queued), expected);
+    let queued = StatusBuilder::of(seen(&task(None)), at(0)).queued(&blocked, Some(4));
+    for (before, limited) in [(Some(queued), false), (None, true)] {
+        assert_eq!(condition(&launched(before, limited), TaskCondition::Queued).1, "CapacityAvailable");
+    }
+}
+
+#[test]
+fn each_phase_has_its_event() {
+    let told = |phase, reason: Reason| {
+        let status = TaskStatus {
+            phase: Some(phase),
+            reason: Some(reason.to_string()),
+            message: Some("why".into()),
+            ..TaskStatus::default()
+        };
+        event(&status).map(|note| (note.type_, note.reason, note.note))
+    };
+    let normal = |word, note: &str| Some((EventType::Normal, word, note.to_owned()));
+    let warning = |word, note: &str| Some((EventType::Warning, word, note.to_owned()));
+    for (phase, reason, expected) in [
+        (Phase::Pending, Reason::WaitingForDependency, None),
+        (Phase::Queued, Reason::AgentAtCapacity, normal("Queued", "why")),
+        (Phase::Queued, Reason::QuotaExceeded, normal("QuotaExceeded", "why")),
+        (Phase::Running, Reason::PodLaunched, normal("PodCreated", "why")),
+        (Phase::Completed, Reason::Completed, normal("Completed", "why")),
+        (Phase::Completed, Reason::UserStopped, normal("Stopped", "why")),
+        (Phase::Failed, Reason::Timeout, warning("Timeout", "why")),
+        (Phase::Failed, Reason::PluginError, warning("PluginFailed", "why")),
+        (Phase::Failed, Reason::PodCreationError, warning("PodCreationFailed", "why")),
+        (Phase::Failed, Reason::PodFailed, warning("Failed", "PodFailed: why")),
+    ] {
+        assert_eq!(told(phase, reason), expected, "{phase:?} {reason}");
+    }
+}
+
+#[test]
+fn a_duration_is_written_as_in_go() {
+    for (seconds, text) in [
+        (-5, "0s"),
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m0s"),
+        (3599, "59m59s"),
+        (3600, "1h0m0s"),
+        (93_784, "26h3m4s"),
+    ] {
+        assert_eq!(duration_text(SignedDuration::from_secs(seconds)), text);
+    }
 }
 
 #[test]
