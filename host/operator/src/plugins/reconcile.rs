@@ -86,7 +86,7 @@ impl Door {
         // whatever changed meanwhile has enqueued it again
         let now = self.plugin(name);
         if now.as_deref().and_then(|item| item.get().ok()).is_none_or(|now| self.seen(now) != seen) {
-            look.is_over();
+            look.finish();
             return None;
         }
         let (component, problem) = match looked.result {
@@ -123,7 +123,7 @@ impl Door {
             self.unwritten.forget(name);
             pause = self.tell(name, plugin, &before, &after, problem.as_ref());
         }
-        look.is_over();
+        look.finish();
         [pause, retry, of_files].into_iter().flatten().min()
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    pub(super) fn is_over(self) {
+    pub(super) fn finish(self) {
         std::mem::forget(self);
     }
 }
@@ -99,7 +99,7 @@ mod tests {
             leads: true,
         };
         known.lock().seen.insert(name.clone(), (seen, PluginStatus::default()));
-        Look { known: &known, name: &name }.is_over();
+        Look { known: &known, name: &name }.finish();
         assert!(known.lock().seen.contains_key(&name), "nothing has changed since");
         drop(Look { known: &known, name: &name });
         assert!(!known.lock().seen.contains_key(&name));
