@@ -109,7 +109,7 @@ fn grants_are_a_plugin_for_these_bytes() {
 
 #[test]
 fn what_lies_in_a_registry_is_a_plugin_alone() {
-    let path = component("pushed.wasm", &greeting(&asking("{}", "")));
+    let path = component("in-a-registry.wasm", &greeting(&asking("{}", "")));
     let path = path.to_str().unwrap();
     let image = format!("ghcr.io/acme/greeting@sha256:{}", "0a".repeat(32));
     let said = plugin(&["pack", path, "--class", "large", "--grant", "url", "--image", &image], &[]);
