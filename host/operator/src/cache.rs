@@ -3,6 +3,7 @@
 
 pub(crate) mod changed;
 pub(crate) mod item;
+pub(crate) mod listed;
 mod metadata;
 pub(crate) mod pending_writes;
 pub(crate) mod pod_places;
@@ -12,9 +13,7 @@ pub(crate) mod task_view;
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
@@ -28,19 +27,20 @@ use kubeopencode_api::task::Task;
 use kubeopencode_plan::{Layer, Settings};
 
 use item::{Item, Kind};
+use listed::Cached;
 use pods::Pods;
 
 /// What the watches show.
 #[derive(Debug)]
 pub(crate) struct Caches {
     /// Tasks of `kubeopencode.io`.
-    pub(crate) tasks: Store<Item<Task>>,
+    pub(crate) tasks: Cached<Item<Task>>,
     /// Agents.
-    pub(crate) agents: Store<Item<Agent>>,
+    pub(crate) agents: Cached<Item<Agent>>,
     /// Settings.
-    pub(crate) configs: Store<Item<KubeOpenCodeConfig>>,
+    pub(crate) configs: Cached<Item<KubeOpenCodeConfig>>,
     /// Deployments of servers.
-    pub(crate) deployments: Store<Deployment>,
+    pub(crate) deployments: Cached<Deployment>,
     /// What there is of `kubetask.io`: nothing where the operator does without that group.
     pub(crate) kubetask: KubeTaskCaches,
     /// Pods of Tasks of both groups.
@@ -57,11 +57,11 @@ pub(crate) struct Caches {
 #[derive(Debug)]
 pub(crate) struct KubeTaskCaches {
     /// Tasks.
-    pub(crate) tasks: Store<Item<KubeTask>>,
+    pub(crate) tasks: Cached<Item<KubeTask>>,
     /// Batches.
-    pub(crate) batches: Store<Item<Batch>>,
+    pub(crate) batches: Cached<Item<Batch>>,
     /// WorkspaceConfigs.
-    pub(crate) workspaces: Store<Item<WorkspaceConfig>>,
+    pub(crate) workspaces: Cached<Item<WorkspaceConfig>>,
 }
 
 impl KubeTaskCaches {
@@ -74,14 +74,6 @@ impl KubeTaskCaches {
     pub(crate) fn workspace(&self, key: &ObjectKey) -> Option<Arc<Item<WorkspaceConfig>>> {
         self.workspaces.get(&ObjectRef::new(&key.name).within(&key.namespace))
     }
-}
-
-/// Whether the first list of these objects is complete.
-pub(crate) fn is_listed<K>(store: &Store<K>) -> bool
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    matches!(store.wait_until_ready().now_or_never(), Some(Ok(())))
 }
 
 impl Caches {
@@ -100,8 +92,8 @@ impl Caches {
     /// Whether the first list of the group's Tasks is complete.
     pub(crate) fn has_tasks_of(&self, group: Group) -> bool {
         match group {
-            Group::KubeOpenCode => is_listed(&self.tasks),
-            Group::KubeTask => is_listed(&self.kubetask.tasks),
+            Group::KubeOpenCode => self.tasks.is_listed(),
+            Group::KubeTask => self.kubetask.tasks.is_listed(),
         }
     }
 

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::store::Writer as StoreWriter;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
+use kube::runtime::reflector::ObjectRef;
+use kube::Client;
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
@@ -28,6 +27,7 @@ use crate::Options;
 use crate::admission::Admission;
 use crate::batch::Batches;
 use crate::cache::item::Item;
+use crate::cache::listed::{CacheWriter, cached};
 use crate::cache::pods::Pods;
 use crate::cache::{Caches, KubeTaskCaches};
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask};
@@ -77,10 +77,10 @@ pub(crate) async fn run(
     let groups = if options.kubetask { &Group::ALL[..] } else { &[Group::KubeOpenCode] };
     let optional = if options.kubetask { &watches::KUBETASK_KINDS[..] } else { &[] };
     let _leading = health.leads(&watches::KINDS, optional);
-    let (tasks_reader, tasks_writer) = store::<Item<Task>>();
-    let (agents_reader, agents_writer) = store::<Item<Agent>>();
-    let (configs_reader, configs_writer) = store::<Item<KubeOpenCodeConfig>>();
-    let (deployments_reader, deployments_writer) = store::<Deployment>();
+    let (tasks_reader, tasks_writer) = cached::<Item<Task>>();
+    let (agents_reader, agents_writer) = cached::<Item<Agent>>();
+    let (configs_reader, configs_writer) = cached::<Item<KubeOpenCodeConfig>>();
+    let (deployments_reader, deployments_writer) = cached::<Deployment>();
     let (kubetask, kubetask_writers) = kubetask_stores();
     let caches = Arc::new(Caches {
         tasks: tasks_reader,
@@ -169,7 +169,7 @@ pub(crate) async fn run(
     let work = async {
         let mut pods_known = pods_known;
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
-        let _ = futures::join!(listed, caches.agents.wait_until_ready(), caches.configs.wait_until_ready());
+        let _ = futures::join!(listed, caches.agents.until_listed(), caches.configs.until_listed());
         let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context), Arc::clone(&queues));
         let of_ours = control::<KubeOpenCode>(tasks, first_queue, &context, &shutdown);
         let of_kubetask = async {
@@ -181,19 +181,17 @@ pub(crate) async fn run(
             }
         };
         let serving = async {
-            if caches.deployments.wait_until_ready().await.is_ok() {
+            if caches.deployments.until_listed().await {
                 servers.run(queued_servers).await;
             }
         };
         let batching = when(options.kubetask, async {
-            let lists =
-                (caches.kubetask.batches.wait_until_ready(), caches.kubetask.tasks.wait_until_ready());
-            if let (Ok(()), Ok(())) = futures::join!(lists.0, lists.1) {
+            if caches.kubetask.batches.until_listed().await && caches.kubetask.tasks.until_listed().await {
                 batches.run(queued_batches).await;
             }
         });
         let retention = async {
-            if caches.tasks.wait_until_ready().await.is_ok() {
+            if caches.tasks.until_listed().await {
                 retention::run(Arc::clone(&context), Arc::clone(&context.writer.finished)).await;
             }
         };
@@ -224,24 +222,16 @@ pub(crate) async fn run(
     }
 }
 
-fn store<K>() -> (Store<K>, StoreWriter<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let writer = StoreWriter::default();
-    (writer.as_reader(), writer)
-}
-
 /// What fills [`KubeTaskCaches`].
 struct KubeTaskWriters {
-    tasks: StoreWriter<Item<<KubeTask as Frontend>::Object>>,
-    batches: StoreWriter<Item<Batch>>,
-    workspaces: StoreWriter<Item<WorkspaceConfig>>,
+    tasks: CacheWriter<Item<<KubeTask as Frontend>::Object>>,
+    batches: CacheWriter<Item<Batch>>,
+    workspaces: CacheWriter<Item<WorkspaceConfig>>,
 }
 
 fn kubetask_stores() -> (KubeTaskCaches, KubeTaskWriters) {
-    let ((tasks, tasks_writer), (batches, batches_writer)) = (store(), store());
-    let (workspaces, workspaces_writer) = store();
+    let ((tasks, tasks_writer), (batches, batches_writer)) = (cached(), cached());
+    let (workspaces, workspaces_writer) = cached();
     let writers =
         KubeTaskWriters { tasks: tasks_writer, batches: batches_writer, workspaces: workspaces_writer };
     (KubeTaskCaches { tasks, batches, workspaces }, writers)
@@ -277,7 +267,7 @@ async fn control<F: Frontend>(
     context: &Arc<Context>,
     shutdown: &CancellationToken,
 ) {
-    let controller = Controller::for_stream(tasks, F::tasks(&context.caches).clone())
+    let controller = Controller::for_stream(tasks, (**F::tasks(&context.caches)).clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(refs::<F>(queue))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())

@@ -8,7 +8,7 @@ mod runner;
 
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::names::TaskKey;
@@ -17,6 +17,7 @@ use kubeopencode_plan::{Refusal, Run, Settings};
 
 use crate::cache::Caches;
 use crate::cache::item::{Item, Kind};
+use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, stop_annotation};
 
 pub(crate) use kubeopencode::KubeOpenCode;
@@ -35,7 +36,7 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     type Object: Kind<Scope = NamespaceResourceScope> + HasStatus<Status = TaskStatus> + Send + Sync + 'static;
 
     /// Those that the watch shows.
-    fn tasks(caches: &Caches) -> &Store<Item<Self::Object>>;
+    fn tasks(caches: &Caches) -> &Cached<Item<Self::Object>>;
 
     /// `spec.timeout` of a Task, as it was written.
     fn own_timeout(task: &Self::Object) -> Option<&str>;

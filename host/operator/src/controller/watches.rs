@@ -7,8 +7,6 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::reflector;
-use kube::runtime::reflector::store::Writer as StoreWriter;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource};
 use kubeopencode_api::agent::Agent;
@@ -28,6 +26,7 @@ use crate::batch::Batches;
 use crate::cache::Caches;
 use crate::cache::changed::Changed;
 use crate::cache::item::{Item, Kind};
+use crate::cache::listed::CacheWriter;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask, is_over};
@@ -65,7 +64,7 @@ impl<F: Frontend, S> TaskStream<F> for S where S: Stream<Item = Result<Item<F::O
 pub(super) fn tasks(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<Task>>,
+    writer: CacheWriter<Item<Task>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) -> impl TaskStream<KubeOpenCode> + use<> {
@@ -78,7 +77,7 @@ pub(super) fn tasks(
 pub(super) fn kubetask_tasks(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<<KubeTask as Frontend>::Object>>,
+    writer: CacheWriter<Item<<KubeTask as Frontend>::Object>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) -> impl TaskStream<KubeTask> + use<> {
@@ -102,7 +101,7 @@ pub(super) fn kubetask_tasks(
 
 fn slim_tasks<F: Frontend>(
     all: impl Stream<Item = Result<Event<Item<F::Object>>, watcher::Error>> + Send,
-    writer: StoreWriter<Item<F::Object>>,
+    writer: CacheWriter<Item<F::Object>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
     mut see: impl FnMut(&Event<Item<F::Object>>) + Send,
@@ -122,7 +121,7 @@ fn slim_tasks<F: Frontend>(
         }
     });
     let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
-    let events = reflector(writer, slim).inspect_ok(move |event| {
+    let events = writer.reflect(slim).inspect_ok(move |event| {
         see(event);
         if let Event::Delete(item) = event {
             changes::task_is_gone::<F>(&context, item);
@@ -216,13 +215,13 @@ where
 pub(super) async fn agents(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<Agent>>,
+    writer: CacheWriter<Item<Agent>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
     let all = told::<Agent>(client, health, AGENT);
     let mut changed = Changed::default();
-    each(reflector(writer, all), |event| {
+    each(writer.reflect(all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
             let key = AgentKey::new(namespace, name);
             for task in changes::tasks_of_agent(&context.caches, &key) {
@@ -239,7 +238,7 @@ pub(super) async fn agents(
 pub(super) async fn deployments(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Deployment>,
+    writer: CacheWriter<Deployment>,
     servers: Arc<Servers>,
     queues: Arc<Queues>,
 ) {
@@ -251,7 +250,7 @@ pub(super) async fn deployments(
         annotations.for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
         deployment.spec = None;
     });
-    each(reflector(writer, slim), |event| {
+    each(writer.reflect(slim), |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
                 server_agent(deployment).into_iter().collect()
@@ -269,13 +268,13 @@ pub(super) async fn deployments(
 pub(super) async fn configs(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<KubeOpenCodeConfig>>,
+    writer: CacheWriter<Item<KubeOpenCodeConfig>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
     let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
     let mut changed = Changed::default();
-    each(reflector(writer, all), |event| {
+    each(writer.reflect(all), |event| {
         if changed.by(&event).is_empty() {
             return;
         }
@@ -298,13 +297,13 @@ fn enqueue_open<F: Frontend>(caches: &Caches, queues: &Queues) {
 pub(super) async fn workspaces(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<WorkspaceConfig>>,
+    writer: CacheWriter<Item<WorkspaceConfig>>,
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
     let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG);
     let mut changed = Changed::default();
-    each(reflector(writer, all), |event| {
+    each(writer.reflect(all), |event| {
         let keys = changed.by(&event).into_iter();
         let tasks = keys.flat_map(|key| changes::tasks_of_workspace(&context.caches, &key));
         tasks.for_each(|task| drop(queues.tasks.send(task)));
@@ -316,13 +315,13 @@ pub(super) async fn workspaces(
 pub(super) async fn batches(
     client: &Client,
     health: &Health,
-    writer: StoreWriter<Item<Batch>>,
+    writer: CacheWriter<Item<Batch>>,
     context: Arc<Context>,
     (batches, queues): (Arc<Batches>, Arc<Queues>),
 ) {
     let all = told::<Batch>(client, health, BATCH);
     let mut changed = Changed::default();
-    each(reflector(writer, all), |event| {
+    each(writer.reflect(all), |event| {
         match &event {
             Event::Apply(batch) | Event::Delete(batch) => {
                 if is_over(batch) {

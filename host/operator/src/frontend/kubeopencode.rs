@@ -1,7 +1,6 @@
 //! The Tasks of `kubeopencode.io`.
 
 use kube::Client;
-use kube::runtime::reflector::Store;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
@@ -11,6 +10,7 @@ use serde_json::Value;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
 use crate::cache::item::Item;
+use crate::cache::listed::Cached;
 
 /// The first group.
 pub(crate) struct KubeOpenCode;
@@ -20,7 +20,7 @@ impl Frontend for KubeOpenCode {
 
     type Object = Task;
 
-    fn tasks(caches: &Caches) -> &Store<Item<Task>> {
+    fn tasks(caches: &Caches) -> &Cached<Item<Task>> {
         &caches.tasks
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::Api;
-use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask::batch::{Batch, BatchPhase};
@@ -18,9 +17,10 @@ use kubeopencode_plan::frontend::kubetask::{self as plan, BatchPart};
 use kubeopencode_plan::{Refusal, Run, Settings};
 
 use super::{Frontend, Runner, Unresolved, readable};
+use crate::cache::Caches;
 use crate::cache::item::{Item, Kind};
+use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, batch_owner};
-use crate::cache::{Caches, is_listed};
 
 /// The second group.
 pub(crate) struct KubeTask;
@@ -30,7 +30,7 @@ impl Frontend for KubeTask {
 
     type Object = Task;
 
-    fn tasks(caches: &Caches) -> &Store<Item<Task>> {
+    fn tasks(caches: &Caches) -> &Cached<Item<Task>> {
         &caches.kubetask.tasks
     }
 
@@ -91,8 +91,7 @@ impl Frontend for KubeTask {
 
 /// Whether a Batch made the Task that is still there, or of which that is not known.
 pub(crate) fn is_of_batch(caches: &Caches, task: TaskRef<'_>) -> bool {
-    let is_listed = is_listed(&caches.kubetask.batches);
-    task.batch().is_some() && (!is_listed || cached_batch(caches, task).is_some())
+    task.batch().is_some() && (!caches.kubetask.batches.is_listed() || cached_batch(caches, task).is_some())
 }
 
 /// The Batch that made the Task, where the cache shows it.

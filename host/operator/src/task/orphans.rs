@@ -28,7 +28,7 @@ const COUNT_RESYNC: Duration = Duration::from_secs(15);
 /// Deletes those of a group until it is dropped.
 pub(crate) async fn run<F: Frontend>(context: Arc<Context>) {
     let tasks = F::tasks(&context.caches);
-    if tasks.wait_until_ready().await.is_err() {
+    if !tasks.until_listed().await {
         return;
     }
     let mut rounds = tokio::time::interval(RESYNC);
@@ -49,7 +49,7 @@ pub(crate) async fn run<F: Frontend>(context: Arc<Context>) {
 
 /// Counts the Tasks of both groups by their phases, until it is dropped.
 pub(crate) async fn run_counts(context: Arc<Context>) {
-    if context.caches.tasks.wait_until_ready().await.is_err() {
+    if !context.caches.tasks.until_listed().await {
         return;
     }
     let mut counts = tokio::time::interval(COUNT_RESYNC);
