@@ -130,7 +130,7 @@ fn slim_tasks<F: Frontend>(
     // while a list comes in, the cache shows the one before: whoever looked then would see what was
     events.try_filter_map(move |event| {
         let touched = match event {
-            Event::Apply(item) if launching.is_for_launch::<F>(&item) => None,
+            Event::Apply(item) if launching.defers::<F>(&item) => None,
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
                 // whoever is to be launched stands behind nobody who runs

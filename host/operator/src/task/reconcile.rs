@@ -146,8 +146,13 @@ impl Context {
         Ok(if goes_on { Action::requeue(STALE_TIMEOUT) } else { action })
     }
 
-    /// Whether this change of a Task concerns its launch alone, which is then in the queue of launches. The controller, which comes to
-    /// the same, would take up to three milliseconds for it: its scheduler counts whole ones.
+    /// Whether the Task is being launched right now, which is told what changes by its end.
+    pub(crate) fn defers<F: Frontend>(&self, object: &Item<F::Object>) -> bool {
+        F::task_ref(object).is_some_and(|task| self.launches.defer(&task.key()))
+    }
+
+    /// Whether a Task of a list is to be launched, and is in the queue of launches then. A new one is the controller's: what was
+    /// applied before it, by another watch, has the moment that the controller takes.
     pub(crate) fn is_for_launch<F: Frontend>(&self, object: &Item<F::Object>) -> bool {
         let Some(task) = F::task_ref(object) else { return false };
         let key = task.key();
