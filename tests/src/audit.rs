@@ -56,7 +56,6 @@ pub(crate) struct ObjectRef {
 #[serde(default)]
 struct Status {
     code: u16,
-    message: String,
 }
 
 impl Entry {
@@ -70,11 +69,6 @@ impl Entry {
     /// The answer's HTTP status.
     pub fn code(&self) -> u16 {
         self.response_status.code
-    }
-
-    /// Why it was refused.
-    pub fn message(&self) -> &str {
-        &self.response_status.message
     }
 
     /// Name of the object.

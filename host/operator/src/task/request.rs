@@ -1,5 +1,6 @@
 //! Writes whose answer is the metadata of what was written: nobody needs to hear again what he said. Of a Task, which may have
-//! 1.4 MB, two answers of each launch would be all of it, and the client holds an answer three times over while it reads it.
+//! 1.4 MB, two answers of each launch would be all of it, and the client holds an answer three times over while it reads it. An API server
+//! leaves the words of a refusal out of its audit log then; the answer has them, and so has the Task.
 
 use http::Request;
 use http::header::{ACCEPT, HeaderValue};
