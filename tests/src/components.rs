@@ -47,9 +47,30 @@ pub const SET_ENV: &str = r"\0a\00\00\00\80\08\00\00\08\00\00\00\00\00\00\00\00\
 /// # Panics
 /// When they have more or less.
 pub fn component(name: &str, action: &str, says: &str) -> Vec<u8> {
+    wat::parse_str(FRAME.replace("(;MODULE;)", &module(name, action, says))).unwrap()
+}
+
+fn module(name: &str, action: &str, says: &str) -> String {
     assert_eq!((name.len(), says.len()), (8, 5));
-    let module = MODULE.replace("NAMENAME", name).replace("ACTION", action).replace("SAYSS", says);
-    wat::parse_str(FRAME.replace("(;MODULE;)", &module)).unwrap()
+    MODULE.replace("NAMENAME", name).replace("ACTION", action).replace("SAYSS", says)
+}
+
+/// That of [`greeting`] without the import that nobody has, which only a hostile one has a use for: `plugin check` refuses it.
+///
+/// # Panics
+/// When the frame has other words for it.
+pub fn checked_greeting(says: &str) -> Vec<u8> {
+    let mut text = FRAME.replace("(;MODULE;)", &module("Greeting", INLINE, says));
+    for import in [
+        "(import \"danger\" (func $danger (;0;) (type 5)))",
+        "(core func $danger (;2;) (canon lower (func $danger)))",
+        "(export \"danger\" (func $danger))",
+        "(import \"$root\" \"danger\" (func))",
+    ] {
+        assert!(text.contains(import), "{import}");
+        text = text.replace(import, "");
+    }
+    wat::parse_str(text).unwrap()
 }
 
 /// The type `Greeting` that crashes when it is asked.

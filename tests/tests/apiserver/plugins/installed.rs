@@ -1,6 +1,6 @@
 //! `kubeopencode plugin install` and `uninstall`, as an author calls them, with an operator that says what it makes of a component.
 
-use kubeopencode_tests::components::{greeting, sha256};
+use kubeopencode_tests::components::{checked_greeting, sha256};
 use kubeopencode_tests::namespace::TEAM;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use crate::scenario;
 #[tokio::test]
 async fn what_is_installed_serves_and_of_what_does_not_the_condition_is_told() {
     scenario(async |ns| {
-        let (folder, hello, salut) = (TempDir::new().unwrap(), greeting("hello"), greeting("salut"));
+        let (folder, hello, salut) = (TempDir::new().unwrap(), checked_greeting("hello"), checked_greeting("salut"));
         let author = Author::new(folder.path());
         author.writes("hello.wasm", &hello);
         author.writes("salut.wasm", &salut);

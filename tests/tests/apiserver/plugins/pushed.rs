@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::cluster::from_environment;
-use kubeopencode_tests::components::{greeting, sha256};
+use kubeopencode_tests::components::{checked_greeting, greeting, sha256};
 use kubeopencode_tests::kubectl::{Kubectl, Said};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::program::under_test;
@@ -81,7 +81,7 @@ impl Author {
 async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
     scenario(async |ns| {
         let (folder, issued) = (TempDir::new().unwrap(), issue());
-        let (at, hello) = (folder.path(), greeting("hello"));
+        let (at, hello) = (folder.path(), checked_greeting("hello"));
         let author = Author::new(&at.join("home"));
         author.writes("hello.wasm", &hello);
         author.writes("ca.crt", &issued.authority);
