@@ -1,7 +1,7 @@
 //! A reflector's store of which everybody who waits for its first list hears.
 //!
 //! `Store::wait_until_ready` of kube wakes the last of those who polled it, which is all of them only where they are one future.
-//! Ours are not: [`crate::runtime::side_by_side`].
+//! Ours are not: `runtime/side_by_side.rs`.
 
 use std::ops::Deref;
 
@@ -73,11 +73,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> CacheWriter<K> {
 #[cfg(test)]
 mod tests {
     use futures::channel::mpsc::unbounded;
+    use futures::stream::FuturesUnordered;
     use futures::{FutureExt, StreamExt};
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
-    use crate::runtime::side_by_side::all;
 
     #[tokio::test]
     async fn all_who_wait_for_the_first_list_hear_of_it() {
@@ -92,7 +92,8 @@ mod tests {
             drop(send);
         };
         let waits = || cache.until_listed().map(|listed| assert!(listed)).boxed();
-        all([waits(), waits(), waits(), begin.boxed(), fill.boxed()]).await;
+        let each = FuturesUnordered::from_iter([waits(), waits(), waits(), begin.boxed(), fill.boxed()]);
+        each.collect::<()>().await;
         assert!(cache.is_listed());
     }
 
