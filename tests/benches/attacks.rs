@@ -25,7 +25,7 @@ use kubeopencode_tests::bench::{Latency, Table, millis, percentile, until};
 use kubeopencode_tests::cluster::{Cluster, from_environment};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
-use kubeopencode_tests::objects::{Builder, config, config_map, task};
+use kubeopencode_tests::objects::{Builder, config, config_map, foreign_pod, task};
 use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
@@ -327,17 +327,6 @@ async fn create_deep(ns: &TestNamespace, i: usize, deep: &str) {
     ns.client.request_text(request).await.unwrap();
 }
 
-/// A Pod that says it is one of ours, is fat, and waits at a gate of its own.
 async fn create_foreign(pods: &Api<Pod>, i: usize) {
-    let pod = json!({
-        "metadata": {
-            "name": format!("foreign-{i}"), "labels": {"app": "kubeopencode"},
-            "annotations": {"example.com/fat": "f".repeat(250_000)},
-        },
-        "spec": {
-            "schedulingGates": [{"name": "example.com/gate"}],
-            "containers": [{"name": "c", "image": "i"}],
-        },
-    });
-    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    pods.create(&PostParams::default(), &foreign_pod(i)).await.unwrap();
 }

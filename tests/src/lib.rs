@@ -15,6 +15,8 @@ pub mod docs;
 pub mod examples;
 pub mod exclusive;
 pub mod faults;
+#[path = "../../host/plugin-host/tests/common/harmless.rs"]
+mod harmless;
 pub mod injection;
 pub mod invariants;
 pub mod kubectl;

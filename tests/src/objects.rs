@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::object::HasStatus;
 use kubeopencode_api::agent::Agent;
@@ -142,6 +143,24 @@ pub fn secret(name: &str, data: &[(&str, &str)]) -> Value {
     let data: serde_json::Map<_, _> =
         data.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text))).collect();
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
+}
+
+/// A Pod that says it is one of ours, is fat, and waits at a gate of its own.
+///
+/// # Panics
+/// Never: it is a Pod.
+pub fn foreign_pod(i: usize) -> Pod {
+    let pod = json!({
+        "metadata": {
+            "name": format!("foreign-{i}"), "labels": {"app": "kubeopencode"},
+            "annotations": {"example.com/fat": "f".repeat(250_000)},
+        },
+        "spec": {
+            "schedulingGates": [{"name": "example.com/gate"}],
+            "containers": [{"name": "c", "image": "i"}],
+        },
+    });
+    serde_json::from_value(pod).unwrap()
 }
 
 /// A ServiceAccount.

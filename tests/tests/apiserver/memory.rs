@@ -7,7 +7,7 @@ use futures::StreamExt;
 use kube::api::PostParams;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{Builder, config, config_map, status, task};
+use kubeopencode_tests::objects::{Builder, config, config_map, foreign_pod, status, task};
 use kubeopencode_tests::process::Process;
 use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::json;
@@ -69,18 +69,7 @@ async fn what_is_in_the_cluster_costs_little_memory_from_the_start_on() {
         let config = json!([{"type": "Jira", "config": "c".repeat(1_400_000)}]);
         ns.create_tasks(task("big").agent("none").set("/spec/contexts", config), 26).await;
         let pods = futures::stream::iter(0..160).for_each_concurrent(16, async |i| {
-            let pod = json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {
-                    "name": format!("foreign-{i}"), "labels": {"app": "kubeopencode"},
-                    "annotations": {"example.com/fat": "f".repeat(250_000)},
-                },
-                "spec": {
-                    "schedulingGates": [{"name": "example.com/gate"}],
-                    "containers": [{"name": "c", "image": "i"}],
-                },
-            });
-            ns.pods().create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+            ns.pods().create(&PostParams::default(), &foreign_pod(i)).await.unwrap();
         });
         pods.await;
         let operator = Process::operator(OPERATOR, &[ns]);

@@ -13,6 +13,8 @@ mod fresh;
 mod golden;
 #[path = "../../../plugin-host/build/guests.rs"]
 mod guests;
+#[path = "../../../plugin-host/tests/common/harmless.rs"]
+mod harmless;
 mod hostile;
 mod install;
 mod list;
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use common::Said;
+use harmless::harmless;
 use serde_json::{Value, json};
 
 /// `kubeopencode`.
@@ -46,18 +49,7 @@ fn plugin(args: &[&str], env: &[(&str, &str)]) -> Said {
 /// A component as text: the type `Greeting`, with further items of its module.
 fn greeting(items: &str) -> String {
     let module = MODULE.replace("(global $free", &format!("{items} (global $free"));
-    let mut text = FRAME.replace("(;MODULE;)", &module);
-    // an import that nobody has, and its way into the module
-    for import in [
-        "(import \"danger\" (func $danger (;0;) (type 5)))",
-        "(core func $danger (;2;) (canon lower (func $danger)))",
-        "(export \"danger\" (func $danger))",
-        "(import \"$root\" \"danger\" (func))",
-    ] {
-        assert!(text.contains(import), "{import}");
-        text = text.replace(import, "");
-    }
-    text
+    harmless(FRAME.replace("(;MODULE;)", &module))
 }
 
 /// `Greeting` that logs its word with each call, as a warning.

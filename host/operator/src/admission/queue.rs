@@ -180,16 +180,21 @@ pub(super) mod tests {
         assert_eq!(queue.report_position(&task(2, "c")), 2);
     }
 
+    /// The status of an Agent that has admitted this Task alone.
+    fn with_slot(name: &str) -> AgentStatus {
+        let entry = TaskStart {
+            task_uid: name.into(),
+            task_namespace: "team".into(),
+            task_name: name.into(),
+            start_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        AgentStatus { admitted: vec![entry], ..AgentStatus::default() }
+    }
+
     #[test]
     fn admitted_tasks_leave_and_the_next_ones_hear_what_they_wait_for_now() {
         let mut queue = queue(&["a", "b", "c", "d", "e"]);
-        let entry = TaskStart {
-            task_uid: "a".into(),
-            task_namespace: "team".into(),
-            task_name: "a".into(),
-            start_time: Time(Timestamp::UNIX_EPOCH),
-        };
-        let status = AgentStatus { admitted: vec![entry], ..AgentStatus::default() };
+        let status = with_slot("a");
         let nobody = queue.apply(None, Some(Reason::AgentAtCapacity), None);
         assert_eq!(nobody, Affected::default(), "they have just been told");
         let affected = queue.apply(Some(&status), Some(Reason::QuotaExceeded), Some(&TaskUid("b".into())));
@@ -202,13 +207,7 @@ pub(super) mod tests {
     fn who_has_a_slot_moves_up_those_behind() {
         let mut queue = queue(&["a", "b", "c"]);
         assert_eq!(queue.report_position(&task(2, "c")), 3);
-        let entry = TaskStart {
-            task_uid: "a".into(),
-            task_namespace: "team".into(),
-            task_name: "a".into(),
-            start_time: Time(Timestamp::UNIX_EPOCH),
-        };
-        let status = AgentStatus { admitted: vec![entry], ..AgentStatus::default() };
+        let status = with_slot("a");
         assert!(holds_slot(&status, &TaskUid("a".into())) && !holds_slot(&status, &TaskUid("b".into())));
         let affected = queue.apply(Some(&status), None, Some(&TaskUid("a".into())));
         assert_eq!((affected.admitted, names(&affected.moved)), (vec![], vec!["c"]), "who asks is answered");

@@ -120,7 +120,7 @@ fn slim_tasks<F: Frontend>(
             item.meta_mut().labels = None;
         }
     });
-    let (caches, launching) = (Arc::clone(&context.caches), Arc::clone(&context));
+    let launching = Arc::clone(&context);
     let events = writer.reflect(slim).inspect_ok(move |event| {
         see(event);
         if let Event::Delete(item) = event {
@@ -134,7 +134,7 @@ fn slim_tasks<F: Frontend>(
             Event::Apply(item) | Event::Delete(item) => Some(item),
             Event::InitDone => {
                 // whoever is to be launched stands behind nobody who runs
-                enqueue_all::<F>(&caches, &queues, |item| !launching.is_for_launch::<F>(item));
+                enqueue_all::<F>(&launching.caches, &queues, |item| !launching.is_for_launch::<F>(item));
                 None
             }
             Event::Init | Event::InitApply(_) => None,

@@ -159,7 +159,7 @@ impl Context {
         if self.launches.defer(&key) {
             return true;
         }
-        if task.pod_uid().is_some() || task.is_terminal() || !self.caches.has_tasks_of(F::GROUP) {
+        if task.pod_uid().is_some() || task.is_terminal() {
             return false;
         }
         let state = self.observe::<F>(object, task);
