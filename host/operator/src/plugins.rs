@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kubeopencode_api::names::PluginName;
 use kubeopencode_api::plugin_object::{Plugin, PluginStatus};
 use kubeopencode_evaluate::{Catalog, Pause};
@@ -35,6 +35,7 @@ use tokio::sync::{Semaphore, watch as sync_watch};
 use tokio::time::Instant;
 
 use crate::cache::item::Item;
+use crate::cache::listed::{Cached, cached};
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::EventRecorder;
 use crate::runtime::health::Health;
@@ -69,8 +70,8 @@ pub(crate) struct Door {
     /// The operator's own.
     namespace: String,
     leads: sync_watch::Receiver<bool>,
-    plugins: Store<Item<Plugin>>,
-    config_maps: Store<Meta>,
+    plugins: Cached<Item<Plugin>>,
+    config_maps: Cached<Meta>,
     queue: UnboundedSender<PluginName>,
     /// Of those whose components come from the network or a volume.
     elsewhere: UnboundedSender<PluginName>,
@@ -147,8 +148,8 @@ pub(crate) async fn run(parts: Parts) {
     health.always_watches(&watch::KINDS);
     catalog.opens();
     STATES.iter().for_each(|state| metrics.plugins(state, 0));
-    let (plugins, plugins_writer) = watch::store();
-    let (config_maps, config_maps_writer) = watch::store();
+    let (plugins, plugins_writer) = cached();
+    let (config_maps, config_maps_writer) = cached();
     let (queue, queued) = unbounded_channel();
     let (elsewhere, queued_elsewhere) = unbounded_channel();
     let (events, send_events) = EventRecorder::new(client.clone(), &identity);

@@ -3,9 +3,7 @@
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use kube::Resource;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{Store, reflector, store::Writer};
 use kube::runtime::watcher::{self, Config, Event};
 use kubeopencode_api::literals::PLUGIN_LABEL;
 use kubeopencode_api::names::PluginName;
@@ -16,6 +14,7 @@ use super::Door;
 use super::desired::{Meta, slim, source_name};
 use crate::cache::changed::Changed;
 use crate::cache::item::Item;
+use crate::cache::listed::CacheWriter;
 
 /// What is watched.
 pub(super) const KINDS: [&str; 2] = [PLUGIN, CONFIG_MAP];
@@ -26,17 +25,8 @@ const CONFIG_MAP: &str = "ConfigMap";
 const CONFIG_MAPS: usize = 0;
 const PLUGINS: usize = 1;
 
-/// An empty store and its writer.
-pub(super) fn store<K>() -> (Store<K>, Writer<K>)
-where
-    K: Resource<DynamicType: Default + Clone + Eq + std::hash::Hash> + Clone + 'static,
-{
-    let writer = Writer::default();
-    (writer.as_reader(), writer)
-}
-
 /// Plugins. A change of the status concerns nobody.
-pub(super) async fn plugins(door: &Door, writer: Writer<Item<Plugin>>) {
+pub(super) async fn plugins(door: &Door, writer: CacheWriter<Item<Plugin>>) {
     let all = door.health.watch_everywhere::<Item<Plugin>>(PLUGIN, &door.client, Config::default());
     let mut changed = Changed::default();
     let apply = |event: &Event<Item<Plugin>>| {
@@ -50,11 +40,11 @@ pub(super) async fn plugins(door: &Door, writer: Writer<Item<Plugin>>) {
         }
         door.enqueue(changed.by(event).into_iter().map(|key| PluginName(key.name)));
     };
-    each(reflector(writer, all), apply, || door.tried(PLUGINS, false)).await;
+    each(writer.reflect(all), apply, || door.tried(PLUGINS, false)).await;
 }
 
 /// ConfigMaps with our label in the operator's namespace.
-pub(super) async fn config_maps(door: &Door, writer: Writer<Meta>) {
+pub(super) async fn config_maps(door: &Door, writer: CacheWriter<Meta>) {
     let labelled = Config::default().labels(PLUGIN_LABEL);
     let all = door.health.watch_in(&door.namespace, CONFIG_MAP, &door.client, labelled).modify(slim);
     let apply = |event: &Event<Meta>| match event {
@@ -65,7 +55,7 @@ pub(super) async fn config_maps(door: &Door, writer: Writer<Meta>) {
         Event::Apply(map) | Event::Delete(map) => door.enqueue(door.of_source(&source_name(map))),
         Event::Init | Event::InitApply(_) => {}
     };
-    each(reflector(writer, all), apply, || door.tried(CONFIG_MAPS, false)).await;
+    each(writer.reflect(all), apply, || door.tried(CONFIG_MAPS, false)).await;
 }
 
 /// Who begins to lead has to say how each Plugin stands.
