@@ -20,6 +20,14 @@ pub use own::OwnNetwork;
 /// These words are in every refusal, so that a program can tell one from a failure.
 pub const REFUSED: &str = "contexts are not fetched from";
 
+/// What mends a certificate that none of our programs takes from a server, whatever authorities they know, by the words that
+/// rustls has for it.
+pub fn mended_certificate(reason: &str) -> Option<&'static str> {
+    const REMEDY: &str = "the server shows the certificate of an authority (basicConstraints CA:TRUE): give it one of its own, with \
+                          CA:FALSE, and name who signed it";
+    reason.contains("CaUsedAsEndEntity").then_some(REMEDY)
+}
+
 /// Where the Git and URL contexts of Tasks may be fetched from. The config of the Task's namespace, that of the Pod's and
 /// the operator's must each allow it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

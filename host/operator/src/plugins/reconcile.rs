@@ -75,7 +75,9 @@ impl Door {
                     if last.generation != seen.generation {
                         self.failures.forget(name);
                     }
-                    status.clone()
+                    // what a stand-by found nobody has told yet
+                    let has_told = last.leads || !seen.leads;
+                    if has_told { status.clone() } else { plugin.status.clone().unwrap_or_default() }
                 }
                 _ => plugin.status.clone().unwrap_or_default(),
             }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kubeopencode_api::names::hex;
+use kubeopencode_api::network::mended_certificate;
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::LOCATION;
@@ -252,8 +253,10 @@ fn broken(settings: &Settings, error: &reqwest::Error) -> Failure {
     }
     let reason = web::reason(error);
     if reason.contains("certificate") {
-        let remedy = "add the server's authority to the bundle of spec.caBundle of KubeOpenCodeConfig, name one in \
-                      SSL_CERT_FILE of the Agent's podSpec.env, or set insecureSkipTLSVerify";
+        let remedy = mended_certificate(&reason).unwrap_or(
+            "add the server's authority to the bundle of spec.caBundle of KubeOpenCodeConfig, name one in SSL_CERT_FILE of the Agent's \
+             podSpec.env, or set insecureSkipTLSVerify",
+        );
         return Failure::permanent(format!("{reason}; {remedy}"));
     }
     let reason = match &settings.proxy {

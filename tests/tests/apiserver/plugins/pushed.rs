@@ -12,6 +12,7 @@ use kubeopencode_tests::components::{checked_greeting, greeting, sha256};
 use kubeopencode_tests::kubectl::{Kubectl, Said};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::program::under_test;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -20,7 +21,7 @@ use super::registry::{LOGIN, Registry, Tokens, docker_config, with_password};
 use super::sources::{operator, sources};
 use super::{apply_plugin, clear, context_of, named, serves, task_of};
 use crate::scenario;
-use crate::web::{Response, Web, issue};
+use crate::web::{Issued, Response, Web, issue};
 
 /// Somebody with a machine of his own: its home is the folder, where his components and files are.
 pub(super) struct Author {
@@ -160,6 +161,23 @@ async fn what_is_pushed_serves_by_the_line_that_was_printed_and_comes_back() {
         clear(ns).await;
     })
     .await;
+}
+
+/// As `openssl req -x509` makes one without further words.
+#[tokio::test]
+async fn a_registry_that_shows_an_authoritys_own_certificate_is_told_what_to_show() {
+    let folder = TempDir::new().unwrap();
+    let author = Author::new(&folder.path().join("home"));
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let issued = Issued { authority: certificate.pem(), certificate, key };
+    author.writes("ca.crt", &issued.authority);
+    let registry = Registry::start(folder.path(), &issued, None, "");
+    let why = author.is_told(&format!("pull {}/team/greeting:1.0.0 --ca ca.crt", registry.address), 1).await;
+    assert!(why.contains("CaUsedAsEndEntity"), "{why}");
+    assert!(why.contains("give it one of its own, with CA:FALSE") && !why.contains("with --ca"), "{why}");
 }
 
 #[tokio::test]

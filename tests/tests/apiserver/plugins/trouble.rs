@@ -1,7 +1,8 @@
 //! Plugins that break, and operators that die beside them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kubeopencode_api::plugin_object::PluginStatus;
 use kubeopencode_api::task::Phase;
@@ -14,8 +15,8 @@ use kubeopencode_tests::record::Kind;
 use serde_json::Value;
 
 use super::{
-    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, says, serves, task_of,
-    until,
+    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, named, says, serves,
+    task_of, until,
 };
 use crate::leaders::holds;
 use crate::scenario;
@@ -280,6 +281,55 @@ async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_start
                 .collect();
             assert!(waited.is_empty(), "they waited for a plugin that was there all the time: {waited:?}");
         }
+        clear(ns).await;
+    })
+    .await;
+}
+
+/// The leader dies before it has said that the new bytes are bad. One stood by with the good ones, and one was started beside the
+/// bad ones and has only what is kept.
+#[tokio::test]
+async fn whoever_leads_next_serves_the_last_good_component_while_bad_bytes_lie_in_its_config_map() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let hello = greeting("hello");
+        let of_hello = format!("sha256:{}", sha256(&hello));
+        let is_bad = Arc::new(AtomicBool::new(false));
+        let (bad, path) = (Arc::clone(&is_bad), format!("/plugins/{}/status", named(ns, "greeting")));
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let is_word = moment.verb == "PATCH" && moment.path.ends_with(&path);
+            (is_word && bad.load(Ordering::Relaxed)).then_some(Fault::CrashBefore)
+        });
+        let setup = Setup { faults: faults.clone(), candidate: Some("first".into()), ..Setup::default() };
+        let mut first = ns.start_operator(setup);
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
+        serves(ns, "greeting", &hello).await;
+        let second = ns.candidate("second");
+        second.log.until("standing by").await;
+        second.log.until(&of_hello).await;
+        is_bad.store(true, Ordering::Relaxed);
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", b"\0asm\x01\0\0\0")).await;
+        faults.crashed().await;
+        first.dead().await;
+        ns.apply(task_of("warm", "Greeting")).await;
+        ns.phase("warm", Phase::Completed).await;
+        assert!(context_of(ns, "warm").await.contains("type=\"Greeting\">\nhello\n"));
+        let why = condition(ns, "greeting", "Compiled", "False Invalid").await;
+        assert!(why.starts_with("this is a core WebAssembly module, not a component"), "{why}");
+        // what it found while it stood by, too
+        events(ns, "greeting", &["Plugin Warning PluginRefused", "ConfigMap Warning PluginRefused"]).await;
+
+        let third = ns.candidate("third");
+        third.log.until(&of_hello).await;
+        second.stop().await;
+        holds(ns, "third").await;
+        ns.apply(task_of("cold", "Greeting")).await;
+        ns.phase("cold", Phase::Completed).await;
+        assert!(context_of(ns, "cold").await.contains("type=\"Greeting\">\nhello\n"));
+        assert_eq!(condition(ns, "greeting", "Compiled", "False Invalid").await, why);
+        let still = serves(ns, "greeting", &hello).await.status.unwrap();
+        assert_ne!(still.wanted, still.digest);
+        third.stop().await;
         clear(ns).await;
     })
     .await;

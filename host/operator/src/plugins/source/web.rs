@@ -278,8 +278,8 @@ fn reason(error: &reqwest::Error, asker: Asker) -> String {
     }
     let text = cause.to_string();
     let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
-    if reason.contains("certificate") || reason.contains("UnknownIssuer") {
-        return format!("{reason}; {}", asker.unknown_authority());
+    if let Some(remedy) = asker.remedy_of_certificate(reason) {
+        return format!("{reason}; {remedy}");
     }
     match asker {
         Asker::Author if reason.contains("corrupt message") => {
