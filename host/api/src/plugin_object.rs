@@ -54,8 +54,8 @@ use crate::plugin::{Capability, Kind, LimitClass, MAX_PLUGIN_NAME, PLUGIN_NAME};
         "message": "what a web server gives may change: add sha256, the digest of the component"
     },
     {
-        "rule": "!has(self.signature) || (has(self.source.oci) ? !has(self.signature.value) && !has(self.signature.bundle) : has(self.signature.value) != has(self.signature.bundle))",
-        "message": "every source but oci, whose signatures lie in the registry, needs one of signature.bundle and signature.value"
+        "rule": "!has(self.signature) || has(self.signature.value) != has(self.signature.bundle) || has(self.source.oci) && !has(self.signature.value)",
+        "message": "the component needs one of signature.bundle and signature.value, but from oci, where its signature may lie in the registry"
     },
 ]))]
 pub struct PluginSpec {
@@ -178,12 +178,11 @@ pub struct Signature {
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
     /// The Sigstore bundle of the decoded component, as `cosign sign-blob --bundle` writes it into a file: the JSON, as text. In
-    /// place of `value`, and not for `oci`, where it lies in the registry.
+    /// place of `value`. From `oci` without both: the signature of the artifact lies in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub bundle: Option<String>,
-    /// The signature of the decoded component in base64, as `cosign sign-blob` prints it without a bundle. Not for `oci`, where
-    /// it lies in the registry.
+    /// The signature of the decoded component in base64, as `cosign sign-blob` prints it without a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096), regex(pattern = r"^[A-Za-z0-9+/]+={0,2}$"))]
     pub value: Option<String>,

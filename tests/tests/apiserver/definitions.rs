@@ -172,7 +172,7 @@ async fn what_a_web_server_gives_is_taken_by_digest() {
 }
 
 #[tokio::test]
-async fn a_signature_is_in_the_plugin_or_in_the_registry() {
+async fn one_signature_is_in_the_plugin_or_that_in_the_registry_counts() {
     scenario(async |ns| {
         let web = "https: {url: 'https://plugins.example/jira.wasm'}";
         let registry = format!("oci: {{image: 'registry.example/jira@sha256:{}'}}", "0".repeat(64));
@@ -182,8 +182,9 @@ async fn a_signature_is_in_the_plugin_or_in_the_registry() {
             (web, ", value: MEUC, bundle: '{}'", false),
             (web, "", false),
             (&registry, "", true),
-            (&registry, ", value: MEUC", false),
-            (&registry, ", bundle: '{}'", false),
+            (&registry, ", value: MEUC", true),
+            (&registry, ", bundle: '{}'", true),
+            (&registry, ", value: MEUC, bundle: '{}'", false),
         ] {
             let plugin = format!(
                 "apiVersion: kubeopencode.io/v1alpha1\nkind: Plugin\nmetadata: {{name: {}-signed}}\nspec: {{kind: context-type, \

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::desired::{Found, Pieces, is_meant, verify};
 use super::publication::publication;
-use super::source::{Fetched, SourceKind, digest_of_image, directory};
+use super::source::{Fetched, SourceKind, digest_of_image, directory, signature_in_registry};
 use super::status::{Problem, Served, shown_schema};
 use super::{Door, decode, kept, trust};
 use crate::runtime::api_error::words;
@@ -189,8 +189,8 @@ impl Door {
         let (component, digest) = unpacked.await?;
         *wanted = Some(digest.clone());
         verify(spec, annotated.as_deref(), &digest)?;
-        // that of an OCI artifact was looked at where it lies
-        if let Some(signature) = spec.signature.as_ref().filter(|_| spec.source.oci.is_none()) {
+        // one in a registry was looked at where it lies
+        if let Some(signature) = spec.signature.as_ref().filter(|_| signature_in_registry(spec).is_none()) {
             let key = trust::key(&self.sources.keys, &signature.key).await?;
             trust::detached(&key, signature, &component)?;
             signed_by = Some(key.fingerprint);

@@ -158,6 +158,13 @@ impl PluginSources {
     }
 }
 
+/// The signature that lies beside an artifact in its registry, and not in the Plugin.
+pub(super) fn signature_in_registry(spec: &PluginSpec) -> Option<&Signature> {
+    let signature = spec.signature.as_ref()?;
+    let is_held = signature.bundle.is_some() || signature.value.is_some();
+    (spec.source.oci.is_some() && !is_held).then_some(signature)
+}
+
 /// The artifact that a Plugin names.
 fn artifact_of(image: &str) -> Result<Image, Problem> {
     Image::parse(image).filter(|image| image.digest.is_some()).ok_or_else(|| {
@@ -199,7 +206,7 @@ impl Web {
                     let mut registry = oci::Registry::new(session, image, credentials, "fetch");
                     let layer = registry.component().await?;
                     // before the component: nothing waits for room while it holds some
-                    let signed_by = match &spec.signature {
+                    let signed_by = match signature_in_registry(spec) {
                         Some(Signature { key, .. }) => {
                             let key = trust::key(&sources.keys, key).await?;
                             registry.is_signed(&key).await?;

@@ -177,6 +177,22 @@ async fn bundles_in_a_registry_refer_to_the_artifact_that_they_sign() {
             let why = condition(ns, "copied", "Verified", "False SignatureInvalid").await;
             assert!(why.starts_with("no signature of ") && why.ends_with(&words), "{why}");
         }
+        // nobody who pushes can hide one that the Plugin holds
+        let held = |component: &[u8]| {
+            let (address, bundle) = (&registry.address, signer.bundle_of_file(component));
+            format!(
+                "source: {{oci: {{image: '{address}/team/greeting@{copied}'}}}}, names: {{Greeting: Held}}, \
+                 signature: {{key: acme, bundle: '{bundle}'}}"
+            )
+        };
+        apply_plugin(ns, "copied", &held(&hello)).await;
+        let why = condition(ns, "copied", "Verified", "False SignatureInvalid").await;
+        assert!(
+            why.starts_with("spec.signature.bundle is no signature of this component by the key"),
+            "{why}"
+        );
+        apply_plugin(ns, "copied", &held(&salut)).await;
+        serves(ns, "copied", &salut).await;
         pusher.sign(&copied, |bytes| signer.sign(bytes)).await;
         apply_plugin(
             ns,
