@@ -40,8 +40,8 @@ impl Cache {
         used
     }
 
-    /// Removes the files whose last use is longest ago until what is left is at most [`MAX_BYTES`]; those in use stay.
-    /// What ended in the middle of a compilation goes the same way.
+    /// Removes the files whose last use is longest ago until what is left is at most [`MAX_BYTES`], those in use last: their code
+    /// stays in memory, and another process has to compile it again. What ended in the middle of a compilation goes the same way.
     pub(crate) fn trim(&self) {
         let used: Vec<_> = self.used.lock().iter().filter_map(Weak::upgrade).collect();
         let files = match files(&self.dir) {
@@ -52,7 +52,9 @@ impl Cache {
             }
         };
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        for file in files.iter().filter(|file| used.iter().all(|used| **used != file.path)) {
+        let (in_use, unused): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| used.iter().any(|used| **used == file.path));
+        for file in unused.into_iter().chain(in_use) {
             if bytes <= MAX_BYTES {
                 return;
             }
@@ -92,21 +94,27 @@ mod tests {
 
     use super::*;
 
+    /// A sparse file of this many MiB.
+    fn make(dir: &Path, name: &str, mebibytes: u64, age: u64) -> PathBuf {
+        let path = dir.join(name);
+        File::create_new(&path).unwrap().set_len(mebibytes << 20).unwrap();
+        was_used(&path, age);
+        path
+    }
+
+    fn was_used(path: &Path, age: u64) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    }
+
     #[test]
     fn the_oldest_go_first_and_those_in_use_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let make = |name: &str, mebibytes: u64, age: u64| {
-            let path = dir.path().join(name);
-            let file = File::create_new(&path).unwrap();
-            // sparse
-            file.set_len(mebibytes << 20).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
-            path
-        };
+        let make = |name: &str, mebibytes: u64, age: u64| make(dir.path(), name, mebibytes, age);
         let cache = Cache::new(dir.path().to_owned());
         let in_use = make("in-use.cwasm", 200, 400);
         let used = cache.use_file(&in_use);
-        File::options().write(true).open(&in_use).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        was_used(&in_use, 400);
         let left_over = make(".tmp-of-a-killed-process", 200, 300);
         let (old, new) = (make("old.cwasm", 100, 200), make("new.cwasm", 200, 100));
         let there = || [&in_use, &left_over, &old, &new].map(|path| path.exists());
@@ -121,5 +129,19 @@ mod tests {
         make("last.cwasm", 200, 0);
         cache.trim();
         assert_eq!(there(), [false; 4], "nobody uses it any more");
+    }
+
+    #[test]
+    fn where_those_in_use_are_too_many_their_files_go_after_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().to_owned());
+        let paths = [300, 200, 100].map(|age| make(dir.path(), &format!("in-use-{age}.cwasm"), 200, age));
+        let used = paths.each_ref().map(|path| cache.use_file(path));
+        paths.iter().zip([300, 200, 100]).for_each(|(path, age)| was_used(path, age));
+        let unused = make(dir.path(), "unused.cwasm", 100, 0);
+        cache.trim();
+        assert_eq!(paths.each_ref().map(|path| path.exists()), [false, true, true]);
+        assert!(!unused.exists());
+        drop(used);
     }
 }
