@@ -134,6 +134,10 @@ impl Bench {
         let names: Value =
             types.iter().map(|of| ((*of).to_owned(), json!(format!("{of}{number}")))).collect();
         let spec = json!({"kind": "context-type", "source": {"configMap": {"name": name}}, "names": names});
+        self.apply_plugin(name, &spec).await;
+    }
+
+    async fn apply_plugin(&self, name: &str, spec: &Value) {
         let plugin = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Plugin", "metadata": {"name": name}, "spec": spec});
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.plugins().patch(name, &params, &Patch::Apply(&plugin)).await.unwrap();

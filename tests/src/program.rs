@@ -51,7 +51,8 @@ fn build(profile: &str, caller: [&str; 2]) -> PathBuf {
 }
 
 impl Program {
-    /// Starts it with the rights of this kubeconfig; its log goes to a file beside `plugin_cache`.
+    /// Starts it with the rights of this kubeconfig; beside `plugin_cache` are its log, with the extension `log`, and the folder with
+    /// volumes of plugins, `volumes`.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -67,6 +68,8 @@ impl Program {
             .arg(format!("127.0.0.1:{probes}"))
             .arg("--plugin-cache-dir")
             .arg(plugin_cache)
+            .arg("--plugin-volumes-dir")
+            .arg(plugin_cache.with_extension("volumes"))
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "warn")
             .env("POD_NAMESPACE", "kubeopencode-system")
