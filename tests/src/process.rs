@@ -2,11 +2,17 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::namespace::TestNamespace;
 
 /// A clock tick of `/proc/<pid>/stat`, in seconds: the same on every Linux that Rust runs on.
 const TICK: f64 = 0.01;
+
+/// How often a [`Sampler`] looks: no compilation of a plugin is done sooner.
+const SAMPLE: Duration = Duration::from_millis(20);
 
 /// A process that is measured. Killed when it is dropped.
 #[derive(Debug)]
@@ -42,16 +48,63 @@ impl Process {
         self.status("VmHWM:")
     }
 
+    /// Looks at its memory and that of its children from now on.
+    pub fn sample(&self) -> Sampler {
+        let (pid, (stop, stopped)) = (self.0.id(), channel::<()>());
+        let most = thread::spawn(move || {
+            let mut most = 0.0_f64;
+            while stopped.recv_timeout(SAMPLE) == Err(RecvTimeoutError::Timeout) {
+                let all = children_of(pid).into_iter().chain([pid]);
+                most = most.max(all.filter_map(|pid| status_of(pid, "VmRSS:")).sum());
+            }
+            most
+        });
+        Sampler { stop, most }
+    }
+
     fn status(&self, field: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        status_of(self.0.id(), field).unwrap()
     }
 
     /// Processor time so far, in seconds, children excluded.
     pub fn processor(&self) -> f64 {
         processor_of(self.0.id()).unwrap()
     }
+}
+
+/// What a process and its children have together, as the limit of a container counts it.
+#[derive(Debug)]
+pub struct Sampler {
+    stop: Sender<()>,
+    most: JoinHandle<f64>,
+}
+
+impl Sampler {
+    /// The most resident memory that they had at one time, in MiB. Pages that they share count for each.
+    ///
+    /// # Panics
+    /// When looking at it did.
+    pub fn most(self) -> f64 {
+        drop(self.stop);
+        self.most.join().unwrap()
+    }
+}
+
+/// A figure of a process in MiB, while it runs.
+fn status_of(pid: u32, field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
+}
+
+/// The processes that one has started, by any of its threads.
+fn children_of(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let read = threads.flatten().filter_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        Some(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+    });
+    read.flatten().collect()
 }
 
 /// A count among figures.

@@ -44,6 +44,7 @@ impl Bench {
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         self.apply_map("endless", &endless("Endless1")).await;
         let operator = self.operator();
+        let sampler = operator.process.sample();
         self.serve(1).await;
         ordinary(&ns, "warm", BESIDE_ONE, async {}).await;
         let harm = every_tenth_of_a_second(&ns, HARM, BESIDE_ONE, |_| vec![json!({"type": "Endless1"})]);
@@ -54,8 +55,14 @@ impl Bench {
         self.that_are_asked(&ns, &mut all).await;
         self.that_are_none(&ns, &mut all).await;
         self.rows("all hostile plugins", &all);
-        let peak = format!("{:.0} MiB", operator.process.peak_memory());
-        self.table.row("most memory beside hostile plugins", peak, "-".into(), "", "< 1024 MiB");
+        let peak = format!("{:.0} MiB", sampler.most());
+        self.table.row(
+            "most memory beside hostile plugins, compilations included",
+            peak,
+            "-".into(),
+            "",
+            "< 1024 MiB",
+        );
 
         // the last good bytes, after a death and with nothing compiled
         self.apply_map("turncoat", &component("Turncoat", INLINE, "hello")).await;
