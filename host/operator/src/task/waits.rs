@@ -112,7 +112,8 @@ impl Context {
     ) -> LaunchResult {
         let since = unknown_since(state.task, TaskCondition::Accepted).unwrap_or(state.now);
         if state.now.duration_since(since) >= MAX_LOADING {
-            return self.missing(state, runner, refusal, state.status(), None).await;
+            // its grace runs from now on
+            return self.missing(state, runner, refusal, state.status(), Some(state.now)).await;
         }
         self.admission.leave(runner, &state.uid);
         if self.write(state.task, &state.status().waiting(&refusal.message)).await? {

@@ -166,7 +166,8 @@ async fn bundles_in_a_registry_refer_to_the_artifact_that_they_sign() {
                 "c",
                 hidden,
                 format!(
-                    "of 17 bundles the newest 16 were looked at; of the bundle {first}, it is not by this key"
+                    "of 17 bundles the newest 16 were looked at, so remove some, or put a bundle of the component into \
+                     spec.signature.bundle; of the bundle {first}, it is not by this key"
                 ),
             ),
         ] {

@@ -117,9 +117,10 @@ impl Registry {
             };
             if matches!(beside, Beside::Nothing) {
                 let some = match referrers.len() {
-                    all if all > MAX_SIGNATURES => {
-                        format!("of {all} bundles the newest {MAX_SIGNATURES} were looked at; ")
-                    }
+                    all if all > MAX_SIGNATURES => format!(
+                        "of {all} bundles the newest {MAX_SIGNATURES} were looked at, so remove some, or put a bundle of the \
+                         component into spec.signature.bundle; "
+                    ),
                     _ => String::new(),
                 };
                 beside = Beside::Others(format!("{some}of the bundle {referrer}, {why}"));
