@@ -102,6 +102,17 @@ async fn delete_config_map(ns: &TestNamespace, name: &str) {
     ns.api::<ConfigMap>().delete(&named(ns, name), &DeleteParams::default()).await.unwrap();
 }
 
+/// Waits until the operator keeps this component, and none from before it.
+async fn keeps_alone(ns: &TestNamespace, bytes: &[u8]) {
+    ns.until("the one before is kept no more", |history| {
+        let maps = history.all(Kind::ConfigMap);
+        let kept = maps.filter(|map| !map.label("kubeopencode.io/plugin-kept").is_empty());
+        let kept: Vec<_> = kept.map(|map| map.annotation("kubeopencode.io/sha256").to_owned()).collect();
+        (kept == [sha256(bytes)]).then_some(())
+    })
+    .await;
+}
+
 /// Plugins are the cluster's: those of this test go with it.
 pub(crate) async fn clear(ns: &TestNamespace) {
     for plugin in plugins(ns).list(&ListParams::default()).await.unwrap() {
@@ -227,13 +238,7 @@ async fn the_last_good_component_serves_on_whatever_becomes_of_its_source() {
 
         ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &salut)).await;
         serves(ns, "greeting", &salut).await;
-        ns.until("the one before is kept no more", |history| {
-            let maps = history.all(Kind::ConfigMap);
-            let kept = maps.filter(|map| !map.label("kubeopencode.io/plugin-kept").is_empty());
-            let kept: Vec<_> = kept.map(|map| map.annotation("kubeopencode.io/sha256").to_owned()).collect();
-            (kept == [sha256(&salut)]).then_some(())
-        })
-        .await;
+        keeps_alone(ns, &salut).await;
         // one that somebody wrote outlives its source
         apply_plugin(
             ns,

@@ -15,8 +15,8 @@ use kubeopencode_tests::record::Kind;
 use serde_json::Value;
 
 use super::{
-    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, named, says, serves,
-    task_of, until,
+    clear, condition, context_of, delete_config_map, events, in_config_map, is_gone, keeps_alone, named,
+    says, serves, task_of, until,
 };
 use crate::leaders::holds;
 use crate::scenario;
@@ -262,6 +262,7 @@ async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_start
             "it was waited for, and not released"
         );
         serves(ns, "greeting", &salut).await;
+        keeps_alone(ns, &salut).await;
         second.stop().await;
         ns.record.catch_up().await;
         {
