@@ -431,6 +431,8 @@ async fn what_cannot_be_a_plugin_says_why_and_harms_no_other() {
         serves(ns, "settings", &hello).await;
         ns.apply(task_of("fix", "Greeting")).await;
         ns.phase("fix", Phase::Completed).await;
+        // one apply may bring both sides of it, so that is told a little later than all else
+        events(ns, "wrong", &["Plugin Warning PluginRefused", "ConfigMap Warning PluginRefused"]).await;
         clear(ns).await;
     })
     .await;
