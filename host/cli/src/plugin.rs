@@ -19,6 +19,7 @@ mod install;
 mod lint;
 mod list;
 mod logs;
+mod network;
 mod new;
 mod pack;
 mod project;
