@@ -148,6 +148,28 @@ fn items_stand_in_one_file_as_documents_or_as_a_list() {
 }
 
 #[test]
+fn an_error_that_its_case_expects_is_well() {
+    let folder = project("eval-expected", &greeting(&asking(SCHEMA, "")), "");
+    let item = "item: {type: Greeting, config: {}}";
+    for (name, kind, words, code) in [
+        ("met", "invalid-config", "\nthe Task fails, as the case expects: nothing is made of it\n", 0),
+        ("other", "unsatisfied", "\nthe Task fails: nothing is made of it\n", 1),
+    ] {
+        let case = format!("name: {name}\n{item}\nexpect: {{error: {{kind: {kind}}}}}\n");
+        fs::write(folder.join("case.yaml"), case).unwrap();
+        let said = in_folder(&folder, &["eval", "-f", "case.yaml"]);
+        assert!(said.stdout.ends_with(words), "{}", said.stdout);
+        assert_eq!((said.code, said.stderr.as_str()), (code, ""), "{name}");
+        let said = in_folder(&folder, &["eval", "-f", "case.yaml", "-o", "json"]);
+        let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(
+            (&all[0]["ok"], &all[0]["error"]["kind"]),
+            (&(code == 0).into(), &"invalid-config".into())
+        );
+    }
+}
+
+#[test]
 fn a_file_with_nothing_to_evaluate_is_named() {
     let folder = project("eval-nothing", &greeting(""), "");
     fs::write(folder.join("empty.yaml"), "").unwrap();
