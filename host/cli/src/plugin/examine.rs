@@ -224,6 +224,7 @@ fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
         LoadError::Invalid(_) | LoadError::TooExpensive { .. } => Part::Compile,
         LoadError::WrongWorld { .. } | LoadError::OtherInterface { .. } => Part::Interface,
         LoadError::Imports(_) | LoadError::OtherWasi(_) | LoadError::NewerInterface(_) => Part::Imports,
+        LoadError::Describe(error) if refusal::unlike_schema(error).is_some() => Part::Schema,
         LoadError::Describe(_) | LoadError::Descriptor(_) | LoadError::MissingFeature(_) => Part::Types,
         LoadError::Schema(_) => Part::Schema,
         LoadError::SettingsSchema(_) => Part::Settings,
