@@ -132,7 +132,12 @@ fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
             None => return Ok(ExitCode::FAILURE),
         },
     };
-    install::install(flags, objects).and_then(said)
+    let (text, ok) = install::install(flags, objects)?;
+    let done = said((text, ok))?;
+    if ok && matches!(flags.output, Output::Text) {
+        eprintln!("{}", install::next(&flags.pack.namespace));
+    }
+    Ok(done)
 }
 
 /// The objects that install a component; none where something keeps it from being installed, which is said on stderr.
