@@ -112,7 +112,7 @@ fn limits(schema: &Value) -> Map<String, Value> {
 
 /// As in `minimum 1`, `pattern ^[a-z]+$`.
 fn limits_in_words(limits: &Map<String, Value>) -> impl Iterator<Item = String> {
-    LIMITS.iter().filter_map(|word| match limits.get(*word)? {
+    LIMITS.iter().filter_map(move |word| match limits.get(*word)? {
         Value::Bool(is) => is.then(|| (*word).to_owned()),
         Value::String(text) => Some(format!("{word} {text}")),
         value => Some(format!("{word} {value}")),
