@@ -66,8 +66,7 @@ pub(super) fn examine(
         warnings: Vec::new(),
     };
     // before its size: with --class large it would be no better
-    let of_go = network::of_go(bytes);
-    if let Some(package) = of_go {
+    if let Some(package) = network::of_go(bytes) {
         report.warning(Part::Imports, network::remedy(package));
     }
     let (started, before) = (Instant::now(), worker_time());
@@ -92,9 +91,9 @@ pub(super) fn examine(
             for import in network_imports(bytes) {
                 offered(&mut report, import);
             }
-            match (&error, of_go) {
-                (LoadError::TooLarge { .. }, Some(package)) => {
-                    report.problem(Part::Size, format!("{error}; leave out {package}"));
+            match error {
+                LoadError::TooLarge { .. } => {
+                    report.problem(Part::Size, refusal::of_bytes(&error, bytes));
                 }
                 _ => refused(&mut report, &error)?,
             }

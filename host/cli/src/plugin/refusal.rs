@@ -2,6 +2,8 @@
 
 use kubeopencode_plugin_host::{CallError, LimitClass, LoadError};
 
+use super::network;
+
 /// Begins the name of what a module has to export, in the words of the runtime of JavaScript.
 const INTERFACE: &str = "interface 'kubeopencode:plugin/";
 
@@ -45,6 +47,14 @@ pub(super) fn words(error: &LoadError) -> String {
         _ => "",
     };
     format!("{error}{remedy}")
+}
+
+/// The same of a component that has these bytes: one that is too large for what no plugin has is no better in another class.
+pub(super) fn of_bytes(error: &LoadError, bytes: &[u8]) -> String {
+    match network::of_go(bytes).filter(|_| matches!(error, LoadError::TooLarge { .. })) {
+        Some(package) => format!("{error}; leave out {package}: a plugin has no network"),
+        None => words(error),
+    }
 }
 
 /// What a plugin wrote before it crashed.

@@ -387,10 +387,16 @@ fn what_needs_a_network_is_named_before_its_size() {
     assert_eq!(*first, warning);
     assert!(
         second.starts_with("  size        PROBLEM: the component has 52")
-            && second.ends_with(" bytes, more than the 4194304 of limits class default; leave out net/http"),
+            && second.ends_with(" bytes, more than the 4194304 of limits class default; leave out net/http: a plugin has no network"),
         "{second}"
     );
     assert_eq!((said.code, *last), (1, "1 problem"));
+    let explained = plugin(&["explain", path], &[]);
+    assert!(
+        explained.stderr.contains("; leave out net/http: a plugin has no network\n"),
+        "{}",
+        explained.stderr
+    );
     let said = plugin(&["check", path, "--class", "large"], &[]);
     assert!(said.stdout.lines().any(|line| line == warning), "{}", said.stdout);
     assert_eq!((said.code, said.stdout.lines().last()), (0, Some("ok")));
