@@ -51,12 +51,12 @@ func differences(place string, schema any, what reflect.Type) (found []string) {
 		if known >= 0 {
 			found = append(found, differences(place+"."+names[known], properties[names[known]], field.what)...)
 		} else if isClosed(object) {
-			found = append(found, fmt.Sprintf("%s has a field for %q, which is not in the schema", what, at(field.name)))
+			found = append(found, fmt.Sprintf("%s has the field %s, and the schema has no %q", what, field.own, at(field.name)))
 		}
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(fields, func(field field) bool { return strings.EqualFold(name, field.name) }) {
-			found = append(found, fmt.Sprintf("%q of the schema has no field in %s", at(name), what))
+			found = append(found, fmt.Sprintf("the schema has %q, and %s no field with the tag json:%q", at(name), what, name))
 		}
 	}
 	return found
@@ -75,6 +75,8 @@ func isClosed(schema map[string]any) bool {
 type field struct {
 	name string
 	what reflect.Type
+	// how it stands in its struct
+	own string
 }
 
 // What encoding/json reads into a struct.
@@ -91,9 +93,9 @@ func fieldsOf(what reflect.Type) (fields []field) {
 			fields = append(fields, fieldsOf(inner)...)
 		case !one.IsExported():
 		case name == "":
-			fields = append(fields, field{one.Name, one.Type})
+			fields = append(fields, field{one.Name, one.Type, one.Name + " without a tag json"})
 		default:
-			fields = append(fields, field{name, one.Type})
+			fields = append(fields, field{name, one.Type, fmt.Sprintf("%s with the tag json:%q", one.Name, name)})
 		}
 	}
 	return fields

@@ -19,6 +19,7 @@ mod install;
 mod lint;
 mod list;
 mod logs;
+mod network;
 mod new;
 mod pack;
 mod project;
@@ -131,7 +132,12 @@ fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
             None => return Ok(ExitCode::FAILURE),
         },
     };
-    install::install(flags, objects).and_then(said)
+    let (text, ok) = install::install(flags, objects)?;
+    let done = said((text, ok))?;
+    if ok && matches!(flags.output, Output::Text) {
+        eprintln!("{}", install::next(&flags.pack.namespace));
+    }
+    Ok(done)
 }
 
 /// The objects that install a component; none where something keeps it from being installed, which is said on stderr.

@@ -3,6 +3,10 @@
 //! May touch: names of imports and exports. Must not touch: what the linker offers, which `sandbox` alone decides.
 
 use kubeopencode_api::plugin::Kind;
+use wasmparser::{Parser, Payload};
+
+use crate::error::quote;
+use crate::sandbox::of_network;
 
 /// What a component imports and exports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,27 @@ pub enum Offer {
     Absent(&'static str),
     /// Nothing, and no plugin needs it; why, in words that say what to do.
     Refused(String),
+}
+
+/// What a component imports of a network, which no plugin has: read from its bytes alone, for one that cannot be compiled.
+pub fn network_imports(bytes: &[u8]) -> Vec<Import> {
+    let mut found: Vec<Import> = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::ComponentImportSection(imports)) => {
+                for import in imports.into_iter().map_while(Result::ok) {
+                    let name = quote(import.name.name);
+                    if let Some(why) = of_network(&name).filter(|_| found.iter().all(|one| one.name != name))
+                    {
+                        found.push(Import { name, offer: Offer::Absent(why) });
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    found
 }
 
 impl Inspection {

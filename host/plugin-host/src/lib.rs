@@ -35,7 +35,7 @@ mod worker;
 pub use descriptor::PluginType;
 pub use error::{CallError, HostError, LoadError, PayloadError, outcome};
 pub use host::{HostOptions, PluginHost};
-pub use inspect::{Import, Inspection, Offer};
+pub use inspect::{Import, Inspection, Offer, network_imports};
 pub use kubeopencode_api::plugin::{Kind, LimitClass};
 pub use limits::{Limits, Used};
 pub use plugin::Plugin;

@@ -12,11 +12,15 @@ mod wasi;
 use jiff::Timestamp;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 
-pub(crate) use imports::{check_wasi, exported, inspect, linker};
+pub(crate) use imports::{check_wasi, exported, inspect, linker, of_network};
 
 use crate::error::{CallError, quote};
 use crate::limits::{HOSTCALL_FUEL, INSTANCES, LOG_CALLS, Limits, OUTPUT, STACK, TICK, Used};
 use lines::Lines;
+
+/// What the trap "cannot leave component instance" means.
+const CALLED_OUT: &str = "it called the host while it made room for what it is given, when no component may call anything; in Go \
+                          packages do so that begin something of their own, as net/http: leave them out";
 
 /// One call.
 pub(crate) struct Call {
@@ -91,6 +95,7 @@ impl Call {
         let reason = match trap {
             // how the runtimes of all languages end when something cannot go on: the plugin's own words say why
             Some(Trap::UnreachableCodeReached) => "it aborted".to_owned(),
+            Some(Trap::CannotLeaveComponent) => CALLED_OUT.to_owned(),
             _ => error.root_cause().to_string(),
         };
         // wasmtime keeps the type of this error to itself

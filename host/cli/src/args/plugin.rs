@@ -18,7 +18,8 @@ pub(crate) enum PluginCommand {
     Build(BuildPlugin),
     /// Run the golden cases of tests/*.yaml as the operator would run them: exit code 1 if one fails
     Test(TestPlugin),
-    /// Show what an item, a Task or a golden case comes to: rounds, reads, plan, and what the agent will read
+    /// Show what an item, a Task or a golden case comes to: rounds, reads, plan, and what the agent will read; exit code 1 for an
+    /// error that no golden case expects
     Eval(EvalPlugin),
     /// Say what the types take, what they are to be granted, and how a Task uses them; `explain Jira` of one alone
     Explain(ExplainPlugin),

@@ -1,19 +1,21 @@
-//! Golden cases, each twice: a plugin is a function of what it is given, so that bytes and fuel are the same.
+//! Golden cases, each twice: a plugin is a function of what it is given, so that bytes and fuel are the same. Whether what comes is
+//! what they expect is said in one line; how it differs, `plugin test` shows.
 //!
-//! May touch: files of cases. Must not touch: whether what comes is right, which `plugin test` says.
+//! May touch: files of cases. Must not touch: how a case is evaluated and compared (`golden`).
 
 use kubeopencode_plugin_host::Kind;
 
 use super::cases::{FOLDER, found, none_yet};
 use super::explain;
-use super::golden::Came;
+use super::golden::{Came, compare};
 use super::project::Project;
+use super::readable::counted;
 use super::report::{Part, Repeated, Report};
 use super::session::Session;
 use super::transcript::Round;
 use crate::error::CliError;
 
-/// Runs the cases of a project, and adds to the report what is not the same again, or that there are none yet.
+/// Runs the cases of a project, and adds to the report what is not the same again or not as expected, or that there are none yet.
 ///
 /// # Errors
 /// A case makes no sense.
@@ -30,13 +32,16 @@ pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliErr
     }
     let session = Session::of(project)?;
     let runtime = crate::runtime()?;
-    let (mut fuel, mut reached) = (0, 0);
+    let (mut fuel, mut reached, mut failed) = (0, 0, Vec::new());
     for placed in &cases {
         let (first, second) =
             (runtime.block_on(placed.run(&session))?, runtime.block_on(placed.run(&session))?);
         let cost = first.cost(&session);
         fuel += cost.fuel;
         reached += usize::from(cost.rounds > 0);
+        if !compare(placed, &first)?.is_empty() {
+            failed.push(format!("{}:{}", placed.file.display(), placed.line));
+        }
         if let Some(other) = other(&first, &second) {
             let name = &placed.case.name;
             let words = format!(
@@ -49,7 +54,15 @@ pub(super) fn twice(project: &Project, report: &mut Report) -> Result<(), CliErr
         let words = "no golden case reaches the component, schemas alone decide all of them: write one of an item that it takes";
         report.warning(Part::SameTwice, words.to_owned());
     }
-    report.repeated = Some(Repeated { cases: cases.len(), reached, fuel });
+    if let Some(first) = failed.first() {
+        let words = format!(
+            "{} of {} failed, {first} first: see `kubeopencode plugin test`",
+            failed.len(),
+            counted(cases.len(), "golden case")
+        );
+        report.problem(Part::Cases, words);
+    }
+    report.repeated = Some(Repeated { cases: cases.len(), reached, failed: failed.len(), fuel });
     Ok(())
 }
 

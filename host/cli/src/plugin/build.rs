@@ -6,7 +6,7 @@ mod module;
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::SystemTime;
 
 use kubeopencode_plugin_host::Kind;
@@ -17,6 +17,12 @@ use crate::error::CliError;
 
 /// What a shell ends with when it finds no program of a name.
 const NO_SUCH_PROGRAM: i32 = 127;
+
+/// What makes components of Python. Tracebacks of its own come before and after what matters, and none of its words helps while it
+/// works: they wait for its end.
+const PYTHON: &str = "componentize-py";
+/// What it calls every failure.
+const ANY_FAILURE: &str = "AssertionError";
 
 /// Builds the component of a folder.
 ///
@@ -31,7 +37,11 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
     let mut shell = Command::new("sh");
     // toolchains that are written in Rust would put a backtrace of their own below the words that matter
     shell.args(["-euc", &manifest.build]).current_dir(folder).env("RUST_BACKTRACE", "0");
-    let done = shell.status()?;
+    let done = if manifest.build.contains(PYTHON) {
+        cause_first(&manifest.name, &mut shell)?
+    } else {
+        shell.status()?
+    };
     if !done.success() {
         let how = match done.code() {
             Some(NO_SUCH_PROGRAM) => {
@@ -71,6 +81,27 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
     let bytes = Bytes(size);
     println!("{} ({bytes}): look at it with `kubeopencode plugin check`", component.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the commands, and says why they failed before all that they say.
+fn cause_first(name: &str, shell: &mut Command) -> Result<ExitStatus, CliError> {
+    let done = shell.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if let Some(cause) = cause(&said).filter(|_| !done.status.success()) {
+        eprintln!("kubeopencode: build of {name}: {cause}");
+    }
+    eprint!("{said}");
+    Ok(done.status)
+}
+
+/// The last exception of Python's that says something.
+fn cause(said: &str) -> Option<&str> {
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
+    let says_why = |line: &&str| {
+        let Some((name, _)) = line.split_once(": ") else { return false };
+        name.ends_with("Error") && name != "Error" && name != ANY_FAILURE && is_name(name)
+    };
+    said.lines().map(str::trim).rfind(says_why)
 }
 
 /// A component that the build found as it had to be keeps its old time, and would be taken for older than its sources for ever.

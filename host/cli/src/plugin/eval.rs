@@ -10,7 +10,7 @@ use kubeopencode_plugin_host::Limits;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::golden::{Came, Case, NAMESPACE, Placed, plugin_object, task_with};
+use super::golden::{Came, Case, NAMESPACE, Placed, compare, plugin_object, task_with};
 use super::project::Project;
 use super::readable::{count, indented, mebibytes, millis};
 use super::report::{self, Bytes};
@@ -30,10 +30,14 @@ use crate::yaml;
 struct Evaluated {
     /// Where it stands.
     place: String,
+    /// There is a plan, or the error that a golden case expects.
     ok: bool,
     /// It is of an Agent's server, and of no Task.
     #[serde(skip)]
     is_server: bool,
+    /// It is a golden case, and its error the one that it expects.
+    #[serde(skip)]
+    is_expected: bool,
     items: Vec<Asked>,
     /// What was logged in the calls.
     log: Vec<Logged>,
@@ -51,6 +55,7 @@ impl Evaluated {
             place,
             ok: failure.is_none(),
             is_server: false,
+            is_expected: false,
             log: logged(&asked),
             items: asked,
             error: failure,
@@ -126,8 +131,11 @@ async fn evaluated(
     let mut all = Vec::new();
     for (place, placed) in &cases {
         let came = placed.run(session).await?;
+        let expects_error = placed.case.expect.as_ref().is_some_and(|expect| expect.error.is_some());
+        let is_expected = expects_error && compare(placed, &came)?.is_empty();
         let mut one = Evaluated::of(format!("{place}: {}", placed.case.name), came);
         one.is_server = placed.case.server.is_some();
+        (one.ok, one.is_expected) = (one.ok || is_expected, is_expected);
         all.push(one);
     }
     if objects.iter().any(|document| document.value["kind"] != "Plugin") {
@@ -213,10 +221,11 @@ fn text(one: &Evaluated, session: &Session) -> String {
             if one.items.last().is_none_or(|asked| asked.error.as_ref() != Some(error)) {
                 text.push_str(&failed(error, "  "));
             }
-            text.push_str(match one.is_server {
-                true => "the Agent has no server: nothing is made for it\n",
-                false => "the Task fails: nothing is made of it\n",
-            });
+            let as_expected = if one.is_expected { ", as the case expects" } else { "" };
+            let _ = match one.is_server {
+                true => writeln!(text, "the Agent has no server{as_expected}: nothing is made for it"),
+                false => writeln!(text, "the Task fails{as_expected}: nothing is made of it"),
+            };
         }
         None => text.push_str(&agent_reads(one)),
     }

@@ -11,14 +11,15 @@ use kubeopencode_api::names::hex;
 use kubeopencode_api::plugin::Descriptor;
 use kubeopencode_operator::{PackedPlugin, pack_plugin};
 use kubeopencode_plugin_host::{
-    Inspection, Kind, LimitClass, Limits, LoadError, Offer, Plugin, PluginHost, PluginType,
+    Import, Inspection, Kind, LimitClass, Limits, LoadError, Offer, Plugin, PluginHost, PluginType,
+    network_imports,
 };
 use sha2::{Digest, Sha256};
 
 use super::lint::{Finding, lint};
-use super::refusal;
 use super::report::{Compile, ImportState, Imported, Part, Problem, Report, Size, Type};
 use super::versions::{Version, since};
+use super::{network, refusal};
 use crate::error::CliError;
 use crate::plugin_host::worker_time;
 
@@ -64,6 +65,10 @@ pub(super) fn examine(
         problems: Vec::new(),
         warnings: Vec::new(),
     };
+    // before its size: with --class large it would be no better
+    if let Some(package) = network::of_go(bytes) {
+        report.warning(Part::Imports, network::remedy(package));
+    }
     let (started, before) = (Instant::now(), worker_time());
     match host.inspect(bytes, class) {
         Ok(inspection) => {
@@ -77,29 +82,36 @@ pub(super) fn examine(
                 memory_bytes: host.compile_memory(),
                 limit_memory_bytes: worker_memory,
             });
-            imported(&mut report, &inspection);
+            for import in &inspection.imports {
+                offered(&mut report, import.clone());
+            }
             load(&mut report, host, bytes, &inspection)?;
         }
-        Err(error) => refused(&mut report, &error)?,
+        Err(error) => {
+            for import in network_imports(bytes) {
+                offered(&mut report, import);
+            }
+            match error {
+                LoadError::TooLarge { .. } => {
+                    report.problem(Part::Size, refusal::of_bytes(&error, bytes));
+                }
+                _ => refused(&mut report, &error)?,
+            }
+        }
     }
     report.ok = report.problems.is_empty();
     Ok(Examined { report, packed })
 }
 
-/// What it gets for its imports.
-fn imported(report: &mut Report, inspection: &Inspection) {
-    for import in &inspection.imports {
-        let (state, why) = match &import.offer {
-            Offer::Ours => (ImportState::Offered, None),
-            Offer::Empty => (ImportState::Empty, None),
-            Offer::Absent(why) => (ImportState::Absent, Some(*why)),
-            Offer::Refused(words) => {
-                report.problem(Part::Imports, words.clone());
-                continue;
-            }
-        };
-        report.imports.push(Imported { name: import.name.clone(), state, why });
-    }
+/// What it gets for one of its imports.
+fn offered(report: &mut Report, Import { name, offer }: Import) {
+    let (state, why) = match offer {
+        Offer::Ours => (ImportState::Offered, None),
+        Offer::Empty => (ImportState::Empty, None),
+        Offer::Absent(why) => (ImportState::Absent, Some(why)),
+        Offer::Refused(words) => return report.problem(Part::Imports, words),
+    };
+    report.imports.push(Imported { name, state, why });
 }
 
 /// Loads it, twice, as the kind that it is.
@@ -173,7 +185,14 @@ fn schemas(report: &mut Report, descriptor: &Descriptor) {
     for (part, schema) in std::iter::once((Part::Schema, &descriptor.config_schema)).chain(settings) {
         for finding in lint(schema) {
             match finding {
-                Finding::Wrong(words) => report.problem(part, format!("{}: {words}", descriptor.name)),
+                Finding::Wrong(words) => {
+                    report.problem(part, format!("{}: {words}", descriptor.name));
+                    let types = report
+                        .types
+                        .iter_mut()
+                        .filter(|type_| part == Part::Schema && type_.name == descriptor.name);
+                    types.for_each(|type_| type_.schema_ok = false);
+                }
                 Finding::Doubtful(words) => report.warning(part, format!("{}: {words}", descriptor.name)),
             }
         }
@@ -190,6 +209,7 @@ fn described(type_: &PluginType) -> Type {
         capabilities: descriptor.capabilities.clone(),
         secrets: type_.secret_fields().iter().map(ToString::to_string).collect(),
         config_schema: descriptor.config_schema.clone(),
+        schema_ok: true,
         settings_schema: descriptor.settings_schema.clone(),
     }
 }
@@ -203,6 +223,7 @@ fn refused(report: &mut Report, error: &LoadError) -> Result<(), CliError> {
         LoadError::Invalid(_) | LoadError::TooExpensive { .. } => Part::Compile,
         LoadError::WrongWorld { .. } | LoadError::OtherInterface { .. } => Part::Interface,
         LoadError::Imports(_) | LoadError::OtherWasi(_) | LoadError::NewerInterface(_) => Part::Imports,
+        LoadError::Describe(error) if refusal::unlike_schema(error).is_some() => Part::Schema,
         LoadError::Describe(_) | LoadError::Descriptor(_) | LoadError::MissingFeature(_) => Part::Types,
         LoadError::Schema(_) => Part::Schema,
         LoadError::SettingsSchema(_) => Part::Settings,

@@ -50,6 +50,8 @@ pub(crate) struct Type {
     /// Where its payload names Secrets: RFC 6901 pointers, with `*` for what is there more than once.
     pub(crate) secrets: Vec<String>,
     pub(crate) config_schema: Value,
+    /// Nothing is wrong with that schema.
+    pub(crate) schema_ok: bool,
     pub(crate) settings_schema: Option<Value>,
 }
 
@@ -105,6 +107,8 @@ pub(crate) struct Repeated {
     pub(crate) cases: usize,
     /// Those in which the component was called; of others its schema decides alone, or the API server's.
     pub(crate) reached: usize,
+    /// Those that do not come to what they expect.
+    pub(crate) failed: usize,
     /// What its calls used in all of them together.
     pub(crate) fuel: u64,
 }
@@ -131,6 +135,7 @@ pub(crate) enum Part {
     Schema,
     Settings,
     SameTwice,
+    Cases,
 }
 
 impl Part {
@@ -145,6 +150,7 @@ impl Part {
             Self::Schema => "schema",
             Self::Settings => "settings",
             Self::SameTwice => "same twice",
+            Self::Cases => "cases",
         }
     }
 }

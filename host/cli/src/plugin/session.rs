@@ -69,7 +69,7 @@ impl Loaded {
             problem: format!("{problem}\n`kubeopencode plugin check` says all that is wrong with it"),
         };
         let inspection =
-            host.inspect(bytes, project.class).map_err(|error| refuse(refusal::words(&error)))?;
+            host.inspect(bytes, project.class).map_err(|error| refuse(refusal::of_bytes(&error, bytes)))?;
         let kind = match (project.kind, inspection.kinds().as_slice()) {
             (Some(kind), _) => kind,
             (None, [only]) => *only,

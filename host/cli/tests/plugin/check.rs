@@ -7,6 +7,9 @@ use crate::{Said, asking, component, file, greeting, in_folder, plugin, project}
 const SCHEMA: &str = r#"{"type": "object", "properties": {"secret": {"type": "object", "properties": {"name": {"type": "string", "x-kubeopencode-secret": true}}}}}"#;
 const SETTINGS: &str = r#"{"required": ["baseUrl"]}"#;
 
+/// What a golden case expects of `Greeting`.
+const GREETS: &str = "expect: {plan: {actions: [{inline: hello}]}}\n";
+
 /// The lines of a report, without what compiling took.
 fn lines(said: &Said) -> Vec<String> {
     let (took, lines): (Vec<_>, Vec<_>) =
@@ -32,7 +35,7 @@ fn a_good_component_is_described_in_a_few_lines() {
             "  schema      2 of 2 good",
             "  settings    spec.config of the Plugin, for FixtureSettings",
             "  asks for    nothing: needs no grants",
-            "  same twice  yes",
+            "  same twice  yes: what it says of itself; no golden case was run",
             "ok",
         ]
     );
@@ -64,7 +67,12 @@ fn components_of_other_languages_are_described() {
         let path = format!("1.0.0/{language}.wasm.zst");
         let said = plugin(&["check", &path, "--kind", "context-type", "--class", class], &[]);
         assert!(said.stdout.contains(files), "{language}: {}", said.stdout);
-        assert!(said.stdout.ends_with("\n  same twice  yes\nok\n"), "{language}: {}", said.stdout);
+        assert!(
+            said.stdout
+                .ends_with("\n  same twice  yes: what it says of itself; no golden case was run\nok\n"),
+            "{language}: {}",
+            said.stdout
+        );
         assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{language}");
     }
 }
@@ -93,7 +101,7 @@ fn for_programs_there_is_json() {
             "server": false,
             "types": [{
                 "name": "Greeting", "version": "1", "description": "1", "mountPath": "optional", "capabilities": ["url", "secret"],
-                "secrets": ["/secret/name"], "configSchema": null, "settingsSchema": null,
+                "secrets": ["/secret/name"], "configSchema": null, "schemaOk": true, "settingsSchema": null,
             }],
             "imports": [
                 import("kubeopencode:plugin/log@1.0.0", "offered"),
@@ -239,14 +247,15 @@ fn a_call_that_makes_no_sense_ends_with_two() {
 
 #[test]
 fn golden_cases_come_to_the_same_twice_and_an_older_operator_is_named() {
-    let cases = "name: a\nitem: {type: Greeting}\n---\nname: b\nitem: {type: Greeting}\n";
-    let folder = project("twice", &greeting(""), cases);
+    let case = |name: &str| format!("name: {name}\nitem: {{type: Greeting}}\n{GREETS}");
+    let folder = project("twice", &greeting(""), &[case("a"), case("b")].join("---\n"));
     let said = in_folder(&folder, &["check", "--host", "0.2.0"]);
     let line = said.stdout.lines().find(|line| line.starts_with("  same twice")).unwrap();
     assert!(
         line.starts_with("  same twice  yes: 2 golden cases, ") && line.ends_with(" fuel, same bytes"),
         "{line}"
     );
+    assert!(said.stdout.ends_with("\n  cases       2 golden cases ok\nok\n"), "{}", said.stdout);
     assert_eq!(said.code, 0);
 
     let said = in_folder(&folder, &["check", "--host", "0.0.9"]);
@@ -312,6 +321,13 @@ fn a_schema_that_does_not_say_what_it_should_is_a_problem() {
         }
         let problems = said.stdout.matches("PROBLEM").count();
         assert_eq!((said.code, problems), (1, expected.len()), "{}", said.stdout);
+        // no schema that has a problem is called good
+        let good = match name {
+            "lint-keyword" => Some("  schema      0 of 1 good"),
+            "lint-default" => Some("  schema      1 of 1 good"),
+            _ => None,
+        };
+        assert_eq!(said.stdout.lines().find(|line| line.ends_with(" good")), good, "{name}");
     }
     let path = component("lint-odd.wasm", &greeting(&asking(r#"{"nullable": true}"#, "")));
     let said = plugin(&["check", path.to_str().unwrap()], &[]);
@@ -323,8 +339,8 @@ fn a_schema_that_does_not_say_what_it_should_is_a_problem() {
 #[test]
 fn cases_that_do_not_reach_the_component_say_nothing_of_it() {
     let schema = asking(r#"{"required": ["to"]}"#, "");
-    let refused = "name: a\nitem: {type: Greeting, config: {}}\n";
-    let taken = "name: b\nitem: {type: Greeting, config: {to: a}}\n";
+    let refused = "name: a\nitem: {type: Greeting, config: {}}\nexpect: {error: {kind: invalid-config}}\n";
+    let taken = format!("name: b\nitem: {{type: Greeting, config: {{to: a}}}}\n{GREETS}");
     let said = in_folder(&project("reached-none", &greeting(&schema), refused), &["check"]);
     for words in [
         "  same twice  yes: 1 golden case, 0 of them reach it, 0 fuel, same bytes",
@@ -343,6 +359,79 @@ fn cases_that_do_not_reach_the_component_say_nothing_of_it() {
     assert_eq!((said.code, said.stdout.contains("WARNING")), (0, false), "{}", said.stdout);
 }
 
+/// A component with a section that says nothing: its name, and then whatever it holds.
+fn with_section(component: &str, section: &[u8]) -> Vec<u8> {
+    let mut bytes = [wat::parse_str(component).unwrap(), vec![0]].concat();
+    let mut length = section.len();
+    while length >= 128 {
+        bytes.push((length % 128) as u8 | 128);
+        length /= 128;
+    }
+    bytes.push(length as u8);
+    bytes.extend(section);
+    bytes
+}
+
+#[test]
+fn what_needs_a_network_is_named_before_its_size() {
+    // what Go's net/http leaves in a component, whose size alone would lead to --class large
+    let methods = b"\x02go\0net.(*Dialer).DialContext\0net/http.(*Client).do\0";
+    let go = [&methods[..], &vec![1_u8; 5 << 20]].concat();
+    let path = file("go-network.wasm", with_section(&greeting(""), &go));
+    let path = path.to_str().unwrap();
+    let warning = "  imports     WARNING: Go's package net/http is in it, and a plugin has no network: leave it out, and whatever module \
+                   brings it; what is to be read is asked of request, what the agent is to have is an action";
+    let said = plugin(&["check", path], &[]);
+    let lines: Vec<_> = said.stdout.lines().collect();
+    let [.., first, second, last] = lines.as_slice() else { panic!("{}", said.stdout) };
+    assert_eq!(*first, warning);
+    assert!(
+        second.starts_with("  size        PROBLEM: the component has 52")
+            && second.ends_with(" bytes, more than the 4194304 of limits class default; leave out net/http: a plugin has no network"),
+        "{second}"
+    );
+    assert_eq!((said.code, *last), (1, "1 problem"));
+    let explained = plugin(&["explain", path], &[]);
+    assert!(
+        explained.stderr.contains("; leave out net/http: a plugin has no network\n"),
+        "{}",
+        explained.stderr
+    );
+    let said = plugin(&["check", path, "--class", "large"], &[]);
+    assert!(said.stdout.lines().any(|line| line == warning), "{}", said.stdout);
+    assert_eq!((said.code, said.stdout.lines().last()), (0, Some("ok")));
+
+    // what imports WASI's own says so, whether it can be compiled or not
+    let imports = r#"(component (import "wasi:sockets/tcp@0.2.6" (instance (export "go" (func)))) (import "wasi:http/types@0.2.6" (instance (export "go" (func)))))"#;
+    let path =
+        file("wasi-network.wasm", with_section(imports, &[&b"\x05noise"[..], &vec![1_u8; 5 << 20]].concat()));
+    let said = plugin(&["check", path.to_str().unwrap()], &[]);
+    let words = "\n  not here    wasi:sockets/tcp, wasi:http/types: a plugin has no network; a call of it ends the plugin's call\n  size        ";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert_eq!((said.code, said.stdout.lines().last()), (1, Some("1 problem")));
+}
+
+#[test]
+fn golden_cases_that_fail_are_a_problem() {
+    let wrong = "expect: {plan: {}}\n";
+    let cases = [GREETS, wrong, ""]
+        .map(|expect| format!("name: a\nitem: {{type: Greeting}}\n{expect}"))
+        .join("---\n");
+    let folder = project("failing", &greeting(""), &cases);
+    let said = in_folder(&folder, &["check"]);
+    let words = "\n  cases       PROBLEM: 2 of 3 golden cases failed, tests/cases.yaml:5 first: see `kubeopencode plugin test`\n1 problem\n";
+    assert!(said.stdout.ends_with(words), "{}", said.stdout);
+    assert_eq!((said.code, said.stderr.as_str()), (1, ""));
+    let said = in_folder(&folder, &["check", "-o", "json"]);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&report["ok"], &report["repeated"]["cases"], &report["repeated"]["failed"]),
+        (&false.into(), &3.into(), &2.into())
+    );
+    // it is as good a component as before
+    assert_eq!(in_folder(&folder, &["pack"]).code, 0);
+}
+
 /// As those in Python: no ConfigMap holds them, and every other source does.
 #[test]
 fn what_no_config_map_holds_is_well_where_another_source_does() {
@@ -352,16 +441,7 @@ fn what_no_config_map_holds_is_well_where_another_source_does() {
         (state >> 56) as u8
     });
     let noise: Vec<u8> = b"\x05noise".iter().copied().chain(noise.take(3_700_000)).collect();
-    // a section that says nothing
-    let mut bytes = [wat::parse_str(greeting("")).unwrap(), vec![0]].concat();
-    let mut length = noise.len();
-    while length >= 128 {
-        bytes.push((length % 128) as u8 | 128);
-        length /= 128;
-    }
-    bytes.push(length as u8);
-    bytes.extend(noise);
-    let path = file("noise.wasm", bytes);
+    let path = file("noise.wasm", with_section(&greeting(""), &noise));
     let path = path.to_str().unwrap();
     let said = plugin(&["check", path], &[]);
     let words =

@@ -116,6 +116,39 @@ fn a_build_prints_its_command_and_what_it_made() {
     }
 }
 
+/// As componentize-py says it: what helps stands between tracebacks of its own.
+#[test]
+fn why_a_build_in_python_fails_is_its_first_line() {
+    let folder = project("build-python", &greeting(""), "");
+    let said_by_it = "Traceback (most recent call last):
+  File \".venv/bin/componentize-py\", line 8, in <module>
+AssertionError: Traceback (most recent call last):
+ModuleNotFoundError: No module named 'requests'
+The above exception was the direct cause of the following exception:
+    ModuleNotFoundError: No module named 'requests': name its package in requirements.txt
+Caused by:
+    error while executing: 1
+";
+    fs::write(folder.join("said.txt"), said_by_it).unwrap();
+    let toml = |code: u8| {
+        let build = format!("cat said.txt >&2 # componentize-py\nexit {code}");
+        format!("name = \"greeting\"\nbuild = '''\n{build}\n'''\ncomponent = \"greeting.wasm\"\n")
+    };
+    fs::write(folder.join("plugin.toml"), toml(1)).unwrap();
+    let said = in_folder(&folder, &["build"]);
+    let begins = "+ cat said.txt >&2 # componentize-py\n+ exit 1\n";
+    let first = "kubeopencode: build of greeting: ModuleNotFoundError: No module named 'requests': name its package in requirements.txt\n";
+    let last = "kubeopencode: build of greeting: the command ended with 1: see above\n";
+    assert_eq!((said.stderr, said.code), (format!("{begins}{first}{said_by_it}{last}"), 1));
+    // what does not fail has no cause
+    fs::write(folder.join("plugin.toml"), toml(0)).unwrap();
+    let said = in_folder(&folder, &["build"]);
+    assert_eq!(
+        (said.stderr, said.code),
+        (format!("+ cat said.txt >&2 # componentize-py\n+ exit 0\n{said_by_it}"), 0)
+    );
+}
+
 #[test]
 fn what_it_logs_is_there() {
     let folder = project("eval-log", &logging(), "");
@@ -145,6 +178,28 @@ fn items_stand_in_one_file_as_documents_or_as_a_list() {
     };
     assert_eq!(all.iter().map(names).collect::<Vec<_>>(), [1, 1, 2]);
     assert_eq!(all[1]["place"], "items.yaml: Task default/task-2");
+}
+
+#[test]
+fn an_error_that_its_case_expects_is_well() {
+    let folder = project("eval-expected", &greeting(&asking(SCHEMA, "")), "");
+    let item = "item: {type: Greeting, config: {}}";
+    for (name, kind, words, code) in [
+        ("met", "invalid-config", "\nthe Task fails, as the case expects: nothing is made of it\n", 0),
+        ("other", "unsatisfied", "\nthe Task fails: nothing is made of it\n", 1),
+    ] {
+        let case = format!("name: {name}\n{item}\nexpect: {{error: {{kind: {kind}}}}}\n");
+        fs::write(folder.join("case.yaml"), case).unwrap();
+        let said = in_folder(&folder, &["eval", "-f", "case.yaml"]);
+        assert!(said.stdout.ends_with(words), "{}", said.stdout);
+        assert_eq!((said.code, said.stderr.as_str()), (code, ""), "{name}");
+        let said = in_folder(&folder, &["eval", "-f", "case.yaml", "-o", "json"]);
+        let all: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(
+            (&all[0]["ok"], &all[0]["error"]["kind"]),
+            (&(code == 0).into(), &"invalid-config".into())
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::{Said, greeting, in_folder, logging, masked, project};
+use crate::{Said, asking, greeting, in_folder, logging, masked, project};
 
 const CASES: &str = r#"# what Greeting says
 name: it greets
@@ -203,6 +203,46 @@ fn plugin_toml_is_read_strictly() {
     // one that is named needs none, and neither does its folder
     let said = in_folder(&folder, &["test", "greeting.wasm", "--cases", "tests/cases.yaml"]);
     assert!(said.stdout.contains("  ok    it greets "), "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+fn an_error_that_is_another_one_is_shown_whole() {
+    let schema = asking(r#"{"required": ["to"]}"#, "");
+    let item = "item: {type: Greeting, config: {}}";
+    let cases = [
+        format!("name: a\n{item}\nexpect: {{error: {{kind: unsatisfied}}}}\n"),
+        format!("name: b\n{item}\nexpect: {{error: {{message: nobody is named}}}}\n"),
+        format!("name: c\n{item}\nexpect: {{error: {{kind: invalid-config, field: ''}}}}\n"),
+    ];
+    let folder = project("golden-error", &greeting(&schema), &cases.join("---\n"));
+    let said = in_folder(&folder, &["test"]);
+    for words in [
+        "\n        error         - kind: unsatisfied\n                      + kind: invalid-config\n                        message: '",
+        "\n        error           kind: invalid-config\n                      - message: nobody is named\n                      + message: '",
+    ] {
+        assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
+    }
+    assert_eq!(said.stdout.matches("\"to\" is a required property").count(), 2, "{}", said.stdout);
+    assert!(said.stdout.contains("\n  ok    c "), "{}", said.stdout);
+    assert_eq!(said.code, 1);
+}
+
+/// What Go does where a package of it begins something of its own, which then runs while the host hands over what is asked.
+#[test]
+fn a_call_at_the_wrong_time_is_told_in_words() {
+    let realloc = "(func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)";
+    let text = greeting("");
+    assert!(text.contains(realloc));
+    let call = "(call 0 (i32.const 2) (i32.const 2048) (i32.const 5))";
+    let text = text.replace(realloc, &format!("{realloc} {call}"));
+    let folder = project("golden-called-out", &text, "name: a\nitem: {type: Greeting}\n");
+    let said = in_folder(&folder, &["test", "-o", "json"]);
+    let verdicts: Vec<Value> = serde_json::from_str(&said.stdout).unwrap();
+    let came = verdicts[0]["differences"][0]["came"].as_str().unwrap();
+    let words = "the plugin crashed: it called the host while it made room for what it is given, when no component may call anything; \
+                 in Go packages do so that begin something of their own, as net/http: leave them out";
+    assert!(came.contains("kind: trap") && came.contains(words), "{came}");
+    assert_eq!(said.code, 1);
 }
 
 #[test]

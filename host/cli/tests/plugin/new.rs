@@ -34,7 +34,7 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     let said = in_folder(&own, &["pack"]);
     assert!(said.stderr.starts_with("ConfigMap team-rules ("), "{}", said.stderr);
     let said = in_folder(&own, &["explain"]);
-    for words in ["\n  to   string, required   Who is greeted\n", "\n      to: everybody\n"] {
+    for words in ["\n  to   string, required, maxLength 100   Who is greeted\n", "\n      to: everybody\n"] {
         assert!(said.stdout.contains(words), "{}", said.stdout);
     }
 
@@ -51,7 +51,11 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     fs::write(&source, changed).unwrap();
     cargo_built(&own);
     let said = in_folder(&own, &["explain"]);
-    assert!(said.stdout.contains("\n  times   integer, default 0   How often\n"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("\n  times   integer, minimum 0, maximum 255, default 0   How often\n"),
+        "{}",
+        said.stdout
+    );
     let said = in_folder(&own, &["eval", "--filename", "tests/first.yaml"]);
     for words in ["panicked at src/lib.rs:", ": called `Option::unwrap()` on a `None` value"] {
         assert!(said.stdout.contains(words), "{}", said.stdout);
@@ -208,8 +212,8 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
 
     let said = said_when_broken(&[("json:\"to\"", "json:\"too\"")]);
     for words in [
-        "InGo: main.Config has a field for \"too\", which is not in the schema",
-        "\"to\" of the schema has no field in main.Config",
+        "in-go.wasm: InGo: main.Config has the field To with the tag json:\"too\", and the schema has no \"too\"; ",
+        "; the schema has \"to\", and main.Config no field with the tag json:\"to\": mend the tags `json:\"…\"` or the schema\n",
     ] {
         assert!(said.contains(words), "{said}");
     }

@@ -76,6 +76,11 @@ pub(crate) fn check_wasi(import: &str) -> Result<(), LoadError> {
     if is_other { Err(LoadError::OtherWasi(quote(import))) } else { Ok(()) }
 }
 
+/// Why nobody has this import, if it is of a network.
+pub(crate) fn of_network(import: &str) -> Option<&'static str> {
+    Some(wasi::absent(Name::parse(import).package)).filter(|why| *why == wasi::NO_NETWORK)
+}
+
 /// The package of this interface of ours that the component exports, in a version that fits, as in `kubeopencode:plugin@1.0.0`;
 /// `None`: it does not export the interface.
 ///

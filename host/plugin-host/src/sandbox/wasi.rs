@@ -156,10 +156,13 @@ fn stream(linker: &mut LinkerInstance<'_, Call>, function: &str) -> wasmtime::Re
     .map(|()| true)
 }
 
+/// Why nothing of a network is there.
+pub(super) const NO_NETWORK: &str = "a plugin has no network";
+
 /// Why what a component imports of this package is not there.
 pub(super) fn absent(package: &str) -> &'static str {
     match package {
-        "wasi:sockets" | "wasi:http" | "wasi:tls" => "a plugin has no network",
+        "wasi:sockets" | "wasi:http" | "wasi:tls" => NO_NETWORK,
         "wasi:filesystem" | "wasi:blobstore" | "wasi:keyvalue" => "a plugin has no files",
         "wasi:cli" => "a plugin has no terminal and no process around it",
         _ => "a plugin does not have this part of WASI",

@@ -23,9 +23,16 @@ async fn what_is_installed_serves_and_of_what_does_not_the_condition_is_told() {
         let install =
             |file: &str, name: &str| format!("install {file} --name {name} --namespace {}", ns.name);
 
-        let said = author.prints(&install("hello.wasm", &first)).await;
+        let said = author.calls(&install("hello.wasm", &first)).await;
         let applied = format!("{} applied\nPlugin {first}: Ready after ", config_map(&first));
-        assert!(said.starts_with(&applied) && said.contains(" ms: serves Greeting"), "{said}");
+        assert!(said.code == 0 && said.stdout.starts_with(&applied), "{said:?}");
+        assert!(said.stdout.contains(" ms: serves Greeting"), "{said:?}");
+        let next = format!(
+            "\ntry it: kubectl apply --namespace NAMESPACE --filename try.yaml, with what `kubeopencode plugin explain` has as its \
+             example; NAMESPACE is that of its Tasks, and not the operator's, {}\n",
+            ns.name
+        );
+        assert!(said.stderr.ends_with(&next), "{said:?}");
         serves(ns, "first", &hello).await;
         let said = author.prints(&format!("{} --output json", install("hello.wasm", &first))).await;
         let mut came: Value = serde_json::from_str(&said).unwrap();

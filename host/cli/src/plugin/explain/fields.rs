@@ -1,7 +1,24 @@
 //! A JSON Schema as a list of fields. Pure: what the host takes of JSON Schema has no references.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// What limits a value, in the order in which it is said.
+const LIMITS: &[&str] = &[
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+];
 
 /// One field. Its JSON is read by scripts: fields are added, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +37,10 @@ pub(super) struct Field {
     pub(super) description: Option<String>,
     /// It names a Secret.
     pub(super) secret: bool,
+    /// What limits it, by the schema's own words, as in `{"maxLength": 63}`.
+    pub(super) limits: Map<String, Value>,
+    /// What limits each of its items, where they are no fields of their own.
+    pub(super) item_limits: Map<String, Value>,
 }
 
 impl Field {
@@ -27,10 +48,12 @@ impl Field {
     pub(super) fn in_words(&self) -> String {
         let mut words = vec![match self.values.is_empty() {
             true => self.type_.clone().unwrap_or_else(|| "anything".to_owned()),
-            false => self.values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or "),
+            false => one_of(&self.values),
         }];
         words.extend(self.secret.then(|| "names a Secret".to_owned()));
         words.extend(self.required.then(|| "required".to_owned()));
+        words.extend(limits_in_words(&self.limits));
+        words.extend(limits_in_words(&self.item_limits).map(|limit| format!("each {limit}")));
         words.extend(self.default.as_ref().map(|default| format!("default {default}")));
         words.join(", ")
     }
@@ -74,20 +97,46 @@ fn field(schema: &Value, path: String, required: bool) -> Field {
         type_: type_of(schema),
         required,
         default: schema.get("default").cloned(),
-        values: schema["enum"]
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| schema.get("const").cloned().into_iter().collect()),
+        values: values_of(schema),
         description: schema["description"].as_str().map(str::to_owned),
         secret: schema["x-kubeopencode-secret"] == true,
+        limits: limits(schema),
+        item_limits: limits(&schema["items"]),
     }
+}
+
+fn limits(schema: &Value) -> Map<String, Value> {
+    let of = |word: &&str| Some(((*word).to_owned(), schema.get(*word)?.clone()));
+    LIMITS.iter().filter_map(of).collect()
+}
+
+/// As in `minimum 1`, `pattern ^[a-z]+$`.
+fn limits_in_words(limits: &Map<String, Value>) -> impl Iterator<Item = String> {
+    LIMITS.iter().filter_map(move |word| match limits.get(*word)? {
+        Value::Bool(is) => is.then(|| (*word).to_owned()),
+        Value::String(text) => Some(format!("{word} {text}")),
+        value => Some(format!("{word} {value}")),
+    })
+}
+
+/// The only values that a schema takes, where it names them.
+fn values_of(schema: &Value) -> Vec<Value> {
+    let one = || schema.get("const").cloned().into_iter().collect();
+    schema["enum"].as_array().cloned().unwrap_or_else(one)
+}
+
+fn one_of(values: &[Value]) -> String {
+    values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 fn type_of(schema: &Value) -> Option<String> {
     let word = match &schema["type"] {
         Value::String(word) if word == "array" => match type_of(&schema["items"]) {
             Some(items) => format!("list of {items}"),
-            None => "list".to_owned(),
+            None => match values_of(&schema["items"]).as_slice() {
+                [] => "list".to_owned(),
+                values => format!("list of {}", one_of(values)),
+            },
         },
         Value::String(word) => word.clone(),
         Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
@@ -131,6 +180,38 @@ mod tests {
             ]
         );
         assert_eq!(fields(&json!({"type": "string"}))[0].path, "config");
+    }
+
+    #[test]
+    fn limits_are_said_in_the_words_of_the_schema() {
+        for (schema, words) in [
+            (
+                json!({"type": "integer", "maximum": 9, "minimum": 1, "default": 2}),
+                "integer, minimum 1, maximum 9, default 2",
+            ),
+            (
+                json!({"type": "number", "exclusiveMinimum": 0, "multipleOf": 0.5}),
+                "number, exclusiveMinimum 0, multipleOf 0.5",
+            ),
+            (
+                json!({"type": "string", "pattern": "^[a-z]+$", "minLength": 1, "maxLength": 63}),
+                "string, minLength 1, maxLength 63, pattern ^[a-z]+$",
+            ),
+            (
+                json!({"type": "array", "minItems": 1, "maxItems": 5, "uniqueItems": true, "items": {"type": "string", "pattern": "^a"}}),
+                "list of string, minItems 1, maxItems 5, uniqueItems, each pattern ^a",
+            ),
+            (
+                json!({"type": "array", "uniqueItems": false, "items": {"enum": ["a", "b"]}}),
+                "list of \"a\" or \"b\"",
+            ),
+            (json!({"type": "string", "enum": ["a", "b"]}), "\"a\" or \"b\""),
+        ] {
+            let schema = json!({"type": "object", "properties": {"a": schema}});
+            assert_eq!(fields(&schema)[0].in_words(), words);
+        }
+        let field = &fields(&json!({"properties": {"a": {"type": "string", "maxLength": 3}}}))[0];
+        assert_eq!(serde_json::to_value(field).unwrap()["limits"], json!({"maxLength": 3}));
         assert_eq!(fields(&json!({})), []);
     }
 }

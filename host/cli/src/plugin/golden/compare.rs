@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use super::{Came, Expect, Placed};
+use super::{Came, Expect, Expected, Placed};
 use crate::error::CliError;
 use crate::plugin::readable::pruned;
+use crate::plugin::transcript::Failure;
 use crate::yaml;
 
 /// Lines around a difference.
@@ -18,7 +19,7 @@ const AROUND: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::plugin) struct Difference {
-    /// As in `error.field`.
+    /// As in `contextFile`, `error`, or the path of a file.
     pub(in crate::plugin) what: String,
     pub(in crate::plugin) expected: String,
     pub(in crate::plugin) came: String,
@@ -68,13 +69,11 @@ pub(in crate::plugin) fn compare(placed: &Placed, came: &Came) -> Result<Vec<Dif
             let expected = "an error".to_owned();
             return Ok(vec![Difference { what: "error".to_owned(), expected, came }]);
         };
-        let field = failure.field.as_deref().unwrap_or_default();
-        for (what, expected, came) in [
-            ("error.kind", &expected.kind, failure.kind.as_str()),
-            ("error.field", &expected.field, field),
-            ("error.message", &expected.message, failure.message.as_str()),
-        ] {
-            found.extend(expected.as_deref().and_then(|expected| differs(what, expected, came)));
+        // all of it, of which what is not written is as it came
+        let (expected, failure) = (filled(expected, failure), ended_alike(failure));
+        if expected != failure {
+            let (expected, came) = (yaml::document(&expected)?, yaml::document(&failure)?);
+            found.push(Difference { what: "error".to_owned(), expected, came });
         }
         return Ok(found);
     }
@@ -95,6 +94,27 @@ pub(in crate::plugin) fn compare(placed: &Placed, came: &Came) -> Result<Vec<Dif
         found.extend(files_differ(placed, expected, &came.seen.files)?);
     }
     Ok(found)
+}
+
+/// The error that is expected, as one that came.
+fn filled(expected: &Expected, came: &Failure) -> Failure {
+    let Expected { kind, field, message } = expected;
+    ended_alike(&Failure {
+        kind: kind.as_ref().unwrap_or(&came.kind).clone(),
+        field: field.clone().or_else(|| came.field.clone()),
+        message: message.as_ref().unwrap_or(&came.message).clone(),
+    })
+}
+
+/// Line ends at the end do not count, and a field that is empty is none.
+fn ended_alike(failure: &Failure) -> Failure {
+    let cut = |text: &String| text.trim_end_matches('\n').to_owned();
+    let Failure { kind, field, message } = failure;
+    Failure {
+        kind: cut(kind),
+        field: field.as_ref().map(cut).filter(|field| !field.is_empty()),
+        message: cut(message),
+    }
 }
 
 fn files_differ(

@@ -26,10 +26,9 @@ impl Report {
         if !self.types.is_empty() {
             facts.push((Part::Types.label(), list(self.types.iter().map(|type_| type_.name.as_str()))));
         }
-        // before it is compiled nobody knows
-        if self.compile.is_some() {
-            facts.extend(self.imports());
-        }
+        // before it is compiled nobody knows all of them
+        facts.extend(self.compile.map(|_| (Part::Imports.label(), self.imports())));
+        facts.extend(self.not_here());
         facts.push((Part::Size.label(), self.size()));
         if let Some(Compile { millis, limit_seconds, memory_bytes, limit_memory_bytes }) = self.compile {
             let seconds = millis / 1000;
@@ -55,19 +54,28 @@ impl Report {
         if self.same_twice == Some(true)
             && self.problems.iter().all(|problem| problem.part != Part::SameTwice)
         {
-            let cases = self.repeated.map(|Repeated { cases, reached, fuel }| {
-                let all = counted(cases, "golden case");
-                let some =
-                    if reached == cases { String::new() } else { format!(", {reached} of them reach it") };
-                format!(": {all}{some}, {} fuel, same bytes", count(fuel))
-            });
-            facts.push((Part::SameTwice.label(), format!("yes{}", cases.unwrap_or_default())));
+            let words = match self.repeated {
+                None => "what it says of itself; no golden case was run".to_owned(),
+                Some(Repeated { cases, reached, fuel, .. }) => {
+                    let all = counted(cases, "golden case");
+                    let some = if reached == cases {
+                        String::new()
+                    } else {
+                        format!(", {reached} of them reach it")
+                    };
+                    format!("{all}{some}, {} fuel, same bytes", count(fuel))
+                }
+            };
+            facts.push((Part::SameTwice.label(), format!("yes: {words}")));
+        }
+        if let Some(Repeated { cases, failed: 0, .. }) = self.repeated {
+            facts.push((Part::Cases.label(), format!("{} ok", counted(cases, "golden case"))));
         }
         facts
     }
 
-    fn imports(&self) -> Vec<(&'static str, String)> {
-        let of = |state| self.imports.iter().filter(move |import| import.state == state);
+    fn imports(&self) -> String {
+        let of = |state| self.of(state);
         // `log` of `kubeopencode:plugin/log@1.0.0`, `cli` of `wasi:cli/stdout@0.2.6`
         let interface = |import: &Imported| {
             let name = import.name.rsplit('/').next().unwrap_or_default();
@@ -90,19 +98,22 @@ impl Report {
         if words.is_empty() {
             words.push("nothing".to_owned());
         }
-        let mut facts = vec![(Part::Imports.label(), words.join("; "))];
-        let reasons: BTreeSet<_> = of(ImportState::Absent).filter_map(|import| import.why).collect();
-        for reason in reasons {
-            let names: Vec<_> = of(ImportState::Absent)
-                .filter(|import| import.why == Some(reason))
-                .map(|import| import.name.split('@').next().unwrap_or_default())
-                .collect();
-            facts.push((
-                "not here",
-                format!("{}: {reason}; a call of it ends the plugin's call", list(names)),
-            ));
-        }
-        facts
+        words.join("; ")
+    }
+
+    fn not_here(&self) -> Vec<(&'static str, String)> {
+        let absent = || self.of(ImportState::Absent);
+        let reasons: BTreeSet<_> = absent().filter_map(|import| import.why).collect();
+        let line = |reason: &'static str| {
+            let names = absent().filter(|import| import.why == Some(reason));
+            let names = names.map(|import| import.name.split('@').next().unwrap_or_default());
+            ("not here", format!("{}: {reason}; a call of it ends the plugin's call", list(names)))
+        };
+        reasons.into_iter().map(line).collect()
+    }
+
+    fn of(&self, state: ImportState) -> impl Iterator<Item = &Imported> {
+        self.imports.iter().filter(move |import| import.state == state)
     }
 
     fn size(&self) -> String {
@@ -124,6 +135,7 @@ impl Report {
 
     fn schema(&self) -> String {
         let number = self.types.len();
+        let good = self.types.iter().filter(|type_| type_.schema_ok).count();
         let secrets = self.types.iter().flat_map(|type_| {
             type_.secrets.iter().map(move |place| {
                 if number == 1 { place.clone() } else { format!("{place} of {}", type_.name) }
@@ -131,9 +143,9 @@ impl Report {
         });
         let secrets: Vec<_> = secrets.collect();
         match secrets.is_empty() {
-            true => format!("{number} of {number} good"),
+            true => format!("{good} of {number} good"),
             false => {
-                format!("{number} of {number} good; Secrets at {}", list(secrets.iter().map(String::as_str)))
+                format!("{good} of {number} good; Secrets at {}", list(secrets.iter().map(String::as_str)))
             }
         }
     }
