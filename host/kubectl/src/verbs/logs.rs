@@ -174,10 +174,8 @@ impl Log {
         let mut contact = Contact::default();
         let (mut was_open, mut had_ended) = (false, false);
         loop {
-            let (tail, since) = match lines.last {
-                None => (flags.tail.map(i64::from), None),
-                Some(last) => (None, Some(last)),
-            };
+            let since = lines.again();
+            let tail = flags.tail.map(i64::from).filter(|_| since.is_none());
             let params =
                 LogParams { follow: true, tail_lines: tail, since_time: since, ..LogParams::default() };
             let before = lines.last;
