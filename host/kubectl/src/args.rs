@@ -83,6 +83,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Default, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true), after_help = "\
 Exit codes with --wait or --follow: 0 Completed, 1 Failed or stopped, 2 refused before the agent ran, 3 lost contact.
+Ctrl-C ends the waiting alone. The Task goes on: logs -f follows it again, stop ends it.
 
 Examples:
   kubectl kubeopencode run -p 'Say hello'
@@ -150,6 +151,7 @@ Examples:
   kubectl kubeopencode logs run-x7k2p -c git-init-0")]
 pub(crate) struct Logs {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// Go on until the agent ends
     #[arg(short, long)]
@@ -174,6 +176,7 @@ Examples:
   kubectl kubeopencode get -A -l kubeopencode.io/agent=reviewer -o wide")]
 pub(crate) struct Get {
     /// Tasks; by default all
+    #[arg(value_parser = task_name)]
     pub(crate) tasks: Vec<String>,
     /// Print each change, until you end it
     #[arg(short, long)]
@@ -205,6 +208,7 @@ Examples:
   kubectl kubeopencode describe run-x7k2p")]
 pub(crate) struct Describe {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
 }
 
@@ -218,6 +222,7 @@ Examples:
   kubectl kubeopencode result run-x7k2p -o json | jq .usage")]
 pub(crate) struct ResultOf {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// With phase, reason and usage
     #[arg(short, long, value_name = "FORMAT")]
@@ -238,7 +243,7 @@ Examples:
   kubectl kubeopencode stop run-x7k2p")]
 pub(crate) struct Stop {
     /// The Tasks
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = task_name)]
     pub(crate) tasks: Vec<String>,
 }
 
@@ -252,6 +257,7 @@ Examples:
   kubectl kubeopencode rerun run-x7k2p --force")]
 pub(crate) struct Rerun {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// Also where the agent started, or the Task is not over
     #[arg(long)]
@@ -328,6 +334,20 @@ pub(crate) struct Complete {
 
 fn timeout(text: &str) -> Result<String, String> {
     kubeopencode_api::task::timeout_flag(text).map(|_| text.to_owned())
+}
+
+/// The name of a Task, as it is or as `-o name` prints it.
+fn task_name(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        None => text,
+        Some(("task" | "tasks" | "tk" | "task.kubeopencode.io" | "tasks.kubeopencode.io", name)) => name,
+        Some(_) => return Err("write it as NAME or task/NAME, and its namespace with -n".to_owned()),
+    };
+    let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if name.is_empty() || !name.chars().all(may_be) {
+        return Err("no object has such a name: it has lower case letters, digits, - and .".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

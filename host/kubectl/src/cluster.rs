@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, Resource};
 use kubeopencode_api::task::Task;
@@ -42,10 +42,7 @@ impl Cluster {
                 "no cluster: {words}: set KUBECONFIG, or name a file with --kubeconfig and a context of it with --context"
             ))
         };
-        let read = match &place.kubeconfig {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
-        };
+        let read = kubeconfig(place);
         let proxy_url = read.as_ref().ok().map(|read| proxy::of_kubeconfig(read, place.context.as_deref()));
         let mut config = match (&place.kubeconfig, &place.context) {
             (None, None) => Config::infer().await.map_err(|error| wrong(&error))?,
@@ -124,6 +121,19 @@ impl Cluster {
         };
         Ok(api.list(params).await?.items)
     }
+}
+
+fn kubeconfig(place: &Place) -> Result<Kubeconfig, KubeconfigError> {
+    match &place.kubeconfig {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    }
+}
+
+/// The contexts of the kubeconfig; none where it cannot be read.
+pub(crate) fn contexts(place: &Place) -> Vec<String> {
+    let read = kubeconfig(place).map(|read| read.contexts).unwrap_or_default();
+    read.into_iter().map(|context| context.name).collect()
 }
 
 /// Watches an object until `look` finds what it looks for; `None` is shown where it is gone.

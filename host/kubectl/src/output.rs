@@ -43,9 +43,13 @@ pub(crate) struct Style {
 impl Style {
     /// Of stdout: on a terminal, unless `NO_COLOR` or a dumb terminal says otherwise.
     pub(crate) fn of_stdout() -> Self {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colours: std::io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb }
+        Self::on(std::io::stdout().is_terminal(), |name| std::env::var(name).ok())
+    }
+
+    fn on(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
+        Self { colours: is_terminal && !is_unwanted && !is_dumb }
     }
 
     /// A text in the colour of what it is about.
@@ -114,6 +118,16 @@ mod tests {
 
     #[test]
     fn colours_are_there_only_where_they_are_wanted() {
+        for (is_terminal, name, value, colours) in [
+            (true, "TERM", "xterm-256color", true),
+            (true, "NO_COLOR", "", true),
+            (true, "NO_COLOR", "1", false),
+            (true, "TERM", "dumb", false),
+            (false, "TERM", "xterm-256color", false),
+        ] {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            assert_eq!(Style::on(is_terminal, variable).colours, colours, "{is_terminal} {name}={value}");
+        }
         let [plain, coloured] = [false, true].map(|colours| Style { colours });
         assert_eq!(plain.paint(Paint::Bad, "Failed"), "Failed");
         assert_eq!(coloured.paint(Paint::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");

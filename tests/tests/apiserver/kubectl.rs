@@ -254,6 +254,35 @@ async fn a_task_that_is_not_there_is_named_with_where_to_look() {
 }
 
 #[tokio::test]
+async fn get_shows_those_that_are_there_of_those_that_are_named() {
+    scenario(async |ns| {
+        ns.apply(task("fix")).await;
+        let said = user(ns).call(&["get", "no-such", "task/fix", "-o", "name"]).await;
+        assert_eq!((said.code, said.stdout.as_str()), (1, "task.kubeopencode.io/fix\n"), "{said:?}");
+        let words = format!("error: Task {}/no-such not found: ", ns.name);
+        assert!(said.stderr.starts_with(&words), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_goes_while_it_is_watched_is_told() {
+    scenario(async |ns| {
+        ns.apply(task("fix")).await;
+        let mut watch = user(ns).start(&["get", "-w"]);
+        let mut rows = BufReader::new(watch.stdout.take().unwrap()).lines();
+        for begin in ["NAME   PHASE ", "fix    Pending "] {
+            let row = rows.next_line().await.unwrap().unwrap();
+            assert!(row.starts_with(begin), "{row}");
+        }
+        ns.delete_task("fix").await;
+        let row = rows.next_line().await.unwrap().expect("the watch goes on");
+        assert!(row.starts_with("fix    Gone "), "{row}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_task_in_line_is_shown_with_its_place_and_the_reason() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
