@@ -34,8 +34,8 @@ pub(crate) async fn main(flags: Logs, place: &Place) -> Result<(), Failure> {
     }
     let log = Log::of(&cluster, &task)?;
     if flags.follow {
-        let over = then::over(&cluster, &task);
-        log.follow(&flags, over).await.map(drop)
+        let end = then::end(&cluster, &task);
+        log.follow(&flags, end).await.map(drop)
     } else {
         log.once(&flags).await
     }
@@ -49,7 +49,7 @@ pub(crate) async fn to_the_end(cluster: &Cluster, task: &Task) -> Result<Task, F
     let task = then::launched(cluster, task).await?;
     if let Ok(log) = Log::of(cluster, &task) {
         let all = Logs { task: String::new(), follow: true, container: None, tail: None, timestamps: false };
-        match log.follow(&all, then::over(cluster, &task)).await {
+        match log.follow(&all, then::end(cluster, &task)).await {
             Ok(Some(over)) => return Ok(over),
             Ok(None) => {}
             Err(failure @ (Failure::BrokenPipe | Failure::Output(_))) => return Err(failure),
@@ -123,16 +123,16 @@ impl Log {
         })
     }
 
-    /// Container after container, until the agent's ends; gives the Task where that was over first.
+    /// Container after container, until the agent's ends or the Task is over or deleted; gives the Task where it was over first.
     async fn follow(
         &self,
         flags: &Logs,
-        over: impl Future<Output = Result<Task, Failure>>,
+        end: impl Future<Output = Result<Option<Task>, Failure>>,
     ) -> Result<Option<Task>, Failure> {
         let pod = self.pod().await?;
         let only = self.named(&pod, flags)?;
         let mut done = if only.is_some() { Vec::new() } else { source::missed(&pod) };
-        let (mut over, mut ended) = (std::pin::pin!(over), None);
+        let (mut end, mut ended) = (std::pin::pin!(end), None);
         loop {
             let mut progress = Progress::new();
             let step = match ended {
@@ -154,7 +154,7 @@ impl Log {
                     });
                     tokio::select! {
                         step = step => step?,
-                        task = &mut over => {
+                        task = &mut end => {
                             ended = Some(task?);
                             continue;
                         }
@@ -162,7 +162,7 @@ impl Log {
                 }
             };
             progress.clear();
-            let Step::Read(container) = step else { return Ok(ended) };
+            let Step::Read(container) = step else { return Ok(ended.flatten()) };
             self.read(&container, flags).await?;
             done.push(container);
         }
