@@ -41,7 +41,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Place {
     /// Namespace; by default that of the context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", value_parser = object_name)]
     pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig; by default its current one
     #[arg(long, global = true, value_name = "NAME")]
@@ -49,6 +49,18 @@ pub(crate) struct Place {
     /// The kubeconfig; by default those of KUBECONFIG, else ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+impl Place {
+    /// The same without flags whose value is empty, which kubectl takes as not given.
+    pub(crate) fn given(&self) -> Self {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Self {
+            namespace: given(&self.namespace),
+            context: given(&self.context),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
 }
 
 /// What to do.
@@ -288,7 +300,12 @@ Examples:
   kubectl kubeopencode doctor -n team")]
 pub(crate) struct Doctor {
     /// Namespace of the operator
-    #[arg(long, value_name = "NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        value_parser = object_name,
+        default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE
+    )]
     pub(crate) operator_namespace: String,
 }
 
@@ -343,8 +360,16 @@ fn task_name(text: &str) -> Result<String, String> {
         Some(("task" | "tasks" | "tk" | "task.kubeopencode.io" | "tasks.kubeopencode.io", name)) => name,
         Some(_) => return Err("write it as NAME or task/NAME, and its namespace with -n".to_owned()),
     };
+    if name.is_empty() {
+        return Err("no object has an empty name".to_owned());
+    }
+    object_name(name)
+}
+
+/// The name of an object as it stands in an address; an empty one counts as none, as of a variable that is not set.
+fn object_name(name: &str) -> Result<String, String> {
     let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    if name.is_empty() || !name.chars().all(may_be) {
+    if !name.chars().all(may_be) {
         return Err("no object has such a name: it has lower case letters, digits, - and .".to_owned());
     }
     Ok(name.to_owned())

@@ -36,6 +36,7 @@ impl Cluster {
     /// # Errors
     /// When there is none, or the kubeconfig makes no sense.
     pub(crate) async fn connect(place: &Place) -> Result<Self, Failure> {
+        let place = &place.given();
         let wrong = |error: &dyn std::error::Error| {
             let words = chain(error);
             Failure::Refused(format!(

@@ -233,6 +233,33 @@ async fn rights_that_are_missing_are_named() {
 }
 
 #[tokio::test]
+async fn who_may_make_a_task_and_not_watch_it_does_not_know_its_end() {
+    scenario(async |ns| {
+        let (api, metadata) = ("rbac.authorization.k8s.io/v1", json!({"name": "task-creator"}));
+        let rules = json!([{"apiGroups": ["kubeopencode.io"], "resources": ["tasks"], "verbs": ["create"]}]);
+        ns.apply(json!({"apiVersion": api, "kind": "Role", "metadata": metadata, "rules": rules})).await;
+        ns.apply(json!({
+            "apiVersion": api, "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "task-creator"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+        }))
+        .await;
+        let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
+        // until the API server knows the Role
+        let said = loop {
+            let said = jane.call(&["run", "-p", "d", "--wait"]).await;
+            if said.code != 2 {
+                break said;
+            }
+        };
+        assert_eq!((said.code, named(&said.stdout).starts_with("run-")), (3, true), "{said:?}");
+        assert!(said.stderr.contains("you lack a right"), "{said:?}");
+        assert!(said.stderr.ends_with("; the Task goes on, and how it ends is not known here\n"), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_task_that_is_not_there_is_named_with_where_to_look() {
     scenario(async |ns| {
         for args in [

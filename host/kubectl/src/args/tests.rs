@@ -51,9 +51,22 @@ fn a_task_is_named_as_it_was_printed() {
     assert!(
         parse("team/fix").unwrap_err().contains("write it as NAME or task/NAME, and its namespace with -n")
     );
-    for word in ["", "task/", "fix?watch=true", "fix%2f", "Fix"] {
+    for word in ["fix?watch=true", "fix%2f", "Fix"] {
         assert!(parse(word).unwrap_err().contains("no object has such a name"), "{word}");
     }
+    for word in ["", "task/"] {
+        assert!(parse(word).unwrap_err().contains("no object has an empty name"), "{word}");
+    }
+}
+
+#[test]
+fn a_flag_with_an_empty_value_is_none() {
+    let words = ["kubectl-kubeopencode", "get", "-n", "", "--context", ""];
+    let Place { namespace, context, .. } = Args::try_parse_from(words).unwrap().place.given();
+    assert_eq!((namespace, context), (None, None));
+    let wrong =
+        Args::try_parse_from(["kubectl-kubeopencode", "get", "-n", "team/a"]).unwrap_err().to_string();
+    assert!(wrong.contains("invalid value 'team/a' for '--namespace <NAMESPACE>'"), "{wrong}");
 }
 
 /// What k9s would call, with what it would put in.

@@ -19,7 +19,7 @@ use crate::verbs::logs;
 pub(crate) async fn main(cluster: &Cluster, made: Task, then: Then) -> Result<(), Failure> {
     if then.follow {
         remark(&format!("{} created", reference(&made)));
-        let over = logs::to_the_end(cluster, &made).await?;
+        let over = logs::to_the_end(cluster, &made).await.map_err(Failure::after_the_start)?;
         let words = ended(&over)?;
         remark(&words);
         return Ok(());
@@ -30,7 +30,7 @@ pub(crate) async fn main(cluster: &Cluster, made: Task, then: Then) -> Result<()
     if then.output != Some(ObjectFormat::Json) {
         print(created(&made, then.output)?)?;
     }
-    let over = over(cluster, &made).await?;
+    let over = over(cluster, &made).await.map_err(Failure::after_the_start)?;
     if then.output == Some(ObjectFormat::Json) {
         print(json(&over)?)?;
     }
