@@ -89,11 +89,16 @@ impl Progress {
         Self { is_shown: std::io::stderr().is_terminal(), said: String::new() }
     }
 
+    /// Nowhere: another one has the line.
+    pub(crate) fn silent() -> Self {
+        Self { is_shown: false, said: String::new() }
+    }
+
     /// In place of what was said before.
     pub(crate) fn say(&mut self, text: &str) {
         if self.is_shown && self.said != text {
             text.clone_into(&mut self.said);
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
+            let _ = write!(std::io::stderr(), "{}", in_place(text));
         }
     }
 
@@ -104,6 +109,11 @@ impl Progress {
             let _ = write!(std::io::stderr(), "\r\u{1b}[K");
         }
     }
+}
+
+/// A text in place of the line of the cursor. The terminal cuts it at its edge: of what wraps, all but the last line would stay.
+fn in_place(text: &str) -> String {
+    format!("\r\u{1b}[K\u{1b}[?7l{}\u{1b}[?7h", text.replace('\n', " "))
 }
 
 impl Drop for Progress {
@@ -132,5 +142,10 @@ mod tests {
         assert_eq!(plain.paint(Paint::Bad, "Failed"), "Failed");
         assert_eq!(coloured.paint(Paint::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");
         assert_eq!(coloured.paint(Paint::Plain, "Pending"), "Pending");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_one_line() {
+        assert_eq!(in_place("its log ends:\nno key"), "\r\u{1b}[K\u{1b}[?7lits log ends: no key\u{1b}[?7h");
     }
 }

@@ -70,15 +70,15 @@ fn last_words(task: &Task, words: &str) -> String {
 /// # Errors
 /// When it is gone, or the API server is.
 pub(crate) async fn over(cluster: &Cluster, task: &Task) -> Result<Task, Failure> {
-    end(cluster, task).await?.ok_or_else(|| gone(task))
+    until_it(cluster, task, Task::is_terminal, Progress::new()).await?.ok_or_else(|| gone(task))
 }
 
-/// Waits for the end of a Task; `None`: it was deleted.
+/// Waits for the end of a Task without a word, beside what has the terminal; `None`: it was deleted.
 ///
 /// # Errors
 /// When the API server does not answer.
 pub(crate) async fn end(cluster: &Cluster, task: &Task) -> Result<Option<Task>, Failure> {
-    until_it(cluster, task, Task::is_terminal).await
+    until_it(cluster, task, Task::is_terminal, Progress::silent()).await
 }
 
 /// Waits until a Task has a Pod that was launched, or is over.
@@ -86,8 +86,8 @@ pub(crate) async fn end(cluster: &Cluster, task: &Task) -> Result<Option<Task>, 
 /// # Errors
 /// As those of [`over`].
 pub(crate) async fn launched(cluster: &Cluster, task: &Task) -> Result<Task, Failure> {
-    let launched = until_it(cluster, task, |task| task.is_terminal() || task.phase() == Phase::Running);
-    launched.await?.ok_or_else(|| gone(task))
+    let is_launched = |task: &Task| task.is_terminal() || task.phase() == Phase::Running;
+    until_it(cluster, task, is_launched, Progress::new()).await?.ok_or_else(|| gone(task))
 }
 
 fn gone(task: &Task) -> Failure {
@@ -98,10 +98,10 @@ async fn until_it(
     cluster: &Cluster,
     task: &Task,
     is_so: impl Fn(&Task) -> bool,
+    mut progress: Progress,
 ) -> Result<Option<Task>, Failure> {
     let (key, uid) = (task.key(), task.uid());
     let asked = Asked::task(&key.namespace, &key.name);
-    let mut progress = Progress::new();
     let tasks = cluster.tasks();
     until(&tasks, &key.name, &asked, |seen: Option<&Task>| match seen {
         Some(seen) if seen.uid() == uid => {
