@@ -21,6 +21,9 @@ use crate::proxy;
 /// How long the API server may not answer before contact is lost. A rolling update of a control plane takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a connection may be silent until it counts as dead. A watch that is well ends before, after 290 s.
+const SILENCE: Duration = Duration::from_secs(300);
+
 /// A cluster, and the namespace that is meant.
 #[derive(Clone)]
 pub(crate) struct Cluster {
@@ -60,6 +63,7 @@ impl Cluster {
         }
         // a request that may have made a Task is not sent a second time
         config.default_retry = false;
+        config.read_timeout.get_or_insert(SILENCE);
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| wrong(&error))?;
         Ok(Self { client, namespace })

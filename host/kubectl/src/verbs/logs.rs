@@ -6,7 +6,7 @@ mod source;
 
 use std::time::Duration;
 
-use futures::AsyncBufReadExt;
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use kubeopencode_api::task::{Phase, Task};
@@ -21,6 +21,10 @@ use crate::verbs::then;
 
 /// Between two looks at a log that broke off.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a log that is followed may be silent until it is asked for again: agents think for minutes, and what stands between
+/// here and there may have forgotten the connection without a word.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Prints the log of a Task.
 ///
@@ -211,11 +215,10 @@ impl Log {
         let params = LogParams { container: Some(container.to_owned()), timestamps: true, ..params };
         let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Log)?;
         let (mut log, mut line) = (std::pin::pin!(log), Vec::new());
+        let patience = params.follow.then_some(SILENCE);
         loop {
-            line.clear();
-            let read = log.read_until(b'\n', &mut line).await;
-            let read = read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))?;
-            if read == 0 {
+            let read = next_line(&mut log, &mut line, patience).await;
+            if read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))? == 0 {
                 return Ok(());
             }
             if let Some(text) = lines.read(&line) {
@@ -229,4 +232,51 @@ impl Log {
 enum Broke {
     Log(kube::Error),
     Output(Failure),
+}
+
+/// Reads the next line, and gives its length; 0: the log ended, or was silent for longer than one waits.
+async fn next_line(
+    log: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+    patience: Option<Duration>,
+) -> std::io::Result<usize> {
+    line.clear();
+    let read = log.read_until(b'\n', line);
+    match patience {
+        None => read.await,
+        Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or(Ok(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures::io::BufReader;
+    use futures::{AsyncRead, AsyncReadExt};
+
+    use super::*;
+
+    /// A connection that nobody tells of its end.
+    struct Silent;
+
+    impl AsyncRead for Silent {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_says_nothing_is_asked_for_again() {
+        let mut log = BufReader::new((&b"one\nnot all of a li"[..]).chain(Silent));
+        let (mut line, patience) = (Vec::new(), Some(Duration::from_millis(10)));
+        assert_eq!(next_line(&mut log, &mut line, patience).await.unwrap(), 4);
+        assert_eq!(line, b"one\n");
+        assert_eq!(next_line(&mut log, &mut line, patience).await.unwrap(), 0);
+    }
 }
