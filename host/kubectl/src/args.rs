@@ -41,7 +41,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Place {
     /// Namespace; by default that of the context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", value_parser = object_name)]
     pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig; by default its current one
     #[arg(long, global = true, value_name = "NAME")]
@@ -49,6 +49,18 @@ pub(crate) struct Place {
     /// The kubeconfig; by default those of KUBECONFIG, else ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+impl Place {
+    /// The same without flags whose value is empty, which kubectl takes as not given.
+    pub(crate) fn given(&self) -> Self {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Self {
+            namespace: given(&self.namespace),
+            context: given(&self.context),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
 }
 
 /// What to do.
@@ -83,6 +95,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Default, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true), after_help = "\
 Exit codes with --wait or --follow: 0 Completed, 1 Failed or stopped, 2 refused before the agent ran, 3 lost contact.
+Ctrl-C ends the waiting alone. The Task goes on: logs -f follows it again, stop ends it.
 
 Examples:
   kubectl kubeopencode run -p 'Say hello'
@@ -150,6 +163,7 @@ Examples:
   kubectl kubeopencode logs run-x7k2p -c git-init-0")]
 pub(crate) struct Logs {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// Go on until the agent ends
     #[arg(short, long)]
@@ -174,6 +188,7 @@ Examples:
   kubectl kubeopencode get -A -l kubeopencode.io/agent=reviewer -o wide")]
 pub(crate) struct Get {
     /// Tasks; by default all
+    #[arg(value_parser = task_name)]
     pub(crate) tasks: Vec<String>,
     /// Print each change, until you end it
     #[arg(short, long)]
@@ -205,6 +220,7 @@ Examples:
   kubectl kubeopencode describe run-x7k2p")]
 pub(crate) struct Describe {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
 }
 
@@ -218,6 +234,7 @@ Examples:
   kubectl kubeopencode result run-x7k2p -o json | jq .usage")]
 pub(crate) struct ResultOf {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// With phase, reason and usage
     #[arg(short, long, value_name = "FORMAT")]
@@ -238,7 +255,7 @@ Examples:
   kubectl kubeopencode stop run-x7k2p")]
 pub(crate) struct Stop {
     /// The Tasks
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = task_name)]
     pub(crate) tasks: Vec<String>,
 }
 
@@ -252,6 +269,7 @@ Examples:
   kubectl kubeopencode rerun run-x7k2p --force")]
 pub(crate) struct Rerun {
     /// The Task
+    #[arg(value_parser = task_name)]
     pub(crate) task: String,
     /// Also where the agent started, or the Task is not over
     #[arg(long)]
@@ -282,7 +300,12 @@ Examples:
   kubectl kubeopencode doctor -n team")]
 pub(crate) struct Doctor {
     /// Namespace of the operator
-    #[arg(long, value_name = "NAMESPACE", default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        value_parser = object_name,
+        default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE
+    )]
     pub(crate) operator_namespace: String,
 }
 
@@ -328,6 +351,28 @@ pub(crate) struct Complete {
 
 fn timeout(text: &str) -> Result<String, String> {
     kubeopencode_api::task::timeout_flag(text).map(|_| text.to_owned())
+}
+
+/// The name of a Task, as it is or as `-o name` prints it.
+fn task_name(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        None => text,
+        Some(("task" | "tasks" | "tk" | "task.kubeopencode.io" | "tasks.kubeopencode.io", name)) => name,
+        Some(_) => return Err("write it as NAME or task/NAME, and its namespace with -n".to_owned()),
+    };
+    if name.is_empty() {
+        return Err("no object has an empty name".to_owned());
+    }
+    object_name(name)
+}
+
+/// The name of an object as it stands in an address; an empty one counts as none, as of a variable that is not set.
+fn object_name(name: &str) -> Result<String, String> {
+    let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if !name.chars().all(may_be) {
+        return Err("no object has such a name: it has lower case letters, digits, - and .".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, Resource};
 use kubeopencode_api::task::Task;
@@ -20,6 +20,9 @@ use crate::proxy;
 
 /// How long the API server may not answer before contact is lost. A rolling update of a control plane takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a connection may be silent until it counts as dead. A watch that is well ends before, after 290 s.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// A cluster, and the namespace that is meant.
 #[derive(Clone)]
@@ -36,16 +39,14 @@ impl Cluster {
     /// # Errors
     /// When there is none, or the kubeconfig makes no sense.
     pub(crate) async fn connect(place: &Place) -> Result<Self, Failure> {
+        let place = &place.given();
         let wrong = |error: &dyn std::error::Error| {
             let words = chain(error);
             Failure::Refused(format!(
                 "no cluster: {words}: set KUBECONFIG, or name a file with --kubeconfig and a context of it with --context"
             ))
         };
-        let read = match &place.kubeconfig {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
-        };
+        let read = kubeconfig(place);
         let proxy_url = read.as_ref().ok().map(|read| proxy::of_kubeconfig(read, place.context.as_deref()));
         let mut config = match (&place.kubeconfig, &place.context) {
             (None, None) => Config::infer().await.map_err(|error| wrong(&error))?,
@@ -62,6 +63,7 @@ impl Cluster {
         }
         // a request that may have made a Task is not sent a second time
         config.default_retry = false;
+        config.read_timeout.get_or_insert(SILENCE);
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| wrong(&error))?;
         Ok(Self { client, namespace })
@@ -124,6 +126,19 @@ impl Cluster {
         };
         Ok(api.list(params).await?.items)
     }
+}
+
+fn kubeconfig(place: &Place) -> Result<Kubeconfig, KubeconfigError> {
+    match &place.kubeconfig {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    }
+}
+
+/// The contexts of the kubeconfig; none where it cannot be read.
+pub(crate) fn contexts(place: &Place) -> Vec<String> {
+    let read = kubeconfig(place).map(|read| read.contexts).unwrap_or_default();
+    read.into_iter().map(|context| context.name).collect()
 }
 
 /// Watches an object until `look` finds what it looks for; `None` is shown where it is gone.

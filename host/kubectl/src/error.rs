@@ -47,6 +47,16 @@ impl Failure {
             other => other,
         }
     }
+
+    /// The same, where a Task was made: what keeps one from waiting for it does not end it.
+    pub(crate) fn after_the_start(self) -> Self {
+        match self {
+            Self::Failed(words) => {
+                Self::Lost(format!("{words}; the Task goes on, and how it ends is not known here"))
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<std::io::Error> for Failure {

@@ -43,9 +43,13 @@ pub(crate) struct Style {
 impl Style {
     /// Of stdout: on a terminal, unless `NO_COLOR` or a dumb terminal says otherwise.
     pub(crate) fn of_stdout() -> Self {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colours: std::io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb }
+        Self::on(std::io::stdout().is_terminal(), |name| std::env::var(name).ok())
+    }
+
+    fn on(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
+        Self { colours: is_terminal && !is_unwanted && !is_dumb }
     }
 
     /// A text in the colour of what it is about.
@@ -85,11 +89,16 @@ impl Progress {
         Self { is_shown: std::io::stderr().is_terminal(), said: String::new() }
     }
 
+    /// Nowhere: another one has the line.
+    pub(crate) fn silent() -> Self {
+        Self { is_shown: false, said: String::new() }
+    }
+
     /// In place of what was said before.
     pub(crate) fn say(&mut self, text: &str) {
         if self.is_shown && self.said != text {
             text.clone_into(&mut self.said);
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
+            let _ = write!(std::io::stderr(), "{}", in_place(text));
         }
     }
 
@@ -100,6 +109,11 @@ impl Progress {
             let _ = write!(std::io::stderr(), "\r\u{1b}[K");
         }
     }
+}
+
+/// A text in place of the line of the cursor. The terminal cuts it at its edge: of what wraps, all but the last line would stay.
+fn in_place(text: &str) -> String {
+    format!("\r\u{1b}[K\u{1b}[?7l{}\u{1b}[?7h", text.replace('\n', " "))
 }
 
 impl Drop for Progress {
@@ -114,9 +128,24 @@ mod tests {
 
     #[test]
     fn colours_are_there_only_where_they_are_wanted() {
+        for (is_terminal, name, value, colours) in [
+            (true, "TERM", "xterm-256color", true),
+            (true, "NO_COLOR", "", true),
+            (true, "NO_COLOR", "1", false),
+            (true, "TERM", "dumb", false),
+            (false, "TERM", "xterm-256color", false),
+        ] {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            assert_eq!(Style::on(is_terminal, variable).colours, colours, "{is_terminal} {name}={value}");
+        }
         let [plain, coloured] = [false, true].map(|colours| Style { colours });
         assert_eq!(plain.paint(Paint::Bad, "Failed"), "Failed");
         assert_eq!(coloured.paint(Paint::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");
         assert_eq!(coloured.paint(Paint::Plain, "Pending"), "Pending");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_one_line() {
+        assert_eq!(in_place("its log ends:\nno key"), "\r\u{1b}[K\u{1b}[?7lits log ends: no key\u{1b}[?7h");
     }
 }

@@ -77,7 +77,8 @@ pub(crate) fn state(task: &Task) -> String {
         (Phase::Running, None) => String::new(),
         (_, _) => told.map(|(reason, message)| format!(" ({reason}): {message}")).unwrap_or_default(),
     };
-    harmless(&format!("{}{place}{words}", phase.as_str()))
+    let going = if task.metadata.deletion_timestamp.is_some() { ", being deleted" } else { "" };
+    harmless(&format!("{}{place}{going}{words}", phase.as_str()))
 }
 
 /// What is said of a Task that is over.
@@ -171,6 +172,13 @@ pub(crate) mod tests {
         ];
         let said: Vec<_> = states.into_iter().map(|status| state(&task(status))).collect();
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_task_that_is_being_deleted_says_so() {
+        let mut running = task(json!({"phase": "Running", "reason": "PodLaunched"}));
+        running.metadata.deletion_timestamp = running.metadata.creation_timestamp.clone();
+        assert_eq!(state(&running), "Running, being deleted: its Pod starts");
     }
 
     #[test]

@@ -99,6 +99,12 @@ fn completions_are_there_for_shells_and_for_kubectl() {
     assert_eq!(call(&["__complete", "--", "re"], "").1, "result\nrerun\n:4\n");
     assert_eq!(call(&["__complete", "--", "run", "--tim"], "").1, "--timeout\n:4\n");
     assert_eq!(call(&["__complete", "--", "logs", ""], "").1, ":4\n", "no cluster, no names");
+    assert_eq!(call(&["__complete", "--", "get", "-o", ""], "").1, "wide\nname\n:4\n");
+    assert_eq!(call(&["__complete", "--", "run", "-f", ""], "").1, ":0\n", "the shell knows its files");
+    let file = format!("{}/contexts", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&file, "{contexts: [{name: here}, {name: there}, {name: home}]}").unwrap();
+    let named = call(&["__complete", "--", "--kubeconfig", &file, "get", "--context", "h"], "").1;
+    assert_eq!(named, "here\nhome\n:4\n");
 }
 
 /// As with `| head -n 1`.

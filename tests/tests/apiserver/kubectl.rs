@@ -233,6 +233,33 @@ async fn rights_that_are_missing_are_named() {
 }
 
 #[tokio::test]
+async fn who_may_make_a_task_and_not_watch_it_does_not_know_its_end() {
+    scenario(async |ns| {
+        let (api, metadata) = ("rbac.authorization.k8s.io/v1", json!({"name": "task-creator"}));
+        let rules = json!([{"apiGroups": ["kubeopencode.io"], "resources": ["tasks"], "verbs": ["create"]}]);
+        ns.apply(json!({"apiVersion": api, "kind": "Role", "metadata": metadata, "rules": rules})).await;
+        ns.apply(json!({
+            "apiVersion": api, "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "task-creator"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+        }))
+        .await;
+        let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
+        // until the API server knows the Role
+        let said = loop {
+            let said = jane.call(&["run", "-p", "d", "--wait"]).await;
+            if said.code != 2 {
+                break said;
+            }
+        };
+        assert_eq!((said.code, named(&said.stdout).starts_with("run-")), (3, true), "{said:?}");
+        assert!(said.stderr.contains("you lack a right"), "{said:?}");
+        assert!(said.stderr.ends_with("; the Task goes on, and how it ends is not known here\n"), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_task_that_is_not_there_is_named_with_where_to_look() {
     scenario(async |ns| {
         for args in [
@@ -249,6 +276,35 @@ async fn a_task_that_is_not_there_is_named_with_where_to_look() {
             assert_eq!(said.stderr, words.replace("NS", &ns.name), "{args:?}");
             assert_eq!(said.code, if args == ["rerun", "fix"] { 2 } else { 1 }, "{args:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn get_shows_those_that_are_there_of_those_that_are_named() {
+    scenario(async |ns| {
+        ns.apply(task("fix")).await;
+        let said = user(ns).call(&["get", "no-such", "task/fix", "-o", "name"]).await;
+        assert_eq!((said.code, said.stdout.as_str()), (1, "task.kubeopencode.io/fix\n"), "{said:?}");
+        let words = format!("error: Task {}/no-such not found: ", ns.name);
+        assert!(said.stderr.starts_with(&words), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_goes_while_it_is_watched_is_told() {
+    scenario(async |ns| {
+        ns.apply(task("fix")).await;
+        let mut watch = user(ns).start(&["get", "-w"]);
+        let mut rows = BufReader::new(watch.stdout.take().unwrap()).lines();
+        for begin in ["NAME   PHASE ", "fix    Pending "] {
+            let row = rows.next_line().await.unwrap().unwrap();
+            assert!(row.starts_with(begin), "{row}");
+        }
+        ns.delete_task("fix").await;
+        let row = rows.next_line().await.unwrap().expect("the watch goes on");
+        assert!(row.starts_with("fix    Gone "), "{row}");
     })
     .await;
 }

@@ -12,6 +12,7 @@
 mod agents;
 mod bad_input;
 mod batches;
+mod chart;
 mod cleanup;
 mod cross_namespace;
 mod definitions;

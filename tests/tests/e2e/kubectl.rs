@@ -48,6 +48,15 @@ async fn a_task_from_a_line_is_followed_stopped_and_run_again() {
         assert_eq!(status(&stopped).reason.as_deref(), Some("UserStopped"));
         let followed = Kubectl::end(follows).await;
         assert_eq!(followed.code, 0, "{followed:?}");
+
+        // its log ends with a Task that is deleted, and that is no error
+        let deleted = user.prints(&["run", "-p", "go on", "-o", "name"]).await;
+        let mut follows = user.start(&["logs", "-f", deleted.trim()]);
+        let mut lines = BufReader::new(follows.stdout.take().unwrap()).lines();
+        while lines.next_line().await.unwrap().expect("the agent's line comes") != "go on" {}
+        ns.delete_task(deleted.trim().strip_prefix("task.kubeopencode.io/").unwrap()).await;
+        let followed = Kubectl::end(follows).await;
+        assert_eq!((followed.code, followed.stderr.as_str()), (0, ""), "{followed:?}");
     })
     .await;
 }

@@ -31,6 +31,44 @@ fn a_prompt_comes_from_one_place() {
     }
 }
 
+#[test]
+fn a_task_is_named_as_it_was_printed() {
+    let parse = |word: &str| match Args::try_parse_from(["kubectl-kubeopencode", "logs", word]) {
+        Ok(Args { verb: Verb::Logs(flags), .. }) => Ok(flags.task),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    for word in
+        ["run-x7k2p", "task/run-x7k2p", "tasks/run-x7k2p", "tk/run-x7k2p", "task.kubeopencode.io/run-x7k2p"]
+    {
+        assert_eq!(parse(word).as_deref(), Ok("run-x7k2p"), "{word}");
+    }
+    for word in ["team/fix", "pod/fix", "task/fix/log"] {
+        let words = parse(word).unwrap_err();
+        let expected = format!("invalid value '{word}' for '<TASK>': ");
+        assert!(words.contains(&expected), "{words}");
+    }
+    assert!(
+        parse("team/fix").unwrap_err().contains("write it as NAME or task/NAME, and its namespace with -n")
+    );
+    for word in ["fix?watch=true", "fix%2f", "Fix"] {
+        assert!(parse(word).unwrap_err().contains("no object has such a name"), "{word}");
+    }
+    for word in ["", "task/"] {
+        assert!(parse(word).unwrap_err().contains("no object has an empty name"), "{word}");
+    }
+}
+
+#[test]
+fn a_flag_with_an_empty_value_is_none() {
+    let words = ["kubectl-kubeopencode", "get", "-n", "", "--context", ""];
+    let Place { namespace, context, .. } = Args::try_parse_from(words).unwrap().place.given();
+    assert_eq!((namespace, context), (None, None));
+    let wrong =
+        Args::try_parse_from(["kubectl-kubeopencode", "get", "-n", "team/a"]).unwrap_err().to_string();
+    assert!(wrong.contains("invalid value 'team/a' for '--namespace <NAMESPACE>'"), "{wrong}");
+}
+
 /// What k9s would call, with what it would put in.
 #[test]
 fn the_keys_for_k9s_call_what_there_is() {
@@ -54,8 +92,9 @@ fn the_keys_for_k9s_call_what_there_is() {
             }
             command => format!("{command} {}", args.join(" ")),
         };
-        let words = line.split_whitespace();
-        Args::try_parse_from(words).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+        let words = line.replace("$NAME", "fix");
+        Args::try_parse_from(words.split_whitespace())
+            .unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
         assert!(
             line.starts_with("kubectl-kubeopencode ") && line.contains("--context $CONTEXT"),
             "{name}: {line}"

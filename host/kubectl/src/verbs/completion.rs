@@ -1,15 +1,17 @@
 //! `completion`: of shells, and of kubectl, which asks `kubectl_complete-kubeopencode` on the PATH about its plugin.
 //!
-//! May touch: the command line's own description, names of Tasks, stdout.
+//! May touch: the command line's own description, the kubeconfig's contexts, names of objects, stdout.
 
-use clap::{Command, CommandFactory};
-use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
-use kube::{Api, ResourceExt};
-use kubeopencode_api::task::Task;
+use std::fmt::Debug;
+
+use clap::{Arg, Command, CommandFactory};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams};
+use kubeopencode_api::agent::Agent;
+use serde::de::DeserializeOwned;
 
 use crate::args::{Args, Complete, Completed, Completion, Place};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, contexts};
 use crate::error::Failure;
 use crate::output::print;
 
@@ -22,6 +24,9 @@ exec kubectl-kubeopencode __complete -- \"$@\"
 
 /// Ends the list for kubectl: nothing else, as file names, is completed.
 const NO_FILES: &str = ":4\n";
+
+/// Ends it where the shell itself completes names of files.
+const FILES: &str = ":0\n";
 
 /// Prints the completions of a shell.
 ///
@@ -53,23 +58,100 @@ fn for_people(program: &Command) -> Command {
 /// # Errors
 /// When nobody reads it.
 pub(crate) async fn words(flags: Complete, place: &Place) -> Result<(), Failure> {
-    let mut found = match known(&Args::command(), &flags.words) {
-        Known::Words(words) => words,
-        Known::Tasks => tasks(&flags.words, place).await.unwrap_or_default(),
-    };
-    let begin = flags.words.last().map_or("", String::as_str);
+    let program = Args::command();
+    let words = flags.words.as_slice();
+    let (begin, before) = words.split_last().map_or(("", words), |(last, rest)| (last.as_str(), rest));
+    let before = Before::read(&program, before, place.clone());
+    let known = known(&program, &before, begin);
+    let end = if known == Known::Files { FILES } else { NO_FILES };
+    let mut found = names(known, &before.place).await.unwrap_or_default();
     found.retain(|word| word.starts_with(begin));
-    print(found.join("\n") + if found.is_empty() { "" } else { "\n" } + NO_FILES)
+    print(found.join("\n") + if found.is_empty() { "" } else { "\n" } + end)
 }
 
-async fn tasks(words: &[String], place: &Place) -> Option<Vec<String>> {
-    let namespace = words.iter().position(|word| word == "-n" || word == "--namespace");
-    let namespace = namespace.and_then(|at| words.get(at + 1)).cloned();
-    let place = Place { namespace: namespace.or_else(|| place.namespace.clone()), ..place.clone() };
-    let cluster = Cluster::connect(&place).await.ok()?;
-    let tasks: Api<Task> = cluster.tasks();
-    let list = tasks.list_metadata(&ListParams::default()).await.ok()?;
-    Some(list.items.iter().map(PartialObjectMeta::name_any).collect())
+/// What it comes to, asked where the words say; `None`: it cannot be asked.
+async fn names(known: Known, place: &Place) -> Option<Vec<String>> {
+    match known {
+        Known::Words(words) => Some(words),
+        Known::Files => None,
+        Known::Contexts => Some(contexts(place)),
+        Known::Tasks => listed(Cluster::connect(place).await.ok()?.tasks()).await,
+        Known::Agents => {
+            let cluster = Cluster::connect(place).await.ok()?;
+            listed(cluster.of::<Agent>(&cluster.namespace)).await
+        }
+        Known::Namespaces => listed(Api::<Namespace>::all(Cluster::connect(place).await.ok()?.client)).await,
+    }
+}
+
+async fn listed<K: Clone + Debug + DeserializeOwned>(api: Api<K>) -> Option<Vec<String>> {
+    let list = api.list_metadata(&ListParams::default()).await.ok()?;
+    list.items.into_iter().map(|object| object.metadata.name).collect()
+}
+
+/// What stands before the word that is written.
+#[derive(Default)]
+struct Before<'a> {
+    verb: Option<&'a Command>,
+    /// The flag whose value comes next.
+    flag: Option<&'a Arg>,
+    /// The cluster and namespace that these words name.
+    place: Place,
+}
+
+impl<'a> Before<'a> {
+    fn read(program: &'a Command, words: &[String], place: Place) -> Self {
+        let mut before = Self { place, ..Self::default() };
+        for word in words {
+            before.add(program, word);
+        }
+        before
+    }
+
+    fn add(&mut self, program: &'a Command, word: &str) {
+        if let Some(flag) = self.flag.take() {
+            self.set(flag, word);
+        } else if let Some(long) = word.strip_prefix("--") {
+            let (name, value) =
+                long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+            let found = flags(self.verb, program).find(|flag| flag.get_long() == Some(name));
+            if let Some(flag) = found.filter(|flag| flag.get_action().takes_values()) {
+                self.meet(flag, value);
+            }
+        } else if let Some(short) = word.strip_prefix('-') {
+            // those without a value may stand before one with a value, as in -An team
+            let with_value = short.char_indices().find_map(|(at, letter)| {
+                let flag = flags(self.verb, program).find(|flag| flag.get_short() == Some(letter))?;
+                let rest = short.get(at + letter.len_utf8()..).unwrap_or_default();
+                flag.get_action().takes_values().then_some((flag, rest.strip_prefix('=').unwrap_or(rest)))
+            });
+            if let Some((flag, value)) = with_value {
+                self.meet(flag, Some(value).filter(|value| !value.is_empty()));
+            }
+        } else if self.verb.is_none() {
+            self.verb = program.find_subcommand(word);
+        }
+    }
+
+    fn meet(&mut self, flag: &'a Arg, value: Option<&str>) {
+        match value {
+            Some(value) => self.set(flag, value),
+            None => self.flag = Some(flag),
+        }
+    }
+
+    fn set(&mut self, flag: &Arg, value: &str) {
+        match flag.get_id().as_str() {
+            "namespace" => self.place.namespace = Some(value.to_owned()),
+            "context" => self.place.context = Some(value.to_owned()),
+            "kubeconfig" => self.place.kubeconfig = Some(value.into()),
+            _ => {}
+        }
+    }
+}
+
+fn flags<'a>(verb: Option<&'a Command>, program: &'a Command) -> impl Iterator<Item = &'a Arg> {
+    verb.into_iter().flat_map(Command::get_arguments).chain(program.get_arguments())
 }
 
 /// What may stand in place of the last word.
@@ -77,24 +159,42 @@ async fn tasks(words: &[String], place: &Place) -> Option<Vec<String>> {
 enum Known {
     Words(Vec<String>),
     Tasks,
+    Agents,
+    Namespaces,
+    Contexts,
+    Files,
 }
 
-fn known(program: &Command, words: &[String]) -> Known {
-    let (last, before) = words.split_last().map_or(("", words), |(last, before)| (last.as_str(), before));
-    let verb = before.iter().find_map(|word| program.find_subcommand(word));
-    let Some(verb) = verb else {
+fn known(program: &Command, before: &Before<'_>, begin: &str) -> Known {
+    if let Some(flag) = before.flag {
+        return value_of(flag);
+    }
+    if begin.starts_with('-') {
+        let flags = flags(before.verb, program);
+        return Known::Words(flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect());
+    }
+    let Some(verb) = before.verb else {
         let verbs = program.get_subcommands().filter(|verb| !verb.is_hide_set());
         return Known::Words(verbs.map(|verb| verb.get_name().to_owned()).collect());
     };
-    if last.starts_with('-') {
-        let flags = verb.get_arguments().chain(program.get_arguments());
-        return Known::Words(flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect());
-    }
     if verb.get_positionals().any(|value| matches!(value.get_id().as_str(), "task" | "tasks")) {
         return Known::Tasks;
     }
-    let values = verb.get_positionals().flat_map(clap::Arg::get_possible_values);
-    Known::Words(values.map(|value| value.get_name().to_owned()).collect())
+    Known::Words(verb.get_positionals().flat_map(possible).collect())
+}
+
+fn value_of(flag: &Arg) -> Known {
+    match flag.get_id().as_str() {
+        "agent" => Known::Agents,
+        "namespace" | "operator_namespace" => Known::Namespaces,
+        "context" => Known::Contexts,
+        "kubeconfig" | "filename" | "file" => Known::Files,
+        _ => Known::Words(possible(flag)),
+    }
+}
+
+fn possible(value: &Arg) -> Vec<String> {
+    value.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +202,10 @@ mod tests {
     use super::*;
 
     fn after(words: &[&str]) -> Known {
-        known(&Args::command(), &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        let program = Args::command();
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (begin, before) = words.split_last().unwrap();
+        known(&program, &Before::read(&program, before, Place::default()), begin)
     }
 
     #[test]
@@ -120,5 +223,47 @@ mod tests {
         }
         let Known::Words(shells) = after(&["completion", ""]) else { panic!() };
         assert!(shells.contains(&"zsh".to_owned()), "{shells:?}");
+        let Known::Words(flags) = after(&["-"]) else { panic!() };
+        assert!(flags.contains(&"--context".to_owned()), "{flags:?}");
+    }
+
+    #[test]
+    fn each_flag_has_values_of_its_own() {
+        let wide_or_name = ["wide", "name"].map(str::to_owned).to_vec();
+        assert_eq!(after(&["get", "-o", ""]), Known::Words(wide_or_name.clone()));
+        assert_eq!(after(&["get", "-Ao", ""]), Known::Words(wide_or_name));
+        assert_eq!(after(&["logs", "--tail", ""]), Known::Words(Vec::new()));
+        assert_eq!(after(&["run", "--agent", ""]), Known::Agents);
+        assert_eq!(after(&["logs", "-n", ""]), Known::Namespaces);
+        assert_eq!(after(&["doctor", "--operator-namespace", ""]), Known::Namespaces);
+        assert_eq!(after(&["--context", ""]), Known::Contexts);
+        for flag in ["-f", "--file", "--kubeconfig"] {
+            assert_eq!(after(&["run", flag, ""]), Known::Files, "{flag}");
+        }
+        // -f of logs has no value
+        for before in
+            [&["logs", "-f"][..], &["logs", "--tail=5"], &["-n", "run", "logs"], &["logs", "-nteam"]]
+        {
+            assert_eq!(after(&[before, &[""]].concat()), Known::Tasks, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_asked_where_the_words_say() {
+        for words in [
+            "--context staging --kubeconfig there -n team logs",
+            "logs --context=staging --kubeconfig=there --namespace=team",
+            "get -wn team --context staging --kubeconfig there",
+            "get -n=team --context staging --kubeconfig there",
+            "get -nteam --context staging --kubeconfig there",
+        ] {
+            let program = Args::command();
+            let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+            let Place { namespace, context, kubeconfig } =
+                Before::read(&program, &words, Place::default()).place;
+            assert_eq!(namespace.as_deref(), Some("team"), "{words:?}");
+            assert_eq!(context.as_deref(), Some("staging"), "{words:?}");
+            assert_eq!(kubeconfig, Some("there".into()), "{words:?}");
+        }
     }
 }

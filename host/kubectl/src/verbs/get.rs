@@ -1,23 +1,25 @@
 //! `get`: Tasks in a table, and each change of them.
 //!
-//! May touch: a list and a watch of Tasks, stdout. Must not touch: what a row says, which `rows` does.
+//! May touch: a list and a watch of Tasks, stdout. Must not touch: what a row says, which `rows` does, and what is a change,
+//! which `shown` does.
 
 mod rows;
-
-use std::collections::BTreeMap;
+mod shown;
 
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, watcher};
 use kubeopencode_api::task::Task;
 
 use self::rows::{Columns, Rows, names};
+use self::shown::{Change, Shown};
 use crate::args::{Get, ListFormat, Place};
 use crate::cluster::{Cluster, Contact, cause};
 use crate::error::{Asked, Failure};
 use crate::output::{Style, print, remark};
+use crate::verbs::keep;
 
 /// Prints Tasks, and their changes where that is wanted.
 ///
@@ -33,6 +35,7 @@ pub(crate) async fn main(flags: Get, place: &Place) -> Result<(), Failure> {
     }
     let cluster = Cluster::connect(place).await?;
     let namespace = (!flags.all_namespaces).then_some(cluster.namespace.as_str());
+    let mut all_found = Ok(());
     let tasks = if flags.tasks.is_empty() {
         let selector = flags.selector.clone().unwrap_or_default();
         let listed = cluster.list::<Task>(namespace, &ListParams::default().labels(&selector)).await;
@@ -40,13 +43,18 @@ pub(crate) async fn main(flags: Get, place: &Place) -> Result<(), Failure> {
     } else {
         let mut tasks = Vec::new();
         for name in &flags.tasks {
-            tasks.push(cluster.task(name).await?);
+            match cluster.task(name).await {
+                Ok(task) => tasks.push(task),
+                Err(failure @ Failure::Failed(_)) => keep(&mut all_found, failure),
+                Err(failure) => return Err(failure),
+            }
         }
         tasks
     };
     let rows = show.all(&tasks)?;
+    all_found?;
     if flags.watch {
-        return show.changes(&cluster, &flags, namespace, rows, &tasks).await;
+        return show.changes(&cluster, &flags, namespace, rows, tasks).await;
     }
     if tasks.is_empty() {
         let place =
@@ -78,8 +86,8 @@ impl Show {
         cluster: &Cluster,
         flags: &Get,
         namespace: Option<&str>,
-        rows: Rows,
-        tasks: &[Task],
+        mut rows: Rows,
+        tasks: Vec<Task>,
     ) -> Result<(), Failure> {
         let mut config = watcher::Config::default();
         if let Some(name) = flags.tasks.first() {
@@ -93,32 +101,32 @@ impl Show {
             None => Api::<Task>::all(cluster.client.clone()),
         };
         let asked = Asked::all("Tasks", namespace);
-        let key = |task: &Task| (task.key(), task.uid());
-        let mut shown: BTreeMap<_, _> = tasks.iter().map(|task| (key(task), task.status.clone())).collect();
+        let (style, mut has_head) = (Style::of_stdout(), !tasks.is_empty());
+        let mut shown = Shown::new(tasks);
         let (mut seen, mut contact) =
             (std::pin::pin!(watcher(api, config).default_backoff()), Contact::default());
-        let (style, mut has_head) = (Style::of_stdout(), !tasks.is_empty());
         while let Some(event) = seen.next().await {
-            match event {
-                Ok(Event::Apply(task) | Event::InitApply(task)) => {
-                    contact = Contact::default();
-                    if shown.get(&key(&task)) == Some(&task.status) {
-                        continue;
-                    }
-                    let now = Timestamp::now();
-                    if self.only_names {
-                        print(names(std::slice::from_ref(&task)))?;
-                    } else if has_head {
-                        print(rows.later(&task, now, style))?;
-                    } else {
-                        print(Rows::new(self.columns, std::slice::from_ref(&task), now).print(style))?;
-                    }
-                    has_head = true;
-                    shown.insert(key(&task), task.status);
+            let changes = match event {
+                Ok(event) => shown.see(event),
+                Err(error) => {
+                    contact.failed(&asked, cause(error))?;
+                    continue;
                 }
-                Ok(Event::Delete(task)) => drop(shown.remove(&key(&task))),
-                Ok(Event::Init | Event::InitDone) => contact = Contact::default(),
-                Err(error) => contact.failed(&asked, cause(error))?,
+            };
+            contact = Contact::default();
+            let now = Timestamp::now();
+            for change in changes {
+                match change {
+                    Change::Gone(_) if self.only_names => {}
+                    Change::Gone(task) => print(rows.gone(&task, now, style))?,
+                    Change::Now(task) if self.only_names => print(names(std::slice::from_ref(&task)))?,
+                    Change::Now(task) if has_head => print(rows.later(&task, now, style))?,
+                    Change::Now(task) => {
+                        rows = Rows::new(self.columns, std::slice::from_ref(&task), now);
+                        print(rows.print(style))?;
+                        has_head = true;
+                    }
+                }
             }
         }
         Err(contact.lost(&asked))

@@ -6,7 +6,7 @@ mod source;
 
 use std::time::Duration;
 
-use futures::AsyncBufReadExt;
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use kubeopencode_api::task::{Phase, Task};
@@ -22,6 +22,10 @@ use crate::verbs::then;
 /// Between two looks at a log that broke off.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a log that is followed may be silent until it is asked for again: agents think for minutes, and what stands between
+/// here and there may have forgotten the connection without a word.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Prints the log of a Task.
 ///
 /// # Errors
@@ -34,8 +38,8 @@ pub(crate) async fn main(flags: Logs, place: &Place) -> Result<(), Failure> {
     }
     let log = Log::of(&cluster, &task)?;
     if flags.follow {
-        let over = then::over(&cluster, &task);
-        log.follow(&flags, over).await.map(drop)
+        let end = then::end(&cluster, &task);
+        log.follow(&flags, end).await.map(drop)
     } else {
         log.once(&flags).await
     }
@@ -49,7 +53,7 @@ pub(crate) async fn to_the_end(cluster: &Cluster, task: &Task) -> Result<Task, F
     let task = then::launched(cluster, task).await?;
     if let Ok(log) = Log::of(cluster, &task) {
         let all = Logs { task: String::new(), follow: true, container: None, tail: None, timestamps: false };
-        match log.follow(&all, then::over(cluster, &task)).await {
+        match log.follow(&all, then::end(cluster, &task)).await {
             Ok(Some(over)) => return Ok(over),
             Ok(None) => {}
             Err(failure @ (Failure::BrokenPipe | Failure::Output(_))) => return Err(failure),
@@ -123,16 +127,16 @@ impl Log {
         })
     }
 
-    /// Container after container, until the agent's ends; gives the Task where that was over first.
+    /// Container after container, until the agent's ends or the Task is over or deleted; gives the Task where it was over first.
     async fn follow(
         &self,
         flags: &Logs,
-        over: impl Future<Output = Result<Task, Failure>>,
+        end: impl Future<Output = Result<Option<Task>, Failure>>,
     ) -> Result<Option<Task>, Failure> {
         let pod = self.pod().await?;
         let only = self.named(&pod, flags)?;
         let mut done = if only.is_some() { Vec::new() } else { source::missed(&pod) };
-        let (mut over, mut ended) = (std::pin::pin!(over), None);
+        let (mut end, mut ended) = (std::pin::pin!(end), None);
         loop {
             let mut progress = Progress::new();
             let step = match ended {
@@ -154,7 +158,7 @@ impl Log {
                     });
                     tokio::select! {
                         step = step => step?,
-                        task = &mut over => {
+                        task = &mut end => {
                             ended = Some(task?);
                             continue;
                         }
@@ -162,7 +166,7 @@ impl Log {
                 }
             };
             progress.clear();
-            let Step::Read(container) = step else { return Ok(ended) };
+            let Step::Read(container) = step else { return Ok(ended.flatten()) };
             self.read(&container, flags).await?;
             done.push(container);
         }
@@ -174,10 +178,8 @@ impl Log {
         let mut contact = Contact::default();
         let (mut was_open, mut had_ended) = (false, false);
         loop {
-            let (tail, since) = match lines.last {
-                None => (flags.tail.map(i64::from), None),
-                Some(last) => (None, Some(last)),
-            };
+            let since = lines.again();
+            let tail = flags.tail.map(i64::from).filter(|_| since.is_none());
             let params =
                 LogParams { follow: true, tail_lines: tail, since_time: since, ..LogParams::default() };
             let before = lines.last;
@@ -213,11 +215,10 @@ impl Log {
         let params = LogParams { container: Some(container.to_owned()), timestamps: true, ..params };
         let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Log)?;
         let (mut log, mut line) = (std::pin::pin!(log), Vec::new());
+        let patience = params.follow.then_some(SILENCE);
         loop {
-            line.clear();
-            let read = log.read_until(b'\n', &mut line).await;
-            let read = read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))?;
-            if read == 0 {
+            let read = next_line(&mut log, &mut line, patience).await;
+            if read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))? == 0 {
                 return Ok(());
             }
             if let Some(text) = lines.read(&line) {
@@ -231,4 +232,51 @@ impl Log {
 enum Broke {
     Log(kube::Error),
     Output(Failure),
+}
+
+/// Reads the next line, and gives its length; 0: the log ended, or was silent for longer than one waits.
+async fn next_line(
+    log: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+    patience: Option<Duration>,
+) -> std::io::Result<usize> {
+    line.clear();
+    let read = log.read_until(b'\n', line);
+    match patience {
+        None => read.await,
+        Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or(Ok(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures::io::BufReader;
+    use futures::{AsyncRead, AsyncReadExt};
+
+    use super::*;
+
+    /// A connection that nobody tells of its end.
+    struct Silent;
+
+    impl AsyncRead for Silent {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_says_nothing_is_asked_for_again() {
+        let mut log = BufReader::new((&b"one\nnot all of a li"[..]).chain(Silent));
+        let (mut line, patience) = (Vec::new(), Some(Duration::from_millis(10)));
+        assert_eq!(next_line(&mut log, &mut line, patience).await.unwrap(), 4);
+        assert_eq!(line, b"one\n");
+        assert_eq!(next_line(&mut log, &mut line, patience).await.unwrap(), 0);
+    }
 }

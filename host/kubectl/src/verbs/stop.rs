@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::args::{Place, Stop};
 use crate::cluster::Cluster;
 use crate::error::{Asked, Failure};
-use crate::output::{print, remark};
+use crate::output::print;
 use crate::task::{is_stopped, reference};
+use crate::verbs::keep;
 
 /// Asks for the end of Tasks. One that cannot be stopped keeps no other one.
 ///
@@ -24,8 +25,7 @@ pub(crate) async fn main(flags: Stop, place: &Place) -> Result<(), Failure> {
         let stopped = stop(&cluster, name).await;
         match stopped {
             Ok(words) => print(words)?,
-            Err(failure) if first.is_ok() => first = Err(failure),
-            Err(failure) => remark(&format!("error: {failure}")),
+            Err(failure) => keep(&mut first, failure),
         }
     }
     first

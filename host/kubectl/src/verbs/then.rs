@@ -19,7 +19,7 @@ use crate::verbs::logs;
 pub(crate) async fn main(cluster: &Cluster, made: Task, then: Then) -> Result<(), Failure> {
     if then.follow {
         remark(&format!("{} created", reference(&made)));
-        let over = logs::to_the_end(cluster, &made).await?;
+        let over = logs::to_the_end(cluster, &made).await.map_err(Failure::after_the_start)?;
         let words = ended(&over)?;
         remark(&words);
         return Ok(());
@@ -30,7 +30,7 @@ pub(crate) async fn main(cluster: &Cluster, made: Task, then: Then) -> Result<()
     if then.output != Some(ObjectFormat::Json) {
         print(created(&made, then.output)?)?;
     }
-    let over = over(cluster, &made).await?;
+    let over = over(cluster, &made).await.map_err(Failure::after_the_start)?;
     if then.output == Some(ObjectFormat::Json) {
         print(json(&over)?)?;
     }
@@ -70,7 +70,15 @@ fn last_words(task: &Task, words: &str) -> String {
 /// # Errors
 /// When it is gone, or the API server is.
 pub(crate) async fn over(cluster: &Cluster, task: &Task) -> Result<Task, Failure> {
-    until_it(cluster, task, Task::is_terminal).await
+    until_it(cluster, task, Task::is_terminal, Progress::new()).await?.ok_or_else(|| gone(task))
+}
+
+/// Waits for the end of a Task without a word, beside what has the terminal; `None`: it was deleted.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn end(cluster: &Cluster, task: &Task) -> Result<Option<Task>, Failure> {
+    until_it(cluster, task, Task::is_terminal, Progress::silent()).await
 }
 
 /// Waits until a Task has a Pod that was launched, or is over.
@@ -78,23 +86,31 @@ pub(crate) async fn over(cluster: &Cluster, task: &Task) -> Result<Task, Failure
 /// # Errors
 /// As those of [`over`].
 pub(crate) async fn launched(cluster: &Cluster, task: &Task) -> Result<Task, Failure> {
-    until_it(cluster, task, |task| task.is_terminal() || task.phase() == Phase::Running).await
+    let is_launched = |task: &Task| task.is_terminal() || task.phase() == Phase::Running;
+    until_it(cluster, task, is_launched, Progress::new()).await?.ok_or_else(|| gone(task))
 }
 
-async fn until_it(cluster: &Cluster, task: &Task, is_so: impl Fn(&Task) -> bool) -> Result<Task, Failure> {
+fn gone(task: &Task) -> Failure {
+    Failure::Lost(format!("Task {} was deleted: how it ended is not known", task.key()))
+}
+
+async fn until_it(
+    cluster: &Cluster,
+    task: &Task,
+    is_so: impl Fn(&Task) -> bool,
+    mut progress: Progress,
+) -> Result<Option<Task>, Failure> {
     let (key, uid) = (task.key(), task.uid());
     let asked = Asked::task(&key.namespace, &key.name);
-    let mut progress = Progress::new();
     let tasks = cluster.tasks();
-    let found = until(&tasks, &key.name, &asked, |seen: Option<&Task>| match seen {
+    until(&tasks, &key.name, &asked, |seen: Option<&Task>| match seen {
         Some(seen) if seen.uid() == uid => {
             progress.say(&state(seen));
             is_so(seen).then(|| Some(seen.clone()))
         }
         _ => Some(None),
-    });
-    let gone = || Failure::Lost(format!("Task {key} was deleted: how it ended is not known"));
-    found.await?.ok_or_else(gone)
+    })
+    .await
 }
 
 #[cfg(test)]

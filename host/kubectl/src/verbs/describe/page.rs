@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::TaskCondition;
 use kubeopencode_api::context::ContextItem;
+use kubeopencode_api::literals::FINALIZER;
 use kubeopencode_api::report::Usage;
 use kubeopencode_api::task::{Task, TaskStatus, UsedPlugin};
 
@@ -60,6 +61,16 @@ fn head(task: &Task, now: Timestamp, style: Style) -> String {
     let place = of.queue_position.map(|place| format!(", place {place} in line")).unwrap_or_default();
     let phase = style.paint(paint(task), task.phase().as_str());
     field("Phase", &format!("{phase}{place}"));
+    if let Some(deleted) = &task.metadata.deletion_timestamp {
+        let held_by = task.metadata.finalizers.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+        let ago = age(deleted.0, now);
+        field(
+            "Deletion",
+            &format!(
+                "asked for {ago} ago; it goes when its finalizers do: {held_by}. {FINALIZER} goes once its Pod has ended, by the operator"
+            ),
+        );
+    }
     match of.reason.as_deref().filter(|reason| !reason.is_empty()) {
         Some(reason) => {
             field("Reason", reason);

@@ -93,6 +93,17 @@ fn a_task_that_failed_and_what_ones_rights_do_not_show() {
 }
 
 #[test]
+fn a_task_that_does_not_go_says_what_holds_it() {
+    let mut task = task(json!({"phase": "Completed", "reason": "Completed", "message": "m"}));
+    task.metadata.deletion_timestamp = task.metadata.creation_timestamp.clone();
+    task.metadata.finalizers = Some(vec![FINALIZER.to_owned(), "example.com/backup".to_owned()]);
+    let text = plain(&facts(task));
+    let words = "Deletion:  asked for 5m ago; it goes when its finalizers do: kubeopencode.io/task-cleanup, example.com/backup. \
+                 kubeopencode.io/task-cleanup goes once its Pod has ended, by the operator\n";
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
 fn colours_are_for_phases_and_states() {
     let facts = facts(task(
         json!({"phase": "Failed", "reason": "PodFailed", "message": "m", "conditions": [one("Succeeded", "False", "PodFailed", "m")]}),

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use kubeopencode_api::task::Task;
 
-use crate::output::Style;
+use crate::output::{Paint, Style};
 use crate::table::{Cell, Table, line};
 use crate::task::{condition, cost, duration, paint, reference, status};
 use crate::units::age;
@@ -32,7 +32,7 @@ impl Rows {
     pub(crate) fn new(columns: Columns, tasks: &[Task], now: Timestamp) -> Self {
         let mut table = Table::new(&columns.head());
         for task in tasks {
-            table.row(columns.row(task, now));
+            table.row(columns.row(task, now, phase(task)));
         }
         Self { columns, table }
     }
@@ -44,13 +44,27 @@ impl Rows {
 
     /// A Task that comes later, in the same columns.
     pub(crate) fn later(&self, task: &Task, now: Timestamp, style: Style) -> String {
-        line(&self.columns.row(task, now), &self.table.widths(), style)
+        line(&self.columns.row(task, now, phase(task)), &self.table.widths(), style)
+    }
+
+    /// A Task that is not there any more, as it was last.
+    pub(crate) fn gone(&self, task: &Task, now: Timestamp, style: Style) -> String {
+        let phase = Cell::painted("Gone", Paint::Warn);
+        line(&self.columns.row(task, now, phase), &self.table.widths(), style)
     }
 }
 
 /// Kinds and names of Tasks.
 pub(crate) fn names(tasks: &[Task]) -> String {
     tasks.iter().map(|task| format!("{}\n", reference(task))).collect()
+}
+
+/// Its phase; while it is being deleted, that.
+fn phase(task: &Task) -> Cell {
+    if task.metadata.deletion_timestamp.is_some() {
+        return Cell::painted("Deleting", Paint::Warn);
+    }
+    Cell::painted(task.phase().as_str(), paint(task))
 }
 
 /// The reason that one wants to read: why a launched agent does not start, else that of the phase.
@@ -71,7 +85,7 @@ impl Columns {
         [front, &["NAME", "PHASE", "REASON", "PLACE", "COST", "DURATION", "AGENT", "AGE"], back].concat()
     }
 
-    fn row(self, task: &Task, now: Timestamp) -> Vec<Cell> {
+    fn row(self, task: &Task, now: Timestamp, phase: Cell) -> Vec<Cell> {
         let (of, key) = (status(task), task.key());
         let agent = of.agent_ref.as_ref().map(|agent| {
             if agent.namespace == key.namespace {
@@ -87,7 +101,7 @@ impl Columns {
         }
         cells.extend([
             key.name.into(),
-            Cell::painted(task.phase().as_str(), paint(task)),
+            phase,
             or_none(Some(reason(task))),
             or_none(of.queue_position.map(|place| place.to_string())),
             or_none(cost(task).map(crate::units::Dollars::shown)),
@@ -157,5 +171,15 @@ mod tests {
         let later = rows.later(&all[3], now(), plain);
         assert_eq!(later, "fix    Completed   Completed   <none>   $0.1000   1m30s      default   5m\n");
         assert_eq!(names(&all[..1]), "task.kubeopencode.io/fix\n");
+        let gone = rows.gone(&all[3], now(), plain);
+        assert_eq!(gone, "fix    Gone      Completed   <none>   $0.1000   1m30s      default   5m\n");
+    }
+
+    #[test]
+    fn a_task_that_is_being_deleted_says_so_in_place_of_its_phase() {
+        let mut task = tasks().remove(3);
+        task.metadata.deletion_timestamp = task.metadata.creation_timestamp.clone();
+        let text = Rows::new(Columns::default(), &[task], now()).print(Style { colours: false });
+        assert!(text.contains("\nfix    Deleting   Completed "), "{text}");
     }
 }

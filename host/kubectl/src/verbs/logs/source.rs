@@ -117,26 +117,37 @@ pub(crate) fn now(pod: &Pod) -> Result<String, String> {
 /// The lines of one container, which are asked for again where the connection broke.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lines {
-    /// Time of the last line that was read.
+    /// Time of the newest line that was read.
     pub(crate) last: Option<Timestamp>,
+    /// An answer begins with lines up to this time that were printed before.
+    repeated: Option<Timestamp>,
     with_times: bool,
 }
 
 impl Lines {
     /// From the beginning.
     pub(crate) fn new(with_times: bool) -> Self {
-        Self { last: None, with_times }
+        Self { with_times, ..Self::default() }
     }
 
-    /// What is printed of a line that begins with its time; `None`: it was printed before.
+    /// Since when the next answer has to have lines: the second of the last one, since the API server knows whole seconds, and
+    /// kube would round up to one that begins after lines that nobody has read.
+    pub(crate) fn again(&mut self) -> Option<Timestamp> {
+        self.repeated = self.last;
+        self.last.and_then(|last| Timestamp::from_second(last.as_second()).ok())
+    }
+
+    /// What is printed of a line that begins with its time; `None`: it was printed before. Lines of stdout and stderr may
+    /// stand in another order than that of their times, and clocks are set back: only what is repeated is left out.
     pub(crate) fn read<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
         let space = line.iter().position(|byte| *byte == b' ');
         let time = space.and_then(|at| str::from_utf8(line.get(..at)?).ok()?.parse::<Timestamp>().ok());
         let Some((at, time)) = space.zip(time) else { return Some(line) };
-        if self.last.is_some_and(|last| time <= last) {
+        if self.repeated.is_some_and(|repeated| time <= repeated) {
             return None;
         }
-        self.last = Some(time);
+        self.repeated = None;
+        self.last = self.last.max(Some(time));
         if self.with_times { Some(line) } else { line.get(at + 1..) }
     }
 }
@@ -223,17 +234,45 @@ mod tests {
         assert_eq!(names(&late), ["git-init-0", "mesh", "context-init", "agent"]);
     }
 
+    fn line(time: &str, text: &str) -> Vec<u8> {
+        format!("2026-11-27T10:00:0{time}Z {text}\n").into_bytes()
+    }
+
     #[test]
     fn a_line_is_printed_once_whatever_the_connection_does() {
-        let line = |second: u8, text: &str| format!("2026-11-27T10:00:0{second}.5Z {text}\n").into_bytes();
         let mut lines = Lines::new(false);
-        assert_eq!(lines.read(&line(1, "one")), Some(&b"one\n"[..]));
-        assert_eq!(lines.read(&line(2, "two words")), Some(&b"two words\n"[..]));
-        assert_eq!(lines.read(&line(2, "two words")), None);
-        assert_eq!(lines.read(&line(3, "")), Some(&b"\n"[..]));
+        assert_eq!(lines.read(&line("1.5", "one")), Some(&b"one\n"[..]));
+        assert_eq!(lines.read(&line("2.5", "two words")), Some(&b"two words\n"[..]));
+        lines.again();
+        assert_eq!(lines.read(&line("2.4", "one")), None);
+        assert_eq!(lines.read(&line("2.5", "two words")), None);
+        assert_eq!(lines.read(&line("3.5", "")), Some(&b"\n"[..]));
         assert_eq!(lines.read(b"without a time\n"), Some(&b"without a time\n"[..]));
         assert_eq!(lines.read(b"\xff\xff"), Some(&b"\xff\xff"[..]));
         let mut with_times = Lines::new(true);
-        assert_eq!(with_times.read(&line(1, "one")), Some(&line(1, "one")[..]));
+        assert_eq!(with_times.read(&line("1.5", "one")), Some(&line("1.5", "one")[..]));
+    }
+
+    #[test]
+    fn no_line_is_lost_that_is_older_than_the_one_before_it() {
+        let mut lines = Lines::new(false);
+        for (time, text) in
+            [("2.5", "of stderr"), ("2.4", "of stdout"), ("2.4", "at the same time"), ("1.0", "set back")]
+        {
+            assert_eq!(lines.read(&line(time, text)), Some(format!("{text}\n").as_bytes()), "{text}");
+        }
+        lines.again();
+        assert_eq!(lines.read(&line("2.5", "of stderr")), None);
+        assert_eq!(lines.read(&line("2.4", "of stdout")), None);
+        assert_eq!(lines.read(&line("2.6", "new")), Some(&b"new\n"[..]));
+        assert_eq!(lines.read(&line("2.4", "new of stdout")), Some(&b"new of stdout\n"[..]));
+    }
+
+    #[test]
+    fn what_was_written_after_the_last_line_in_its_second_is_asked_for() {
+        let mut lines = Lines::new(false);
+        assert_eq!(lines.again(), None);
+        lines.read(&line("2.7", "one"));
+        assert_eq!(lines.again(), Some("2026-11-27T10:00:02Z".parse().unwrap()));
     }
 }
