@@ -106,8 +106,9 @@ nextest() {
 # in_guests COMMAND...: in both of their workspaces
 in_guests() { (cd plugins && "$@") && (cd examples/plugins && "$@"); }
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
-lint_guests() { in_guests cargo clippy --workspace --locked --target wasm32-wasip2 -- -D warnings; }
-test_guests() { in_guests cargo test --workspace --locked; }
+# All features: no guest of the product makes its schema of a type, and what does that in the SDK has tests too.
+lint_guests() { in_guests cargo clippy --workspace --locked --all-features --target wasm32-wasip2 -- -D warnings; }
+test_guests() { in_guests cargo test --workspace --locked --all-features; }
 
 # -count=1: Go does not see that files outside its module changed
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }

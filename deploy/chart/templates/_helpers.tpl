@@ -260,7 +260,7 @@ imagePullSecrets:
 {{- define "kubeopencode.checkMemory" -}}
 {{- $limit := dig "limits" "memory" "" .Values.controller.resources }}
 {{- if and $limit (lt (include "kubeopencode.mebibytes" $limit | int) 384) }}
-{{- fail (printf "controller.resources.limits.memory is %v, too little for the operator and the 256 MiB in which a plugin is compiled: set it to 384Mi or more, 768Mi for plugins of class large" $limit) }}
+{{- fail (printf "controller.resources.limits.memory is %v, too little for the operator and the 256 MiB in which a plugin is compiled: set it to 384Mi or more, 896Mi for plugins of class large" $limit) }}
 {{- end }}
 {{- /* over its limit the kubelet evicts the operator; one compilation takes up to 256 MiB beside what is kept */}}
 {{- $cache := .Values.plugins.cacheSizeLimit }}

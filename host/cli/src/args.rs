@@ -15,9 +15,9 @@ use kubeopencode_api::release::VERSION;
 use kubeopencode_operator::{PluginSources, SourceKind};
 
 pub(crate) use plugin::{
-    BenchPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin, InstalledPlugin, Language,
-    ListPlugins, LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand, PullPlugin, PushPlugin,
-    Registry, TestOutput, TestPlugin, UninstallPlugin,
+    BenchPlugin, BuildPlugin, CheckPlugin, Component, EvalPlugin, ExplainPlugin, InstallPlugin,
+    InstalledPlugin, Language, ListPlugins, LogsOfPlugin, NewPlugin, Output, PackPlugin, PluginCommand,
+    PullPlugin, PushPlugin, Registry, TestOutput, TestPlugin, UninstallPlugin,
 };
 
 /// Runs coding agents on Kubernetes.

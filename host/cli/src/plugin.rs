@@ -62,7 +62,7 @@ pub(crate) fn main(command: &PluginCommand) -> Result<ExitCode, CliError> {
     match command {
         PluginCommand::New(flags) => new::new(flags).and_then(|text| said((text, true))),
         PluginCommand::Bench(flags) => bench::bench(flags).and_then(|text| said((text, true))),
-        PluginCommand::Build(flags) => build::build(&flags.folder),
+        PluginCommand::Build(flags) => build::build(flags),
         PluginCommand::Test(flags) => cases::test(flags).and_then(said),
         PluginCommand::Eval(flags) => eval::eval(flags).and_then(said),
         PluginCommand::Explain(flags) => explain::explain(flags).and_then(|text| said((text, true))),

@@ -2,11 +2,14 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::transform::ReplaceUnevaluatedProperties;
 
-/// JSON Schema 2020-12 of a type, written out: the host takes no `$ref`. For [`ContextType::config_schema`](crate::ContextType)
-/// and `settings_schema`.
+/// JSON Schema 2020-12 of a type, written out: the host takes no `$ref` and no `unevaluatedProperties`. For
+/// [`ContextType::config_schema`](crate::ContextType) and `settings_schema`.
 pub fn schema_of<T: JsonSchema>() -> String {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .with_transform(ReplaceUnevaluatedProperties::default());
     settings.into_generator().into_root_schema_for::<T>().as_value().to_string()
 }
 
@@ -30,6 +33,31 @@ mod tests {
     struct Named {
         #[schemars(extend("x-kubeopencode-secret" = true))]
         name: String,
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read by nobody")]
+    struct Flat {
+        name: String,
+        #[serde(flatten)]
+        source: Source,
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[serde(rename_all = "camelCase")]
+    #[expect(dead_code, reason = "made by nobody")]
+    enum Source {
+        Url(String),
+        ConfigMap(String),
+    }
+
+    #[test]
+    fn what_is_flattened_is_checked_by_words_that_the_host_takes() {
+        let schema: Value = serde_json::from_str(&super::schema_of::<Flat>()).unwrap();
+        assert_eq!(schema["additionalProperties"], json!(false));
+        assert_eq!(schema["properties"]["url"], json!(true));
+        assert!(!schema.to_string().contains("unevaluated"), "{schema}");
     }
 
     #[test]

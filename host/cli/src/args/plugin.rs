@@ -67,6 +67,9 @@ pub(crate) struct NewPlugin {
     /// Folder to make it in
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) parent: PathBuf,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Languages that a plugin is begun in.
@@ -88,6 +91,9 @@ pub(crate) struct BuildPlugin {
     /// Folder with the plugin.toml
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
+    /// Form of what is printed; as JSON, what the command prints goes to standard error
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 /// Flags of `kubeopencode plugin test`.

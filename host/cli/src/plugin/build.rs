@@ -10,10 +10,20 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::SystemTime;
 
 use kubeopencode_plugin_host::Kind;
+use serde::Serialize;
 
 use super::project::Manifest;
-use super::report::Bytes;
+use super::report::{Bytes, json};
+use crate::args::{BuildPlugin, Output};
 use crate::error::CliError;
+
+/// What was built. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+struct Built {
+    /// Its file.
+    component: String,
+    bytes: usize,
+}
 
 /// What a shell ends with when it finds no program of a name.
 const NO_SUCH_PROGRAM: i32 = 127;
@@ -28,13 +38,17 @@ const ANY_FAILURE: &str = "AssertionError";
 ///
 /// # Errors
 /// There is no plugin.toml, no shell, or after the build no component.
-pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
+pub(super) fn build(flags: &BuildPlugin) -> Result<ExitCode, CliError> {
+    let BuildPlugin { folder, output } = flags;
     let manifest = Manifest::read(folder)?;
     for line in manifest.build.trim().lines() {
         eprintln!("+ {line}");
     }
     let begun = SystemTime::now();
     let mut shell = Command::new("sh");
+    if *output == Output::Json {
+        shell.stdout(std::io::stderr());
+    }
     // toolchains that are written in Rust would put a backtrace of their own below the words that matter
     shell.args(["-euc", &manifest.build]).current_dir(folder).env("RUST_BACKTRACE", "0");
     let done = if manifest.build.contains(PYTHON) {
@@ -78,8 +92,14 @@ pub(super) fn build(folder: &Path) -> Result<ExitCode, CliError> {
             whole.len()
         }
     };
-    let bytes = Bytes(size);
-    println!("{} ({bytes}): look at it with `kubeopencode plugin check`", component.display());
+    let component = component.display().to_string();
+    let text = match output {
+        Output::Text => {
+            format!("{component} ({}): look at it with `kubeopencode plugin check`\n", Bytes(size))
+        }
+        Output::Json => json(&Built { component, bytes: size })?,
+    };
+    print!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,8 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::project::MANIFEST;
-use crate::args::{Language, NewPlugin};
+use super::report::json;
+use crate::args::{Language, NewPlugin, Output};
 use crate::error::CliError;
 
 /// The interface that it is built for.
@@ -142,12 +145,22 @@ const fn template(language: Language) -> Template {
     }
 }
 
+/// What was begun. Its JSON is read by scripts: fields are added, never renamed.
+#[derive(Debug, Serialize)]
+struct Begun {
+    folder: String,
+    /// By their places in it; the folder of the SDK is one of them.
+    files: Vec<&'static str>,
+    /// What has to be there to build it, in words.
+    needs: &'static str,
+}
+
 /// Makes the folder; what is to be printed.
 ///
 /// # Errors
 /// A name that no plugin can have, a folder that is there, a file that cannot be written.
 pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
-    let NewPlugin { name, language, parent } = flags;
+    let NewPlugin { name, language, parent, output } = flags;
     if !is_name(name) {
         return Err(CliError::Usage(format!(
             "\"{name}\" is no name of a plugin: use a-z, 0-9 and -, beginning with a letter, as in team-rules"
@@ -182,21 +195,23 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         ("wit/plugin.wit", WIT),
         (".gitignore", ignored),
     ];
-    let mut paths = Vec::new();
+    let mut files = Vec::new();
     for (path, text) in [source].iter().chain(others).chain(&common) {
         write(&folder.join(path), &filled(text))?;
         // one name for all of the SDK
         let shown = if path.starts_with(sdk) { sdk } else { *path };
-        if paths.last() != Some(&shown) {
-            paths.push(shown);
+        if files.last() != Some(&shown) {
+            files.push(shown);
         }
     }
     let place = folder.display();
-    Ok(format!(
-        "{place}: {}\nto build it, there must be {}next: cd {place}, kubeopencode plugin build, kubeopencode plugin test\n",
-        paths.join(", "),
-        needs
-    ))
+    match output {
+        Output::Text => Ok(format!(
+            "{place}: {}\nto build it, there must be {needs}next: cd {place}, kubeopencode plugin build, kubeopencode plugin test\n",
+            files.join(", ")
+        )),
+        Output::Json => Ok(json(&Begun { folder: place.to_string(), files, needs: needs.trim_end() })?),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {

@@ -255,8 +255,8 @@ mod tests {
             compile: Some(Compile {
                 millis: 7094,
                 limit_seconds: 60,
-                memory_bytes: Some(418 << 20),
-                limit_memory_bytes: 640 << 20,
+                memory_bytes: Some(588 << 20),
+                limit_memory_bytes: 768 << 20,
             }),
             same_twice: Some(false),
             repeated: None,
@@ -272,7 +272,7 @@ mod tests {
 a.wasm   sha256:1
   imports     nothing
   size        18.5 MB, 4.5 MB as zstd: too much for ConfigMaps, which hold 3.6 MB; fits oci, https and directory
-  compile     7.09 s of 60 s, 418.0 MiB of 640.0 MiB (class large)
+  compile     7.09 s of 60 s, 588.0 MiB of 768.0 MiB (class large)
   schema      WARNING: odd
   imports     PROBLEM: too much
   same twice  PROBLEM: once so

@@ -114,6 +114,14 @@ fn a_build_prints_its_command_and_what_it_made() {
         let said = in_folder(&folder, &["build"]);
         assert_eq!((said.stderr, said.code), (format!("+ {build}\n{words}"), code));
     }
+    // a program reads what was made, and nothing that the command prints
+    let build = "echo hello; /bin/cp greeting.wasm out.wasm";
+    fs::write(folder.join("plugin.toml"), toml(build)).unwrap();
+    let said = in_folder(&folder, &["build", "-o", "json"]);
+    let made: Value = serde_json::from_str(&said.stdout).unwrap();
+    let bytes = fs::metadata(folder.join("out.wasm")).unwrap().len();
+    assert_eq!(made, json!({"component": "./out.wasm", "bytes": bytes}));
+    assert_eq!((said.stderr, said.code), (format!("+ {build}\nhello\n"), 0));
 }
 
 /// As componentize-py says it: what helps stands between tracebacks of its own.

@@ -37,10 +37,16 @@ fn each_harm_has_its_words() {
     assert_snapshot!("hostile_test", masked(&said.stdout));
     assert_eq!(said.code, 1);
 
-    fs::write(folder.join("item.yaml"), "type: Hostile\nconfig: {complain: [first, last]}\n").unwrap();
-    let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+    let said = in_folder(&folder, &["eval", "-f", "tests/cases.yaml"]);
     assert_snapshot!("hostile_eval", masked(&said.stdout));
     assert_eq!(said.code, 1);
+    // what it logs stands beside that, each line with its call
+    for line in [
+        "log  Hostile, call 1: warn: first\n",
+        "log  Hostile, call 1: error: panicked at hostile/src/lib.rs:",
+    ] {
+        assert!(said.stderr.contains(line), "{}", said.stderr);
+    }
 
     // whatever it does, it does again in the same way
     let said = in_folder(&folder, &["check"]);
@@ -75,4 +81,11 @@ fn each_harm_has_its_words() {
     let digest = |line: &&str| !line.trim_start().starts_with("sha256: ");
     assert_snapshot!("hostile_explain", said.stdout.lines().filter(digest).collect::<Vec<_>>().join("\n"));
     assert_eq!(said.code, 0);
+
+    // nobody runs it by packing it, and what it may not do is said
+    let said = in_folder(&folder, &["pack"]);
+    let words = "it asks for more than is granted: a Task that needs env or git or url or secret or init-container fails";
+    let second = said.stderr.lines().nth(1).unwrap_or_default();
+    assert_eq!((said.code, second), (0, words), "{}", said.stderr);
+    assert!(said.stdout.contains("kind: ConfigMap\n") && !said.stdout.contains("kind: Plugin\n"));
 }

@@ -106,6 +106,12 @@ fn what_is_made_is_said_with_what_has_to_be_there() {
         );
         assert_eq!((said.stdout, said.stderr.as_str(), said.code), (words, "", 0));
     }
+    let said = in_folder(&parent, &["new", "for-programs", "--language", "python", "-o", "json"]);
+    let begun: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&begun["folder"], &begun["files"][0]), (&"./for-programs".into(), &"app.py".into()));
+    let needs = begun["needs"].as_str().unwrap();
+    assert!(needs.starts_with("Python 3.10 or newer") && !needs.ends_with('\n'), "{needs}");
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
 }
 
 #[test]
