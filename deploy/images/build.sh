@@ -4,6 +4,7 @@
 #   build.sh [NAME...]          build what is missing and print a line `NAME DIGEST ARCHIVE` for each (default: all but the cluster's parts)
 #   build.sh root NAME FOLDER   fill FOLDER with its file system alone: for the Dockerfile
 #   build.sh config NAME        print its settings as JSON
+#   build.sh prune              remove archives that nobody needs, as each build does in the end
 #
 #   system          quay.io/kubeopencode/kubeopencode: the operator and what runs inside a Task's Pod
 #   agent-opencode  …-agent-opencode: the OpenCode program, copied into the Pod by an init container
@@ -18,7 +19,8 @@
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
 # (`1` for the cluster's parts) and DIGEST. The digest covers everything that the image is made from, so a second run
-# builds nothing. Debian's packages are as of the first build; remove debian-*.tar there to take newer ones.
+# builds nothing. Of each image the three stay that were used last, and none that was not used for 14 days. Debian's packages
+# are as of the first build; remove debian-*.tar there to take newer ones.
 #
 # Env, for a release: IMAGE_ARCHITECTURE, amd64 (the default) or arm64, whose archives are NAME-arm64-DIGEST.tar and whose
 # packages are set up under qemu; IMAGE_PROGRAMS, a folder with programs in place of those that cargo would build here.
@@ -29,6 +31,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 images=$cache/images
 mkdir -p "$images"
+# enough to go back and forth between checkouts
+kept_archives=3 unused_days=14
 user=65532
 architecture=${IMAGE_ARCHITECTURE:-amd64}
 case $architecture in
@@ -57,6 +61,7 @@ main() {
   [ $# -gt 0 ] || set -- system agent-opencode agent-devbox agent-attach model-stub sources \
     agent-entrypoint agent-entrypoint-root agent-entrypoint-1000 aws-stand-in
   for name; do build "$name"; done
+  prune
 }
 
 # build NAME: `key_NAME` prints what the image is made from, `root_NAME FOLDER` fills its file system,
@@ -75,7 +80,6 @@ build() {
     pack "$name" "$digest" "$work" "$("config_$function")"
     rm -rf "$work"
     say "$name: $(du -h "$archive" | cut -f1) in $((SECONDS - started)) s"
-    forget_old "$(archive_name "$name")"
   fi
   touch "$archive"
   echo "$name $digest $archive"
@@ -128,9 +132,24 @@ reference() {
   esac
 }
 
-# NAME, with its architecture: three of a kind are enough to go back and forth between checkouts
-forget_old() {
-  find "$images" -name "$1-????????????.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -f
+# prune: the archives that were used are the youngest. Others may build meanwhile, so what is gone already is no failure.
+prune() {
+  local archives=(-type f -name '*-????????????.tar' ! -name 'debian-*')
+  kept "${archives[@]}" -printf '%T@ %f\n' | sort -rn |
+    awk -v most=$kept_archives '{ kind = $2; sub(/-[^-]*$/, "", kind); if (++seen[kind] > most) print $2 }' |
+    remove "$kept_archives others of this image were used since"
+  kept "${archives[@]}" -mtime "+$unused_days" -printf '%f\n' | remove "not used for $unused_days days"
+  kept \( -name 'work.*' -o -name 'npm.*' -o -name 'debian.*' -o -name '*.partial' \) -mtime +0 -printf '%f\n' |
+    remove "its build did not end, more than a day ago"
+}
+kept() { find "$images" -ignore_readdir_race -mindepth 1 -maxdepth 1 "$@"; }
+# remove WHY: what is named by the lines that come in
+remove() {
+  local name
+  while read -r name; do
+    rm -rf "${images:?}/$name"
+    say "removed $name: $1"
+  done
 }
 
 # --- system -----------------------------------------------------------------------------------------------------
@@ -316,10 +335,16 @@ key_coredns() { sha256sum <"$("$here/../local/tools.sh")/coredns"; }
 root_coredns() { install -m 0755 "$("$here/../local/tools.sh")/coredns" "$1/coredns"; }
 config_coredns() { echo '{"Entrypoint": ["/coredns"]}'; }
 
-if [ "${1:-}" = config ]; then
-  print_config "${@:2}"
-  exit
-fi
+case ${1:-} in
+  config)
+    print_config "${@:2}"
+    exit
+    ;;
+  prune)
+    prune
+    exit
+    ;;
+esac
 case "$*" in
   # no more than a compiler
   pause | coredns | "pause coredns") preflight node ;;

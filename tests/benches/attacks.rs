@@ -11,7 +11,6 @@
     reason = "a bench that cannot go on says so by panicking"
 )]
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,13 +20,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, PostParams};
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::bench::{Latency, Table, millis, percentile, until};
-use kubeopencode_tests::cluster::{Cluster, from_environment};
+use kubeopencode_tests::bench::{Latency, TestBed, completed, millis, percentile};
 use kubeopencode_tests::kubelet::Kubelet;
-use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::namespace::{TestNamespace, make_namespace};
 use kubeopencode_tests::objects::{Builder, config, config_map, foreign_pod, task};
-use kubeopencode_tests::program::{self, Program};
-use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
 
 /// The neighbour's Tasks, five a second.
@@ -46,11 +42,6 @@ const AT_ONCE: usize = 16;
 /// What `kubectl apply` keeps.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const PROBES: u16 = 18_084;
-
-fn main() -> ExitCode {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(bench())
-}
 
 /// What somebody does in a namespace of his own, on purpose or not.
 #[derive(Clone, Copy)]
@@ -137,48 +128,26 @@ struct Felt {
 }
 
 struct Bench {
-    cluster: Cluster,
-    executable: PathBuf,
-    kubeconfig: PathBuf,
-    cache: PathBuf,
-    table: Table,
+    bed: TestBed,
     is_good: bool,
 }
 
-async fn bench() -> ExitCode {
-    let cluster = Cluster::control_plane().await;
-    let executable = program::under_test("release", ["--bench", "attacks"]);
-    let cache = executable.with_file_name("plugin-cache-of-attacks");
-    let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
-    let mut bench = Bench { cluster, executable, kubeconfig, cache, table: Table::default(), is_good: true };
-    let started = Instant::now();
-    // cargo's own argument is `--bench`
-    let parts: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    let attacks: Vec<_> = Attack::ALL.into_iter().filter(|attack| wants(attack.words().0)).collect();
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut bench = Bench { bed: TestBed::start("attacks", PROBES).await, is_good: true };
+    let attacks: Vec<_> =
+        Attack::ALL.into_iter().filter(|attack| bench.bed.wants(attack.words().0)).collect();
     if !attacks.is_empty() {
         bench.attacks(&attacks).await;
     }
-    if wants("memory") {
+    if bench.bed.wants("memory") {
         bench.memory().await;
     }
-    bench.table.print("its creates", "");
-    println!("\n{:.0} s", started.elapsed().as_secs_f64());
+    bench.bed.print("its creates", "");
     if bench.is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Bench {
-    fn operator(&self) -> Program {
-        Program::start(&self.executable, &self.kubeconfig, &self.cache, PROBES)
-    }
-
-    async fn namespace(&self) -> TestNamespace {
-        let namespace = make_namespace(&self.cluster.client()).await;
-        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
-        ns.apply(TEAM).await;
-        ns
-    }
-
     async fn attacks(&mut self, attacks: &[Attack]) {
         let alone = self.neighbour_of(None).await;
         let most = alone.latency.gate(99) * AS_LONG;
@@ -196,14 +165,14 @@ impl Bench {
         let Felt { latency, creates, memory } = felt;
         let (half, most) = (millis(latency.gate(50)), millis(latency.gate(99)));
         let creates = millis(percentile(creates, 99));
-        self.table.row(
+        self.bed.table.row(
             format!("{what}: gate off p50, p99"),
             format!("{half}, {most}"),
             creates,
             verdict,
             "p99 <= 2 x alone",
         );
-        self.table.row(
+        self.bed.table.row(
             format!("{what}: most memory"),
             format!("{memory:.0} MiB"),
             "-".into(),
@@ -214,11 +183,11 @@ impl Bench {
 
     /// Tasks of somebody else, while this happens beside him.
     async fn neighbour_of(&self, attack: Option<Attack>) -> Felt {
-        let (calm, busy) = (self.namespace().await, self.namespace().await);
+        let (calm, busy) = (self.bed.namespace().await, self.bed.namespace().await);
         let _kubelet = Kubelet::start(&calm.client, &calm.name);
-        let operator = self.operator();
+        let operator = self.bed.operator();
         operator.is_ready().await;
-        let mark = self.cluster.audit.mark();
+        let mark = self.bed.cluster.audit.mark();
         let neighbour = async {
             let (mut creates, mut ticks) = (Vec::new(), tokio::time::interval(PACE));
             for i in 0..TASKS {
@@ -227,11 +196,7 @@ impl Bench {
                 create(&calm.tasks(), &task("t"), i).await;
                 creates.push(asked.elapsed().as_secs_f64());
             }
-            until(&calm, "the neighbour's Tasks are over", |history| {
-                let tasks = history.all(Kind::Task);
-                tasks.filter(|task| task.text("/status/phase") == "Completed").count() == TASKS
-            })
-            .await;
+            completed(&calm, TASKS).await;
             creates.sort_by(f64::total_cmp);
             creates
         };
@@ -241,7 +206,7 @@ impl Bench {
             }
         };
         let (creates, ()) = futures::join!(neighbour, beside);
-        let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &calm.name));
+        let latency = Latency::of(&self.bed.cluster.audit.all_writes_since(mark, &calm.name));
         let memory = operator.process.peak_memory();
         drop(operator);
         calm.clear_away().await;
@@ -251,7 +216,7 @@ impl Bench {
 
     /// An operator that starts where there is as much as there may be. Nothing of it is cleared away: it goes with the control plane.
     async fn memory(&mut self) {
-        let calm = self.namespace().await;
+        let calm = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&calm.client, &calm.name);
         // nobody records what is there: it would be this program's memory
         let full = make_namespace(&calm.client).await;
@@ -266,16 +231,13 @@ impl Bench {
         many(LARGEST, async |i| drop(create(&tasks, &largest, i).await)).await;
         let pods = Api::<Pod>::namespaced(calm.client.clone(), &full);
         many(FOREIGN, async |i| create_foreign(&pods, i).await).await;
-        let mark = self.cluster.audit.mark();
-        let operator = self.operator();
+        let mark = self.bed.cluster.audit.mark();
+        let operator = self.bed.operator();
         create(&calm.tasks(), &task("good"), 0).await;
-        until(&calm, "a Task is over beside all that", |history| {
-            history.all(Kind::Task).any(|task| task.text("/status/phase") == "Completed")
-        })
-        .await;
+        completed(&calm, 1).await;
         let asked = Instant::now();
         loop {
-            let writes = self.cluster.audit.writes_since(mark, &full);
+            let writes = self.bed.cluster.audit.writes_since(mark, &full);
             let told = writes.iter().filter(|write| write.summary() == "patch tasks/status 200").count();
             if told >= APPLIED + LARGEST {
                 break;
@@ -285,7 +247,7 @@ impl Bench {
         }
         let (most, now) = (operator.process.peak_memory(), operator.process.memory());
         self.is_good &= most < MOST;
-        self.table.row(
+        self.bed.table.row(
             format!("{APPLIED} Tasks of 256 KB, {LARGEST} of 1.4 MB, {FOREIGN} Pods: most memory"),
             format!("{most:.0} MiB ({now:.0} now)"),
             "-".into(),

@@ -19,7 +19,7 @@ mod languages;
 
 use std::collections::HashMap;
 use std::fs::DirEntry;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -28,13 +28,13 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kubeopencode_api::plugin::Kind as PluginKind;
 use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::bench::{Latency, Table, millis, until};
-use kubeopencode_tests::cluster::{Cluster, FIELD_MANAGER, from_environment};
+use kubeopencode_tests::bench::{Latency, TestBed, millis, until};
+use kubeopencode_tests::cluster::FIELD_MANAGER;
 use kubeopencode_tests::components::{config_map, sha256, with_noise};
 use kubeopencode_tests::kubelet::Kubelet;
-use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::task;
-use kubeopencode_tests::program::{self, Program};
+use kubeopencode_tests::program::Program;
 use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::{Value, json};
 
@@ -63,69 +63,46 @@ const RUST: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/
 const RUST_TYPES: [&str; 2] = ["Fixture", "FixtureSettings"];
 const JAVASCRIPT: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
 
-fn main() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(bench());
-}
-
 struct Bench {
-    cluster: Cluster,
-    executable: PathBuf,
-    kubeconfig: PathBuf,
-    cache: PathBuf,
-    table: Table,
+    bed: TestBed,
     /// What hostile plugins got.
     said: Vec<String>,
 }
 
-async fn bench() {
-    let cluster = Cluster::control_plane().await;
-    let executable = program::under_test("release", ["--bench", "custom_plugins"]);
-    let cache = executable.with_file_name("plugin-cache-of-custom-plugins");
-    let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
-    let mut bench =
-        Bench { cluster, executable, kubeconfig, cache, table: Table::default(), said: Vec::new() };
+#[tokio::main]
+async fn main() {
+    let bed = TestBed::start("custom_plugins", PROBES).await;
+    let mut bench = Bench { bed, said: Vec::new() };
     let own: Namespace = serde_json::from_value(json!({"metadata": {"name": OWN}})).unwrap();
-    let namespaces = Api::<Namespace>::all(bench.cluster.client());
+    let namespaces = Api::<Namespace>::all(bench.bed.cluster.client());
     namespaces.patch(OWN, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&own)).await.unwrap();
-    let started = Instant::now();
-    let parts: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    if wants("many") {
+    if bench.bed.wants("many") {
         bench.many().await;
     }
-    if wants("hostile") {
+    if bench.bed.wants("hostile") {
         bench.hostile().await;
     }
-    if wants("storm") {
+    if bench.bed.wants("storm") {
         bench.storm().await;
     }
-    if wants("languages") {
+    if bench.bed.wants("languages") {
         bench.languages().await;
     }
-    bench.table.print("beside it", "");
+    bench.bed.print("beside it", "");
     for said in &bench.said {
         println!("\n{said}");
     }
-    println!("\n{:.0} s", started.elapsed().as_secs_f64());
 }
 
 impl Bench {
     /// An operator with an empty cache of compiled code.
     fn operator(&self) -> Program {
-        let _ = std::fs::remove_dir_all(&self.cache);
-        Program::start(&self.executable, &self.kubeconfig, &self.cache, PROBES)
-    }
-
-    async fn namespace(&self) -> TestNamespace {
-        let namespace = make_namespace(&self.cluster.client()).await;
-        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
-        ns.apply(TEAM).await;
-        ns
+        let _ = std::fs::remove_dir_all(&self.bed.cache);
+        self.bed.operator()
     }
 
     fn plugins(&self) -> Api<Plugin> {
-        Api::all(self.cluster.client())
+        Api::all(self.bed.cluster.client())
     }
 
     /// The component in a ConfigMap, and a Plugin of it: its types under names with this number.
@@ -149,14 +126,14 @@ impl Bench {
     }
 
     async fn apply(&self, map: &Value) {
-        let maps = Api::<ConfigMap>::namespaced(self.cluster.client(), OWN);
+        let maps = Api::<ConfigMap>::namespaced(self.bed.cluster.client(), OWN);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let name = map["metadata"]["name"].as_str().unwrap();
         maps.patch(name, &params, &Patch::Apply(map)).await.unwrap();
     }
 
     async fn clear(&self) {
-        let maps = Api::<ConfigMap>::namespaced(self.cluster.client(), OWN);
+        let maps = Api::<ConfigMap>::namespaced(self.bed.cluster.client(), OWN);
         maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
         self.plugins().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     }
@@ -181,7 +158,7 @@ impl Bench {
     /// Waits until code of so many plugins is in the cache.
     async fn compiled(&self, number: usize) {
         let asked = Instant::now();
-        while std::fs::read_dir(&self.cache).unwrap().filter(is_compiled).count() < number {
+        while std::fs::read_dir(&self.bed.cache).unwrap().filter(is_compiled).count() < number {
             assert!(
                 asked.elapsed() < Duration::from_secs(600),
                 "waited ten minutes for {number} compilations"
@@ -192,7 +169,7 @@ impl Bench {
 
     /// The start with many plugins and nothing compiled, and what Tasks with many contexts cost then.
     async fn many(&mut self) {
-        let ns = self.namespace().await;
+        let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let component = decompressed(RUST);
         for i in 0..MANY {
@@ -201,7 +178,7 @@ impl Bench {
         let installed = Instant::now();
         let operator = self.operator();
         self.serve(MANY).await;
-        self.table.row(
+        self.bed.table.row(
             format!("{MANY} new plugins: to all Ready"),
             seconds(installed.elapsed()),
             "-".into(),
@@ -220,7 +197,7 @@ impl Bench {
             })
         };
         is_over("wanted").await;
-        self.table.row(
+        self.bed.table.row(
             format!("{MANY} plugins, empty cache: to the end of a Task"),
             seconds(started.elapsed()),
             "-".into(),
@@ -229,24 +206,24 @@ impl Bench {
         );
         self.compiled(MANY + BUILT_IN).await;
         let what = |what: &str| format!("{MANY} plugins, empty cache: {what}");
-        self.table.row(what("to all Ready"), seconds(started.elapsed()), "-".into(), "", "");
+        self.bed.table.row(what("to all Ready"), seconds(started.elapsed()), "-".into(), "", "");
         let peak = format!("{:.0} MiB", sampler.most());
-        self.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
+        self.bed.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
         let now = format!("{:.0} MiB", operator.process.memory());
-        self.table.row(what("memory then"), now, "-".into(), "", "");
+        self.bed.table.row(what("memory then"), now, "-".into(), "", "");
 
         let custom: Vec<_> = (0..ITEMS).map(custom).collect();
         let built_in: Vec<_> = (0..ITEMS).map(|i| json!({"type": "Text", "text": format!("{i}")})).collect();
         let mut medians = Vec::new();
         for (name, items) in [("first", &custom), ("built-in", &built_in), ("custom", &custom)] {
-            let mark = self.cluster.audit.mark();
+            let mark = self.bed.cluster.audit.mark();
             every_tenth_of_a_second(&ns, name, TASKS, |_| items.clone()).await;
-            let latency = Latency::of(&self.cluster.audit.all_writes_since(mark, &ns.name));
+            let latency = Latency::of(&self.bed.cluster.audit.all_writes_since(mark, &ns.name));
             medians.push((latency.pod(50), latency.pod(99)));
         }
         for (what, ours, beside) in [("p50", medians[2].0, medians[1].0), ("p99", medians[2].1, medians[1].1)]
         {
-            self.table.row(
+            self.bed.table.row(
                 format!("{ITEMS} custom contexts (built-in beside): to Pod, {what}"),
                 millis(ours),
                 millis(beside),
@@ -261,7 +238,7 @@ impl Bench {
 
     /// Two plugins that are replaced again and again while Tasks of both start.
     async fn storm(&mut self) {
-        let ns = self.namespace().await;
+        let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let (rust, javascript) = (decompressed(RUST), decompressed(JAVASCRIPT));
         self.install("storm-rust", 0, &RUST_TYPES, &saying(&rust, &words(0))).await;
@@ -304,19 +281,19 @@ impl Bench {
             (completed, tasks().filter(|task| is_pure(&history, task, &say)).count())
         };
         let what = |what: &str| format!("{UPDATES} updates of two beside {STARTED} Tasks: {what}");
-        self.table.row(what("none lost"), format!("{completed} Completed"), "-".into(), "", "all");
-        self.table.row(what("none mixed"), format!("{pure} of one piece"), "-".into(), "", "all");
-        let compiled = std::fs::read_dir(&self.cache).unwrap().filter(is_compiled).count() - BUILT_IN;
+        self.bed.table.row(what("none lost"), format!("{completed} Completed"), "-".into(), "", "all");
+        self.bed.table.row(what("none mixed"), format!("{pure} of one piece"), "-".into(), "", "all");
+        let compiled = std::fs::read_dir(&self.bed.cache).unwrap().filter(is_compiled).count() - BUILT_IN;
         let of = format!("of {}", 2 * (UPDATES + 1));
-        self.table.row(what("compiled"), compiled.to_string(), of, "", "");
-        self.table.row(what("applied in"), seconds(updated), "-".into(), "", "");
-        self.table.row(what("Tasks over in"), seconds(over), "-".into(), "", "");
-        self.table.row(what("newest serves after"), seconds(newest), "-".into(), "", "");
+        self.bed.table.row(what("compiled"), compiled.to_string(), of, "", "");
+        self.bed.table.row(what("applied in"), seconds(updated), "-".into(), "", "");
+        self.bed.table.row(what("Tasks over in"), seconds(over), "-".into(), "", "");
+        self.bed.table.row(what("newest serves after"), seconds(newest), "-".into(), "", "");
         let peak = format!("{:.0} MiB", sampler.most());
-        self.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
-        self.table.row(
+        self.bed.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
+        self.bed.table.row(
             what("cache"),
-            format!("{} MiB", size(&self.cache) >> 20),
+            format!("{} MiB", size(&self.bed.cache) >> 20),
             "-".into(),
             "",
             "< 512 MiB",

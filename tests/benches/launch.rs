@@ -13,7 +13,7 @@
 )]
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
@@ -24,13 +24,15 @@ use kube::core::request::Error;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::task::Task;
 use kubeopencode_tests::audit::{Entry, Mark};
-use kubeopencode_tests::bench::{Latency, Table, millis as ms, percentile, until, up_to_running};
-use kubeopencode_tests::cluster::{Cluster, from_environment};
+use kubeopencode_tests::bench::{
+    Latency, TestBed, completed, millis as ms, percentile, until, up_to_running,
+};
+use kubeopencode_tests::cluster::from_environment;
 use kubeopencode_tests::kubelet::Kubelet;
-use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{Builder, task};
 use kubeopencode_tests::process::{as_f64, own_processor, processor_by_pid_file};
-use kubeopencode_tests::program::{self, Program};
+use kubeopencode_tests::program::Program;
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
 
@@ -55,11 +57,6 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 fn counts_stars() -> Builder<Task> {
     let context = "contexts: [{name: project, type: Text, text: This project counts stars.}]";
     task("t").description("Count the stars.").spec(context)
-}
-
-fn main() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(bench());
 }
 
 /// A burst of Tasks, as the API server's record has it.
@@ -103,43 +100,30 @@ impl Cost {
 }
 
 struct Bench {
-    cluster: Cluster,
-    executable: PathBuf,
-    kubeconfig: PathBuf,
-    cache: PathBuf,
+    bed: TestBed,
     /// Where the control plane keeps the numbers of its processes.
     pids: PathBuf,
-    table: Table,
 }
 
-async fn bench() {
-    let cluster = Cluster::control_plane().await;
-    let executable = program::under_test("release", ["--bench", "launch"]);
-    let cache = executable.with_file_name("plugin-cache-of-bench");
-    let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
+#[tokio::main]
+async fn main() {
+    let bed = TestBed::start("launch", PROBES).await;
     let audit_log = PathBuf::from(from_environment("KUBEOPENCODE_TEST_AUDIT_LOG"));
     let pids = audit_log.ancestors().nth(2).unwrap().join("pids");
-    let mut bench = Bench { cluster, executable, kubeconfig, cache, pids, table: Table::default() };
-    let started = Instant::now();
-    // cargo's own argument is `--bench`
-    let parts: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    if wants("steady") {
+    let mut bench = Bench { bed, pids };
+    if bench.bed.wants("steady") {
         bench.steady().await;
     }
-    if wants("queue") {
+    if bench.bed.wants("queue") {
         bench.queue().await;
     }
     for (tasks, speed, creation) in [(BURST, "82/s", "0.7 s"), (MANY, "82/s", "4.2 s")] {
-        if wants(&format!("burst-{tasks}")) {
+        if bench.bed.wants(&format!("burst-{tasks}")) {
             bench.bursts(tasks, speed, creation).await;
         }
     }
-    bench.table.print("bare client", "the other");
-    println!(
-        "\n{:.0} s; the other: a controller-runtime operator on the same kind of machine",
-        started.elapsed().as_secs_f64()
-    );
+    bench.bed.print("bare client", "the other");
+    println!("the other: a controller-runtime operator on the same kind of machine");
 }
 
 impl Bench {
@@ -153,96 +137,90 @@ impl Bench {
         }
     }
 
-    fn operator(&self) -> Program {
-        Program::start(&self.executable, &self.kubeconfig, &self.cache, PROBES)
-    }
-
-    /// A namespace without kubelet, with an Agent in it.
-    async fn namespace(&self) -> TestNamespace {
-        let namespace = make_namespace(&self.cluster.client()).await;
-        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
-        ns.apply(TEAM).await;
-        ns
-    }
-
     /// Ten Tasks a second, from their creation to their end: latency, writes, idle memory.
     async fn steady(&mut self) {
-        let ns = self.namespace().await;
+        let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
-        let operator = self.operator();
+        let operator = self.bed.operator();
         operator.is_ready().await;
         let idle = memory(&operator);
-        self.table.row("memory, idle", idle, "-".into(), "39 MiB", "< 25 MiB");
-        let mark = self.cluster.audit.mark();
+        self.bed.table.row("memory, idle", idle, "-".into(), "39 MiB", "< 25 MiB");
+        let mark = self.bed.cluster.audit.mark();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
             ticks.tick().await;
             create(&ns, i).await;
         }
-        until(&ns, "all Tasks are over", |history| {
-            history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == STEADY
-        })
-        .await;
+        completed(&ns, STEADY).await;
         drop(operator);
-        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
+        let entries = self.bed.cluster.audit.all_writes_since(mark, &ns.name);
         let ours = Latency::of(&entries);
-        let writes = self.cluster.audit.writes_since(mark, &ns.name);
+        let writes = self.bed.cluster.audit.writes_since(mark, &ns.name);
         let conflicts = writes.iter().filter(|entry| entry.code() == 409).count();
-        let events = self.cluster.audit.events_since(mark, &ns.name).len();
-        let reads = self.cluster.audit.reads_since(mark, &ns.name).len();
+        let events = self.bed.cluster.audit.events_since(mark, &ns.name).len();
+        let reads = self.bed.cluster.audit.reads_since(mark, &ns.name).len();
 
-        let bare_ns = self.namespace().await;
+        let bare_ns = self.bed.namespace().await;
         // what it writes for a Task is no less work for the API server than beside the operator
         let _kubelet_of_bare = Kubelet::start(&bare_ns.client, &bare_ns.name);
         let template = Template::of(&ns).await;
-        let mark = self.cluster.audit.mark();
+        let mark = self.bed.cluster.audit.mark();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         for i in 0..STEADY {
             ticks.tick().await;
             let task = create(&bare_ns, i).await;
             template.launch(&bare_ns, &task).await;
         }
-        let bare = Latency::of(&self.cluster.audit.all_writes_since(mark, &bare_ns.name));
-        self.table.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "9.4 ms", "");
-        self.table.row(
+        let bare = Latency::of(&self.bed.cluster.audit.all_writes_since(mark, &bare_ns.name));
+        self.bed.table.row("10/s: created to Pod, p50", ms(ours.pod(50)), ms(bare.pod(50)), "9.4 ms", "");
+        self.bed.table.row(
             "10/s: created to Pod, p99",
             ms(ours.pod(99)),
             ms(bare.pod(99)),
             "22.0 ms",
             "<= 11 ms",
         );
-        self.table.row("10/s: created to gate off, p50", ms(ours.gate(50)), ms(bare.gate(50)), "no gate", "");
-        self.table.row("10/s: created to gate off, p99", ms(ours.gate(99)), ms(bare.gate(99)), "no gate", "");
+        self.bed.table.row(
+            "10/s: created to gate off, p50",
+            ms(ours.gate(50)),
+            ms(bare.gate(50)),
+            "no gate",
+            "",
+        );
+        self.bed.table.row(
+            "10/s: created to gate off, p99",
+            ms(ours.gate(99)),
+            ms(bare.gate(99)),
+            "no gate",
+            "",
+        );
         let per_task = |count: usize| format!("{:.2}", as_f64(count) / as_f64(STEADY));
         let first = format!("{}, {conflicts} conflicts", per_task(up_to_running(&writes)));
-        self.table.row("10/s: writes per Task up to Running", first, "-".into(), "5", "5");
-        self.table.row(
+        self.bed.table.row("10/s: writes per Task up to Running", first, "-".into(), "5", "5");
+        self.bed.table.row(
             "10/s: writes per Task to its end, conflicts too",
             per_task(writes.len()),
             "-".into(),
             "",
             "",
         );
-        self.table.row("10/s: Events per Task", per_task(events), "-".into(), "", "");
-        self.table.row("10/s: reads per Task", per_task(reads), "-".into(), "", "");
+        self.bed.table.row("10/s: Events per Task", per_task(events), "-".into(), "", "");
+        self.bed.table.row("10/s: reads per Task", per_task(reads), "-".into(), "", "");
         ns.clear_away().await;
         bare_ns.clear_away().await;
     }
 
     /// Tasks of an Agent that runs one at a time: from the end of one to the Pod of the next.
     async fn queue(&mut self) {
-        let ns = self.namespace().await;
+        let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
-        let operator = self.operator();
+        let operator = self.bed.operator();
         operator.is_ready().await;
-        let mark = self.cluster.audit.mark();
+        let mark = self.bed.cluster.audit.mark();
         ns.create_tasks(counts_stars().agent("one-at-a-time"), QUEUE).await;
-        until(&ns, "all Tasks are over", |history| {
-            history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == QUEUE
-        })
-        .await;
+        completed(&ns, QUEUE).await;
         drop(operator);
-        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
+        let entries = self.bed.cluster.audit.all_writes_since(mark, &ns.name);
         let mut made: Vec<Timestamp> = entries
             .iter()
             .filter(|entry| entry.summary() == "create pods 201")
@@ -262,22 +240,22 @@ impl Bench {
         let mut waits: Vec<f64> = waits.collect();
         waits.sort_by(f64::total_cmp);
         let (half, most) = (percentile(&waits, 50), percentile(&waits, 99));
-        self.table.row(
+        self.bed.table.row(
             "queue: end of one to Pod of next, p50",
             ms(half),
             "-".into(),
             "3.9-8.5 s",
             "17-22 ms kept",
         );
-        self.table.row("queue: end of one to Pod of next, p99", ms(most), "-".into(), "", "");
+        self.bed.table.row("queue: end of one to Pod of next, p99", ms(most), "-".into(), "", "");
         ns.clear_away().await;
     }
 
     /// A burst, of the bare client and of the operator: speed and processor time. After the large one also memory and restart.
     async fn bursts(&mut self, tasks: usize, speed: &'static str, creation: &'static str) {
         let template = {
-            let ns = self.namespace().await;
-            let operator = self.operator();
+            let ns = self.bed.namespace().await;
+            let operator = self.bed.operator();
             operator.is_ready().await;
             create(&ns, 0).await;
             until(&ns, "one Task is launched", |history| history.all(Kind::Pod).any(|pod| !pod.is_gated()))
@@ -288,19 +266,19 @@ impl Bench {
             template
         };
         let bare = self.bare_burst(&template, tasks).await;
-        let ns = self.namespace().await;
-        let operator = self.operator();
+        let ns = self.bed.namespace().await;
+        let operator = self.bed.operator();
         operator.is_ready().await;
         let ours = self.burst(&ns, &operator, tasks).await;
         let speed_of_ours = format!("{:.0}/s ({:.2} of bare)", ours.speed, ours.speed / bare.speed);
-        self.table.row(
+        self.bed.table.row(
             format!("burst of {tasks}: launches per second"),
             speed_of_ours,
             format!("{:.0}/s", bare.speed),
             speed,
             "0.95 of bare",
         );
-        self.table.row(
+        self.bed.table.row(
             format!("burst of {tasks}: created by {CREATORS} clients in"),
             format!("{:.1} s", ours.creation),
             format!("{:.1} s", bare.creation),
@@ -309,9 +287,9 @@ impl Bench {
         );
         let what = |what: &str| format!("burst of {tasks}: {what}");
         let writes = format!("{:.2}", ours.writes);
-        self.table.row(what("writes per Task up to Running"), writes, "-".into(), "5", "5");
-        self.table.row(what("reads per Task"), format!("{:.2}", ours.reads), "-".into(), "", "");
-        self.table.row(
+        self.bed.table.row(what("writes per Task up to Running"), writes, "-".into(), "5", "5");
+        self.bed.table.row(what("reads per Task"), format!("{:.2}", ours.reads), "-".into(), "", "");
+        self.bed.table.row(
             what("Events before the last gate is off"),
             ours.events.to_string(),
             "-".into(),
@@ -326,7 +304,7 @@ impl Bench {
             ("controllers", ms(ours.controller_manager), ms(bare.controller_manager), "", ""),
             ("this program", ms(ours.load), ms(bare.load), "", ""),
         ] {
-            self.table.row(what(&format!("processor time per Task, {process}")), ours, bare, other, goal);
+            self.bed.table.row(what(&format!("processor time per Task, {process}")), ours, bare, other, goal);
         }
         if tasks == MANY {
             self.many(&ns, operator).await;
@@ -338,8 +316,8 @@ impl Bench {
 
     /// Creates a burst of Tasks and launches each as soon as it is there, as many at once as the operator.
     async fn bare_burst(&self, template: &Template, tasks: usize) -> Burst {
-        let ns = self.namespace().await;
-        let (mark, before) = (self.cluster.audit.mark(), self.cost(None));
+        let ns = self.bed.namespace().await;
+        let (mark, before) = (self.bed.cluster.audit.mark(), self.cost(None));
         let (created, to_launch) = futures::channel::mpsc::unbounded();
         let creation = async {
             let created = &created;
@@ -359,14 +337,14 @@ impl Bench {
     }
 
     async fn burst(&self, ns: &TestNamespace, operator: &Program, tasks: usize) -> Burst {
-        let (mark, before) = (self.cluster.audit.mark(), self.cost(Some(operator)));
+        let (mark, before) = (self.bed.cluster.audit.mark(), self.cost(Some(operator)));
         create_many(ns, 0..tasks).await;
         let cost = before.per_task(self.cost(Some(operator)), tasks);
         self.recorded(mark, &ns.name, cost)
     }
 
     fn recorded(&self, mark: Mark, namespace: &str, cost: Cost) -> Burst {
-        let entries = self.cluster.audit.all_writes_since(mark, namespace);
+        let entries = self.bed.cluster.audit.all_writes_since(mark, namespace);
         let times = |summary: &str| {
             let those = entries.iter().filter(|entry| entry.summary() == summary);
             let mut times: Vec<Timestamp> = those.map(|entry| entry.stage_timestamp).collect();
@@ -376,7 +354,7 @@ impl Bench {
         let (created, opened) = (times("create tasks 201"), times("patch pods 200"));
         let first = created.first().unwrap();
         let since = |later: &[Timestamp]| later.last().unwrap().duration_since(*first).as_secs_f64();
-        let audit = &self.cluster.audit;
+        let audit = &self.bed.cluster.audit;
         let each = |count: usize| as_f64(count) / as_f64(opened.len());
         let is_early = |event: &&Entry| Some(&event.stage_timestamp) < opened.last();
         Burst {
@@ -391,7 +369,7 @@ impl Bench {
 
     /// What it takes that many Tasks run.
     async fn many(&mut self, ns: &TestNamespace, operator: Program) {
-        self.table.row(
+        self.bed.table.row(
             "memory with 5000 Tasks and Pods",
             memory(&operator),
             "-".into(),
@@ -399,18 +377,24 @@ impl Bench {
             "< 45 MiB",
         );
         drop(operator);
-        let mark = self.cluster.audit.mark();
+        let mark = self.bed.cluster.audit.mark();
         create(ns, MANY).await;
         let started = Timestamp::now();
-        let operator = self.operator();
+        let operator = self.bed.operator();
         launched(ns, MANY + 1).await;
-        let entries = self.cluster.audit.all_writes_since(mark, &ns.name);
+        let entries = self.bed.cluster.audit.all_writes_since(mark, &ns.name);
         let made = entries.iter().find(|entry| entry.summary() == "create pods 201").unwrap().stage_timestamp;
         let restart = format!("{:.2} s", made.duration_since(started).as_secs_f64());
-        self.table.row("restart at 5000: process start to next Pod", restart, "-".into(), "1.43 s", "< 1 s");
-        self.table.row("memory after that restart", memory(&operator), "-".into(), "", "");
+        self.bed.table.row(
+            "restart at 5000: process start to next Pod",
+            restart,
+            "-".into(),
+            "1.43 s",
+            "< 1 s",
+        );
+        self.bed.table.row("memory after that restart", memory(&operator), "-".into(), "", "");
         create_many(ns, MANY + 1..MOST).await;
-        self.table.row("memory with 10000 Tasks and Pods", memory(&operator), "-".into(), "", "64 MiB");
+        self.bed.table.row("memory with 10000 Tasks and Pods", memory(&operator), "-".into(), "", "64 MiB");
     }
 }
 

@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 
 use kube::api::PostParams;
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::cluster::{Cluster, from_environment};
+use kubeopencode_tests::bench::TestBed;
 use kubeopencode_tests::kubelet::Kubelet;
-use kubeopencode_tests::namespace::{TEAM, TestNamespace, make_namespace};
+use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{config, task};
 use kubeopencode_tests::process::as_f64;
-use kubeopencode_tests::program::{self, Program};
 use kubeopencode_tests::record::Kind;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -41,29 +40,21 @@ const WARM_UP: usize = 3;
 const FLAT: f64 = 1.15;
 const PROBES: u16 = 18_082;
 
-fn main() -> ExitCode {
-    let minutes = std::env::var("MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(30);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(soak(minutes))
-}
-
 /// What the operator had in a minute.
 struct Row {
     memory: f64,
     connections: usize,
 }
 
-async fn soak(minutes: usize) -> ExitCode {
-    let cluster = Cluster::control_plane().await;
-    let executable = program::under_test("release", ["--bench", "soak"]);
-    let cache = executable.with_file_name("plugin-cache-of-soak");
-    let proxy =
-        Proxy::start(&PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG")), &cache).await;
-    let namespace = make_namespace(&cluster.client()).await;
-    let ns = TestNamespace::start(&cluster, None, &namespace).await;
-    ns.apply(TEAM).await;
+#[tokio::main]
+async fn main() -> ExitCode {
+    let minutes: usize = std::env::var("MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(30);
+    let mut bed = TestBed::start("soak", PROBES).await;
+    let proxy = Proxy::start(&bed.kubeconfig, &bed.cache).await;
+    bed.kubeconfig.clone_from(&proxy.kubeconfig);
+    let ns = bed.namespace().await;
     let _kubelet = Kubelet::start(&ns.client, &ns.name);
-    let operator = Program::start(&executable, &proxy.kubeconfig, &cache, PROBES);
+    let operator = bed.operator();
     operator.is_ready().await;
     println!(
         "{:>6} {:>12} {:>12} {:>10} {:>10} {:>12}",

@@ -1,13 +1,74 @@
-//! What the benches on an API server share: latencies out of its audit log, and the table that they print.
+//! What the benches on an API server share: where they run, latencies out of its audit log, and the table that they print.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::audit::Entry;
-use crate::namespace::TestNamespace;
-use crate::record::History;
+use crate::cluster::{Cluster, from_environment};
+use crate::namespace::{TEAM, TestNamespace, make_namespace};
+use crate::program::{self, Program};
+use crate::record::{History, Kind};
+
+/// Where a bench runs, and with what.
+#[derive(Debug)]
+pub struct TestBed {
+    /// The control plane.
+    pub cluster: Cluster,
+    /// How the operator reaches it.
+    pub kubeconfig: PathBuf,
+    /// Where the operator keeps compiled plugins.
+    pub cache: PathBuf,
+    /// What is printed in the end.
+    pub table: Table,
+    executable: PathBuf,
+    probes: u16,
+    /// The parts that somebody named; all of them run where nobody did.
+    parts: Vec<String>,
+    started: Instant,
+}
+
+impl TestBed {
+    /// For the bench that cargo knows by this name. Its operators answer probes at this port.
+    ///
+    /// The process ends when the environment names no control plane.
+    pub async fn start(name: &str, probes: u16) -> Self {
+        let cluster = Cluster::control_plane().await;
+        let executable = program::under_test("release", ["--bench", name]);
+        let cache = executable.with_file_name(format!("plugin-cache-of-{name}"));
+        let kubeconfig = PathBuf::from(from_environment("KUBEOPENCODE_TEST_OPERATOR_KUBECONFIG"));
+        // cargo's own argument is `--bench`
+        let parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        let (table, started) = (Table::default(), Instant::now());
+        Self { cluster, kubeconfig, cache, table, executable, probes, parts, started }
+    }
+
+    /// Whether this part of the bench is to run.
+    pub fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// Starts an operator.
+    pub fn operator(&self) -> Program {
+        Program::start(&self.executable, &self.kubeconfig, &self.cache, self.probes)
+    }
+
+    /// A namespace without kubelet, with an Agent in it.
+    pub async fn namespace(&self) -> TestNamespace {
+        let namespace = make_namespace(&self.cluster.client()).await;
+        let ns = TestNamespace::start(&self.cluster, None, &namespace).await;
+        ns.apply(TEAM).await;
+        ns
+    }
+
+    /// Prints the table, with a word for each of its two columns beside ours, and how long all of it took.
+    pub fn print(&self, beside: &str, other: &str) {
+        self.table.print(beside, other);
+        println!("\n{:.0} s", self.started.elapsed().as_secs_f64());
+    }
+}
 
 /// What was measured, to be printed when all of it is.
 #[derive(Debug, Default)]
@@ -39,8 +100,7 @@ impl Table {
         self.rows.push(Row { what, ours, bare, other, goal });
     }
 
-    /// Prints all rows.
-    pub fn print(&self, beside: &str, other: &str) {
+    fn print(&self, beside: &str, other: &str) {
         println!("\n{:<54} {:>24} {beside:>12} {other:>16}   goal", "", "ours");
         for Row { what, ours, bare, other, goal } in &self.rows {
             println!("{what:<54} {ours:>24} {bare:>12} {other:>16}   {goal}");
@@ -58,6 +118,17 @@ pub async fn until(ns: &TestNamespace, what: &str, is_so: impl Fn(&History) -> b
         assert!(asked.elapsed() < Duration::from_secs(600), "waited ten minutes in vain: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Waits until so many Tasks of a namespace are Completed.
+///
+/// # Panics
+/// When they are not after ten minutes.
+pub async fn completed(ns: &TestNamespace, count: usize) {
+    until(ns, &format!("{count} Tasks are Completed"), |history| {
+        history.all(Kind::Task).filter(|task| task.text("/status/phase") == "Completed").count() == count
+    })
+    .await;
 }
 
 /// From the creation of each Task to its Pod and to the end of its gate, in seconds, sorted.

@@ -18,7 +18,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::literals::STOP_ANNOTATION;
-use kubeopencode_api::task::Task;
+use kubeopencode_api::task::{Phase, Task};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -317,6 +317,14 @@ impl TestNamespace {
             }
         });
         all_of(ended).await;
+    }
+
+    /// Makes a Task whose agent goes on until the Task is stopped, and waits until it is Running.
+    pub async fn runs(&self, task: Builder<Task>) {
+        let task = task.does("run-on");
+        let name = task.json()["metadata"]["name"].as_str().unwrap().to_owned();
+        self.apply(task).await;
+        self.phase(&name, Phase::Running).await;
     }
 
     /// Puts `kubeopencode.io/stop: "true"` on a Task.

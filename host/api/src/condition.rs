@@ -38,6 +38,15 @@ pub trait ConditionType: Copy {
     fn as_str(self) -> &'static str;
 }
 
+macro_rules! condition_types {
+    ($($name:ident),+) => {$(
+        impl ConditionType for $name {
+            fn as_str(self) -> &'static str { self.as_str() }
+        }
+    )+};
+}
+condition_types!(TaskCondition, AgentCondition, BatchCondition, PluginCondition);
+
 string_enum! {
     /// `type` of a condition of a Task.
     TaskCondition {
@@ -84,12 +93,6 @@ string_enum! {
     }
 }
 
-impl ConditionType for BatchCondition {
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-}
-
 string_enum! {
     /// `type` of a condition of a Plugin: the way of its component, in this order.
     PluginCondition {
@@ -103,24 +106,6 @@ string_enum! {
         Ready,
         /// its calls come to an end
         Healthy,
-    }
-}
-
-impl ConditionType for PluginCondition {
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-impl ConditionType for TaskCondition {
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-impl ConditionType for AgentCondition {
-    fn as_str(self) -> &'static str {
-        self.as_str()
     }
 }
 

@@ -40,7 +40,7 @@ struct Compared {
 impl Bench {
     /// All of it.
     pub(super) async fn hostile(&mut self) {
-        let ns = self.namespace().await;
+        let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         self.apply_map("endless", &endless("Endless1")).await;
         let operator = self.operator();
@@ -56,7 +56,7 @@ impl Bench {
         self.that_are_none(&ns, &mut all).await;
         self.rows("all hostile plugins", &all);
         let peak = format!("{:.0} MiB", sampler.most());
-        self.table.row(
+        self.bed.table.row(
             "most memory beside hostile plugins, compilations included",
             peak,
             "-".into(),
@@ -74,7 +74,7 @@ impl Bench {
         let started = Instant::now();
         every_tenth_of_a_second(&ns, "turncoat", 1, |_| vec![json!({"type": "Turncoat"})]).await;
         self.tell("good bytes, then bad ones, and the operator is killed", "1 of 1 Tasks Completed", &why);
-        self.table.row(
+        self.bed.table.row(
             "good, then bad, killed: to the end of a Task",
             seconds(started.elapsed()),
             "-".into(),
@@ -181,7 +181,7 @@ impl Bench {
     fn percentile(&mut self, what: &str, compared: &Compared, percent: usize, goal: &'static str) {
         let [beside, without] =
             [&compared.beside, &compared.without].map(|entries| Latency::of(entries).pod(percent));
-        self.table.row(
+        self.bed.table.row(
             format!("beside {what}: to Pod, p{percent}"),
             format!("{} ({:.2} of without)", millis(beside), beside / without),
             millis(without),

@@ -51,7 +51,7 @@ impl Bench {
                 };
                 self.serves("language", &component).await;
                 let took = millis(applied.elapsed().as_secs_f64());
-                self.table.row(format!("{language}: from {what}"), took, "-".into(), "", goal);
+                self.bed.table.row(format!("{language}: from {what}"), took, "-".into(), "", goal);
             }
             self.clear().await;
             while !self.plugins().list(&ListParams::default()).await.unwrap().items.is_empty() {

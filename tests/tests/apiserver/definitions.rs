@@ -126,18 +126,18 @@ async fn tasks_are_selected_by_their_phase() {
 #[tokio::test]
 async fn kubectl_get_plugins_shows_where_each_comes_from() {
     scenario(async |ns| {
-        let digest = format!("registry.example/jira@sha256:{}", "0".repeat(64));
+        let zeros = "0".repeat(64);
+        let digest = format!("registry.example/jira@sha256:{zeros}");
         let sources = [
             ("{configMap: {name: jira}}", "jira"),
             (&format!("{{oci: {{image: '{digest}'}}}}"), &digest),
             (
-                "{https: {url: 'https://plugins.example/jira.wasm'}}, sha256: 'DIGEST'",
+                &format!("{{https: {{url: 'https://plugins.example/jira.wasm'}}}}, sha256: '{zeros}'"),
                 "https://plugins.example/jira.wasm",
             ),
             ("{directory: {path: /plugins/jira.wasm}}", "/plugins/jira.wasm"),
         ];
         for (source, shown) in sources {
-            let source = source.replace("DIGEST", &"0".repeat(64));
             // cluster-scoped: the name must be this test's own
             let name = format!("{}-shown", ns.name);
             let plugin = format!(

@@ -82,8 +82,7 @@ async fn while_no_operator_is_there() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let operator = ns.operator();
-        ns.apply(task("fix").does("run-on")).await;
-        ns.phase("fix", Phase::Running).await;
+        ns.runs(task("fix")).await;
         operator.crash().await;
         ns.delete_task("fix").await;
         ns.until_task("fix", "waits for the operator", |task| task.metadata.deletion_timestamp.is_some())

@@ -47,8 +47,7 @@ async fn each_phase_of_a_task_is_told_once() {
         told(ns, "good", &[("Normal PodCreated", "has been launched"), ("Normal Completed", "")]).await;
         ns.apply(task("bad").does("fail")).await;
         told(ns, "bad", &[("Warning Failed", "PodFailed: container \"agent\" exited with code 3")]).await;
-        ns.apply(task("first").does("run-on").agent("one")).await;
-        ns.phase("first", Phase::Running).await;
+        ns.runs(task("first").agent("one")).await;
         ns.apply(task("second").does("run-on").agent("one")).await;
         told(ns, "second", &[("Normal Queued", "Waiting for agent \"one\" capacity (max: 1)")]).await;
         ns.stop_task("first").await;
@@ -63,8 +62,7 @@ async fn each_phase_of_a_task_is_told_once() {
         ns.phase("goes-on", Phase::Running).await;
         told(ns, "unknown", &[("Warning PluginFailed", "no plugin for context type \"Jira\"")]).await;
         ns.apply(agent("counted").quota(1, 60)).await;
-        ns.apply(task("counted").does("run-on").agent("counted")).await;
-        ns.phase("counted", Phase::Running).await;
+        ns.runs(task("counted").agent("counted")).await;
         ns.apply(task("too-many").agent("counted")).await;
         let note = "Waiting for agent \"counted\" quota (max: 1 per 60s)";
         told(ns, "too-many", &[("Normal QuotaExceeded", note)]).await;

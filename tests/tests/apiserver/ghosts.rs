@@ -53,8 +53,7 @@ async fn who_is_deleted_while_it_is_evaluated_stands_in_no_line() {
             (moment.verb == "GET" && moment.path.ends_with("/configmaps/rules")).then_some(Fault::Held)
         });
         let _operator = ns.operator_with(&faults);
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
+        ns.runs(task("first")).await;
         ns.apply(task("ghost").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
         faults.until_struck().await;
         ns.delete_task("ghost").await;

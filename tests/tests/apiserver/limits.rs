@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
-use kubeopencode_tests::objects::{agent, config_map, status, task, words};
+use kubeopencode_tests::objects::{agent, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
 use serde_json::json;
 
-use crate::quota::waits_for_quota;
+use crate::quota::{waits_for_quota, who_is_next_misses_something};
 use crate::{in_phase, scenario};
 
 /// All Tasks have ended well.
@@ -113,8 +112,7 @@ async fn a_queued_task_says_for_what_it_waits_and_where_it_stands() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1)).await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
+        ns.runs(task("a")).await;
         for (position, name) in (1..).zip(["b", "c", "d"]) {
             ns.apply(task(name)).await;
             let queued = ns.phase(name, Phase::Queued).await;
@@ -169,8 +167,7 @@ async fn a_server_mode_agent_has_limits_and_resources_too() {
         )
         .await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
+        ns.runs(task("a")).await;
         ns.apply(task("b").does("run-on")).await;
         let queued = ns.phase("b", Phase::Queued).await;
         assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
@@ -215,8 +212,7 @@ async fn a_suspended_agent_lets_nobody_start_and_what_runs_goes_on() {
         ns.apply(TEAM).await;
         ns.apply(agent("default")).await;
         let operator = ns.operator();
-        ns.apply(task("before").does("run-on")).await;
-        ns.phase("before", Phase::Running).await;
+        ns.runs(task("before")).await;
         ns.apply(agent("default").spec("suspend: true")).await;
         ns.apply(task("during")).await;
         let queued = ns.phase("during", Phase::Queued).await;
@@ -245,8 +241,7 @@ async fn a_queued_task_is_found_by_its_agents_label() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        ns.apply(task("first").does("run-on").agent("one-at-a-time")).await;
-        ns.phase("first", Phase::Running).await;
+        ns.runs(task("first").agent("one-at-a-time")).await;
         ns.apply(task("second").agent("one-at-a-time")).await;
         ns.phase("second", Phase::Queued).await;
         ns.until_task("second", "has the label", |task| {
@@ -351,8 +346,7 @@ async fn a_task_that_goes_to_another_agent_leaves_the_line() {
         ns.apply(agent("default").at_once(1)).await;
         ns.apply(agent("other").at_once(1)).await;
         let _operator = ns.operator();
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
+        ns.runs(task("first")).await;
         ns.apply(task("moves").does("run-on")).await;
         ns.phase("moves", Phase::Queued).await;
         let elsewhere = Patch::Merge(json!({"spec": {"agentRef": "other"}}));
@@ -378,17 +372,10 @@ async fn whose_turn_came_and_who_misses_something_says_that_and_not_his_place() 
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1)).await;
-        ns.apply(config_map("rules", &[("a", "b")])).await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
-        let needs = "contexts: [{name: rules, type: ConfigMap, configMap: {name: rules}}]";
-        ns.apply(task("b").spec(needs)).await;
-        ns.phase("b", Phase::Queued).await;
-        ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
-        ns.stop_task("a").await;
+        who_is_next_misses_something(ns).await;
         let waits = ns
-            .until_task("b", "waits for the ConfigMap", |task| {
+            .until_task("next", "waits for the ConfigMap", |task| {
                 status(task)
                     .message
                     .as_deref()
@@ -409,8 +396,7 @@ async fn a_full_resource_quota_gives_the_slot_to_others_and_keeps_the_place() {
             .await;
         ns.quota_is_in_force("small").await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
+        ns.runs(task("a")).await;
         ns.apply(task("b")).await;
         let queued = ns.phase("b", Phase::Queued).await;
         let (is, reason, message) = words(&queued, "Queued");

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::faults::{Fault, Faults};
-use kubeopencode_tests::namespace::TEAM;
+use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config, config_map, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
 use serde_json::json;
@@ -20,7 +20,23 @@ pub(crate) fn waits_for_quota(task: &Task) -> bool {
     task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("QuotaExceeded"))
 }
 
-/// How many starts the Agent's history ever named, by Task.
+/// One Task runs, the other is next, and what that one needs is gone when its turn comes.
+pub(crate) async fn who_is_next_misses_something(ns: &TestNamespace) {
+    ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
+    ns.runs(task("first")).await;
+    ns.apply(task("next").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
+    ns.phase("next", Phase::Queued).await;
+    ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
+    ns.stop_task("first").await;
+}
+
+/// The Tasks whose starts count for the Agent now.
+fn counted(history: &History) -> Vec<&str> {
+    let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory");
+    starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect()
+}
+
+/// The Tasks whose starts the Agent ever counted.
 fn starts(history: &History) -> BTreeSet<String> {
     let entries =
         history.revisions(Kind::Agent).flat_map(|agent| agent.list("/status/taskStartHistory").to_vec());
@@ -33,8 +49,7 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(2, 60)).await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
+        ns.runs(task("a")).await;
         ns.apply(task("b").does("run-on")).await;
         let queued = ns.phase("b", Phase::Queued).await;
         assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
@@ -47,10 +62,8 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         let queued = ns.until_task("c", "waits for the quota", waits_for_quota).await;
         {
             let history = ns.record.history();
-            let starts =
-                history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
-            let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
-            assert_eq!(names, ["a", "b"]);
+            assert_eq!(counted(&history), ["a", "b"]);
+            let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory");
             // written in whole seconds, and counted to the end of the last one
             let first: jiff::Timestamp = starts[0]["startTime"].as_str().unwrap().parse().unwrap();
             let next = first + jiff::SignedDuration::from_secs(61);
@@ -113,10 +126,7 @@ async fn the_quotas_window_opens_by_itself() {
         ns.apply(agent("default").quota(1, 60)).await;
         ns.phase("next", Phase::Completed).await;
         // old starts go with the next one
-        let history = ns.record.history();
-        let starts = history.get(Kind::Agent, "default").unwrap().list("/status/taskStartHistory").to_vec();
-        let names: Vec<_> = starts.iter().map(|start| start["taskName"].as_str().unwrap()).collect();
-        assert_eq!(names, ["next"]);
+        assert_eq!(counted(&ns.record.history()), ["next"]);
     })
     .await;
 }
@@ -127,8 +137,7 @@ async fn a_task_that_can_never_run_is_refused_before_it_asks_for_a_slot() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
         let _operator = ns.operator();
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
+        ns.runs(task("first")).await;
         // known from the plan alone, when every context has been evaluated
         let two =
             "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
@@ -157,15 +166,9 @@ async fn who_waited_and_then_misses_something_gives_slot_and_start_back() {
         ns.apply(TEAM).await;
         ns.apply(config("dependencyGraceSeconds: 1")).await;
         ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
-        ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
         let _operator = ns.operator();
-        ns.apply(task("first").does("run-on")).await;
-        ns.phase("first", Phase::Running).await;
-        ns.apply(task("reads").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;
-        ns.phase("reads", Phase::Queued).await;
-        ns.api::<ConfigMap>().delete("rules", &DeleteParams::default()).await.unwrap();
-        ns.stop_task("first").await;
-        let refused = ns.phase("reads", Phase::Failed).await;
+        who_is_next_misses_something(ns).await;
+        let refused = ns.phase("next", Phase::Failed).await;
         assert!(
             words(&refused, "Accepted").2.contains("ConfigMap rules not found")
                 || words(&refused, "Contexts").2.contains("ConfigMap rules not found"),
@@ -186,8 +189,7 @@ async fn who_is_next_is_told_when_something_else_stands_in_the_way() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
         let _operator = ns.operator();
-        ns.apply(task("a").does("run-on")).await;
-        ns.phase("a", Phase::Running).await;
+        ns.runs(task("a")).await;
         ns.apply(task("b")).await;
         assert_eq!(words(&ns.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
         ns.stop_task("a").await;

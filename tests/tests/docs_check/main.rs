@@ -1,5 +1,5 @@
-//! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, what the
-//! documents of the example plugins show, the skills' front matter, the values that `--set` names, and the tests that
+//! What of the documents can be checked without a cluster: blocks, links, a word on every condition reason, what decisions
+//! are made of, what the documents of the example plugins show, the skills' front matter, the values that `--set` names, and the tests that
 //! `tests/document.md` names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests: a failure is a panic")]
@@ -23,6 +23,15 @@ fn documents() -> Vec<(PathBuf, Document)> {
     paths.sort();
     assert!(!paths.is_empty(), "no document in docs/");
     paths.into_iter().map(|path| (path.clone(), Document::parse(&read(path)))).collect()
+}
+
+/// What is read and never run: ARCHITECTURE.md and the others of its folder, and the decisions.
+fn records() -> Vec<(PathBuf, Document)> {
+    let is_record = |path: &PathBuf| {
+        path.extension().is_some_and(|ending| ending == "md") && path != Path::new("README.md")
+    };
+    let paths = ["", "docs/decisions"].into_iter().flat_map(entries).filter(is_record);
+    paths.map(|path| (path.clone(), Document::parse(&read(path)))).collect()
 }
 
 /// The documents of the example plugins.
@@ -105,7 +114,7 @@ fn a_skill_has_the_name_of_its_folder_and_says_what_it_is_for() {
 fn links_lead_to_a_file_and_to_a_heading_of_it() {
     let mut found = Vec::new();
     let here = format!("{}/blob/main/", env!("CARGO_PKG_REPOSITORY"));
-    for (path, document) in documents() {
+    for (path, document) in documents().into_iter().chain(records()) {
         let is_copied = path.starts_with("skills");
         for (line, link) in &document.links {
             let place = format!("{}:{line}", path.display());
@@ -129,6 +138,24 @@ fn links_lead_to_a_file_and_to_a_heading_of_it() {
             } else if !anchor.is_empty() && !Document::parse(&read(&target)).anchors().contains(anchor) {
                 found.push(format!("{place}: {} has no heading #{anchor}", target.display()));
             }
+        }
+    }
+    nothing_is_wrong(&found);
+}
+
+#[test]
+fn every_decision_says_what_it_costs_and_is_in_the_list() {
+    let list = read("docs/decisions/README.md");
+    let mut found = Vec::new();
+    let decisions = records().into_iter().filter(|(path, _)| path.starts_with("docs/decisions"));
+    for (path, document) in decisions.filter(|(path, _)| !path.ends_with("README.md")) {
+        let parts: Vec<_> = document.headings.iter().skip(1).map(|heading| heading.text.as_str()).collect();
+        if parts != ["Context", "Decision", "What it costs"] {
+            found.push(format!("{}: context, decision and what it costs, and not {parts:?}", path.display()));
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !list.contains(&format!("]({name})")) {
+            found.push(format!("docs/decisions/README.md: {name} is missing"));
         }
     }
     nothing_is_wrong(&found);

@@ -2,7 +2,7 @@
 
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::namespace::TestNamespace;
-use kubeopencode_tests::objects::{status, words};
+use kubeopencode_tests::objects::{replaced, status, words};
 
 use crate::support::{log, model_namespace, on_the_whole_cluster, shell_agent, task};
 
@@ -15,10 +15,14 @@ pub(crate) fn sources() -> String {
     format!("http://sources.{}.svc.cluster.local", model_namespace())
 }
 
+/// These contexts, with that server's address where they say `SOURCES`.
+fn from_sources(contexts: &str) -> String {
+    replaced(contexts, "SOURCES", &sources())
+}
+
 /// What the agent's script says with these contexts.
 async fn says(ns: &TestNamespace, script: &str, contexts: &str) -> String {
     ns.apply(shell_agent(script, "")).await;
-    let contexts = contexts.replace("SOURCES", &sources());
     ns.apply(task("look").spec(&format!("contexts: [{contexts}]"))).await;
     let task = ns.phase("look", Phase::Completed).await;
     log(ns, &task).await
@@ -78,8 +82,7 @@ async fn a_file_mode_lets_the_agent_read_wherever_the_file_is() {
     for (pod_security, mode) in [("", "640"), ("podSpec: {podSecurityContext: {}}", "644")] {
         on_the_whole_cluster(async |ns| {
             ns.apply(shell_agent(script, pod_security)).await;
-            let contexts = contexts.replace("SOURCES", &sources());
-            ns.apply(task("look").spec(&format!("contexts: [{contexts}]"))).await;
+            ns.apply(task("look").spec(&format!("contexts: [{}]", from_sources(contexts)))).await;
             let task = ns.phase("look", Phase::Completed).await;
             assert_eq!(log(ns, &task).await, format!("in out {mode}\n{mode}\n{mode}\n{mode}\n"));
         })
@@ -94,9 +97,11 @@ async fn a_clone_has_its_ref_its_sub_path_and_its_credentials() {
         let said = says(
             ns,
             "cd repo && git log --oneline | wc -l && ./greet.sh you && touch writable && cd .. && cat docs/testing.md && cat private/README.md && cat task.md",
-            "{type: Git, mountPath: repo, git: {repository: SOURCES/git/repo.git, ref: v1}}, \
-             {type: Git, mountPath: docs, git: {repository: SOURCES/git/repo.git, path: docs/, depth: 0}}, \
-             {type: Git, mountPath: private, git: {repository: SOURCES/git/private.git, secretRef: {name: auth}}}",
+            &from_sources(
+                "{type: Git, mountPath: repo, git: {repository: SOURCES/git/repo.git, ref: v1}}, \
+                 {type: Git, mountPath: docs, git: {repository: SOURCES/git/repo.git, path: docs/, depth: 0}}, \
+                 {type: Git, mountPath: private, git: {repository: SOURCES/git/private.git, secretRef: {name: auth}}}",
+            ),
         )
         .await;
         assert_eq!(
@@ -113,7 +118,7 @@ async fn a_clone_at_the_root_of_the_workspace_leaves_the_prompt_where_it_is() {
         let said = says(
             ns,
             "cat task.md; ls README.md greet.sh",
-            "{type: Git, mountPath: ., git: {repository: SOURCES/git/repo.git}}",
+            &from_sources("{type: Git, mountPath: ., git: {repository: SOURCES/git/repo.git}}"),
         )
         .await;
         assert_eq!(said, "Task look says hello.README.md\ngreet.sh\n");
@@ -128,11 +133,13 @@ async fn files_and_directories_can_be_made_beside_a_clone() {
         let said = says(
             ns,
             "mkdir services/web services/api/lib/new keys/new && cat services/NOTES.md services/api/lib/deep/notes.md keys/deep/k",
-            "{type: Git, mountPath: services/api, git: {repository: SOURCES/git/repo.git}}, \
-             {type: Git, mountPath: services/api/lib/deep, git: {repository: SOURCES/git/repo.git}}, \
-             {type: Text, mountPath: services/NOTES.md, text: \"beside\\n\"}, \
-             {type: Text, mountPath: services/api/lib/deep/notes.md, text: \"inside\\n\"}, \
-             {type: File, mountPath: keys/deep/k, file: {name: f, source: {secretKeyRef: {name: s, key: k}}}}",
+            &from_sources(
+                "{type: Git, mountPath: services/api, git: {repository: SOURCES/git/repo.git}}, \
+                 {type: Git, mountPath: services/api/lib/deep, git: {repository: SOURCES/git/repo.git}}, \
+                 {type: Text, mountPath: services/NOTES.md, text: \"beside\\n\"}, \
+                 {type: Text, mountPath: services/api/lib/deep/notes.md, text: \"inside\\n\"}, \
+                 {type: File, mountPath: keys/deep/k, file: {name: f, source: {secretKeyRef: {name: s, key: k}}}}",
+            ),
         )
         .await;
         assert_eq!(said, "beside\ninside\nhidden");
@@ -151,7 +158,7 @@ async fn an_agent_commits_its_own_work_and_nothing_else() {
         let contexts = "contexts: [{type: Git, mountPath: ., git: {repository: SOURCES/git/repo.git}}, \
                         {type: Text, text: a secret of the team}, {type: Text, mountPath: README.md, text: replaced}, \
                         {type: Git, mountPath: vendor/lib, git: {repository: SOURCES/git/repo.git}}]";
-        ns.apply(task("look").spec(&contexts.replace("SOURCES", &sources()))).await;
+        ns.apply(task("look").spec(&from_sources(contexts))).await;
         let task = ns.phase("look", Phase::Completed).await;
         assert_eq!(log(ns, &task).await, "Build Bot <noreply@kubeopencode.io>\n\nnew\n");
     })
@@ -164,7 +171,7 @@ async fn a_file_of_git_lfs_is_the_file_itself() {
         let said = says(
             ns,
             "cd large && cat large.bin && git status --porcelain",
-            "{type: Git, mountPath: large, git: {repository: SOURCES/git/large.git}}",
+            &from_sources("{type: Git, mountPath: large, git: {repository: SOURCES/git/large.git}}"),
         )
         .await;
         assert_eq!(said, "This file is too large for a repository.\n");
@@ -178,7 +185,7 @@ async fn a_secret_of_a_clone_or_a_download_that_comes_late_is_waited_for() {
         ns.apply(shell_agent("cat private/README.md; cat list.md", "")).await;
         let contexts = "contexts: [{type: Git, mountPath: private, git: {repository: SOURCES/git/private.git, secretRef: {name: auth}}}, \
                         {type: URL, mountPath: list.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}]";
-        ns.apply(task("late").spec(&contexts.replace("SOURCES", &sources()))).await;
+        ns.apply(task("late").spec(&from_sources(contexts))).await;
         let says_so = |task: &Task| {
             let conditions = task.status.iter().flat_map(|status| &status.conditions);
             conditions.into_iter().any(|c| c.type_ == "Started" && c.message.contains("secret \"auth\" not found"))
@@ -200,11 +207,13 @@ async fn a_url_is_fetched_with_its_token_and_an_archive_is_laid_out() {
         let said = says(
             ns,
             "cat list.md; cmp list.md private.md && cmp list.md token.md && ls tar zip",
-            "{type: URL, mountPath: list.md, url: {source: SOURCES/checklist.md}}, \
-             {type: URL, mountPath: private.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}, \
-             {type: URL, mountPath: token.md, url: {source: SOURCES/token/checklist.md, secretRef: {name: token}}}, \
-             {type: URL, mountPath: tar, url: {source: SOURCES/repo.tar.gz, unpack: true}}, \
-             {type: URL, mountPath: zip, url: {source: SOURCES/repo.zip, unpack: true}}",
+            &from_sources(
+                "{type: URL, mountPath: list.md, url: {source: SOURCES/checklist.md}}, \
+                 {type: URL, mountPath: private.md, url: {source: SOURCES/private/checklist.md, secretRef: {name: auth}}}, \
+                 {type: URL, mountPath: token.md, url: {source: SOURCES/token/checklist.md, secretRef: {name: token}}}, \
+                 {type: URL, mountPath: tar, url: {source: SOURCES/repo.tar.gz, unpack: true}}, \
+                 {type: URL, mountPath: zip, url: {source: SOURCES/repo.zip, unpack: true}}",
+            ),
         )
         .await;
         assert!(said.starts_with("Before you hand in: does it build"), "{said}");
@@ -224,7 +233,7 @@ async fn what_cannot_be_fetched_is_named() {
             ("no-ref", "{type: Git, mountPath: x, git: {repository: SOURCES/git/repo.git, ref: v9}}", "v9"),
             ("private", "{type: Git, mountPath: x, git: {repository: SOURCES/git/private.git}}", "private.git"),
         ] {
-            ns.apply(task(name).spec(&format!("contexts: [{}]", context.replace("SOURCES", &sources())))).await;
+            ns.apply(task(name).spec(&format!("contexts: [{}]", from_sources(context)))).await;
             let task = ns.phase(name, Phase::Failed).await;
             let status = status(&task);
             assert_eq!(status.reason.as_deref(), Some("InitContainerFailed"), "{name}: {status:#?}");

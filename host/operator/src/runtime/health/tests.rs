@@ -232,3 +232,17 @@ async fn whoever_stands_by_is_ready_has_no_watches_and_does_not_age() {
     assert_eq!((health.unready(), health.dead()), (None, None));
     assert!(!health.metrics.text().contains("{kind="), "{}", health.metrics.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_alert_that_nobody_leads_asks_for_what_no_stand_by_has() {
+    let alerts = include_str!("../../../../../deploy/chart/files/alerts.yaml");
+    let (_, no_leader) = alerts.split_once("alert: KubeOpenCodeNoLeader\n").unwrap();
+    let (_, expression) = no_leader.split_once("expr: absent(").unwrap();
+    let (series, _) = expression.split_once(')').unwrap();
+    let health = Health::new(Arc::default(), &[]);
+    health.always_watches(&["Plugin"]);
+    health.stands_by();
+    assert!(!health.metrics.text().contains(series), "it never fires: {series}");
+    let _leading = health.leads(&KINDS, &[]);
+    assert!(health.metrics.text().contains(series), "it always fires: {series}");
+}
