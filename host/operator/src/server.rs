@@ -102,6 +102,7 @@ impl Servers {
             RESYNC,
             CONCURRENCY,
             |_| false,
+            |agent| Some(agent.namespace.as_str()),
             || self.agents_that(|_| true),
             |key| self.reconcile(key),
         )

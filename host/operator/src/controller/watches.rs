@@ -48,7 +48,7 @@ const BATCH: &str = "Batch";
 const WORKSPACE_CONFIG: &str = "WorkspaceConfig";
 
 /// Largest Task, as JSON in bytes, that is kept whole until it is launched; a larger one is read again when its turn
-/// comes. What people write by hand is smaller, and 5,000 of them take 20 MiB.
+/// comes, and so is a larger Batch. What people write by hand is smaller, and 5,000 of them take 20 MiB.
 const MAX_KEPT: usize = 4096;
 
 /// A group's Tasks as a stream of those that changed.
@@ -319,7 +319,7 @@ pub(super) async fn batches(
     context: Arc<Context>,
     (batches, queues): (Arc<Batches>, Arc<Queues>),
 ) {
-    let all = told::<Batch>(client, health, BATCH);
+    let all = told::<Batch>(client, health, BATCH).modify(slim_batch);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         match &event {
@@ -367,6 +367,17 @@ fn pods_of(groups: &[Group]) -> String {
     match apps.as_slice() {
         [app] => format!("{APP_LABEL}={app}"),
         apps => format!("{APP_LABEL} in ({})", apps.join(",")),
+    }
+}
+
+/// Of a large Batch it is kept how many Tasks it has, and not what they are to do: one of a megabyte may take forty times that
+/// in memory, and every user may have as many as he likes.
+fn slim_batch(item: &mut Item<Batch>) {
+    if item.bytes() > MAX_KEPT {
+        item.slim(|batch| {
+            batch.spec.common_context = Vec::new();
+            batch.spec.variable_contexts.iter_mut().for_each(|contexts| *contexts = Vec::new());
+        });
     }
 }
 
