@@ -14,7 +14,7 @@ use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
-use kubeopencode_api::literals::{APP_LABEL, PLAN_ANNOTATION};
+use kubeopencode_api::literals::APP_LABEL;
 use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
@@ -31,7 +31,7 @@ use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask, is_over};
 use crate::runtime::health::Health;
-use crate::server::{SERVER_SELECTOR, Servers, server_agent};
+use crate::server::{SERVER_SELECTOR, Servers, server_agent, slim_deployment};
 use crate::task::reconcile::Context;
 
 /// The kinds as logs and the metric of the watches have them.
@@ -244,13 +244,7 @@ pub(super) async fn deployments(
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
     let all = health.watch::<Deployment>(DEPLOYMENT, client, of_servers);
-    let slim = all.modify(|deployment| {
-        deployment.metadata.managed_fields = None;
-        let annotations = deployment.metadata.annotations.iter_mut();
-        annotations.for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
-        deployment.spec = None;
-    });
-    each(writer.reflect(slim), |event| {
+    each(writer.reflect(all.modify(slim_deployment)), |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
                 server_agent(deployment).into_iter().collect()
