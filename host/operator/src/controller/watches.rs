@@ -19,6 +19,7 @@ use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::changes::ChangedSettings;
 use super::first_list::FirstList;
 use super::unknown_fields::UnknownFields;
 use super::{Queues, changes};
@@ -258,7 +259,7 @@ pub(super) async fn deployments(
     .await;
 }
 
-/// Settings. Deadlines move with them: all that is not over is reconciled.
+/// Settings. Deadlines move with them: all that they hold for and that is not over is reconciled.
 pub(super) async fn configs(
     client: &Client,
     health: &Health,
@@ -269,22 +270,17 @@ pub(super) async fn configs(
     let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
-        if changed.by(&event).is_empty() {
-            return;
-        }
+        let changed = ChangedSettings::of(changed.by(&event), &context.caches.operator_namespace);
+        let Some(settings) = changed else { return };
         context.writer.finished.notify_one();
-        for agent in context.caches.agents.state() {
-            drop(queues.servers.send(AgentKey::of(agent.as_ref())));
-        }
-        enqueue_open::<KubeOpenCode>(&context.caches, &queues);
-        enqueue_open::<KubeTask>(&context.caches, &queues);
+        let agents = context.caches.agents.state();
+        let agents = agents.iter().map(|agent| AgentKey::of(agent.as_ref()));
+        let agents = agents.filter(|agent| settings.hold_in(&agent.namespace));
+        agents.for_each(|agent| drop(queues.servers.send(agent)));
+        enqueue_all::<KubeOpenCode>(&context.caches, &queues, |item| settings.concern::<KubeOpenCode>(item));
+        enqueue_all::<KubeTask>(&context.caches, &queues, |item| settings.concern::<KubeTask>(item));
     })
     .await;
-}
-
-/// Those that are not over.
-fn enqueue_open<F: Frontend>(caches: &Caches, queues: &Queues) {
-    enqueue_all::<F>(caches, queues, |item| !F::task_ref(item).is_some_and(|task| task.is_terminal()));
 }
 
 /// WorkspaceConfigs: whoever waits for one goes on, and a change holds for those that are launched later.
