@@ -118,13 +118,15 @@ impl<K: Clone + Ord> Schedule<K> {
             *lanes.entry(name).or_default() += 1;
         }
         let in_lane = |key: &K| lane(key).and_then(|name| lanes.get(name)).copied().unwrap_or_default();
-        let is_free = |key: &K| !self.in_flight.contains(key) && in_lane(key) < most_of_lane;
-        let order = |(key, at): &(&K, &Instant)| match **at > now {
-            true => (true, false, 0, **at),
-            false => (false, !is_urgent(key), in_lane(key), **at),
-        };
-        let free = self.due.iter().filter(|(key, _)| is_free(key));
-        free.min_by_key(order).map(|(key, at)| (key.clone(), *at))
+        let free = self.due.iter().filter_map(|(key, at)| {
+            let others = in_lane(key);
+            let order = match *at > now {
+                true => (true, false, 0, *at),
+                false => (false, !is_urgent(key), others, *at),
+            };
+            (others < most_of_lane && !self.in_flight.contains(key)).then_some((order, key))
+        });
+        free.min_by_key(|(order, _)| *order).map(|((.., at), key)| (key.clone(), at))
     }
 
     fn begin(&mut self, key: &K) {
