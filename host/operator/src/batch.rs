@@ -111,7 +111,16 @@ impl Batches {
             let batches = self.caches.kubetask.batches.state();
             batches.iter().map(|batch| ObjectKey::of(batch.as_ref())).collect()
         };
-        run_keyed(queue, RESYNC, CONCURRENCY, |_| false, all, |key| self.reconcile(key)).await;
+        run_keyed(
+            queue,
+            RESYNC,
+            CONCURRENCY,
+            |_| false,
+            |key| Some(key.namespace.as_str()),
+            all,
+            |key| self.reconcile(key),
+        )
+        .await;
     }
 
     /// The watch listed all Batches anew.

@@ -9,6 +9,7 @@ pub(crate) mod pending_writes;
 pub(crate) mod pod_places;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
+pub(crate) mod recent_batches;
 pub(crate) mod task_view;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use kubeopencode_plan::{Layer, Settings};
 use item::{Item, Kind};
 use listed::Cached;
 use pods::Pods;
+use recent_batches::RecentBatches;
 
 /// What the watches show.
 #[derive(Debug)]
@@ -58,8 +60,10 @@ pub(crate) struct Caches {
 pub(crate) struct KubeTaskCaches {
     /// Tasks.
     pub(crate) tasks: Cached<Item<KubeTask>>,
-    /// Batches.
+    /// Batches, the large ones without their contexts.
     pub(crate) batches: Cached<Item<Batch>>,
+    /// The large ones that were read last.
+    pub(crate) recent_batches: RecentBatches,
     /// WorkspaceConfigs.
     pub(crate) workspaces: Cached<Item<WorkspaceConfig>>,
 }

@@ -29,6 +29,7 @@ use crate::batch::Batches;
 use crate::cache::item::Item;
 use crate::cache::listed::{CacheWriter, cached};
 use crate::cache::pods::Pods;
+use crate::cache::recent_batches::RecentBatches;
 use crate::cache::{Caches, KubeTaskCaches};
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask};
 use crate::runtime::api_error::{is_too_large, words};
@@ -234,7 +235,8 @@ fn kubetask_stores() -> (KubeTaskCaches, KubeTaskWriters) {
     let (workspaces, workspaces_writer) = cached();
     let writers =
         KubeTaskWriters { tasks: tasks_writer, batches: batches_writer, workspaces: workspaces_writer };
-    (KubeTaskCaches { tasks, batches, workspaces }, writers)
+    let recent_batches = RecentBatches::default();
+    (KubeTaskCaches { tasks, batches, recent_batches, workspaces }, writers)
 }
 
 /// What does not apply never ends, as what does.
@@ -361,5 +363,14 @@ async fn process_ledgers(context: Arc<Context>, queue: UnboundedReceiver<AgentKe
         }
     };
     let all = || context.caches.limited_agents();
-    run_keyed(queue, LEDGER_RESYNC, LEDGER_CONCURRENCY, |_| false, all, process).await;
+    run_keyed(
+        queue,
+        LEDGER_RESYNC,
+        LEDGER_CONCURRENCY,
+        |_| false,
+        |agent| Some(agent.namespace.as_str()),
+        all,
+        process,
+    )
+    .await;
 }

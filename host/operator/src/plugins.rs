@@ -179,9 +179,17 @@ pub(crate) async fn run(parts: Parts) {
     let all = |elsewhere: bool| -> Vec<PluginName> {
         door.all().into_iter().filter(|name| door.is_elsewhere(name) == elsewhere).collect()
     };
-    let here = run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, || all(false), |name| door.alone(name));
-    let there =
-        run_keyed(queued_elsewhere, RESYNC, ELSEWHERE, is_wanted, || all(true), |name| door.alone(name));
+    let here =
+        run_keyed(queued, RESYNC, CONCURRENCY, is_wanted, |_| None, || all(false), |name| door.alone(name));
+    let there = run_keyed(
+        queued_elsewhere,
+        RESYNC,
+        ELSEWHERE,
+        is_wanted,
+        |_| None,
+        || all(true),
+        |name| door.alone(name),
+    );
     futures::join!(
         watch::plugins(&door, plugins_writer),
         watch::config_maps(&door, config_maps_writer),

@@ -20,7 +20,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{AgentCondition, Reason, find};
-use kubeopencode_api::literals::AGENT_LABEL;
+use kubeopencode_api::literals::{AGENT_LABEL, PLAN_ANNOTATION};
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate, evaluate_server};
@@ -102,6 +102,7 @@ impl Servers {
             RESYNC,
             CONCURRENCY,
             |_| false,
+            |agent| Some(agent.namespace.as_str()),
             || self.agents_that(|_| true),
             |key| self.reconcile(key),
         )
@@ -332,10 +333,54 @@ fn deployment_name(agent: &str) -> String {
     format!("{agent}-server")
 }
 
+/// Drops what nobody here looks at, and what whoever may label a Deployment can make as large as the API server takes it.
+pub(crate) fn slim_deployment(deployment: &mut Deployment) {
+    deployment.spec = None;
+    let metadata = &mut deployment.metadata;
+    (metadata.managed_fields, metadata.finalizers) = (None, None);
+    let owners = metadata.owner_references.iter_mut();
+    owners.for_each(|owners| owners.retain(|owner| owner.controller == Some(true)));
+    for (map, ours) in [(&mut metadata.labels, AGENT_LABEL), (&mut metadata.annotations, PLAN_ANNOTATION)] {
+        map.iter_mut().for_each(|map| map.retain(|key, _| key == ours));
+    }
+}
+
 /// The Agent that a Deployment of a server belongs to.
 pub(crate) fn server_agent(deployment: &Deployment) -> Option<AgentKey> {
     let agent = deployment.labels().get(AGENT_LABEL)?;
     let owner = deployment.owner_references().iter().find(|owner| owner.kind == "Agent");
     let name = owner.map_or(agent, |owner| &owner.name);
     Some(AgentKey::new(deployment.namespace()?, name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_deployment_it_is_kept_whose_it_is_and_of_which_plan() {
+        let ours = json!({
+            "name": "slack-server", "namespace": "team", "uid": "d",
+            "labels": {AGENT_LABEL: "slack"}, "annotations": {PLAN_ANNOTATION: "digest"},
+            "ownerReferences": [
+                {"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Agent", "name": "slack", "uid": "a", "controller": true},
+            ],
+        });
+        let mut whole = ours.clone();
+        for i in 0..100 {
+            let key = format!("example.com/{i}");
+            whole["labels"][&key] = json!("x");
+            whole["annotations"][&key] = json!("x");
+            let owner = json!({"apiVersion": "v1", "kind": "Agent", "name": key, "uid": key});
+            whole["ownerReferences"].as_array_mut().unwrap().push(owner);
+        }
+        whole["finalizers"] = json!(["example.com/a"]);
+        whole["managedFields"] = json!([{"manager": "kubectl"}]);
+        let mut deployment: Deployment =
+            serde_json::from_value(json!({"metadata": whole, "status": {"replicas": 1}})).unwrap();
+        slim_deployment(&mut deployment);
+        assert_eq!(server_agent(&deployment), Some(AgentKey::new("team", "slack")));
+        assert_eq!(json!(deployment.metadata), ours);
+        assert_eq!(deployment.status.unwrap().replicas, Some(1), "how it stands");
+    }
 }

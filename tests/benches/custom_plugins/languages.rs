@@ -63,7 +63,7 @@ impl Bench {
 
     /// A file in the folder of the operator's volumes.
     fn put_into_volume(&self, name: &str, packed: &[u8]) -> PathBuf {
-        let folder = self.cache.with_extension("volumes");
+        let folder = self.bed.cache.with_extension("volumes");
         std::fs::create_dir_all(&folder).unwrap();
         let path = std::fs::canonicalize(folder).unwrap().join(format!("{name}.wasm.zst"));
         std::fs::write(&path, packed).unwrap();

@@ -1,10 +1,13 @@
 //! No input of a user stops the operator, blocks another Task or is retried for ever: the Task ends, or waits, with a
 //! condition that names object, field and remedy.
 
-use kubeopencode_api::task::Phase;
+use std::collections::BTreeSet;
+
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{Objects, agent, config, config_map, status, task};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scenario;
 
@@ -153,6 +156,26 @@ async fn numbers_that_fit_no_machine_are_refused_by_the_api_server() {
 }
 
 #[tokio::test]
+async fn a_ref_that_yaml_takes_for_a_number_is_refused_by_the_api_server() {
+    scenario(async |ns| {
+        let tasks = Api::<DynamicObject>::namespaced_with(
+            ns.client.clone(),
+            &ns.name,
+            &ApiResource::erase::<Task>(&()),
+        );
+        for number in [json!(1.1), json!(1_234_567)] {
+            let git = json!({"repository": "https://git.example.com/a", "ref": number});
+            let item = json!([{"type": "Git", "mountPath": "src", "git": git}]);
+            let bad = serde_json::from_value(task("bad").set("/spec/contexts", item).json()).unwrap();
+            let refused = tasks.create(&PostParams::default(), &bad).await.unwrap_err().to_string();
+            assert!(refused.contains("spec.contexts[0].git.ref"), "{refused}");
+            assert!(refused.contains("must be of type string"), "{refused}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn quantities_may_be_numbers_as_in_a_pod() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
@@ -224,6 +247,30 @@ async fn names_as_long_as_they_may_be() {
         let task = ns.phase(&name, Phase::Completed).await;
         let pod = status(&task).pod_name.clone().unwrap();
         assert!(pod.len() <= 253 && pod.ends_with("-pod"), "{pod}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_of_digits_and_with_dots_run_and_two_long_ones_stay_apart() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        // 253 characters, as an object's name may have
+        let dotted = |end: &str| format!("{}{end}", format!("{}.", "n".repeat(49)).repeat(5));
+        let long_agent = dotted("abc");
+        ns.apply(agent(&long_agent)).await;
+        let _operator = ns.operator();
+        let names =
+            ["1234".to_owned(), "release-1.2.3".to_owned(), "n".repeat(64), dotted("one"), dotted("two")];
+        for name in &names {
+            ns.apply(task(name).agent(&long_agent)).await;
+        }
+        let mut pods = BTreeSet::new();
+        for name in &names {
+            let task = ns.phase(name, Phase::Completed).await;
+            pods.insert(status(&task).pod_name.clone().unwrap());
+        }
+        assert_eq!(pods.len(), names.len(), "{pods:?}");
     })
     .await;
 }

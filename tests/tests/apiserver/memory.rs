@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::PostParams;
+use kube::api::{Api, PostParams};
+use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{Builder, config, config_map, foreign_pod, status, task};
+use kubeopencode_tests::objects::{Builder, batch, config, config_map, foreign_pod, status, task};
 use kubeopencode_tests::process::Process;
 use kubeopencode_tests::record::{History, Kind, Revision};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{OPERATOR, in_phase, scenario, until_in_phase};
 
@@ -54,6 +55,41 @@ async fn one_big_config_map_that_many_tasks_name_many_times_costs_no_memory() {
         ns.apply(task("good")).await;
         let good = ns.phase("good", Phase::Completed).await;
         assert!(status(&good).pod_name.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_batches_say_costs_no_memory_until_their_tasks_are_launched() {
+    // 400 KB each as text, and sixteen times that decoded
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let config = Value::Array(vec![json!(0); 200_000]);
+        let batches: Api<Batch> = ns.api();
+        for i in 0..16 {
+            let large = batch(&format!("large-{i}"), 1)
+                .annotation("kubetask.io/pause", "true")
+                .change("/spec/variableContexts", json!([[{"type": "Jira", "config": config}]]));
+            let large: Batch = serde_json::from_value(large.json()).unwrap();
+            batches.create(&PostParams::default(), &large).await.unwrap();
+        }
+        let operator = Process::operator(OPERATOR, &[ns]);
+        let paused = |history: &History| {
+            let paused = |batch: &&Arc<Revision>| batch.text("/status/phase") == "Paused";
+            (history.all(Kind::Batch).filter(paused).count() == 16).then_some(())
+        };
+        ns.record.wait(PATIENCE, paused).await.expect("each Batch says that it is paused");
+        let peak = operator.peak_memory();
+        eprintln!("16 Batches of 400 KB: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
+        assert!(peak < 96.0, "{peak} MiB");
+        // one that is as large as that, and makes sense, runs
+        let text = "t".repeat(8_000);
+        let piece = json!([{"type": "File", "file": {"name": "f", "source": {"inline": text}}}]);
+        ns.apply(batch("fits", 3).change("/spec/commonContext", piece)).await;
+        ns.until("it runs", |history| {
+            (history.get(Kind::Batch, "fits")?.text("/status/phase") == "Completed").then_some(())
+        })
+        .await;
     })
     .await;
 }

@@ -138,6 +138,59 @@ async fn a_deep_agent_fails_its_own_tasks_alone() {
 }
 
 #[tokio::test]
+async fn a_config_that_cannot_be_read_denies_what_it_might_deny() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let spec = r#"{"taskSecretRefs": "Allow", "defaults": {"config": DEEP}}"#;
+        create(ns, "kubeopencodeconfigs", "KubeOpenCodeConfig", r#""name": "default""#, spec).await.unwrap();
+        let _operator = ns.operator();
+        let secret =
+            "{type: File, mountPath: f, file: {name: f, source: {secretKeyRef: {name: model, key: key}}}}";
+        let download = "{type: URL, mountPath: u, url: {source: 'https://example.com/u'}}";
+        for (name, context, words) in [
+            (
+                "secret",
+                secret,
+                "contexts of Tasks may not name Secrets here (taskSecretRefs: Deny in KubeOpenCodeConfig, or a \
+                 KubeOpenCodeConfig that cannot be read); let the Agent hold it",
+            ),
+            (
+                "download",
+                download,
+                "spec.taskNetwork of a KubeOpenCodeConfig decides, and a KubeOpenCodeConfig cannot be read",
+            ),
+        ] {
+            ns.apply(task(name).spec(&format!("contexts: [{context}]"))).await;
+            let denied = ns.phase(name, Phase::Failed).await;
+            let message = status(&denied).message.as_deref().unwrap();
+            assert!(message.contains(words), "{message}");
+        }
+        runs(ns, "good").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_would_grow_in_memory_fails_its_own_tasks_alone() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 1")).await;
+        let zeros = format!("[0{}]", ",0".repeat(60_000));
+        let spec = format!(r#"{{"serviceAccountName": "kubeopencode-agent", "config": {{"a": {zeros}}}}}"#);
+        create(ns, "agents", "Agent", r#""name": "wide""#, &spec).await.unwrap();
+        let _operator = ns.operator();
+        runs(ns, "good").await;
+        ns.apply(task("bad").agent("wide")).await;
+        let bad = ns.phase("bad", Phase::Failed).await;
+        let message = status(&bad).message.as_deref().unwrap();
+        assert!(message.starts_with("agent \"wide\" cannot be read: spec has 600"), "{message}");
+        assert!(message.ends_with(" values, at most 50000 are allowed"), "{message}");
+        runs(ns, "good-again").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_task_that_leaves_no_room_for_its_status_is_refused_and_can_be_deleted() {
     scenario(async |ns| {
         ns.apply(TEAM).await;

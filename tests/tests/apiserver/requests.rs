@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Patch, PatchParams, PostParams};
+use kubeopencode_api::literals::{FINALIZER, MADE_IN_ANNOTATION};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::audit::AuditLog;
 use kubeopencode_tests::faults::Faults;
@@ -56,6 +57,29 @@ async fn who_fails_is_deleted_or_frees_a_slot_causes_no_search_over_all_pods() {
             eprintln!("Pods that were asked for by name: {:?}", AuditLog::count(&reads));
             assert!(reads.len() <= most, "{:?}", AuditLog::count(&reads));
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_task_says_of_its_config_maps_elsewhere_costs_few_requests_and_holds_no_deletion() {
+    between_namespaces(async |team, platform| {
+        team.apply(TEAM).await;
+        let mark = team.cluster.audit.mark();
+        let _operator = operator_of(&[team, platform], &Faults::none());
+        // its author may write both
+        for (name, made_in) in
+            [("many", format!("{}=2000", platform.name)), ("nowhere", "no/where at all?=3".to_owned())]
+        {
+            let claims = task(name).agent("none").annotation(MADE_IN_ANNOTATION, &made_in);
+            team.apply(claims.set("/metadata/finalizers", json!([FINALIZER]))).await;
+            team.until_task(name, "is there", |_| true).await;
+            team.delete_task(name).await;
+            team.gone(Kind::Task, name).await;
+        }
+        let mut reads = team.cluster.audit.reads_since(mark, &platform.name);
+        reads.retain(|read| read.summary().starts_with("get configmaps"));
+        assert!(reads.len() <= 16, "{:?}", AuditLog::count(&reads));
     })
     .await;
 }

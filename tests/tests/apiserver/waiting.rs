@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kube::api::{Patch, PatchParams};
 use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::faults::{Fault, Faults};
@@ -12,6 +13,7 @@ use kubeopencode_tests::objects::{
     Builder, agent, condition, config, config_map, service_account, status, task, words,
 };
 use kubeopencode_tests::record::Kind;
+use serde_json::json;
 
 use crate::scenario;
 
@@ -171,6 +173,43 @@ async fn a_webhook_that_does_not_answer_is_named_and_waited_for() {
         assert!(message.contains(&format!("failed calling webhook \"{NOBODY}\"")), "{message}");
         assert!(message.ends_with("; the Task waits until the webhook answers"), "{message}");
         stop_asking(&ns.client, &ns.name).await;
+        ns.phase("fix", Phase::Completed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_long_wait_for_a_webhook_has_its_own_minute() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ask_nobody(&ns.client, &ns.name).await;
+        let operator = ns.operator();
+        ns.apply(task("fix")).await;
+        let waits = |task: &Task| {
+            let message = task.status.as_ref().and_then(|status| status.message.as_deref());
+            message.is_some_and(|words| words.ends_with("; the Task waits until the webhook answers"))
+        };
+        let waits = ns.until_task("fix", "waits for the webhook", waits).await;
+        operator.stop().await;
+        // the webhook was away for an hour
+        let mut conditions = serde_json::to_value(&status(&waits).conditions).unwrap();
+        for condition in conditions.as_array_mut().unwrap() {
+            condition["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+        }
+        let long = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        ns.tasks().patch_status("fix", &PatchParams::default(), &long).await.unwrap();
+        stop_asking(&ns.client, &ns.name).await;
+        let refuse = Arc::new(AtomicBool::new(true));
+        let faults = Faults::while_set(&refuse, ("POST", "/pods"), Fault::Forbidden);
+        let _operator = ns.operator_with(&faults);
+        let refused = |task: &Task| words(task, "Ready").2.contains("a fault of the tests: Forbidden");
+        let refused = ns.until_task("fix", "is refused", refused).await;
+        let (is, reason, _) = words(&refused, "Ready");
+        assert_eq!(
+            (is, reason, status(&refused).phase),
+            ("Unknown", "PodCreationError", Some(Phase::Pending))
+        );
+        refuse.store(false, Ordering::Relaxed);
         ns.phase("fix", Phase::Completed).await;
     })
     .await;

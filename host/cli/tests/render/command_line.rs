@@ -51,6 +51,22 @@ fn an_object_without_a_namespace_gets_the_one_of_the_command_line() {
 }
 
 #[test]
+fn a_server_is_reached_in_the_clusters_own_domain() {
+    let text = task("{description: Say hello.}").replace("runner}", "runner, serverConfig: {}}");
+    for (args, address) in [
+        (vec!["-f", "-"], "http://default.default.svc.cluster.local:4096"),
+        (
+            vec!["--cluster-domain", "k8s.example.com", "-f", "-"],
+            "http://default.default.svc.k8s.example.com:4096",
+        ),
+    ] {
+        let said = render(&args, &text);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(said.stdout.contains(&format!("value: {address}\n")), "{}", said.stdout);
+    }
+}
+
+#[test]
 fn yaml_is_read_as_kubectl_reads_it() {
     let item = "{type: Text, text: a, mountPath: a.sh, fileMode: 0755}";
     let said = render(&["-f", "-"], &task(&format!("{{description: Run it., contexts: [{item}]}}")));
@@ -70,6 +86,12 @@ fn what_cannot_be_rendered_ends_with_one_and_words_for_the_user() {
         (
             task("{description: a, contexts: [{type: Text, text: b, fileMode: 01000}]}"),
             "stdin: Task default/fix: spec.contexts[0].fileMode: 512 is greater than the maximum of 511\n",
+        ),
+        (
+            task(
+                "{description: a, contexts: [{type: Git, mountPath: r, git: {repository: 'https://h/r', ref: 1.10}}]}",
+            ),
+            "stdin: Task default/fix: spec.contexts[0].git.ref: 1.1 is not of type",
         ),
         (
             task("{description: a, agentRef: other}"),

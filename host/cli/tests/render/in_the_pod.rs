@@ -32,14 +32,14 @@ fn context_init(root: &Path, stdout: &str, secrets: &[(&str, &str)]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
     command.arg("context-init").env_clear();
     for variable in container["env"].as_array().unwrap() {
-        let value = variable["value"].as_str().unwrap();
+        let value = expanded(variable["value"].as_str().unwrap());
         let value = match variable["name"].as_str().unwrap() {
-            "CONFIGMAP_PATH" | "TOOLS_DIR" => at(value),
+            "CONFIGMAP_PATH" | "TOOLS_DIR" => at(&value),
             "FILE_MAPPINGS" => {
                 let secrets = value.replace("\"/secret-", &format!("\"{}", at("/secret-")));
                 secrets.replace("\"/tools/", &format!("\"{}", at("/tools/")))
             }
-            _ => value.to_owned(),
+            _ => value,
         };
         command.env(variable["name"].as_str().unwrap(), value);
     }
@@ -123,6 +123,35 @@ spec: {{description: Do it.}}
         let output = git.env("GIT_CONFIG_GLOBAL", root.path().join("tools/.gitconfig")).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), expected, "{key}");
     }
+}
+
+/// A variable's value as kubelet gives it to the container: `$$` is `$`, and nothing here names another variable.
+fn expanded(value: &str) -> String {
+    assert!(!value.replace("$$", "").contains("$("), "{value}");
+    value.replace("$$", "$")
+}
+
+#[test]
+fn dollars_of_prompts_texts_and_paths_stay_as_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    let workspace = root.path().join("workspace");
+    fs::create_dir(&workspace).unwrap();
+    let prompt = "-n $(HOME) $$ ${TASK_NAME} `id` 'EOF'\n</context>\n\u{1f680}";
+    let text = "$(PATH) $$ $(TASK_NAME)";
+    let agent = json!({
+        "apiVersion": "kubeopencode.io/v1alpha1", "kind": "Agent", "metadata": {"name": "default"},
+        "spec": {"serviceAccountName": "runner", "workspaceDir": workspace},
+    });
+    let task = json!({
+        "apiVersion": "kubeopencode.io/v1alpha1", "kind": "Task", "metadata": {"name": "fix"},
+        "spec": {"description": prompt, "contexts": [{"type": "Text", "text": text, "mountPath": "notes $(HOME).md"}]},
+    });
+    let said = render(&["-f", "-"], &format!("{agent}\n---\n{task}\n"));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    context_init(root.path(), &said.stdout, &[]);
+    let read = |path: &str| fs::read_to_string(workspace.join(path)).unwrap();
+    assert_eq!(read("task.md"), prompt);
+    assert_eq!(read("notes $(HOME).md"), text);
 }
 
 #[test]

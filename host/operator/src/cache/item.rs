@@ -18,6 +18,9 @@ use super::metadata;
 
 /// Levels of objects and arrays that a spec may have: serde_json's own limit, which guards its stack.
 const MAX_DEPTH: usize = 128;
+/// Values that a spec may have. Each takes 32 bytes once it is decoded, whatever it took to write: a megabyte of `0,` is 16 MB
+/// then. What people write has some thousands.
+const MAX_VALUES: usize = 50_000;
 /// Most unknown fields of one object that are named.
 const MAX_UNKNOWN: usize = 8;
 /// Longest place and longest problem that are told, in characters.
@@ -121,7 +124,11 @@ impl<K: Kind> Item<K> {
         let parts: Parts<'_> = serde_json::from_str(text)?;
         let (mut known, mut unknown, mut unreadable) = (K::default(), Vec::new(), None);
         *known.meta_mut() = parts.metadata;
-        match parts.spec.map(|spec| decode(spec.get(), "spec", &mut unknown)).transpose() {
+        let decode_spec = |spec: &RawValue| match too_many_values::<K>(spec.get()) {
+            Some(unreadable) => Err(unreadable),
+            None => decode(spec.get(), "spec", &mut unknown),
+        };
+        match parts.spec.map(decode_spec).transpose() {
             Ok(spec) => *known.spec_mut() = spec.unwrap_or_default(),
             Err(spec) => unreadable = Some(spec),
         }
@@ -141,6 +148,31 @@ struct Parts<'a> {
     spec: Option<&'a RawValue>,
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
+}
+
+/// Of a Batch, which may have a context for each of a thousand Tasks, nothing that could grow is kept.
+fn too_many_values<K: Kind>(spec: &str) -> Option<Unreadable> {
+    let values = if K::kind(&()) == "Batch" { 0 } else { values(spec) };
+    (values > MAX_VALUES).then(|| Unreadable {
+        place: "spec".to_owned(),
+        problem: format!("has {values} values, at most {MAX_VALUES} are allowed"),
+        is_status: false,
+    })
+}
+
+/// How many values a JSON text has: each but the first stands behind a bracket or a comma.
+fn values(text: &str) -> usize {
+    let (mut values, mut is_string, mut is_escaped) = (1, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_string,
+            b'"' => is_string = !is_string,
+            b'[' | b'{' | b',' if !is_string => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 fn decode<T: DeserializeOwned>(
@@ -249,7 +281,9 @@ impl<K: Kind> From<K> for Item<K> {
 #[cfg(test)]
 mod tests {
     use kube::core::{ObjectList, WatchEvent};
+    use kubeopencode_api::agent::Agent;
     use kubeopencode_api::config::KubeOpenCodeConfig;
+    use kubeopencode_api::kubetask::batch::Batch;
     use kubeopencode_api::task::Task;
 
     use super::*;
@@ -291,6 +325,33 @@ mod tests {
             let status = item.status().unwrap().unwrap();
             assert_eq!(status.pod_uid.as_deref(), Some("p"), "what was done for it is known");
         }
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        for (text, expected) in
+            [("1", 1), (r#"{"a": [1, 2], "b": {}}"#, 6), (r#"{"a": "1, [2, {3, \" , ,", "b": "\\"}"#, 3)]
+        {
+            assert_eq!(values(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_grow_in_memory_is_not_decoded_but_in_a_batch() {
+        let zeros = format!("[0{}]", ",0".repeat(MAX_VALUES));
+        let spec = |field: &str| format!(r#"{{"{field}": [{{"type": "Jira", "config": {zeros}}}]}}"#);
+        let agent = format!(
+            r#"{{"metadata": {{"name": "a"}}, "spec": {}, "status": {{"running": 1}}}}"#,
+            spec("contexts")
+        );
+        let agent: Item<Agent> = read(&agent);
+        let words = "spec has 50006 values, at most 50000 are allowed";
+        assert_eq!(agent.get().unwrap_err().to_string(), words);
+        assert!(agent.status().unwrap().is_some(), "who runs is known");
+        let batch = format!(
+            r#"{{"metadata": {{"name": "b"}}, "spec": {{"variableContexts": [[{{"type": "Jira", "config": {zeros}}}]]}}}}"#
+        );
+        assert!(read::<Batch>(&batch).get().is_ok());
     }
 
     #[test]

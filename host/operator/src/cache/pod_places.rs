@@ -63,6 +63,16 @@ impl PodPlaces {
         self
     }
 
+    /// Of these, those in namespaces that are watched, and where the recorded Pod is: the Task's author may have named any other,
+    /// and nobody may ask there.
+    pub(crate) fn only_where(mut self, is_watched: impl Fn(&str) -> bool) -> Self {
+        let launch = &self.launch;
+        let is_recorded =
+            |of: &String| matches!(launch, Launch::Recorded(_, (namespace, _)) if namespace == of);
+        self.places.retain(|(namespace, _)| is_watched(namespace) || is_recorded(namespace));
+        self
+    }
+
     /// Whether a Pod is at one of the places, and has the Task's UID or is the recorded one.
     pub(crate) fn fit(&self, pod: &PodView) -> bool {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
@@ -129,6 +139,25 @@ mod tests {
         let places = PodPlaces::of(task.task_ref(Group::KubeOpenCode));
         let places = namespaces.iter().fold(places, |places, namespace| places.and_in(namespace));
         pods.iter().filter(|pod| places.hold(pod)).map(|pod| pod.uid().to_owned()).collect()
+    }
+
+    #[test]
+    fn of_the_namespaces_that_a_task_names_the_watched_ones_count_and_that_of_its_pod() {
+        let asked = |status: Value| -> Vec<String> {
+            let annotations = json!({"kubeopencode.io/made-in": "elsewhere=1"});
+            let metadata =
+                json!({"name": "fix", "namespace": "team", "uid": UID, "annotations": annotations});
+            let task: TaskView =
+                serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap();
+            let places = PodPlaces::of(task.task_ref(Group::KubeOpenCode)).and_in("team");
+            let places = places.only_where(|namespace| namespace == "team");
+            places.to_ask().map(|(namespace, _)| namespace.to_owned()).collect()
+        };
+        assert_eq!(asked(json!({})), ["team", "team"], "by both names");
+        let task = TaskKey::new(Group::KubeOpenCode, "team", "fix");
+        let pod = TaskNames::new(&task, &TaskUid(UID.to_owned()), "before", Naming::Plain).pod();
+        let recorded = json!({"podUID": "p", "podNamespace": "before", "podName": pod});
+        assert_eq!(asked(recorded), ["before"]);
     }
 
     #[test]

@@ -130,6 +130,8 @@ impl InitContainerView {
 impl PodView {
     /// Drops what no decision depends on.
     pub(crate) fn slim(&mut self) {
+        // as many as somebody likes, and nobody here asks for them
+        self.metadata.finalizers = None;
         // a directory is copied into a ConfigMap of ours only between namespaces
         let is_far = self.is_far();
         let is_ours =

@@ -127,6 +127,8 @@ fn stop_annotations(group: Group, metadata: &ObjectMeta) -> impl Iterator<Item =
     keys.filter_map(move |key| Some((*key, annotations?.get(*key)?.as_str())))
 }
 
+/// Longest name of a namespace.
+const MAX_LABEL: usize = 63;
 /// Most ConfigMaps that are believed: more directories than that do not fit into one Pod's environment.
 const MAX_CONFIG_MAPS: usize = 2000;
 
@@ -142,10 +144,16 @@ pub(crate) struct MadeIn {
 
 impl MadeIn {
     fn parse(text: &str) -> Option<Self> {
-        let (namespace, count) = text.split_once('=')?;
+        // users may write it: what is no namespace could never be asked
+        let (namespace, count) = text.split_once('=').filter(|(namespace, _)| is_namespace(namespace))?;
         let config_maps = count.parse::<usize>().ok()?.min(MAX_CONFIG_MAPS);
         Some(Self { namespace: namespace.to_owned(), config_maps })
     }
+}
+
+fn is_namespace(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_LABEL).contains(&name.len()) && name.bytes().all(fits)
 }
 
 impl fmt::Display for MadeIn {
@@ -214,8 +222,9 @@ mod tests {
         let many = MadeIn { namespace: "platform".into(), config_maps: MAX_CONFIG_MAPS };
         assert_eq!(MadeIn::parse("platform=18446744073709551615"), Some(many), "users may write it");
         assert_eq!(
-            ["", "platform", "platform=", "platform=-1", "platform=x"].map(MadeIn::parse),
-            [const { None }; 5]
+            ["", "platform", "platform=", "platform=-1", "platform=x", "=3", "a/../b=3", "no where=3"]
+                .map(MadeIn::parse),
+            [const { None }; 8]
         );
     }
 }

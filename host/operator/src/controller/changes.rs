@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kubeopencode_api::condition::{Reason, TaskCondition, find};
 use kubeopencode_api::group::Group;
+use kubeopencode_api::literals::DEFAULT_NAME;
 use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey, TaskUid};
 use kubeopencode_api::plugin::Kind;
 
@@ -116,6 +118,38 @@ pub(super) fn tasks_of_agent(caches: &Caches, agent: &AgentKey) -> Vec<TaskKey> 
     concerned.collect()
 }
 
+/// Settings that changed. Whoever may write those of one namespace enqueues nobody of another.
+pub(super) struct ChangedSettings<'a> {
+    namespaces: Vec<String>,
+    operator_namespace: &'a str,
+}
+
+impl<'a> ChangedSettings<'a> {
+    /// Of these KubeOpenCodeConfigs; `None`: one of another name is nobody's settings.
+    pub(super) fn of(changed: Vec<ObjectKey>, operator_namespace: &'a str) -> Option<Self> {
+        let settings = changed.into_iter().filter(|key| key.name == DEFAULT_NAME);
+        let namespaces: Vec<_> = settings.map(|key| key.namespace).collect();
+        (!namespaces.is_empty()).then_some(Self { namespaces, operator_namespace })
+    }
+
+    /// Whether they hold for what is in this namespace: those of the operator's do everywhere.
+    pub(super) fn hold_in(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|of| of == namespace || of == self.operator_namespace)
+    }
+
+    /// Whether they concern a Task: it is not over, and they hold in its namespace, or where its Pod runs.
+    pub(super) fn concern<F: Frontend>(&self, item: &Item<F::Object>) -> bool {
+        let task = F::task_ref(item);
+        if task.is_some_and(|task| task.is_terminal()) {
+            return false;
+        }
+        let recorded = task.and_then(|task| task.recorded_agent()).map(Runner::Agent);
+        let runners = [recorded, F::spec_runner(item).ok()];
+        self.hold_in(item.meta().namespace.as_deref().unwrap_or_default())
+            || runners.iter().flatten().any(|runner| self.hold_in(runner.namespace()))
+    }
+}
+
 /// The Tasks that a new list of Pods may concern: those that are not over, those that are being deleted, and those with a
 /// Pod that is not over.
 pub(super) fn tasks_with_a_pod_to_follow(caches: &Caches) -> Vec<TaskKey> {
@@ -163,8 +197,32 @@ fn waits_for_plugin(conditions: &[Condition], types: Option<&[(Kind, String)]>) 
 mod tests {
     use k8s_openapi::jiff::Timestamp;
     use kubeopencode_api::condition::{ConditionStatus, Conditions};
+    use kubeopencode_api::task::Task;
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn settings_concern_who_is_there_or_has_a_pod_there_and_those_of_the_operator_everybody() {
+        let task = |status: serde_json::Value| -> Item<Task> {
+            let spec = json!({"description": "d", "agentRef": {"name": "default", "namespace": "agents"}});
+            let metadata = json!({"name": "fix", "namespace": "team", "uid": "u"});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status})).unwrap()
+        };
+        let was_elsewhere =
+            json!({"phase": "Queued", "agentRef": {"name": "default", "namespace": "before"}});
+        let concern = |namespace: &str, status: serde_json::Value| {
+            let changed = vec![ObjectKey::new(namespace, DEFAULT_NAME)];
+            ChangedSettings::of(changed, "system").unwrap().concern::<KubeOpenCode>(&task(status))
+        };
+        for (namespace, concerned) in
+            [("team", true), ("agents", true), ("before", true), ("system", true), ("other", false)]
+        {
+            assert_eq!(concern(namespace, was_elsewhere.clone()), concerned, "{namespace}");
+            assert!(!concern(namespace, json!({"phase": "Completed"})), "{namespace}");
+        }
+        assert!(ChangedSettings::of(vec![ObjectKey::new("team", "mine")], "system").is_none());
+    }
 
     #[test]
     fn who_waits_for_a_type_is_woken_by_it_alone() {

@@ -14,11 +14,12 @@ use kubeopencode_api::config::KubeOpenCodeConfig;
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
-use kubeopencode_api::literals::{APP_LABEL, PLAN_ANNOTATION};
+use kubeopencode_api::literals::APP_LABEL;
 use kubeopencode_api::names::{AgentKey, ObjectKey, TaskKey};
 use kubeopencode_api::task::Task;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::changes::ChangedSettings;
 use super::first_list::FirstList;
 use super::unknown_fields::UnknownFields;
 use super::{Queues, changes};
@@ -31,7 +32,7 @@ use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask, is_over};
 use crate::runtime::health::Health;
-use crate::server::{SERVER_SELECTOR, Servers, server_agent};
+use crate::server::{SERVER_SELECTOR, Servers, server_agent, slim_deployment};
 use crate::task::reconcile::Context;
 
 /// The kinds as logs and the metric of the watches have them.
@@ -48,7 +49,7 @@ const BATCH: &str = "Batch";
 const WORKSPACE_CONFIG: &str = "WorkspaceConfig";
 
 /// Largest Task, as JSON in bytes, that is kept whole until it is launched; a larger one is read again when its turn
-/// comes. What people write by hand is smaller, and 5,000 of them take 20 MiB.
+/// comes, and so is a larger Batch. What people write by hand is smaller, and 5,000 of them take 20 MiB.
 const MAX_KEPT: usize = 4096;
 
 /// A group's Tasks as a stream of those that changed.
@@ -244,13 +245,7 @@ pub(super) async fn deployments(
 ) {
     let of_servers = watcher::Config::default().labels(SERVER_SELECTOR);
     let all = health.watch::<Deployment>(DEPLOYMENT, client, of_servers);
-    let slim = all.modify(|deployment| {
-        deployment.metadata.managed_fields = None;
-        let annotations = deployment.metadata.annotations.iter_mut();
-        annotations.for_each(|all| all.retain(|key, _| key == PLAN_ANNOTATION));
-        deployment.spec = None;
-    });
-    each(writer.reflect(slim), |event| {
+    each(writer.reflect(all.modify(slim_deployment)), |event| {
         let agents = match &event {
             Event::Apply(deployment) | Event::Delete(deployment) => {
                 server_agent(deployment).into_iter().collect()
@@ -264,7 +259,7 @@ pub(super) async fn deployments(
     .await;
 }
 
-/// Settings. Deadlines move with them: all that is not over is reconciled.
+/// Settings. Deadlines move with them: all that they hold for and that is not over is reconciled.
 pub(super) async fn configs(
     client: &Client,
     health: &Health,
@@ -275,22 +270,17 @@ pub(super) async fn configs(
     let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
-        if changed.by(&event).is_empty() {
-            return;
-        }
+        let changed = ChangedSettings::of(changed.by(&event), &context.caches.operator_namespace);
+        let Some(settings) = changed else { return };
         context.writer.finished.notify_one();
-        for agent in context.caches.agents.state() {
-            drop(queues.servers.send(AgentKey::of(agent.as_ref())));
-        }
-        enqueue_open::<KubeOpenCode>(&context.caches, &queues);
-        enqueue_open::<KubeTask>(&context.caches, &queues);
+        let agents = context.caches.agents.state();
+        let agents = agents.iter().map(|agent| AgentKey::of(agent.as_ref()));
+        let agents = agents.filter(|agent| settings.hold_in(&agent.namespace));
+        agents.for_each(|agent| drop(queues.servers.send(agent)));
+        enqueue_all::<KubeOpenCode>(&context.caches, &queues, |item| settings.concern::<KubeOpenCode>(item));
+        enqueue_all::<KubeTask>(&context.caches, &queues, |item| settings.concern::<KubeTask>(item));
     })
     .await;
-}
-
-/// Those that are not over.
-fn enqueue_open<F: Frontend>(caches: &Caches, queues: &Queues) {
-    enqueue_all::<F>(caches, queues, |item| !F::task_ref(item).is_some_and(|task| task.is_terminal()));
 }
 
 /// WorkspaceConfigs: whoever waits for one goes on, and a change holds for those that are launched later.
@@ -319,7 +309,7 @@ pub(super) async fn batches(
     context: Arc<Context>,
     (batches, queues): (Arc<Batches>, Arc<Queues>),
 ) {
-    let all = told::<Batch>(client, health, BATCH);
+    let all = told::<Batch>(client, health, BATCH).modify(slim_batch);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         match &event {
@@ -367,6 +357,17 @@ fn pods_of(groups: &[Group]) -> String {
     match apps.as_slice() {
         [app] => format!("{APP_LABEL}={app}"),
         apps => format!("{APP_LABEL} in ({})", apps.join(",")),
+    }
+}
+
+/// Of a large Batch it is kept how many Tasks it has, and not what they are to do: one of a megabyte may take forty times that
+/// in memory, and every user may have as many as he likes.
+fn slim_batch(item: &mut Item<Batch>) {
+    if item.bytes() > MAX_KEPT {
+        item.slim(|batch| {
+            batch.spec.common_context = Vec::new();
+            batch.spec.variable_contexts.iter_mut().for_each(|contexts| *contexts = Vec::new());
+        });
     }
 }
 

@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::kubetask::batch::{Batch, BatchPhase};
+use kubeopencode_api::kubetask::batch::{Batch, BatchPhase, BatchSpec};
 use kubeopencode_api::kubetask::batch_task::{BATCH_LABEL, batch_task_name};
+use kubeopencode_api::kubetask::context::Context;
 use kubeopencode_api::kubetask::task::Task;
 use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
 use kubeopencode_api::literals::DEFAULT_NAME;
@@ -195,7 +196,7 @@ async fn workspace_of(
     }
 }
 
-/// The Batch that controls the Task, and which of its Tasks this is.
+/// The Batch that controls the Task, with no contexts of its other Tasks, and which of its Tasks this is.
 async fn batch_of(
     client: &Client,
     task: &Task,
@@ -204,25 +205,32 @@ async fn batch_of(
 ) -> Result<(Batch, usize), Unresolved> {
     let key = ObjectKey::new(task.namespace().unwrap_or_default(), &owner.name);
     let cached = caches.kubetask.batch(&key).filter(|batch| is_named(batch, owner));
-    let live = match cached {
-        Some(_) => None,
-        None => live::<Batch>(client, &key).await?.filter(|batch| is_named(batch, owner)),
+    let recent = &caches.kubetask.recent_batches;
+    let kept = match &cached {
+        Some(batch) if batch.is_whole() => Some(Arc::clone(batch)),
+        Some(batch) => recent.get(batch.meta()),
+        None => None,
     };
-    let batch = match cached.as_deref().or(live.as_ref()).map(Item::get) {
-        Some(Ok(batch)) => batch,
-        Some(Err(unreadable)) => {
-            let message = format!("Batch \"{}\" cannot be read: {unreadable}", key.name);
-            return Err(Unresolved::Missing(Refusal::context(message)));
-        }
-        None => return Err(Unresolved::Refused(batch_is_gone(task))),
+    let whole = match kept {
+        Some(batch) => batch,
+        None => match live::<Batch>(client, &key).await?.filter(|batch| is_named(batch, owner)) {
+            Some(batch) => recent.keep(batch),
+            None => return Err(Unresolved::Refused(batch_is_gone(task))),
+        },
     };
+    let batch = whole.get().map_err(|unreadable| {
+        let message = format!("Batch \"{}\" cannot be read: {unreadable}", key.name);
+        Unresolved::Missing(Refusal::context(message))
+    })?;
+    // one that was read a while ago knows less of it
+    let status = cached.as_ref().unwrap_or(&whole).status().ok().flatten();
     match index_of(&key.name, &task.name_any()).filter(|index| *index < batch.spec.variable_contexts.len()) {
         // two operators made it, one of them long ago: what was counted does not run again
-        Some(index) if batch.status.as_ref().is_some_and(|status| status.is_over(index)) => {
+        Some(index) if status.is_some_and(|status| status.is_over(index)) => {
             let message = format!("index {index} of Batch \"{}\" is over: delete this Task", key.name);
             Err(Unresolved::Refused(Refusal::context(message)))
         }
-        Some(index) => Ok((batch.clone(), index)),
+        Some(index) => Ok((part_of(batch, index), index)),
         None => Err(Unresolved::Refused(Refusal::context(format!(
             "Task \"{}\" has the Batch \"{}\" as its controller and the name of none of its Tasks: remove \
              metadata.ownerReferences, or make a Task of your own",
@@ -230,6 +238,18 @@ async fn batch_of(
             key.name
         )))),
     }
+}
+
+/// What of a Batch is one Task's: it is kept while the Task is evaluated.
+fn part_of(batch: &Batch, index: usize) -> Batch {
+    let lists = batch.spec.variable_contexts.iter().enumerate();
+    let own = |(i, contexts): (usize, &Vec<Context>)| if i == index { contexts.clone() } else { Vec::new() };
+    let spec = BatchSpec {
+        common_context: batch.spec.common_context.clone(),
+        variable_contexts: lists.map(own).collect(),
+        ..BatchSpec::default()
+    };
+    Batch { metadata: batch.metadata.clone(), spec, status: None }
 }
 
 /// Which Task of a Batch has this name.
@@ -275,6 +295,20 @@ mod tests {
         );
         assert_eq!(OverBatch::of(&batch("Running", json!(null))), None);
         assert_eq!(OverBatch::of(&batch("Failed", json!("2026-01-01T00:00:00Z"))), None);
+    }
+
+    #[test]
+    fn a_task_has_what_is_common_and_its_own_of_a_batch() {
+        let file = |text: &str| json!({"type": "File", "file": {"name": "f", "source": {"inline": text}}});
+        let spec = json!({"commonContext": [file("all")], "variableContexts": [[file("a")], [file("b")], [file("c")]]});
+        let batch: Batch =
+            serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "n"}, "spec": spec}))
+                .unwrap();
+        let part = part_of(&batch, 1);
+        assert_eq!(part.metadata, batch.metadata);
+        assert_eq!(part.spec.common_context, batch.spec.common_context);
+        let own = batch.spec.variable_contexts[1].clone();
+        assert_eq!(part.spec.variable_contexts, [Vec::new(), own, Vec::new()]);
     }
 
     #[test]

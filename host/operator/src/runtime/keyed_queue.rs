@@ -4,7 +4,7 @@
 //! kube's `Controller` runs the Tasks. It is not used here because a ledger, a server or a plugin is reconciled also for an
 //! object that is gone, and because each reconciliation has a time limit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -20,12 +20,14 @@ const RETRY_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reconciles the keys that come in, and every `resync` those of `all`, until nobody can enqueue one any more.
 /// `reconcile` may ask to be repeated after a pause. At most `concurrency` are in flight, and none holds up the others. Of
-/// those that are due, the urgent ones come first.
+/// those that are due, the urgent ones come first, and then those of whose `lane` the fewest are in flight. No lane ever has
+/// all places: however many keys one namespace enqueues, those of another do not wait for them.
 pub(crate) async fn run_keyed<K, F>(
     mut queue: UnboundedReceiver<K>,
     resync: Duration,
     concurrency: usize,
     is_urgent: impl Fn(&K) -> bool,
+    lane: impl Fn(&K) -> Option<&str>,
     all: impl Fn() -> Vec<K>,
     reconcile: impl Fn(K) -> F,
 ) where
@@ -34,13 +36,17 @@ pub(crate) async fn run_keyed<K, F>(
 {
     let mut resync = tokio::time::interval(resync);
     let (mut schedule, mut in_flight) = (Schedule::default(), FuturesUnordered::new());
+    let most_of_lane = concurrency - concurrency / 4;
     loop {
         // whoever is urgent shows before the next one begins
         while let Ok(key) = queue.try_recv() {
             schedule.enqueue(key, Instant::now());
         }
         let has_room = in_flight.len() < concurrency;
-        let next = if has_room { schedule.next(Instant::now(), &is_urgent) } else { None };
+        let next = match has_room {
+            true => schedule.next(Instant::now(), &is_urgent, &lane, most_of_lane),
+            false => None,
+        };
         let its_time = async {
             match &next {
                 // a timer counts whole milliseconds, and would take up to two of them
@@ -99,11 +105,28 @@ impl<K: Clone + Ord> Schedule<K> {
         *at = now.min(*at);
     }
 
-    /// The next that may be begun.
-    fn next(&self, now: Instant, is_urgent: impl Fn(&K) -> bool) -> Option<(K, Instant)> {
-        let free = self.due.iter().filter(|(key, _)| !self.in_flight.contains(*key));
-        let order = |(key, at): &(&K, &Instant)| (**at > now, !is_urgent(key), **at);
-        free.min_by_key(order).map(|(key, at)| (key.clone(), *at))
+    /// The next that may be begun: of those that are due, else the one whose time comes first.
+    fn next(
+        &self,
+        now: Instant,
+        is_urgent: impl Fn(&K) -> bool,
+        lane: impl Fn(&K) -> Option<&str>,
+        most_of_lane: usize,
+    ) -> Option<(K, Instant)> {
+        let mut lanes = HashMap::<&str, usize>::new();
+        for name in self.in_flight.iter().filter_map(&lane) {
+            *lanes.entry(name).or_default() += 1;
+        }
+        let in_lane = |key: &K| lane(key).and_then(|name| lanes.get(name)).copied().unwrap_or_default();
+        let free = self.due.iter().filter_map(|(key, at)| {
+            let others = in_lane(key);
+            let order = match *at > now {
+                true => (true, false, 0, *at),
+                false => (false, !is_urgent(key), others, *at),
+            };
+            (others < most_of_lane && !self.in_flight.contains(key)).then_some((order, key))
+        });
+        free.min_by_key(|(order, _)| *order).map(|((.., at), key)| (key.clone(), at))
     }
 
     fn begin(&mut self, key: &K) {
@@ -133,6 +156,18 @@ pub(crate) fn enqueue_after<K: Send + 'static>(queue: &UnboundedSender<K>, key: 
 mod tests {
     use super::*;
 
+    fn next(schedule: &Schedule<&'static str>, now: Instant) -> Option<(&'static str, Instant)> {
+        schedule.next(now, |_| false, |_| None, 8)
+    }
+
+    fn is_wanted(key: &&'static str) -> bool {
+        *key == "wanted"
+    }
+
+    fn namespace(key: &&'static str) -> Option<&str> {
+        key.split_once('/').map(|(namespace, _)| namespace)
+    }
+
     #[test]
     fn a_key_that_is_enqueued_often_is_reconciled_once_and_repeated_in_one_chain() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
@@ -141,18 +176,14 @@ mod tests {
             schedule.enqueue("a", now);
         }
         schedule.begin(&"a");
-        assert_eq!(schedule.next(now, |_| false), None, "all three were one");
+        assert_eq!(next(&schedule, now), None, "all three were one");
         schedule.end("a", Some(pause), now);
-        assert_eq!(schedule.next(now, |_| false), Some(("a", now + pause)));
+        assert_eq!(next(&schedule, now), Some(("a", now + pause)));
         schedule.enqueue("a", now);
-        assert_eq!(
-            schedule.next(now, |_| false),
-            Some(("a", now)),
-            "it comes before the repetition, and replaces it"
-        );
+        assert_eq!(next(&schedule, now), Some(("a", now)), "it comes before the repetition, and replaces it");
         schedule.begin(&"a");
         schedule.end("a", None, now);
-        assert_eq!(schedule.next(now, |_| false), None);
+        assert_eq!(next(&schedule, now), None);
     }
 
     #[test]
@@ -161,16 +192,12 @@ mod tests {
         schedule.enqueue("hangs", now);
         schedule.begin(&"hangs");
         schedule.enqueue("hangs", now);
-        assert_eq!(schedule.next(now, |_| false), None);
+        assert_eq!(next(&schedule, now), None);
         schedule.enqueue("works", now);
-        assert_eq!(schedule.next(now, |_| false), Some(("works", now)));
+        assert_eq!(next(&schedule, now), Some(("works", now)));
         schedule.end("hangs", None, now);
         schedule.begin(&"works");
-        assert_eq!(
-            schedule.next(now, |_| false),
-            Some(("hangs", now)),
-            "it was enqueued while it was in flight"
-        );
+        assert_eq!(next(&schedule, now), Some(("hangs", now)), "it was enqueued while it was in flight");
     }
 
     #[test]
@@ -180,8 +207,46 @@ mod tests {
         schedule.enqueue("first", now);
         schedule.enqueue("wanted", after(1));
         schedule.enqueue("first", after(2));
-        assert_eq!(schedule.next(after(2), |_| false), Some(("first", now)));
-        assert_eq!(schedule.next(after(2), |key| *key == "wanted"), Some(("wanted", after(1))));
-        assert_eq!(schedule.next(now, |key| *key == "wanted"), Some(("first", now)), "it is not due");
+        assert_eq!(next(&schedule, after(2)), Some(("first", now)));
+        assert_eq!(schedule.next(after(2), is_wanted, |_| None, 8), Some(("wanted", after(1))));
+        assert_eq!(schedule.next(now, is_wanted, |_| None, 8), Some(("first", now)), "it is not due");
+    }
+
+    #[test]
+    fn many_keys_of_one_namespace_hold_up_none_of_another() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for key in ["many/a", "many/b", "many/c", "many/d"] {
+            schedule.enqueue(key, now);
+        }
+        let next = |schedule: &Schedule<&'static str>, seconds| {
+            schedule.next(after(seconds), |_| false, namespace, 3).map(|(key, _)| key)
+        };
+        assert_eq!(next(&schedule, 0), Some("many/a"));
+        schedule.begin(&"many/a");
+        schedule.enqueue("few/a", after(1));
+        schedule.enqueue("few/b", after(1));
+        assert_eq!(
+            next(&schedule, 1),
+            Some("few/a"),
+            "it came later, and nobody of its namespace is in flight"
+        );
+        schedule.begin(&"few/a");
+        assert_eq!(next(&schedule, 1), Some("many/b"), "both have one");
+        schedule.begin(&"many/b");
+        schedule.begin(&"many/c");
+        schedule.begin(&"few/b");
+        assert_eq!(next(&schedule, 1), None, "one place is never theirs");
+        schedule.end("many/a", None, after(1));
+        assert_eq!(next(&schedule, 1), Some("many/d"));
+    }
+
+    #[test]
+    fn an_urgent_key_whose_time_has_not_come_keeps_nobody_waiting() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        schedule.enqueue("wanted", after(60));
+        schedule.enqueue("other", after(1));
+        assert_eq!(schedule.next(now, is_wanted, |_| None, 8), Some(("other", after(1))));
     }
 }

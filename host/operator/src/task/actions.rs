@@ -130,7 +130,8 @@ impl Context {
         state: &TaskState<'_, F>,
     ) -> Result<bool, ReconcileError> {
         let (task, key) = (state.task, state.task.key());
-        let far = |namespace: &String| *namespace != key.namespace;
+        // where nobody watches, nothing was made, and nothing may be asked for
+        let far = |namespace: &String| *namespace != key.namespace && self.caches.show(namespace);
         let said = task.made_in().filter(|made_in| far(&made_in.namespace));
         let used = match &said {
             Some(_) => task.status.and_then(|status| status.pod_namespace.clone()),

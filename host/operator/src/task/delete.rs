@@ -15,6 +15,9 @@ use crate::runtime::api_error::{is_conflict, is_not_found};
 
 /// ConfigMaps of one Task that are asked for at the same time.
 const AT_ONCE: usize = 8;
+/// Names one behind another that are asked for before it is believed that there are no further ones: how many there may be
+/// says an annotation, which the Task's author may write.
+const IN_A_ROW: usize = 16;
 
 /// What became of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +58,8 @@ pub(crate) async fn remove_pod(client: &Client, deletion: &PodDeletion) -> Resul
     }
 }
 
-/// Deletes the ConfigMaps that were made for a Task in another namespace, where no garbage collection reaches: every name
-/// that one of them can have, whichever are there. Says whether all are gone.
+/// Deletes the ConfigMaps that were made for a Task in another namespace, where no garbage collection reaches: each name that
+/// one of them can have is asked for, until [`IN_A_ROW`] are not there. Says whether all are gone.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -68,12 +71,36 @@ pub(crate) async fn remove_config_maps(
 ) -> Result<bool, kube::Error> {
     // between namespaces every name has the UID in it
     let names = TaskNames::new(key, uid, &made_in.namespace, Naming::Plain);
-    let remove = |name: String| async move {
-        remove_config_map_of(client, (key.group, uid), &made_in.namespace, &name).await
+    let ask = |name: String| async move {
+        config_map_of(client, (key.group, uid), &made_in.namespace, &name).await
     };
-    let removals = futures::stream::iter((0..made_in.config_maps).map(|i| remove(names.context(i))));
-    let removed: Vec<_> = removals.buffer_unordered(AT_ONCE).try_collect().await?;
-    Ok(!removed.contains(&Some(Removal::Changed)))
+    let mut there: Vec<ObjectMeta> = Vec::new();
+    for first in (0..made_in.config_maps).step_by(IN_A_ROW) {
+        let row = first..made_in.config_maps.min(first + IN_A_ROW);
+        let answers = futures::stream::iter(row.map(|i| ask(names.context(i)))).buffered(AT_ONCE);
+        let known = there.len();
+        there.extend(answers.try_collect::<Vec<_>>().await?.into_iter().flatten());
+        if there.len() == known {
+            break;
+        }
+    }
+    // the last ones first: those that are left when this ends half-way are found again
+    let remove = |map: ObjectMeta| async move { remove_config_map(client, &map).await };
+    let removals = futures::stream::iter(there.into_iter().rev().map(remove));
+    let removed: Vec<_> = removals.buffered(AT_ONCE).try_collect().await?;
+    Ok(!removed.contains(&Removal::Changed))
+}
+
+/// The ConfigMap of this name, if it was made for this Task.
+async fn config_map_of(
+    client: &Client,
+    (group, task): (Group, &TaskUid),
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ObjectMeta>, kube::Error> {
+    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?;
+    let its = there.filter(|map| map.labels().get(group.names().task_uid_label) == Some(&task.0));
+    Ok(its.map(|map| map.metadata))
 }
 
 /// Deletes the ConfigMap of this name if it was made for this Task; `None`: it was not, or there is none.
@@ -82,13 +109,12 @@ pub(crate) async fn remove_config_maps(
 /// When the API server does not answer.
 pub(crate) async fn remove_config_map_of(
     client: &Client,
-    (group, task): (Group, &TaskUid),
+    task: (Group, &TaskUid),
     namespace: &str,
     name: &str,
 ) -> Result<Option<Removal>, kube::Error> {
-    let there = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?;
-    match there.filter(|map| map.labels().get(group.names().task_uid_label) == Some(&task.0)) {
-        Some(map) => remove_config_map(client, &map.metadata).await.map(Some),
+    match config_map_of(client, task, namespace, name).await? {
+        Some(map) => remove_config_map(client, &map).await.map(Some),
         None => Ok(None),
     }
 }

@@ -13,15 +13,17 @@ use kube::api::{Api, ListParams};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::start_problem::{self, StartProblem};
+use super::start_problem::{StartProblem, ToldByEvents};
 use crate::cache::pod_view::PodView;
 
 /// Pause between the first two lists of a namespace's Events; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest pause between two lists.
 const MAX_PAUSE: Duration = Duration::from_secs(480);
-/// Events in one answer.
-const PAGE: u32 = 500;
+/// Events in one answer, whose largest are as large as etcd takes them: 48 MB of those.
+const PAGE: u32 = 32;
+/// Answers of one list: what there is beyond 4,096 Warnings about Pods is not looked at.
+const MAX_PAGES: usize = 128;
 
 /// What the Events of each namespace said.
 #[derive(Debug, Default)]
@@ -62,23 +64,17 @@ impl PodEvents {
 async fn problems(client: &Client, namespace: &str) -> Result<HashMap<String, StartProblem>, kube::Error> {
     let api = Api::<Event>::namespaced(client.clone(), namespace);
     let warnings = ListParams::default().fields("involvedObject.kind=Pod,type=Warning").limit(PAGE);
-    let mut events = HashMap::<String, Vec<Event>>::new();
+    let mut told = ToldByEvents::default();
     let mut page = warnings.clone();
-    loop {
+    for _ in 0..MAX_PAGES {
         let list = api.list(&page).await?;
-        for event in list.items {
-            if let Some(uid) = event.involved_object.uid.clone() {
-                events.entry(uid).or_default().push(event);
-            }
-        }
+        list.items.iter().for_each(|event| told.hear(event));
         match list.metadata.continue_.filter(|more| !more.is_empty()) {
             Some(more) => page = warnings.clone().continue_token(&more),
             None => break,
         }
     }
-    let problems =
-        events.into_iter().filter_map(|(pod, events)| Some((pod, start_problem::in_events(&events)?)));
-    Ok(problems.collect())
+    Ok(told.problems())
 }
 
 /// The lists of one namespace's Events.

@@ -201,7 +201,8 @@ impl Context {
         let pod_namespace = runner.as_ref().map(Runner::namespace);
         // where nothing is watched nothing was launched, and nobody may ask
         let watched = pod_namespace.filter(|namespace| self.caches.show(namespace));
-        let places = watched.iter().fold(PodPlaces::of(task), |places, namespace| places.and_in(namespace));
+        let named = PodPlaces::of(task).only_where(|namespace| self.caches.show(namespace));
+        let places = watched.iter().fold(named, |places, namespace| places.and_in(namespace));
         // its Agent may have been one of its own namespace once
         let pods = self.caches.pods.at(&places.clone().and_in(namespace));
         if self.is_cache_stale(task, &pods) {

@@ -1,5 +1,8 @@
 //! Why a launched Pod does not start: from its conditions, its containers, and its Events. Pure.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event};
 use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::AGENT_CONTAINER;
@@ -17,6 +20,8 @@ pub(crate) struct StartProblem {
     pub(crate) message: String,
 }
 
+/// Longest UID of a Pod, in bytes; the API server's have 36.
+const MAX_UID: usize = 64;
 /// What kubelet says of an image that no pull brings, and a registry of one that it does not have.
 const NO_IMAGE: [&str; 6] = [
     ": InvalidImageName: ",
@@ -77,21 +82,35 @@ fn waiting_problem(status: &ContainerStatus) -> Option<StartProblem> {
     Some(StartProblem { reason, message })
 }
 
-/// Why a Pod that has a node does not begin, from its Events: a volume that cannot be mounted, a sandbox that cannot
-/// be made. Nothing else shows these. The newest one counts.
-pub(crate) fn in_events(events: &[Event]) -> Option<StartProblem> {
-    let problems = events.iter().filter_map(|event| {
-        let reason = match event.reason.as_deref()? {
-            "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => Reason::VolumeNotReady,
-            "FailedCreatePodSandBox" => Reason::ContainerConfigError,
-            _ => return None,
+/// Why Pods that have a node do not begin, by their UIDs, from their Events: a volume that cannot be mounted, a sandbox that
+/// cannot be made. Nothing else shows these. The newest one of a Pod counts, and nothing else is kept: whoever may make Events
+/// makes as many as he likes, and large ones.
+#[derive(Debug, Default)]
+pub(crate) struct ToldByEvents(HashMap<String, (Option<Timestamp>, StartProblem)>);
+
+impl ToldByEvents {
+    /// Takes in an Event of a Pod.
+    pub(crate) fn hear(&mut self, event: &Event) {
+        let Some(pod) = event.involved_object.uid.as_ref().filter(|uid| uid.len() <= MAX_UID) else { return };
+        let reason = match event.reason.as_deref() {
+            Some("FailedMount" | "FailedAttachVolume" | "FailedMapVolume") => Reason::VolumeNotReady,
+            Some("FailedCreatePodSandBox") => Reason::ContainerConfigError,
+            _ => return,
         };
         let at = event.last_timestamp.as_ref().map(|t| t.0);
         let at = at.or_else(|| event.event_time.as_ref().map(|t| t.0));
+        if self.0.get(pod).is_some_and(|(known, _)| *known > at) {
+            return;
+        }
         let words = event.message.as_deref().unwrap_or_default();
-        Some((at, StartProblem { reason, message: cut(words, MAX_EXCERPT).to_owned() }))
-    });
-    problems.max_by_key(|(at, _)| *at).map(|(_, problem)| problem)
+        let problem = StartProblem { reason, message: cut(words, MAX_EXCERPT).to_owned() };
+        self.0.insert(pod.clone(), (at, problem));
+    }
+
+    /// All of them.
+    pub(crate) fn problems(self) -> HashMap<String, StartProblem> {
+        self.0.into_iter().map(|(pod, (_, problem))| (pod, problem)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -174,22 +193,38 @@ mod tests {
     fn the_newest_event_that_explains_the_silence_counts() {
         let event = |reason: &str, second: &str, message: &str| -> Event {
             serde_json::from_value(
-                json!({"metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
+                json!({"metadata": {}, "involvedObject": {"uid": "p"}, "reason": reason, "message": message,
                 "lastTimestamp": format!("2026-01-01T00:00:{second}Z")}),
             )
             .unwrap()
         };
-        let events = [
+        let told = |events: &[Event]| {
+            let mut told = ToldByEvents::default();
+            events.iter().for_each(|event| told.hear(event));
+            told.problems()
+        };
+        let mut events = [
             event("FailedCreatePodSandBox", "01", "no runtime for \"gvisor\""),
             event("FailedMount", "05", "secret \"ssh-keys\" not found"),
             event("Scheduled", "09", "assigned"),
         ];
-        let problem = in_events(&events).unwrap();
-        assert_eq!(
-            (problem.reason, problem.message.as_str()),
-            (Reason::VolumeNotReady, "secret \"ssh-keys\" not found")
-        );
-        assert_eq!(in_events(&events[..1]).unwrap().reason, Reason::ContainerConfigError);
-        assert_eq!(in_events(&events[2..]), None);
+        for _ in 0..2 {
+            let problem = &told(&events)["p"];
+            assert_eq!(
+                (problem.reason, problem.message.as_str()),
+                (Reason::VolumeNotReady, "secret \"ssh-keys\" not found")
+            );
+            // in whichever order they are listed
+            events.reverse();
+        }
+        assert_eq!(told(&events[..1])["p"].reason, Reason::ContainerConfigError);
+        assert!(told(&events[2..]).is_empty());
+        let mut foreign = event("FailedMount", "07", &"x".repeat(100_000));
+        foreign.involved_object.uid = Some("other".to_owned());
+        let both = told(&[events[1].clone(), foreign.clone()]);
+        assert_eq!(both["p"].reason, Reason::VolumeNotReady, "of each Pod its own");
+        assert!(both["other"].message.len() <= MAX_EXCERPT, "{}", both["other"].message.len());
+        foreign.involved_object.uid = Some("u".repeat(100_000));
+        assert!(told(&[foreign]).is_empty(), "no Pod has such a UID");
     }
 }

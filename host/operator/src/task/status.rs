@@ -18,6 +18,9 @@ use crate::runtime::event_recorder::{EventType, Note};
 /// Message of the condition `Contexts` where there is nothing to tell.
 const CONTEXTS_RESOLVED: &str = "Contexts are resolved";
 
+/// How the words of a wait for an admission webhook end: it has the reason of a refusal, and is none.
+pub(crate) const AWAITS_WEBHOOK: &str = "; the Task waits until the webhook answers";
+
 /// A status in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusBuilder {
@@ -63,9 +66,14 @@ impl StatusBuilder {
         self
     }
 
-    /// Nothing holds it up any more, or but for this reason: a wait for another one begins anew.
-    fn not_held_up(&mut self, but_for: Option<Reason>) {
-        let is_same = |c: &Condition| but_for.is_some_and(|reason| c.reason == reason.as_str());
+    /// Nothing holds it up any more, or but for this reason with such words: a wait for another one begins anew.
+    fn not_held_up(&mut self, but_for: Option<(Reason, &str)>) {
+        let awaits_webhook = |message: &str| message.ends_with(AWAITS_WEBHOOK);
+        let is_same = |c: &Condition| {
+            but_for.is_some_and(|(reason, message)| {
+                c.reason == reason.as_str() && awaits_webhook(&c.message) == awaits_webhook(message)
+            })
+        };
         let ready = TaskCondition::Ready.as_str();
         self.status.conditions.retain(|c| c.type_ != ready || c.status != "Unknown" || is_same(c));
     }
@@ -91,7 +99,7 @@ impl StatusBuilder {
 
     /// The API server does not take its Pod or ConfigMaps for now, or fails.
     pub(crate) fn held_up(mut self, reason: Reason, message: &str) -> TaskStatus {
-        self.not_held_up(Some(reason));
+        self.not_held_up(Some((reason, message)));
         self.status.queue_position = None;
         self.set(TaskCondition::Ready, ConditionStatus::Unknown, reason, message);
         self.done()

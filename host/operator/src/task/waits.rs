@@ -11,7 +11,7 @@ use kubeopencode_plan::Refusal;
 
 use super::reconcile::{Context, ReconcileError, SOON, TaskState, time_between};
 use super::start::LaunchResult;
-use super::status::StatusBuilder;
+use super::status::{AWAITS_WEBHOOK, StatusBuilder};
 use crate::cache::task_view::TaskRef;
 use crate::frontend::{Frontend, Runner};
 use crate::runtime::api_error::{REFUSAL_TIMEOUT, is_failed_webhook, is_failing, is_too_large, words};
@@ -65,14 +65,16 @@ impl Context {
         }
     }
 
-    /// The Task says once what holds it up: the words may be others at each try, and each write would bring about one.
+    /// The Task says once what holds it up: the words may be others at each try, and each write would bring about one. What comes
+    /// after a refusal is told too: the minute of a refusal is one in which nothing else was in the way.
     pub(super) async fn hold_up<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
         reason: Reason,
         message: &str,
     ) -> Result<(), ReconcileError> {
-        if unknown_since(state.task, TaskCondition::Ready).is_none() {
+        let is_told = unknown_since(state.task, TaskCondition::Ready).is_some();
+        if !is_told || is_refused_for_now(state.task.conditions()) {
             self.write(state.task, &state.status().held_up(reason, message)).await?;
         }
         Ok(())
@@ -171,18 +173,24 @@ fn grace_begins(since: Timestamp, known: Option<Timestamp>) -> Timestamp {
 fn lasting_trouble(error: &kube::Error) -> Option<(Reason, String)> {
     let words = words(error);
     if is_failed_webhook(error) {
-        let message = format!("{words}; the Task waits until the webhook answers");
+        let message = format!("{words}{AWAITS_WEBHOOK}");
         return Some((Reason::PodCreationError, message));
     }
     let message = || format!("the API server answers {words}; the Task waits until that has passed");
     is_failing(error).then(|| (Reason::WaitingForDependency, message()))
 }
 
-/// Since when the Task is held up for this reason, if it is.
+/// Since when the API server refuses an object of the Task for this reason, if it does.
 fn held_up_since(conditions: &[Condition], reason: Reason) -> Option<Timestamp> {
-    let ready = find(conditions, TaskCondition::Ready);
-    let ready = ready.filter(|ready| ready.status == "Unknown" && ready.reason == reason.as_str())?;
-    Some(ready.last_transition_time.0)
+    let ready = find(conditions, TaskCondition::Ready)?;
+    let is_refusal = ready.reason == reason.as_str() && !ready.message.ends_with(AWAITS_WEBHOOK);
+    (ready.status == "Unknown" && is_refusal).then_some(ready.last_transition_time.0)
+}
+
+/// Whether a refusal that may pass is what the Task says of itself.
+fn is_refused_for_now(conditions: &[Condition]) -> bool {
+    let reasons = [Reason::PodCreationError, Reason::ConfigMapCreationError];
+    reasons.into_iter().any(|reason| held_up_since(conditions, reason).is_some())
 }
 
 /// Since when the condition is Unknown, if it is.
@@ -232,15 +240,22 @@ mod tests {
 
     #[test]
     fn a_refusal_is_not_waited_out_while_something_else_holds_the_task_up() {
-        let mut conditions = Vec::new();
-        Conditions::new(&mut conditions, None, Timestamp::UNIX_EPOCH).set(
-            TaskCondition::Ready,
-            ConditionStatus::Unknown,
-            Reason::WaitingForDependency,
-            "the API server answers 503",
-        );
-        assert_eq!(held_up_since(&conditions, Reason::PodCreationError), None);
-        assert_eq!(held_up_since(&conditions, Reason::WaitingForDependency), Some(Timestamp::UNIX_EPOCH));
+        let (webhook, refused) = (Reason::PodCreationError, Some(Timestamp::UNIX_EPOCH));
+        for (reason, message, since) in [
+            (Reason::WaitingForDependency, "the API server answers 503".to_owned(), None),
+            (webhook, format!("500 : failed calling webhook{AWAITS_WEBHOOK}"), None),
+            (Reason::PodCreationError, "Pod \"n/fix-pod\": cannot create resource".to_owned(), refused),
+        ] {
+            let mut conditions = Vec::new();
+            Conditions::new(&mut conditions, None, Timestamp::UNIX_EPOCH).set(
+                TaskCondition::Ready,
+                ConditionStatus::Unknown,
+                reason,
+                &message,
+            );
+            assert_eq!(held_up_since(&conditions, Reason::PodCreationError), since, "{message}");
+            assert_eq!(is_refused_for_now(&conditions), since.is_some(), "{message}");
+        }
     }
 
     #[test]

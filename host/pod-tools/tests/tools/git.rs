@@ -251,6 +251,21 @@ fn a_private_repository_wants_the_secret_which_leaves_no_trace() {
 }
 
 #[test]
+fn a_password_of_odd_characters_from_a_file_works_and_leaves_no_trace() {
+    // `ada:p@ss:w/rd%20 #"'$(id)`+`{}`, without the newline of the file
+    const ODD: &str = "Basic YWRhOnBAc3M6dy9yZCUyMCAjIickKGlkKWArYHt9";
+    let server = serving(|request, answer| match request.headers.get("authorization") {
+        Some(given) if given == ODD => answer(request),
+        _ => Response::status(401).header("www-authenticate", "Basic realm=\"git\""),
+    });
+    let login = [("GIT_USERNAME", "ada\n"), ("GIT_PASSWORD", "p@ss:w/rd%20 #\"'$(id)`+`{}\n")];
+    let pod = server.pod(&login);
+    assert_eq!(pod.succeeds("git-init"), "");
+    assert_eq!(pod.read("git/repo/README.md"), "three");
+    assert!(!pod.read("git/repo/.git/config").contains("p@ss"));
+}
+
+#[test]
 fn a_password_in_the_address_works_and_leaves_no_trace_either() {
     let server = private();
     let address = server.web.url("/a.git").replace("://", "://ada:s3cret%2Fpass@");

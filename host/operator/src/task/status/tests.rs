@@ -130,11 +130,22 @@ fn a_task_that_is_held_up_no_more_says_so_and_each_reason_has_its_own_time() {
     assert_eq!(since(&refused), at(90), "its minute begins now");
     let refused = held_up(Some(refused), 95, Reason::PodCreationError);
     assert_eq!(since(&refused), at(90));
+    let awaits = |before: TaskStatus, second| {
+        let words = format!("500 : failed calling webhook{AWAITS_WEBHOOK}");
+        StatusBuilder::of(seen(&task(Some(before))), at(second)).held_up(Reason::PodCreationError, &words)
+    };
+    let outage = awaits(awaits(refused, 120), 900);
+    assert_eq!(since(&outage), at(120), "a webhook that does not answer is no refusal");
+    let refused = held_up(Some(outage), 1000, Reason::PodCreationError);
+    assert_eq!(since(&refused), at(1000), "its minute begins when the webhook answers");
     let blocked = Blocked { reason: Reason::AgentAtCapacity, message: "capacity".into() };
     let before = task(Some(refused));
     for (status, words) in [
-        (StatusBuilder::of(seen(&before), at(100)).queued(&blocked, None), "capacity"),
-        (StatusBuilder::of(seen(&before), at(100)).waiting("ConfigMap c not found"), "ConfigMap c not found"),
+        (StatusBuilder::of(seen(&before), at(1010)).queued(&blocked, None), "capacity"),
+        (
+            StatusBuilder::of(seen(&before), at(1010)).waiting("ConfigMap c not found"),
+            "ConfigMap c not found",
+        ),
     ] {
         assert_eq!(status.message.as_deref(), Some(words), "{status:?}");
     }
