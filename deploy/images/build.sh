@@ -256,7 +256,8 @@ key_agent_devbox() { :; }
 root_agent_devbox() {
   # packages are set up by scripts, which call programs
   run_foreign_programs
-  tar -xf "$(whole_debian "$devbox_packages")" -C "$1" --numeric-owner
+  # without devices: every runtime brings its own, and a builder without root can make none
+  tar -xf "$(whole_debian "$devbox_packages")" -C "$1" --numeric-owner --exclude='./dev/*'
   name_any_user "$1"
   echo "agent:x:$user:$user::/tmp:/bin/bash" >>"$1/etc/passwd"
   echo "agent:x:$user:" >>"$1/etc/group"

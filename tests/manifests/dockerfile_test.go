@@ -121,8 +121,8 @@ func TestTheDockerfilesBuilderHasWhatItNeeds(t *testing.T) {
 	must(t, err)
 	debian, err := Read("deploy/images/debian.sh")
 	must(t, err)
-	version, suite, _ := strings.Cut(strings.TrimPrefix(all[0].from, "rust:"), "-")
-	if !strings.Contains(string(toolchain), `channel = "`+version+`.`) || !strings.Contains(string(debian), "debian_suite="+suite+"\n") {
+	version, suite, _ := strings.Cut(strings.TrimPrefix(all[0].from, "rust:"), "-slim-")
+	if !strings.Contains(string(toolchain), `channel = "`+version+`"`) || !strings.Contains(string(debian), "debian_suite="+suite+"\n") {
 		t.Errorf("%s begins with %s, which is not the Rust of rust-toolchain.toml on the Debian of debian.sh", dockerfile, all[0].from)
 	}
 	scripts := 0
