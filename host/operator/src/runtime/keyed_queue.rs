@@ -164,7 +164,7 @@ mod tests {
         *key == "wanted"
     }
 
-    fn namespace(key: &&'static str) -> Option<&str> {
+    fn namespace<'a>(key: &'a &'static str) -> Option<&'a str> {
         key.split_once('/').map(|(namespace, _)| namespace)
     }
 
