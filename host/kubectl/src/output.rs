@@ -146,6 +146,6 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_one_line() {
-        assert_eq!(in_place("its log ends:\nno key"), "\r\u{1b}[K\u{1b}[?7lits log ends: no key\u{1b}[?7h");
+        assert_eq!(in_place("2 lines:\nno key"), "\r\u{1b}[K\u{1b}[?7l2 lines: no key\u{1b}[?7h");
     }
 }
