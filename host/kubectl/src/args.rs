@@ -370,7 +370,7 @@ fn task_name(text: &str) -> Result<String, String> {
 fn object_name(name: &str) -> Result<String, String> {
     let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     if !name.chars().all(may_be) {
-        return Err("no object has such a name: it has lower case letters, digits, - and .".to_owned());
+        return Err("a name has only lower case letters, digits, - and .".to_owned());
     }
     Ok(name.to_owned())
 }

@@ -22,7 +22,7 @@ use crate::proxy;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a connection may be silent until it counts as dead. A watch that is well ends before, after 290 s.
-const SILENCE: Duration = Duration::from_secs(300);
+const DEAD_AFTER: Duration = Duration::from_secs(300);
 
 /// A cluster, and the namespace that is meant.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Cluster {
         }
         // a request that may have made a Task is not sent a second time
         config.default_retry = false;
-        config.read_timeout.get_or_insert(SILENCE);
+        config.read_timeout.get_or_insert(DEAD_AFTER);
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| wrong(&error))?;
         Ok(Self { client, namespace })

@@ -107,8 +107,8 @@ pub(super) fn install(flags: &InstallPlugin, objects: Objects) -> Result<(String
 /// What is done with what serves: it lies in the operator's namespace, and its Tasks do not.
 pub(super) fn next(namespace: &str) -> String {
     format!(
-        "try it: kubectl apply --namespace NAMESPACE --filename try.yaml, with what `kubeopencode plugin explain` has as its example; \
-         NAMESPACE is that of its Tasks, and not the operator's, {namespace}"
+        "try it: write a Task with the example of `kubeopencode plugin explain` into try.yaml, then kubectl apply --namespace NAMESPACE --filename try.yaml; \
+         NAMESPACE is that of your Tasks, and not the operator's, {namespace}"
     )
 }
 

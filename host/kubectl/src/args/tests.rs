@@ -52,7 +52,7 @@ fn a_task_is_named_as_it_was_printed() {
         parse("team/fix").unwrap_err().contains("write it as NAME or task/NAME, and its namespace with -n")
     );
     for word in ["fix?watch=true", "fix%2f", "Fix"] {
-        assert!(parse(word).unwrap_err().contains("no object has such a name"), "{word}");
+        assert!(parse(word).unwrap_err().contains("a name has only lower case letters"), "{word}");
     }
     for word in ["", "task/"] {
         assert!(parse(word).unwrap_err().contains("no object has an empty name"), "{word}");

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a log that is followed may be silent until it is asked for again: agents think for minutes, and what stands between
 /// here and there may have forgotten the connection without a word.
-const SILENCE: Duration = Duration::from_secs(60);
+const LOG_SILENCE: Duration = Duration::from_secs(60);
 
 /// Prints the log of a Task.
 ///
@@ -215,7 +215,7 @@ impl Log {
         let params = LogParams { container: Some(container.to_owned()), timestamps: true, ..params };
         let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Log)?;
         let (mut log, mut line) = (std::pin::pin!(log), Vec::new());
-        let patience = params.follow.then_some(SILENCE);
+        let patience = patience(&params);
         loop {
             let read = next_line(&mut log, &mut line, patience).await;
             if read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))? == 0 {
@@ -226,6 +226,12 @@ impl Log {
             }
         }
     }
+}
+
+/// How long a log may be silent. Of one that begins near its end and has said nothing yet nobody knows since when it would have to
+/// be asked for again.
+fn patience(params: &LogParams) -> Option<Duration> {
+    (params.follow && params.tail_lines.is_none()).then_some(LOG_SILENCE)
 }
 
 /// What broke while a log was copied.
@@ -269,6 +275,12 @@ mod tests {
         ) -> Poll<std::io::Result<usize>> {
             Poll::Pending
         }
+    }
+
+    #[test]
+    fn who_waits_for_the_first_line_after_the_last_ones_loses_none() {
+        let of = |follow, tail_lines| patience(&LogParams { follow, tail_lines, ..LogParams::default() });
+        assert_eq!((of(true, None), of(true, Some(0)), of(false, None)), (Some(LOG_SILENCE), None, None));
     }
 
     #[tokio::test]

@@ -28,8 +28,8 @@ async fn what_is_installed_serves_and_of_what_does_not_the_condition_is_told() {
         assert!(said.code == 0 && said.stdout.starts_with(&applied), "{said:?}");
         assert!(said.stdout.contains(" ms: serves Greeting"), "{said:?}");
         let next = format!(
-            "\ntry it: kubectl apply --namespace NAMESPACE --filename try.yaml, with what `kubeopencode plugin explain` has as its \
-             example; NAMESPACE is that of its Tasks, and not the operator's, {}\n",
+            "\ntry it: write a Task with the example of `kubeopencode plugin explain` into try.yaml, then kubectl apply --namespace \
+             NAMESPACE --filename try.yaml; NAMESPACE is that of your Tasks, and not the operator's, {}\n",
             ns.name
         );
         assert!(said.stderr.ends_with(&next), "{said:?}");

@@ -50,6 +50,20 @@ pub(crate) fn page(facts: &Facts, now: Timestamp, style: Style) -> String {
     text
 }
 
+/// What a Task that is being deleted still waits for.
+fn held_by(task: &Task) -> String {
+    let (ours, others): (Vec<_>, Vec<_>) =
+        task.metadata.finalizers.iter().flatten().partition(|finalizer| *finalizer == FINALIZER);
+    let ours = ours.first().map(|ours| format!("the operator removes {ours} once the Pod has ended"));
+    let others = others.iter().map(|other| format!("whoever put {other} there has to remove it"));
+    let waits = ours.into_iter().chain(others).collect::<Vec<_>>().join("; ");
+    if waits.is_empty() {
+        "nothing holds it any more".to_owned()
+    } else {
+        format!("its finalizers hold it: {waits}")
+    }
+}
+
 fn head(task: &Task, now: Timestamp, style: Style) -> String {
     let (of, key) = (status(task), task.key());
     let mut text = String::new();
@@ -62,14 +76,7 @@ fn head(task: &Task, now: Timestamp, style: Style) -> String {
     let phase = style.paint(paint(task), task.phase().as_str());
     field("Phase", &format!("{phase}{place}"));
     if let Some(deleted) = &task.metadata.deletion_timestamp {
-        let held_by = task.metadata.finalizers.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-        let ago = age(deleted.0, now);
-        field(
-            "Deletion",
-            &format!(
-                "asked for {ago} ago; it goes when its finalizers do: {held_by}. {FINALIZER} goes once its Pod has ended, by the operator"
-            ),
-        );
+        field("Deletion", &format!("asked for {} ago; {}", age(deleted.0, now), held_by(task)));
     }
     match of.reason.as_deref().filter(|reason| !reason.is_empty()) {
         Some(reason) => {

@@ -98,8 +98,8 @@ fn a_task_that_does_not_go_says_what_holds_it() {
     task.metadata.deletion_timestamp = task.metadata.creation_timestamp.clone();
     task.metadata.finalizers = Some(vec![FINALIZER.to_owned(), "example.com/backup".to_owned()]);
     let text = plain(&facts(task));
-    let words = "Deletion:  asked for 5m ago; it goes when its finalizers do: kubeopencode.io/task-cleanup, example.com/backup. \
-                 kubeopencode.io/task-cleanup goes once its Pod has ended, by the operator\n";
+    let words = "Deletion:  asked for 5m ago; its finalizers hold it: the operator removes kubeopencode.io/task-cleanup once the Pod has \
+                 ended; whoever put example.com/backup there has to remove it\n";
     assert!(text.contains(words), "{text}");
 }
 
