@@ -70,11 +70,11 @@ fn a_server_has_golden_cases_as_a_task_has() {
         "      healthPath: /health\n",
         "what the agent reads in .kubeopencode/context.md:\n<context name=\"context\"",
         "    error       invalid-config\n",
-        "the Agent has no server: nothing is made for it\n",
+        "the Agent has no server, as the case expects: nothing is made for it\n",
     ] {
         assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
     }
-    assert_eq!(said.code, 1);
+    assert_eq!(said.code, 0);
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn the_keys_for_k9s_call_what_there_is() {
             }
             command => format!("{command} {}", args.join(" ")),
         };
-        let words = line.replace("$NAME", "fix");
+        let words = line.replace("$NAMESPACE", "team").replace("$NAME", "fix");
         Args::try_parse_from(words.split_whitespace())
             .unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
         assert!(
