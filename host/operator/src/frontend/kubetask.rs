@@ -19,7 +19,7 @@ use kubeopencode_plan::{Refusal, Run, Settings};
 
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
-use crate::cache::item::{Item, Kind};
+use crate::cache::item::{Item, Kind, Unreadable};
 use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, batch_owner};
 
@@ -218,12 +218,13 @@ async fn batch_of(
             None => return Err(Unresolved::Refused(batch_is_gone(task))),
         },
     };
-    let batch = whole.get().map_err(|unreadable| {
+    let cannot_be_read = |unreadable: &Unreadable| {
         let message = format!("Batch \"{}\" cannot be read: {unreadable}", key.name);
         Unresolved::Missing(Refusal::context(message))
-    })?;
-    // one that was read a while ago knows less of it
-    let status = cached.as_ref().unwrap_or(&whole).status().ok().flatten();
+    };
+    let batch = whole.get().map_err(cannot_be_read)?;
+    // one that was read a while ago knows less of what is over
+    let status = cached.as_ref().unwrap_or(&whole).status().map_err(cannot_be_read)?;
     match index_of(&key.name, &task.name_any()).filter(|index| *index < batch.spec.variable_contexts.len()) {
         // two operators made it, one of them long ago: what was counted does not run again
         Some(index) if status.is_some_and(|status| status.is_over(index)) => {

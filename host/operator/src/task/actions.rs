@@ -130,7 +130,7 @@ impl Context {
         state: &TaskState<'_, F>,
     ) -> Result<bool, ReconcileError> {
         let (task, key) = (state.task, state.task.key());
-        // where nobody watches, nothing was made, and nothing may be asked for
+        // where nobody watches nobody may ask, even if something was made there before --watch-namespace named fewer
         let far = |namespace: &String| *namespace != key.namespace && self.caches.show(namespace);
         let said = task.made_in().filter(|made_in| far(&made_in.namespace));
         let used = match &said {

@@ -15,9 +15,9 @@ use crate::runtime::api_error::{is_conflict, is_not_found};
 
 /// ConfigMaps of one Task that are asked for at the same time.
 const AT_ONCE: usize = 8;
-/// Names one behind another that are asked for before it is believed that there are no further ones: how many there may be
-/// says an annotation, which the Task's author may write.
-const IN_A_ROW: usize = 16;
+/// ConfigMaps of a row. The launch makes one row after another, so that a row of which none is there is the end: how many there
+/// may be says an annotation, which the Task's author may write.
+pub(super) const IN_A_ROW: usize = 16;
 
 /// What became of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(crate) async fn remove_config_maps(
             break;
         }
     }
-    // the last ones first: those that are left when this ends half-way are found again
+    // the last ones first, so that those that are left when this ends half-way are found again
     let remove = |map: ObjectMeta| async move { remove_config_map(client, &map).await };
     let removals = futures::stream::iter(there.into_iter().rev().map(remove));
     let removed: Vec<_> = removals.buffered(AT_ONCE).try_collect().await?;

@@ -26,7 +26,7 @@ use crate::runtime::api_error::{
 };
 
 use super::decide::PodDeletion;
-use super::delete::{Removal, remove_config_map, remove_config_maps, remove_pod};
+use super::delete::{IN_A_ROW, Removal, remove_config_map, remove_config_maps, remove_pod};
 use super::request::send;
 use super::status::{LaunchRecord, StatusBuilder};
 use super::writer::Writer;
@@ -222,9 +222,14 @@ impl Launcher<'_> {
     }
 
     async fn make_config_maps(&self, plan: &ExecutionPlan) -> Result<Made<()>, LaunchError> {
-        let made = try_join_all(plan.config_maps.iter().map(|map| self.make_config_map(map))).await?;
-        let taken = made.iter().any(|made| matches!(made, Made::Taken));
-        Ok(if taken { Made::Taken } else { Made::There(()) })
+        // row by row: whoever deletes them takes a row of which none is there for the end
+        for row in plan.config_maps.chunks(IN_A_ROW) {
+            let made = try_join_all(row.iter().map(|map| self.make_config_map(map))).await?;
+            if made.iter().any(|made| matches!(made, Made::Taken)) {
+                return Ok(Made::Taken);
+            }
+        }
+        Ok(Made::There(()))
     }
 
     async fn make_config_map(&self, map: &ConfigMap) -> Result<Made<()>, LaunchError> {
