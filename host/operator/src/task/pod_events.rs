@@ -20,6 +20,8 @@ use crate::cache::pod_view::PodView;
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest pause between two lists.
 const MAX_PAUSE: Duration = Duration::from_secs(480);
+/// Until somebody asks again whose namespace is being listed.
+const WHILE_LISTING: Duration = Duration::from_secs(1);
 /// Events in one answer, whose largest are as large as etcd takes them: 48 MB of those.
 const PAGE: u32 = 32;
 /// Answers of one list: what there is beyond 4,096 Warnings about Pods is not looked at.
@@ -42,9 +44,9 @@ impl PodEvents {
         pod: &PodView,
     ) -> Result<(Option<StartProblem>, Duration), kube::Error> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        // those who ask meanwhile wait for the same list
         let round = self.round(namespace);
-        let mut round = round.lock().await;
+        // a list of many large Events takes long, and whoever waits for it here keeps a place from others
+        let Ok(mut round) = round.try_lock() else { return Ok((None, WHILE_LISTING)) };
         if round.take_due(pod.uid(), Instant::now()) {
             let problems = problems(client, namespace).await?;
             round.listed(problems, Instant::now());
@@ -126,6 +128,22 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_list_that_takes_long() {
+        let hangs = |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        };
+        let client = Client::new(tower::service_fn(hangs), "team");
+        let pod = |uid: &str| -> PodView {
+            let metadata = serde_json::json!({"name": uid, "namespace": "team", "uid": uid});
+            serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap()
+        };
+        let (events, first, second) = (PodEvents::default(), pod("first"), pod("second"));
+        let mut lists = std::pin::pin!(events.start_problem(&client, &first));
+        assert!(futures::poll!(lists.as_mut()).is_pending());
+        assert_eq!(events.start_problem(&client, &second).await.unwrap(), (None, WHILE_LISTING));
+    }
 
     #[test]
     fn all_pods_of_a_namespace_share_a_list_and_the_pauses_grow() {
