@@ -55,7 +55,7 @@ use crate::plugin::{Capability, Kind, LimitClass, MAX_PLUGIN_NAME, PLUGIN_NAME};
     },
     {
         "rule": "!has(self.signature) || has(self.signature.value) != has(self.signature.bundle) || has(self.source.oci) && !has(self.signature.value)",
-        "message": "the component needs one of signature.bundle and signature.value; from oci it may have none of both, when its signature lies in the registry"
+        "message": "the component needs one of signature.bundle and signature.value, but from oci, where its signature may lie in the registry"
     },
 ]))]
 pub struct PluginSpec {
