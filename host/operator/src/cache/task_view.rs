@@ -9,6 +9,7 @@ use kubeopencode_api::group::Group;
 use kubeopencode_api::literals::{AGENT_LABEL, MADE_IN_ANNOTATION, VERSION};
 use kubeopencode_api::names::{AgentKey, TaskKey, TaskUid};
 use kubeopencode_api::task::{Phase, TaskStatus};
+use kubeopencode_plan::is_namespace_name;
 use serde::{Deserialize, Serialize};
 
 use super::metadata::ours;
@@ -127,8 +128,6 @@ fn stop_annotations(group: Group, metadata: &ObjectMeta) -> impl Iterator<Item =
     keys.filter_map(move |key| Some((*key, annotations?.get(*key)?.as_str())))
 }
 
-/// Longest name of a namespace.
-const MAX_LABEL: usize = 63;
 /// Most ConfigMaps that are believed: more directories than that do not fit into one Pod's environment.
 const MAX_CONFIG_MAPS: usize = 2000;
 
@@ -145,15 +144,11 @@ pub(crate) struct MadeIn {
 impl MadeIn {
     fn parse(text: &str) -> Option<Self> {
         // users may write it: what is no namespace could never be asked
-        let (namespace, count) = text.split_once('=').filter(|(namespace, _)| is_namespace(namespace))?;
+        let (namespace, count) =
+            text.split_once('=').filter(|(namespace, _)| is_namespace_name(namespace))?;
         let config_maps = count.parse::<usize>().ok()?.min(MAX_CONFIG_MAPS);
         Some(Self { namespace: namespace.to_owned(), config_maps })
     }
-}
-
-fn is_namespace(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MAX_LABEL).contains(&name.len()) && name.bytes().all(fits)
 }
 
 impl fmt::Display for MadeIn {

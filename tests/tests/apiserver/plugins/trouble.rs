@@ -10,7 +10,7 @@ use kubeopencode_tests::components::{self, INLINE, component, greeting, sha256, 
 use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{config, status};
-use kubeopencode_tests::operator::Setup;
+use kubeopencode_tests::operator::{Operator, Setup};
 use kubeopencode_tests::record::Kind;
 use serde_json::Value;
 
@@ -30,6 +30,18 @@ const MAX_WRITES: usize = 30;
 const UPDATES: u8 = 20;
 /// Tasks that a leader begins to start before it dies, and as many that come while nobody leads.
 const TASKS: usize = 10;
+
+/// An operator with these faults that leads, and one that stands by; both have loaded this component as Plugin `greeting`.
+async fn leader_and_stand_by(ns: &TestNamespace, faults: &Faults, component: &[u8]) -> (Operator, Operator) {
+    let setup = Setup { faults: faults.clone(), candidate: Some("first".into()), ..Setup::default() };
+    let first = ns.start_operator(setup);
+    ns.apply(in_config_map(ns, "greeting", "greeting.wasm", component)).await;
+    serves(ns, "greeting", component).await;
+    let second = ns.candidate("second");
+    second.log.until("standing by").await;
+    second.log.until(&format!("sha256:{}", sha256(component))).await;
+    (first, second)
+}
 
 #[tokio::test]
 async fn a_plugin_whose_calls_break_is_left_alone_and_nobody_beside_it_notices() {
@@ -230,13 +242,7 @@ async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_start
             (is_launch && launches.fetch_add(1, Ordering::Relaxed) + 1 == TASKS / 2)
                 .then_some(Fault::CrashAfter)
         });
-        let setup = Setup { faults: faults.clone(), candidate: Some("first".into()), ..Setup::default() };
-        let mut first = ns.start_operator(setup);
-        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
-        serves(ns, "greeting", &hello).await;
-        let second = ns.candidate("second");
-        second.log.until("standing by").await;
-        second.log.until(&of_hello).await;
+        let (mut first, second) = leader_and_stand_by(ns, &faults, &hello).await;
         ns.create_tasks(task_of("early", "Greeting"), TASKS).await;
         faults.crashed().await;
         first.dead().await;
@@ -301,13 +307,7 @@ async fn whoever_leads_next_serves_the_last_good_component_while_bad_bytes_lie_i
             let is_word = moment.verb == "PATCH" && moment.path.ends_with(&path);
             (is_word && bad.load(Ordering::Relaxed)).then_some(Fault::CrashBefore)
         });
-        let setup = Setup { faults: faults.clone(), candidate: Some("first".into()), ..Setup::default() };
-        let mut first = ns.start_operator(setup);
-        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
-        serves(ns, "greeting", &hello).await;
-        let second = ns.candidate("second");
-        second.log.until("standing by").await;
-        second.log.until(&of_hello).await;
+        let (mut first, second) = leader_and_stand_by(ns, &faults, &hello).await;
         is_bad.store(true, Ordering::Relaxed);
         ns.apply(in_config_map(ns, "greeting", "greeting.wasm", b"\0asm\x01\0\0\0")).await;
         faults.crashed().await;
