@@ -28,7 +28,7 @@ use self::decide::{Facts, Known, Learnt, UNSEEN, decide};
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::pending_writes::{PendingWrites, STALE_TIMEOUT};
-use crate::frontend::{Frontend, KubeTask, is_of};
+use crate::frontend::{Frontend, KubeTask, batches_that_go_on, is_of};
 use crate::runtime::api_error::{is_outdated, is_too_large, label, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
@@ -39,7 +39,7 @@ use crate::runtime::metrics::Metrics;
 const PACE: Duration = Duration::from_secs(1);
 /// Shortest time between two reconciliations of one Batch: each of its Tasks enqueues it whenever it changes.
 const CALM: Duration = Duration::from_millis(50);
-/// How often every Batch is enqueued without a cause, in case one was missed.
+/// How often every Batch that goes on is enqueued without a cause, in case one was missed.
 const RESYNC: Duration = Duration::from_secs(60);
 /// Batches that are reconciled at the same time.
 const CONCURRENCY: usize = 8;
@@ -105,12 +105,9 @@ impl Batches {
         }
     }
 
-    /// Reconciles the Batches in the queue, and all of them now and then, until nobody can enqueue one any more.
+    /// Reconciles the Batches in the queue, and all that go on now and then, until nobody can enqueue one any more.
     pub(crate) async fn run(&self, queue: UnboundedReceiver<ObjectKey>) {
-        let all = || {
-            let batches = self.caches.kubetask.batches.state();
-            batches.iter().map(|batch| ObjectKey::of(batch.as_ref())).collect()
-        };
+        let all = || batches_that_go_on(&self.caches.kubetask.batches);
         run_keyed(
             queue,
             RESYNC,

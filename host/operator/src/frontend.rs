@@ -22,7 +22,7 @@ use crate::cache::task_view::{TaskRef, stop_annotation};
 
 pub(crate) use kubeopencode::KubeOpenCode;
 pub(crate) use kubetask::{
-    BatchObject, KubeTask, OverBatch, batches_that_are_over, is_of, is_of_batch, is_over,
+    BatchObject, KubeTask, OverBatch, batches_that_are_over, batches_that_go_on, is_of, is_of_batch, is_over,
 };
 pub(crate) use live::{live_task, whole_task};
 pub(crate) use runner::Runner;

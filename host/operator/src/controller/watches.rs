@@ -30,7 +30,7 @@ use crate::cache::item::{Item, Kind};
 use crate::cache::listed::CacheWriter;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
-use crate::frontend::{Frontend, KubeOpenCode, KubeTask, is_over};
+use crate::frontend::{Frontend, KubeOpenCode, KubeTask, batches_that_go_on, is_over};
 use crate::runtime::health::Health;
 use crate::server::{SERVER_SELECTOR, Servers, server_agent, slim_deployment};
 use crate::task::reconcile::Context;
@@ -152,8 +152,8 @@ fn enqueue_all<F: Frontend>(caches: &Caches, queues: &Queues, are: impl Fn(&Item
 }
 
 fn enqueue_batches(caches: &Caches, queues: &Queues) {
-    for batch in caches.kubetask.batches.state() {
-        drop(queues.batches.send(ObjectKey::of(batch.as_ref())));
+    for batch in batches_that_go_on(&caches.kubetask.batches) {
+        drop(queues.batches.send(batch));
     }
 }
 

@@ -156,6 +156,12 @@ impl OverBatch {
     }
 }
 
+/// The Batches that are not over: of the others, of which there may be thousands, nothing is to be done any more.
+pub(crate) fn batches_that_go_on(batches: &Cached<Item<Batch>>) -> Vec<ObjectKey> {
+    let batches = batches.state();
+    batches.iter().filter(|batch| !is_over(batch)).map(|batch| ObjectKey::of(batch.as_ref())).collect()
+}
+
 /// The Batches that are over.
 pub(crate) fn batches_that_are_over(caches: &Caches) -> Vec<OverBatch> {
     caches.kubetask.batches.state().iter().filter_map(|batch| OverBatch::of(batch)).collect()
@@ -274,9 +280,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cache::listed::cached;
 
     fn batch(deleted: Value, status: Value) -> Item<Batch> {
         let metadata = json!({"name": "b", "namespace": "n", "uid": "u", "deletionTimestamp": deleted});
@@ -296,6 +305,30 @@ mod tests {
         );
         assert_eq!(OverBatch::of(&batch("Running", json!(null))), None);
         assert_eq!(OverBatch::of(&batch("Failed", json!("2026-01-01T00:00:00Z"))), None);
+    }
+
+    #[tokio::test]
+    async fn batches_that_are_over_are_not_looked_at_again() {
+        let named = |(name, status): (&str, Value)| {
+            let mut batch = batch(json!(null), status);
+            batch.meta_mut().name = Some(name.to_owned());
+            batch
+        };
+        let listed = [
+            ("completed", json!({"phase": "Completed"})),
+            ("failed", json!({"phase": "Failed"})),
+            ("new", json!({})),
+            ("paused", json!({"phase": "Paused"})),
+            ("running", json!({"phase": "Running"})),
+            ("unreadable", json!({"phase": "Unheard"})),
+        ];
+        let listed = listed.map(named).map(Event::InitApply);
+        let events = [Event::Init].into_iter().chain(listed).chain([Event::InitDone]);
+        let (batches, writer) = cached::<Item<Batch>>();
+        writer.reflect(futures::stream::iter(events.map(Ok))).for_each(|_| async {}).await;
+        let mut names: Vec<_> = batches_that_go_on(&batches).into_iter().map(|key| key.name).collect();
+        names.sort();
+        assert_eq!(names, ["new", "paused", "running", "unreadable"]);
     }
 
     #[test]
