@@ -13,9 +13,8 @@ use parking_lot::Mutex;
 
 use super::item::Item;
 
-/// How many are kept, and the size of the largest, as JSON in bytes: decoded one may take forty times that, where it is made
-/// for it.
-const MAX: usize = 4;
+/// How much is kept, and the largest of it, as JSON in bytes: decoded it may take forty times that, where it is made for it.
+const MAX_KEPT: usize = 1 << 20;
 const MAX_BYTES: usize = 256 << 10;
 
 /// The oldest first.
@@ -38,10 +37,13 @@ impl RecentBatches {
         if batch.bytes() <= MAX_BYTES {
             let mut recent = self.0.lock();
             recent.retain(|known| known.meta().uid != batch.meta().uid);
-            if recent.len() >= MAX {
-                recent.pop_front();
-            }
             recent.push_back(Arc::clone(&batch));
+            let mut bytes: usize = recent.iter().map(|known| known.bytes()).sum();
+            while bytes > MAX_KEPT
+                && let Some(oldest) = recent.pop_front()
+            {
+                bytes -= oldest.bytes();
+            }
         }
         batch
     }
@@ -64,14 +66,22 @@ mod tests {
     fn the_last_few_are_kept_as_they_were_read() {
         let (recent, of) =
             (RecentBatches::default(), |uid, generation| batch(uid, generation, "").meta().clone());
+        let large = "x".repeat(MAX_BYTES - 1024);
         for uid in ["a", "b", "c", "d", "e"] {
-            recent.keep(batch(uid, 1, "t"));
+            recent.keep(batch(uid, 1, &large));
         }
         assert!(recent.get(&of("a", 1)).is_none(), "the oldest went");
         assert!(recent.get(&of("b", 1)).is_some());
-        recent.keep(batch("b", 2, "t"));
+        recent.keep(batch("b", 2, &large));
         assert!(recent.get(&of("b", 1)).is_none(), "it changed since");
         assert!(recent.get(&of("b", 2)).is_some() && recent.get(&of("c", 1)).is_some());
+    }
+
+    #[test]
+    fn many_that_are_not_so_large_are_kept_beside_each_other() {
+        let (recent, text) = (RecentBatches::default(), "x".repeat(8 << 10));
+        let batches: Vec<_> = (0..100).map(|i| recent.keep(batch(&i.to_string(), 1, &text))).collect();
+        assert!(batches.iter().all(|batch| recent.get(batch.meta()).is_some()));
     }
 
     #[test]
