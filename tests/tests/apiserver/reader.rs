@@ -184,7 +184,8 @@ async fn an_agent_that_would_grow_in_memory_fails_its_own_tasks_alone() {
         let bad = ns.phase("bad", Phase::Failed).await;
         let message = status(&bad).message.as_deref().unwrap();
         assert!(message.starts_with("agent \"wide\" cannot be read: spec has 600"), "{message}");
-        assert!(message.ends_with(" values, at most 50000 are allowed"), "{message}");
+        let remedy = "leave some out, or move them into a ConfigMap or a Git repository";
+        assert!(message.ends_with(&format!(" values, at most 50000 are allowed: {remedy}")), "{message}");
         runs(ns, "good-again").await;
     })
     .await;

@@ -160,7 +160,10 @@ fn too_many_values<K: Kind>(spec: &str) -> Option<Unreadable> {
     let values = values(spec);
     (values > MAX_VALUES).then(|| Unreadable {
         place: "spec".to_owned(),
-        problem: format!("has {values} values, at most {MAX_VALUES} are allowed"),
+        problem: format!(
+            "has {values} values, at most {MAX_VALUES} are allowed: leave some out, or move them into a ConfigMap or a Git \
+             repository"
+        ),
         is_status: false,
     })
 }
@@ -349,7 +352,8 @@ mod tests {
             spec("contexts")
         );
         let agent: Item<Agent> = read(&agent);
-        let words = "spec has 50006 values, at most 50000 are allowed";
+        let words = "spec has 50006 values, at most 50000 are allowed: leave some out, or move them into a ConfigMap or a Git \
+                     repository";
         assert_eq!(agent.get().unwrap_err().to_string(), words);
         assert!(agent.status().unwrap().is_some(), "who runs is known");
         let batch = format!(
