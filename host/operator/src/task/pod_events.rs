@@ -24,8 +24,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(480);
 const WHILE_LISTING: Duration = Duration::from_secs(1);
 /// Events in one answer, whose largest are as large as etcd takes them: 48 MB of those.
 const PAGE: u32 = 32;
-/// Answers of one list: what there is beyond 4,096 Warnings about Pods is not looked at.
+/// Answers of one list, and the Warnings about Pods that are in them: what there is beyond is not looked at.
 const MAX_PAGES: usize = 128;
+const MAX_WARNINGS: usize = PAGE as usize * MAX_PAGES;
 
 /// What the Events of each namespace said.
 #[derive(Debug, Default)]
@@ -48,7 +49,14 @@ impl PodEvents {
         // a list of many large Events takes long, and whoever waits for it here keeps a place from others
         let Ok(mut round) = round.try_lock() else { return Ok((None, WHILE_LISTING)) };
         if round.take_due(pod.uid(), Instant::now()) {
-            let problems = problems(client, namespace).await?;
+            let (problems, are_all) = problems(client, namespace).await?;
+            if round.is_first_cut(are_all) {
+                tracing::warn!(
+                    namespace,
+                    "there are more than {MAX_WARNINGS} Warnings about Pods, and the others are not read: of a Task there that does \
+                     not start, `kubectl describe pod` says why"
+                );
+            }
             round.listed(problems, Instant::now());
         }
         Ok((round.problems.get(pod.uid()).cloned(), round.pause_from(Instant::now())))
@@ -62,8 +70,11 @@ impl PodEvents {
     }
 }
 
-/// The problems of a namespace's Pods, by the UID of the Pod.
-async fn problems(client: &Client, namespace: &str) -> Result<HashMap<String, StartProblem>, kube::Error> {
+/// The problems of a namespace's Pods, by the UID of the Pod, and whether all Warnings about Pods were read.
+async fn problems(
+    client: &Client,
+    namespace: &str,
+) -> Result<(HashMap<String, StartProblem>, bool), kube::Error> {
     let api = Api::<Event>::namespaced(client.clone(), namespace);
     let warnings = ListParams::default().fields("involvedObject.kind=Pod,type=Warning").limit(PAGE);
     let mut told = ToldByEvents::default();
@@ -73,10 +84,10 @@ async fn problems(client: &Client, namespace: &str) -> Result<HashMap<String, St
         list.items.iter().for_each(|event| told.hear(event));
         match list.metadata.continue_.filter(|more| !more.is_empty()) {
             Some(more) => page = warnings.clone().continue_token(&more),
-            None => break,
+            None => return Ok((told.problems(), true)),
         }
     }
-    Ok(told.problems())
+    Ok((told.problems(), false))
 }
 
 /// The lists of one namespace's Events.
@@ -87,6 +98,8 @@ struct Round {
     known: HashSet<String>,
     asked: HashSet<String>,
     last: Option<(Instant, Duration)>,
+    /// Whether there was more than was read the last time.
+    was_cut: bool,
 }
 
 impl Round {
@@ -111,6 +124,11 @@ impl Round {
             }
         });
         self.last = Some((now, pause));
+    }
+
+    /// Whether a list leaves something out, and the one before did not.
+    fn is_first_cut(&mut self, are_all: bool) -> bool {
+        !std::mem::replace(&mut self.was_cut, !are_all) && !are_all
     }
 
     /// Until the next list.
@@ -143,6 +161,24 @@ mod tests {
         let mut lists = std::pin::pin!(events.start_problem(&client, &first));
         assert!(futures::poll!(lists.as_mut()).is_pending());
         assert_eq!(events.start_problem(&client, &second).await.unwrap(), (None, WHILE_LISTING));
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_the_pages_is_left_out_and_told_once() {
+        let server = |more: &'static str| {
+            let answer = move |_: http::Request<kube::client::Body>| {
+                let metadata = serde_json::json!({"continue": more});
+                let list = serde_json::json!({"apiVersion": "v1", "kind": "EventList", "metadata": metadata, "items": []});
+                let body = kube::client::Body::from(list.to_string().into_bytes());
+                std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(body)))
+            };
+            Client::new(tower::service_fn(answer), "team")
+        };
+        let mut round = Round::default();
+        for (more, is_told) in [("", false), ("more", true), ("more", false), ("", false), ("more", true)] {
+            let (_, are_all) = problems(&server(more), "team").await.unwrap();
+            assert_eq!(round.is_first_cut(are_all), is_told, "{more:?}");
+        }
     }
 
     #[test]
