@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kubeopencode_api::task::{Phase, Task};
 use kubeopencode_tests::kubectl::{Kubectl, Said};
-use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::namespace::{PATIENCE, TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config, status, task};
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
@@ -245,13 +245,15 @@ async fn who_may_make_a_task_and_not_watch_it_does_not_know_its_end() {
         }))
         .await;
         let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
-        // until the API server knows the Role
-        let said = loop {
-            let said = jane.call(&["run", "-p", "d", "--wait"]).await;
-            if said.code != 2 {
-                break said;
+        let may = async {
+            loop {
+                let said = jane.call(&["run", "-p", "d", "--wait"]).await;
+                if said.code != 2 {
+                    break said;
+                }
             }
         };
+        let said = tokio::time::timeout(PATIENCE, may).await.expect("the API server knows the Role");
         assert_eq!((said.code, named(&said.stdout).starts_with("run-")), (3, true), "{said:?}");
         assert!(said.stderr.contains("you lack a right"), "{said:?}");
         assert!(said.stderr.ends_with("; the Task goes on, and how it ends is not known here\n"), "{said:?}");
@@ -338,12 +340,16 @@ async fn a_task_in_line_is_shown_with_its_place_and_the_reason() {
         let cells: Vec<_> = row.split_whitespace().collect();
         assert_eq!(cells[1..6], ["1", "1", "1", "<none>", "$0.0000"], "{top}");
         user(ns).prints(&["stop", "first"]).await;
-        loop {
-            let row = rows.next_line().await.unwrap().expect("the watch goes on");
-            if row.starts_with("second") && row.contains("Completed") {
-                break assert!(row.contains("$0.0123"), "{row}");
+        let ended = async {
+            loop {
+                let row = rows.next_line().await.unwrap().expect("the watch goes on");
+                if row.starts_with("second") && row.contains("Completed") {
+                    break row;
+                }
             }
-        }
+        };
+        let row = tokio::time::timeout(PATIENCE, ended).await.expect("the watch shows the end");
+        assert!(row.contains("$0.0123"), "{row}");
     })
     .await;
 }
