@@ -19,7 +19,7 @@ use futures::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Patch, PatchParams, PostParams, Request};
+use kube::api::{GetParams, Patch, PatchParams, PostParams, Request};
 use kube::core::request::Error;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::task::Task;
@@ -47,8 +47,8 @@ const MOST: usize = 10_000;
 const QUEUE: usize = 30;
 /// Clients that create Tasks at once in a burst.
 const CREATORS: usize = 50;
-/// Launches of the bare client at once, as many as the operator's.
-const LAUNCHES: usize = 16;
+/// Launches of the bare client at once, as many as the operator has in one namespace.
+const LAUNCHES: usize = 12;
 const PROBES: u16 = 18_081;
 /// An answer that is the object's metadata.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -169,6 +169,7 @@ impl Bench {
         for i in 0..STEADY {
             ticks.tick().await;
             let task = create(&bare_ns, i).await;
+            template.read(&bare_ns).await;
             template.launch(&bare_ns, &task).await;
         }
         let bare = Latency::of(&self.bed.cluster.audit.all_writes_since(mark, &bare_ns.name));
@@ -452,7 +453,14 @@ impl Template {
             }
         }
         pod.as_object_mut().unwrap().remove("status");
-        Self { client: ns.client.clone(), task: name, pod, map, status }
+        Self { client: ns.cluster.operators_kind_of_client(), task: name, pod, map, status }
+    }
+
+    /// The read that the Agent's context takes. In a burst one serves several launches.
+    async fn read(&self, ns: &TestNamespace) {
+        let maps = Request::new(ConfigMap::url_path(&(), Some(&ns.name)));
+        let request = maps.get("team-conventions", &GetParams::default()).unwrap();
+        self.client.request::<ConfigMap>(request).await.unwrap();
     }
 
     /// The launch as the operator does it: three requests at once, then two, one after the other.

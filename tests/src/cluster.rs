@@ -79,6 +79,11 @@ impl Cluster {
         Client::try_from(self.admin.clone()).unwrap()
     }
 
+    /// The same with the operator's connections, for whoever is measured beside it.
+    pub fn operators_kind_of_client(&self) -> Client {
+        kubeopencode_operator::client(self.admin.clone()).unwrap()
+    }
+
     /// How the API server answers a GET, whatever that is.
     pub async fn status_of(&self, path: &str) -> u16 {
         let mut config = self.admin.clone();

@@ -194,9 +194,10 @@ impl Admission {
     /// Whether the Agent's ledger may have an entry of this Task. The cache may be behind our own writes, so that of
     /// an Agent with limits always may.
     pub(crate) fn may_hold(&self, agent: &AgentKey, uid: &TaskUid) -> bool {
-        self.caches.agent(agent).is_some_and(|agent| {
+        let may = |agent: &Agent| {
             agent.spec.is_limited() || agent.status.as_ref().is_some_and(|status| holds_slot(status, uid))
-        })
+        };
+        self.caches.of_agent(agent, may) == Some(true)
     }
 
     /// Whether the Task has a slot of the Agent, by what the API server answered us or by the cache.
@@ -208,7 +209,7 @@ impl Admission {
         {
             return true;
         }
-        self.caches.agent(agent).as_ref().is_some_and(shows)
+        self.caches.of_agent(agent, shows) == Some(true)
     }
 
     /// Whether the cache shows the Task, and shows it as one that may still start.

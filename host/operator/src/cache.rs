@@ -103,7 +103,22 @@ impl Caches {
 
     /// An Agent that can be read.
     pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
-        self.agent_item(key)?.get().ok().cloned()
+        self.of_agent(key, Agent::clone)
+    }
+
+    /// The same, where it has limits.
+    pub(crate) fn limited_agent(&self, key: &AgentKey) -> Option<Agent> {
+        self.of_agent(key, |agent| agent.spec.is_limited().then(|| agent.clone())).flatten()
+    }
+
+    /// Whether an Agent that can be read has limits.
+    pub(crate) fn is_limited(&self, key: &AgentKey) -> bool {
+        self.of_agent(key, |agent| agent.spec.is_limited()) == Some(true)
+    }
+
+    /// What `read` says of an Agent that can be read: its contexts and its ledger may be large, and are not copied.
+    pub(crate) fn of_agent<R>(&self, key: &AgentKey, read: impl FnOnce(&Agent) -> R) -> Option<R> {
+        self.agent_item(key)?.get().ok().map(read)
     }
 
     fn agent_item(&self, key: &AgentKey) -> Option<Arc<Item<Agent>>> {
@@ -112,8 +127,7 @@ impl Caches {
 
     /// `spec.timeout` of an Agent that can be read.
     pub(crate) fn agent_timeout(&self, key: &AgentKey) -> Option<String> {
-        let agent = self.agent_item(key)?;
-        agent.get().ok()?.spec.timeout.clone()
+        self.of_agent(key, |agent| agent.spec.timeout.clone())?
     }
 
     /// Whether the watches show what is in a namespace.

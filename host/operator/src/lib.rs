@@ -10,11 +10,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
-use kube::client::ClientBuilder;
-use kube::{Client, Config};
+use kube::Client;
 use kubeopencode_evaluate::Catalog;
 use kubeopencode_plugin_host::PluginHost;
 use tokio::sync::watch;
@@ -34,8 +32,8 @@ pub use plugins::pack::{PackedPlugin, pack_plugin};
 pub use plugins::publication::publication;
 pub use plugins::source::author::{PulledComponent, PushedComponent, RegistryAccess, RegistryError};
 pub use plugins::source::{PluginSources, SourceKind};
-use runtime::answer_limit::AnswerLimit;
 pub use runtime::cluster_domain::cluster_domain;
+pub use runtime::connection::client;
 use runtime::health::Health;
 pub use runtime::metrics::Metrics;
 use runtime::side_by_side::first;
@@ -98,20 +96,6 @@ pub enum RunError {
         lease::NAME
     )]
     LeaseNotRenewed,
-}
-
-/// How long a connection may be silent: longer than a watch, which hears of its end after at most 290 seconds.
-const SILENCE: Duration = Duration::from_secs(300);
-
-/// A client that repeats nothing by itself: whether a POST that was not answered was done is decided by looking. It waits 90 s for
-/// the beginning of an answer, but for that of a watch.
-///
-/// # Errors
-/// When the configuration names files that cannot be read.
-pub fn client(mut config: Config) -> Result<Client, kube::Error> {
-    config.default_retry = false;
-    config.read_timeout.get_or_insert(SILENCE);
-    Ok(ClientBuilder::try_from(config)?.with_layer(&AnswerLimit).build())
 }
 
 /// Runs the operator until `shutdown` is cancelled; reconciliations in flight are finished and the lease is released.

@@ -7,6 +7,7 @@ pub(crate) mod api_error;
 pub(crate) mod backoff;
 pub(crate) mod cluster_domain;
 pub(crate) mod config_maps;
+pub(crate) mod connection;
 pub(crate) mod event_recorder;
 pub(crate) mod health;
 pub(crate) mod http;

@@ -37,7 +37,7 @@ impl FirstList {
                     context.admission.remember(&agent, task);
                 }
                 for (agent, uid) in self.unreconciled.drain(..) {
-                    if context.caches.agent(&agent).is_some_and(|agent| agent.spec.is_limited()) {
+                    if context.caches.is_limited(&agent) {
                         context.admission.expect(&agent, uid);
                     }
                 }

@@ -49,7 +49,7 @@ impl Frontend for KubeOpenCode {
     }
 
     fn agent_images(caches: &Caches, runner: &Runner, settings: &Settings) -> Option<[String; 2]> {
-        caches.agent(runner.agent()?).map(|agent| plan::agent_images(&agent, settings))
+        caches.of_agent(runner.agent()?, |agent| plan::agent_images(agent, settings))
     }
 
     async fn resolve(
@@ -60,18 +60,18 @@ impl Frontend for KubeOpenCode {
     ) -> Result<Run, Unresolved> {
         let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;
-        let Some(agent) = caches.agent(&key) else {
-            if !caches.show(&key.namespace) {
-                return Err(Unresolved::Missing(Refusal::agent_not_watched(&key)));
+        if let Some(run) = caches.of_agent(&key, |agent| plan::task(task, agent, settings)) {
+            return run.map_err(Unresolved::Refused);
+        }
+        if !caches.show(&key.namespace) {
+            return Err(Unresolved::Missing(Refusal::agent_not_watched(&key)));
+        }
+        let refusal = Refusal::agent_not_found(&key);
+        Err(Unresolved::Missing(match caches.broken_agent(&key) {
+            Some(error) => {
+                Refusal { message: format!("agent \"{}\" cannot be read: {error}", key.name), ..refusal }
             }
-            let refusal = Refusal::agent_not_found(&key);
-            return Err(Unresolved::Missing(match caches.broken_agent(&key) {
-                Some(error) => {
-                    Refusal { message: format!("agent \"{}\" cannot be read: {error}", key.name), ..refusal }
-                }
-                None => refusal,
-            }));
-        };
-        plan::task(task, &agent, settings).map_err(Unresolved::Refused)
+            None => refusal,
+        }))
     }
 }

@@ -57,8 +57,7 @@ impl Context {
             self.admission.leave_namespace(&before.namespace, &state.uid);
             self.admission.withdraw(&before, &state.uid).await?;
         }
-        let agent = runner.agent().and_then(|agent| self.caches.agent(agent));
-        let limited = agent.filter(|agent| agent.spec.is_limited());
+        let limited = runner.agent().and_then(|agent| self.caches.limited_agent(agent));
         // who waits already asks first: its place is reported without evaluating it again
         match waits_for(state.task) {
             Some(Reason::NamespaceQuotaExceeded) => {
@@ -228,7 +227,7 @@ impl Context {
     ) -> Result<(), ReconcileError> {
         let Ok(Runner::Agent(key)) = F::spec_runner(state.object) else { return Ok(()) };
         self.admission.leave_queue(&key, &state.uid);
-        if self.caches.agent(&key).is_some_and(|agent| agent.spec.is_limited()) {
+        if self.caches.is_limited(&key) {
             let live = live_task(&self.client, &state.task.key(), &state.uid).await?;
             if live.is_none_or(|live| live.status.is_none_or(|status| status.pod_uid.is_none())) {
                 self.admission.withdraw(&key, &state.uid).await?;
