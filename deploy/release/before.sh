@@ -52,9 +52,14 @@ look_into_registry() {
   [ ! -f "$auth" ] || logins=(--authfile "$auth")
   if skopeo list-tags "${logins[@]}" "docker://$registry/charts/kubeopencode" >"$work/charts" 2>"$log"; then return; fi
   # the releases of all earlier tags failed before they had pushed a chart
-  grep -qi 'name unknown\|name_unknown' "$log" ||
-    die_with_log "$log" "$registry does not say which charts it has" "see whether it answers and $auth has a login for it"
+  is_missing || die_with_log "$log" "$registry does not say which charts it has" "see whether it answers and $auth has a login for it"
   echo '{"Tags": []}' >"$work/charts"
+}
+
+# is_missing: by what skopeo said. quay.io and others call what is not there unauthorized; to a login that may push there it would be open.
+is_missing() {
+  ! grep -qi 'name unknown\|name_unknown' "$log" || return 0
+  grep -qi 'unauthorized\|denied' "$log" && jq -e --arg host "${registry%%/*}" '.auths[$host] // .credHelpers[$host]' "$auth" >/dev/null 2>&1
 }
 
 # fetch_release VERSION

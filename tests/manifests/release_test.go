@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,10 +42,25 @@ func TestTheReleaseIsTriedBeforeItIsPushed(t *testing.T) {
 	}
 }
 
+// skopeo is one that does nothing but say this and fail; what it gives is the environment with it, in which the rest of the machine was
+// looked at, and a function that says how it was called.
+func skopeo(t *testing.T, says string) (environment []string, calls func() string) {
+	t.Helper()
+	folder := t.TempDir()
+	script := "#!/bin/sh\necho \"$1\" >>" + folder + "/calls\necho '" + says + "' >&2\nexit 1\n"
+	must(t, os.WriteFile(filepath.Join(folder, "skopeo"), []byte(script), 0o755))
+	environment = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), "KUBEOPENCODE_PREFLIGHT= push clients ", "COSIGN_KEY=",
+		"REGISTRY_AUTH_FILE="+filepath.Join(folder, "auth.json"))
+	return environment, func() string {
+		text, _ := os.ReadFile(filepath.Join(folder, "calls"))
+		return strings.Join(strings.Fields(string(text)), " ")
+	}
+}
+
 // before runs before.sh for another repository than this checkout: the one in the folder.
-func before(folder string) (version, said string, err error) {
+func before(folder string, environment ...string) (version, said string, err error) {
 	command := exec.Command(filepath.Join(Repository(), "deploy/release/before.sh"), "registry.example.com/team")
-	command.Env = append(os.Environ(), "GIT_DIR="+filepath.Join(folder, ".git"))
+	command.Env = append(slices.Concat(os.Environ(), environment), "GIT_DIR="+filepath.Join(folder, ".git"))
 	var told strings.Builder
 	command.Stderr = &told
 	text, err := command.Output()
@@ -75,11 +91,59 @@ func TestWhereNoReleaseWasBeforeItIsSaid(t *testing.T) {
 		t.Errorf("at the tag: %q, %v:\n%s", version, err, said)
 	}
 
+	// one whose release failed before it was pushed: registries have two answers to that, and the second one is also that to a stranger
+	git("commit", "--quiet", "--allow-empty", "--message", "third")
+	const never = "before: registry.example.com/team has no chart of 0.1.0, which was never published\n"
+	const closed = "fetching tags list: unauthorized: access to the requested resource is not authorized"
+	for _, one := range []struct {
+		answer, login string
+		none          bool
+	}{
+		{"fetching tags list: name unknown: repository name not known to registry", "{}", true},
+		{closed, `{"auths": {"registry.example.com": {}}}`, true},
+		{closed, `{"auths": {"elsewhere.example.com": {}}}`, false},
+		{"dial tcp: connection refused", `{"auths": {"registry.example.com": {}}}`, false},
+	} {
+		environment, _ := skopeo(t, one.answer)
+		logins := strings.TrimPrefix(environment[len(environment)-1], "REGISTRY_AUTH_FILE=")
+		must(t, os.WriteFile(logins, []byte(one.login), 0o600))
+		version, said, err := before(folder, environment...)
+		if one.none && (version != "" || said != never+none || err != nil) {
+			t.Errorf("%s, with %s: %q, %v:\n%s", one.answer, one.login, version, err, said)
+		}
+		if !one.none && (err == nil || !strings.Contains(said, "before: error: registry.example.com/team does not say which charts it has\n")) {
+			t.Errorf("%s, with %s: %q, %v:\n%s", one.answer, one.login, version, err, said)
+		}
+	}
+
 	// where tags may be missing nothing is said of them
 	shallow := t.TempDir()
 	git("clone", "--quiet", "--depth=1", "file://"+folder, shallow)
 	version, said, err := before(shallow)
 	if version != "" || !strings.Contains(said, "before: do: git fetch --unshallow --tags\n") || err == nil {
 		t.Errorf("in a shallow clone: %q, %v:\n%s", version, err, said)
+	}
+}
+
+// A registry that gives no answer may have the version, and it would be overwritten.
+func TestOnlyWhatIsMissingIsPushed(t *testing.T) {
+	folder := t.TempDir()
+	image := filepath.Join(folder, "images/kubeopencode")
+	must(t, os.MkdirAll(image, 0o755))
+	must(t, os.WriteFile(filepath.Join(folder, "images.txt"), []byte("registry.example.com/team/kubeopencode:1.2.3\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(image, "index.json"), []byte(`{"manifests": [{"digest": "sha256:1"}]}`), 0o644))
+	for answer, wanted := range map[string]struct{ calls, said string }{
+		"reading manifest 1.2.3: manifest unknown: manifest unknown": {"inspect copy", "push: error: this failed: skopeo copy "},
+		"reading manifest 1.2.3: received unexpected HTTP status: 503 Service Unavailable": {
+			"inspect", "push: error: registry.example.com/team does not say whether it has registry.example.com/team/kubeopencode:1.2.3\n",
+		},
+	} {
+		environment, calls := skopeo(t, answer)
+		command := exec.Command(filepath.Join(Repository(), "deploy/release/push.sh"), folder)
+		command.Env = environment
+		said, err := command.CombinedOutput()
+		if err == nil || calls() != wanted.calls || !strings.Contains(string(said), wanted.said) {
+			t.Errorf("%s: %v after skopeo %s:\n%s", answer, err, calls(), said)
+		}
 	}
 }
