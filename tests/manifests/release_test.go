@@ -28,7 +28,7 @@ func TestTheReleaseIsTriedBeforeItIsPushed(t *testing.T) {
 	}
 	from := 0
 	for _, command := range []string{
-		"deploy/release/build.sh ", "make release-test ", "make demo-release ", "skopeo login ",
+		"deploy/release/ready.sh ", "deploy/release/build.sh ", "make release-test ", "make demo-release ", "skopeo login ",
 		"deploy/release/before.sh ", "make release-upgrade ", "deploy/release/push.sh ",
 	} {
 		at := strings.Index(script.String()[from:], command)
@@ -39,6 +39,54 @@ func TestTheReleaseIsTriedBeforeItIsPushed(t *testing.T) {
 	}
 	if pushes := strings.Count(script.String(), "release/push.sh"); pushes != 1 {
 		t.Errorf("%s pushes %d times", file, pushes)
+	}
+}
+
+// What is missing is said at once, and no release says that there is none.
+func TestWhatAReleaseLacksIsSaidBeforeItIsMade(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name, text string) {
+		t.Helper()
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o755))
+	}
+	const script = "deploy/release/ready.sh"
+	for _, name := range []string{"deploy/local/lib.sh", "deploy/release/names.sh", script} {
+		text, err := Read(name)
+		must(t, err)
+		file(name, string(text))
+	}
+	file("CHANGELOG.md", "## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n")
+	for _, name := range []string{"README.md", "SECURITY.md", "docs/getting-started.md"} {
+		file(name, "# A page\n")
+	}
+	ready := func(version string, environment ...string) string {
+		command := exec.Command(filepath.Join(folder, script), version, "registry.example.com/team")
+		command.Env = append(os.Environ(), environment...)
+		said, err := command.CombinedOutput()
+		if (err == nil) != (len(said) == 0) {
+			t.Errorf("%s: %v, and it says: %s", version, err, said)
+		}
+		return string(said)
+	}
+	login := []string{"REGISTRY_USERNAME=ada", "REGISTRY_PASSWORD=pw"}
+	for _, version := range []string{"1.2.3", "1.3.0-rc.1"} {
+		if said := ready(version, login...); said != "" {
+			t.Errorf("%s: %s", version, said)
+		}
+	}
+	wants := func(said, error string) {
+		t.Helper()
+		if !strings.HasPrefix(said, "ready: error: "+error+"\n") {
+			t.Errorf("no error %q: %s", error, said)
+		}
+	}
+	wants(ready("1.3.0", login...), "CHANGELOG.md has no section [1.3.0]")
+	wants(ready("1.2.3", "REGISTRY_USERNAME=ada", "REGISTRY_PASSWORD="), "there is no login for registry.example.com/team")
+	file("SECURITY.md", "There is no release yet: only the newest commit.\n")
+	wants(ready("1.2.3", login...), "SECURITY.md says that there is no release")
+	if said := ready("1.3.0-rc.1", login...); said != "" {
+		t.Errorf("a candidate: %s", said)
 	}
 }
 
@@ -145,5 +193,18 @@ func TestOnlyWhatIsMissingIsPushed(t *testing.T) {
 		if err == nil || calls() != wanted.calls || !strings.Contains(string(said), wanted.said) {
 			t.Errorf("%s: %v after skopeo %s:\n%s", answer, err, calls(), said)
 		}
+	}
+}
+
+// The site of a release is made when its workflow has ended, by the name of that.
+func TestTheSiteFollowsTheRelease(t *testing.T) {
+	var release struct{ Name string }
+	text, err := Read(".github/workflows/release.yml")
+	must(t, err)
+	must(t, yaml.Unmarshal(text, &release))
+	site, err := Read(".github/workflows/site.yml")
+	must(t, err)
+	if wanted := "    workflows: [" + release.Name + "]\n"; release.Name == "" || !strings.Contains(string(site), wanted) {
+		t.Errorf("site.yml does not wait for %q", release.Name)
 	}
 }
