@@ -90,12 +90,16 @@ func TestWhatAReleaseLacksIsSaidBeforeItIsMade(t *testing.T) {
 	}
 }
 
-// skopeo is one that does nothing but say this and fail; what it gives is the environment with it, in which the rest of the machine was
-// looked at, and a function that says how it was called.
-func skopeo(t *testing.T, says string) (environment []string, calls func() string) {
+// skopeo is one that does nothing but say this and fail, unless it is asked for tags and there are any; what it gives is the environment
+// with it, in which the rest of the machine was looked at, and a function that says how it was called.
+func skopeo(t *testing.T, says string, tags ...string) (environment []string, calls func() string) {
 	t.Helper()
 	folder := t.TempDir()
-	script := "#!/bin/sh\necho \"$1\" >>" + folder + "/calls\necho '" + says + "' >&2\nexit 1\n"
+	script := "#!/bin/sh\necho \"$1\" >>" + folder + "/calls\n"
+	if len(tags) > 0 {
+		script += "[ \"$1\" != list-tags ] || { echo '{\"Tags\": [\"" + strings.Join(tags, "\", \"") + "\"]}'; exit; }\n"
+	}
+	script += "echo '" + says + "' >&2\nexit 1\n"
 	must(t, os.WriteFile(filepath.Join(folder, "skopeo"), []byte(script), 0o755))
 	environment = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), "KUBEOPENCODE_PREFLIGHT= push clients ", "COSIGN_KEY=",
 		"REGISTRY_AUTH_FILE="+filepath.Join(folder, "auth.json"))
@@ -161,6 +165,18 @@ func TestWhereNoReleaseWasBeforeItIsSaid(t *testing.T) {
 		}
 		if !one.none && (err == nil || !strings.Contains(said, "before: error: registry.example.com/team does not say which charts it has\n")) {
 			t.Errorf("%s, with %s: %q, %v:\n%s", one.answer, one.login, version, err, said)
+		}
+	}
+
+	// who upgrades has no candidate; of versions that nobody has in dist/
+	git("tag", "v0.0.97")
+	git("tag", "v0.0.98-rc.1")
+	git("commit", "--quiet", "--allow-empty", "--message", "fourth")
+	for wanted, tags := range map[string][]string{"0.0.97": {"0.0.97", "0.0.98-rc.1"}, "0.0.98-rc.1": {"0.0.98-rc.1"}} {
+		environment, _ := skopeo(t, "no image comes", tags...)
+		_, said, _ := before(folder, environment...)
+		if fetched := " docker://registry.example.com/team/kubeopencode:" + wanted + " "; !strings.Contains(said, fetched) {
+			t.Errorf("of %v it does not fetch %s:\n%s", tags, wanted, said)
 		}
 	}
 
