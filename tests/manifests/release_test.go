@@ -94,6 +94,8 @@ func TestWhatAReleaseLacksIsSaidBeforeItIsMade(t *testing.T) {
 // with it, in which the rest of the machine was looked at, and a function that says how it was called.
 func skopeo(t *testing.T, says string, tags ...string) (environment []string, calls func() string) {
 	t.Helper()
+	// compiled where it is missing, which the scripts would tell of
+	tool(t, "helm")
 	folder := t.TempDir()
 	script := "#!/bin/sh\necho \"$1\" >>" + folder + "/calls\n"
 	if len(tags) > 0 {
