@@ -3,7 +3,8 @@
 #
 #   before.sh REGISTRY   prints its version, or nothing where there is none, and says so
 #
-# It is that of the newest tag of an earlier commit whose chart the registry has: a tag whose release failed has none.
+# It is that of the newest tag of an earlier commit whose chart the registry has: a tag whose release failed has none. A candidate's, as
+# 0.2.0-rc.1, is only taken where there is no other one: who upgrades has what was released before.
 # Env: REGISTRY_AUTH_FILE (~/.docker/config.json): the logins, where the registry wants one.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
@@ -33,12 +34,14 @@ main() {
   echo "$before"
 }
 
-# earlier_tags: of versions, the newest first
+# earlier_tags: of versions, the newest first, and candidates after all others
 earlier_tags() {
+  local tags
   [ "$(git -C "$repo" rev-parse --is-shallow-repository)" = false ] ||
     die "this checkout has only the newest commits, and may lack the tag of the release before" "git fetch --unshallow --tags"
   git -C "$repo" rev-parse --quiet --verify 'HEAD^' >/dev/null || return 0
-  git -C "$repo" -c versionsort.suffix=- tag --merged 'HEAD^' --list 'v[0-9]*' --sort=-version:refname
+  tags=$(git -C "$repo" -c versionsort.suffix=- tag --merged 'HEAD^' --list 'v[0-9]*' --sort=-version:refname)
+  awk '/-/ {candidates = candidates $0 "\n"; next} {print} END {printf "%s", candidates}' <<<"$tags"
 }
 
 # look_into_registry: sets auth, logins and work, where charts are the versions that there are
@@ -52,9 +55,14 @@ look_into_registry() {
   [ ! -f "$auth" ] || logins=(--authfile "$auth")
   if skopeo list-tags "${logins[@]}" "docker://$registry/charts/kubeopencode" >"$work/charts" 2>"$log"; then return; fi
   # the releases of all earlier tags failed before they had pushed a chart
-  grep -qi 'name unknown\|name_unknown' "$log" ||
-    die_with_log "$log" "$registry does not say which charts it has" "see whether it answers and $auth has a login for it"
+  is_missing || die_with_log "$log" "$registry does not say which charts it has" "see whether it answers and $auth has a login for it"
   echo '{"Tags": []}' >"$work/charts"
+}
+
+# is_missing: by what skopeo said. quay.io and others call what is not there unauthorized; to a login that may push there it would be open.
+is_missing() {
+  ! grep -qi 'name unknown\|name_unknown' "$log" || return 0
+  grep -qi 'unauthorized\|denied' "$log" && jq -e --arg host "${registry%%/*}" '.auths[$host] // .credHelpers[$host]' "$auth" >/dev/null 2>&1
 }
 
 # fetch_release VERSION

@@ -22,6 +22,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/oci.sh"
 . "$here/chart.sh"
 . "$here/sbom.sh"
+. "$here/notes.sh"
 me=release
 
 main() {
@@ -58,7 +59,7 @@ main() {
   one_manifest "$version" "$registry" "$work/digests" >"$out/install.yaml"
   cp "$repo/deploy/chart/files/crds/definitions.yaml" "$out/definitions.yaml"
   list_images "$version" "$registry" >"$out/images.txt"
-  notes >"$out/notes.md"
+  notes "$version" >"$out/notes.md"
   (cd "$out" && find . -type f ! -path './images/*' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
   mv "$work/sums" "$out/SHA256SUMS"
   find "$out" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
@@ -134,14 +135,6 @@ archive_chart() {
   mkdir "$work/unpacked"
   tar -xf "$work/packed/kubeopencode-$version.tgz" -C "$work/unpacked"
   pack_folder "$work/unpacked" kubeopencode >"$out/kubeopencode-$version.tgz"
-}
-
-# notes: the section of this version in CHANGELOG.md, else of what is not released yet, which a candidate is made of
-notes() {
-  local section=$version
-  grep -qF "## [$version]" "$repo/CHANGELOG.md" || section=Unreleased
-  [ "$section" = "$version" ] || [[ $version == *-* ]] || say "WARNING: CHANGELOG.md has no section [$version]; notes.md is its section [Unreleased]"
-  awk -v heading="## [$section]" 'index($0, "## [") == 1 {inside = index($0, heading) == 1; next} inside' "$repo/CHANGELOG.md"
 }
 
 main "$@"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # What can be seen of a release without compiling one, in some seconds: its chart names its images and no others, by their
-# digests, also from a mirror, and images.txt and install.yaml name the same; its README installs it from its registry.
+# digests, also from a mirror, and images.txt and install.yaml name the same; its README installs it from its registry; its notes lead
+# to its own files.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../local/lib.sh"
 . "$here/../chart/lib.sh"
 . "$here/names.sh"
 . "$here/chart.sh"
+. "$here/notes.sh"
 me=release
 
 main() {
@@ -21,6 +23,12 @@ main() {
   "$tools/helm" show readme "$work/kubeopencode-$version.tgz" >"$work/readme"
   [ "$(grep -c "^helm upgrade .* oci://$registry/charts/kubeopencode --version $version --" "$work/readme")" = 2 ] ||
     die "the chart's README does not say how it comes from its registry" "correct deploy/release/chart.sh"
+
+  # of all versions: what is not released yet may have no link
+  links_of "$version" <"$repo/CHANGELOG.md" >"$work/notes.md"
+  grep -qF "](https://github.com/kubeopencode/kubeopencode-rs/blob/v$version/docs/operations.md#" "$work/notes.md" ||
+    die "the release's notes do not lead to its documents" "correct deploy/release/notes.sh"
+  ! grep -E '\]\([^):]*\)' "$work/notes.md" >&2 || die "links of the release's notes lead to files beside them"
 
   rendered >"$work/rendered.yaml"
   grep -qxF '    app.kubernetes.io/version: "1.2.3-rc.1"' "$work/rendered.yaml" || die "no object of the chart says its version" "see templates/_helpers.tpl"

@@ -47,8 +47,9 @@ push_image() {
 }
 
 push_chart() {
-  local chart=kubeopencode-$version.tgz to=$registry/charts/kubeopencode digest layer there
-  there=$(skopeo_raw "$to:$version" | jq -r '.layers[0].digest') || there=""
+  local chart=kubeopencode-$version.tgz to=$registry/charts/kubeopencode digest layer manifest there
+  manifest=$(manifest_in_registry "$to:$version")
+  there=$(jq -r '.layers[0].digest' <<<"$manifest")
   layer=sha256:$(sha256sum <"$folder/$chart" | cut -d' ' -f1)
   [ -z "$there" ] || [ "$there" = "$layer" ] ||
     die "$to:$version is there, with another chart than $folder/$chart" "a version is never changed: name this one otherwise"
@@ -62,10 +63,19 @@ push_chart() {
 digest_in_registry() {
   local raw
   raw=$(mktemp)
-  skopeo_raw "$1" >"$raw" && echo "sha256:$(sha256sum <"$raw" | cut -d' ' -f1)"
+  manifest_in_registry "$1" >"$raw"
+  [ ! -s "$raw" ] || echo "sha256:$(sha256sum <"$raw" | cut -d' ' -f1)"
   rm -f "$raw"
 }
-skopeo_raw() { skopeo inspect --raw --authfile "$REGISTRY_AUTH_FILE" "docker://$1" 2>/dev/null; }
+
+# manifest_in_registry REFERENCE: byte for byte, and nothing where there is none. Who gets no answer does not take it for missing, and
+# overwrite it. Registries say in many words that they have none; where it is the login that they mean, the push says so.
+manifest_in_registry() {
+  local log=$cache/logs/push.log
+  ! skopeo inspect --raw --authfile "$REGISTRY_AUTH_FILE" "docker://$1" 2>"$log" || return 0
+  grep -qiE '(manifest|name).unknown|not found|does not exist|unauthorized|authentication required|denied|forbidden' "$log" ||
+    die_with_log "$log" "$registry does not say whether it has $1" "see whether it answers, and push again"
+}
 
 logged() {
   local log=$cache/logs/push.log
