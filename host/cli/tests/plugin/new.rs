@@ -228,6 +228,25 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
         ("to := strings", "time.Sleep(time.Second)\n\tto := strings"),
     ]);
     assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
+
+    // a package that needs a network is named before the size that it makes
+    let get =
+        "if answer, err := http.Get(config.To); err == nil {\n\t\tanswer.Body.Close()\n\t}\n\tto := strings";
+    let said = said_when_broken(&[("\"strings\"", "\"net/http\"\n\t\"strings\""), ("to := strings", get)]);
+    assert!(said.contains("; leave out net/http: a plugin has no network\n"), "{said}");
+    let said = in_folder(&own, &["check"]);
+    let lines: Vec<_> = said.stdout.lines().collect();
+    let [.., warning, size, last] = lines.as_slice() else { panic!("{}{}", said.stdout, said.stderr) };
+    let begins =
+        "  imports     WARNING: Go's package net/http is in it, and a plugin has no network: leave it out";
+    assert!(warning.starts_with(begins), "{}", said.stdout);
+    assert!(
+        size.starts_with("  size        PROBLEM: the component has ")
+            && size.ends_with(" of limits class default; leave out net/http: a plugin has no network"),
+        "{}",
+        said.stdout
+    );
+    assert_eq!((said.code, *last), (1, "1 problem"));
 }
 
 /// Without a build: componentize-py takes as long as all the others together, and an example has it built.
