@@ -61,6 +61,15 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
         assert!(said.stdout.contains(words), "{}", said.stdout);
     }
 
+    // what nothing exports builds too, and the macro that does so is named
+    assert!(text.contains("context_type!(Plugin);"), "{text}");
+    fs::write(&source, text.replace("context_type!(Plugin);", "")).unwrap();
+    cargo_built(&own);
+    let said = in_folder(&own, &["check"]);
+    let [begins, ends] =
+        ["PROBLEM: it exports no plugin: ", "; in Rust, context_type! or command_builder! exports it\n"];
+    assert!(said.stdout.contains(begins) && said.stdout.contains(ends), "{}", said.stdout);
+
     let said = in_folder(&parent, &["new", "team-rules", "--language", "rust"]);
     assert_eq!(
         (said.code, said.stderr.as_str()),
@@ -83,7 +92,7 @@ fn what_is_made_is_said_with_what_has_to_be_there() {
         (
             "rust",
             "src/lib.rs, Cargo.toml, Cargo.lock, kubeopencode/",
-            "Rust with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
+            "Rust 1.95 or newer with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
         ),
         (
             "javascript",
