@@ -19,8 +19,8 @@
 #
 # An archive is docker-archive, NAME-DIGEST.tar in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/images, tagged `latest`
 # (`1` for the cluster's parts) and DIGEST. The digest covers everything that the image is made from, so a second run
-# builds nothing. Of each image the three stay that were used last, and none that was not used for 14 days. Debian's packages
-# are as of the first build; remove debian-*.tar there to take newer ones.
+# builds nothing. Of each image the three stay that were used last, and none that was not used for 14 days; nor does an older
+# version of what was fetched from npm. Debian's packages are as of the first build; remove debian-*.tar there to take newer ones.
 #
 # Env, for a release: IMAGE_ARCHITECTURE, amd64 (the default) or arm64, whose archives are NAME-arm64-DIGEST.tar and whose
 # packages are set up under qemu; IMAGE_PROGRAMS, a folder with programs in place of those that cargo would build here.
@@ -32,7 +32,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 images=$cache/images
 mkdir -p "$images"
 # enough to go back and forth between checkouts
-kept_archives=3 unused_days=14
+kept_archives=3
 user=65532
 architecture=${IMAGE_ARCHITECTURE:-amd64}
 case $architecture in
@@ -132,24 +132,15 @@ reference() {
   esac
 }
 
-# prune: the archives that were used are the youngest. Others may build meanwhile, so what is gone already is no failure.
+# prune: the archives that were used are the youngest
 prune() {
   local archives=(-type f -name '*-????????????.tar' ! -name 'debian-*')
-  kept "${archives[@]}" -printf '%T@ %f\n' | sort -rn |
+  entries "$images" "${archives[@]}" -printf '%T@ %f\n' | sort -rn |
     awk -v most=$kept_archives '{ kind = $2; sub(/-[^-]*$/, "", kind); if (++seen[kind] > most) print $2 }' |
-    remove "$kept_archives others of this image were used since"
-  kept "${archives[@]}" -mtime "+$unused_days" -printf '%f\n' | remove "not used for $unused_days days"
-  kept \( -name 'work.*' -o -name 'npm.*' -o -name 'debian.*' -o -name '*.partial' \) -mtime +0 -printf '%f\n' |
-    remove "its build did not end, more than a day ago"
-}
-kept() { find "$images" -ignore_readdir_race -mindepth 1 -maxdepth 1 "$@"; }
-# remove WHY: what is named by the lines that come in
-remove() {
-  local name
-  while read -r name; do
-    rm -rf "${images:?}/$name"
-    say "removed $name: $1"
-  done
+    remove_named "$images" "$kept_archives others of this image were used since"
+  remove_unused "$images" 0 "${archives[@]}"
+  remove_unfinished "$images" \( -name 'work.*' -o -name 'npm.*' -o -name 'debian.*' -o -name '*.partial' \)
+  remove_unused "$cache/downloads" 1 -type f -name '*-*.tgz'
 }
 
 # --- system -----------------------------------------------------------------------------------------------------
@@ -222,6 +213,7 @@ key_agent_opencode() { echo "$opencode_package $opencode_version" && sha256sum <
 root_agent_opencode() {
   local package=$cache/downloads/$opencode_package-$opencode_version.tgz
   [ -f "$package" ] || download_opencode "$package"
+  touch "$package"
   tar -xzf "$package" -C "$1" --strip-components=2 package/bin/opencode
   mkdir -p "$1/bin"
   install -m 0755 "$(busybox_program)" "$1/bin/busybox"

@@ -103,6 +103,45 @@ columns() { stty size <&2 2>/dev/null | cut -d' ' -f2 | grep -x '[1-9][0-9]*' ||
 # elapsed SECONDS: 7 s, 2 min 7 s
 elapsed() { if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi; }
 
+# Of what is kept, nobody goes back to what was not used for so long. Others may build and remove meanwhile, so what is gone
+# already is no failure.
+unused_days=14
+
+# remove_unused FOLDER LEAST TEST...: of what find finds there by these tests, whatever was not used for unused_days, but the LEAST
+# of each kind that were used last. Its name is KIND-VERSION, or a version alone, and its time says when it was used.
+remove_unused() {
+  local folder=$1 least=$2
+  shift 2
+  entries "$folder" "$@" -printf '%T@ %f\n' | sort -rn |
+    awk -v least="$least" -v oldest="$(($(date +%s) - unused_days * 86400))" '{
+      kind = $2
+      if (!sub(/-[^-]*$/, "", kind)) kind = ""
+      if (++seen[kind] > least && $1 < oldest) print $2
+    }' |
+    remove_named "$folder" "not used for $unused_days days"
+}
+
+# remove_unfinished FOLDER TEST...: what builds left there that did not end
+remove_unfinished() {
+  entries "$@" -mtime +0 -printf '%f\n' | remove_named "$1" "its build did not end, more than a day ago"
+}
+
+# entries FOLDER TEST...: what find finds in it by these tests; in a folder that is not there, nothing
+entries() {
+  local folder=$1
+  shift
+  [ ! -d "$folder" ] || find "$folder" -ignore_readdir_race -mindepth 1 -maxdepth 1 "$@"
+}
+
+# remove_named FOLDER WHY: what is named by the lines that come in
+remove_named() {
+  local name
+  while read -r name; do
+    rm -rf "${1:?}/$name"
+    say "removed $name: $2"
+  done
+}
+
 # toolchain: the Rust that is used here
 toolchain() { echo "${RUSTUP_TOOLCHAIN:-$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")}"; }
 

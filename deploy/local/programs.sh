@@ -3,8 +3,8 @@
 #
 #   programs.sh NAME...   build what is missing and print the path of each
 #
-# They live in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/programs/NAME-VERSION. Without optimisation where cargo builds
-# them: they run for seconds, and would compile for minutes.
+# They live in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/programs/NAME-VERSION, older versions until they were not used for 14 days.
+# Without optimisation where cargo builds them: they run for seconds, and would compile for minutes.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 programs=$cache/programs
@@ -14,6 +14,8 @@ main() {
   [ $# -gt 0 ] || die "usage: programs.sh NAME..."
   mkdir -p "$programs"
   for name; do program "$name"; done
+  remove_unused "$programs" 1 -type d -name '*-*' ! -name '*.partial'
+  remove_unfinished "$programs" -type d -name '*.partial'
 }
 
 # program NAME: one that is there waits for no builder
@@ -24,6 +26,7 @@ program() {
   version=${source##*@}
   folder=$programs/$name-$version
   [ -x "$folder/bin/$name" ] || alone build
+  touch "$folder"
   echo "$folder/bin/$name"
 }
 

@@ -11,7 +11,8 @@
 # kubelet refuses Debian's containerd 1.x). Everything else is compiled.
 #
 # Env: XDG_CACHE_HOME (~/.cache): binaries live in $XDG_CACHE_HOME/kubeopencode/tools/<key>, the key being
-# a digest of the go.mod files, so a changed pin builds anew and an old checkout keeps its own.
+# a digest of the go.mod files, so a changed pin builds anew and an old checkout keeps its own, until nothing, and no cluster that is
+# there, used it for 14 days.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$here/tools"
@@ -30,7 +31,15 @@ case $want in
   *) die "usage: tools.sh [look] [control-plane | clients | all]" ;;
 esac
 missing() { for name in "${names[@]}"; do [ -x "$root/$name" ] || echo "$name"; done; }
+# prune: the binaries that were used are the youngest; those of a cluster are also needed to take it down
+prune() {
+  local of
+  touch "$root"
+  for of in "$cache"/clusters/*/tools; do [ ! -f "$of" ] || touch -c "$(<"$of")"; done
+  remove_unused "$cache/tools" 1 -type d -name '????????????'
+}
 if [ -z "$(missing)" ]; then
+  [ -n "$look" ] || prune
   echo "$root"
   exit
 fi
@@ -91,4 +100,5 @@ mapfile -t todo < <(missing)
 for i in "${!todo[@]}"; do
   adopt "${todo[$i]}" || build "${todo[$i]}" "${todo[$i]}: compiling, program $((i + 1)) of ${#todo[@]}, once per machine"
 done
+prune
 echo "$root"

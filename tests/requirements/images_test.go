@@ -28,13 +28,14 @@ func TestArchivesThatNobodyNeedsAreRemoved(t *testing.T) {
 		"work.killed":                     2 * 24 * time.Hour,
 	}
 	for name, age := range ages {
-		path := filepath.Join(images, name)
-		if _, err := os.Stat(path); err != nil {
-			must(t, os.WriteFile(path, nil, 0o644))
-		}
-		used := time.Now().Add(-age)
-		must(t, os.Chtimes(path, used, used))
+		old(t, filepath.Join(images, name), age)
 	}
+	// what an image was made of is fetched once, and its next version beside it
+	downloads := filepath.Join(cache, "kubeopencode/downloads")
+	must(t, os.Mkdir(downloads, 0o755))
+	old(t, filepath.Join(downloads, "opencode-linux-x64-1.0.0.tgz"), 101*day)
+	old(t, filepath.Join(downloads, "opencode-linux-x64-1.1.0.tgz"), 100*day)
+	old(t, filepath.Join(downloads, "opencode-linux-arm64-1.0.0.tgz"), 102*day)
 	command := exec.Command(filepath.Join(Repository(), "deploy/images/build.sh"), "prune")
 	command.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache)
 	said, err := command.CombinedOutput()
@@ -44,20 +45,13 @@ func TestArchivesThatNobodyNeedsAreRemoved(t *testing.T) {
 		"build: removed agent-devbox-000000000001.tar: not used for 14 days\n",
 		"build: removed system-000000000006.tar.partial: its build did not end, more than a day ago\n",
 		"build: removed work.killed: its build did not end, more than a day ago\n",
+		"build: removed opencode-linux-x64-1.0.0.tgz: not used for 14 days\n",
 	} {
 		if !strings.Contains(string(said), line) {
 			t.Errorf("it does not say %q:\n%s", line, said)
 		}
 	}
-	entries, err := os.ReadDir(images)
-	must(t, err)
-	var kept []string
-	for _, entry := range entries {
-		kept = append(kept, entry.Name())
-	}
-	wanted := "busybox-arm64 debian-000000000001.tar system-000000000001.tar system-000000000002.tar " +
-		"system-000000000003.tar system-000000000005.tar.partial system-arm64-000000000001.tar"
-	if strings.Join(kept, " ") != wanted {
-		t.Errorf("there are %s\nwanted: %s", strings.Join(kept, " "), wanted)
-	}
+	expectNames(t, images, "busybox-arm64", "debian-000000000001.tar", "system-000000000001.tar", "system-000000000002.tar",
+		"system-000000000003.tar", "system-000000000005.tar.partial", "system-arm64-000000000001.tar")
+	expectNames(t, downloads, "opencode-linux-arm64-1.0.0.tgz", "opencode-linux-x64-1.1.0.tgz")
 }

@@ -102,12 +102,13 @@ fn check(flags: &CheckPlugin) -> Result<ExitCode, CliError> {
 fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
     let Some(objects) = packed(flags, "packed")? else { return Ok(ExitCode::FAILURE) };
     let mut out = std::io::stdout().lock();
-    // the Plugin first: otherwise the operator would make one of its own
-    if let Some(plugin) = &objects.plugin {
-        writeln!(out, "---\n{}", yaml::document(plugin)?)?;
-    }
-    for config_map in &objects.config_maps {
-        writeln!(out, "---\n{}", yaml::document(config_map)?)?;
+    match flags.output {
+        Output::Text => {
+            for object in objects.each()? {
+                writeln!(out, "---\n{}", yaml::document(&object)?)?;
+            }
+        }
+        Output::Json => out.write_all(json(&objects.list()?)?.as_bytes())?,
     }
     eprintln!("{}", objects.summary);
     eprintln!("apply it with: kubectl apply --server-side -n {} -f FILE", flags.namespace);
@@ -116,9 +117,11 @@ fn pack(flags: &PackPlugin) -> Result<ExitCode, CliError> {
 
 fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
     let file = flags.pack.component.file.as_deref();
-    let is_yaml =
-        |path: &Path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    let objects = match file.filter(|path| is_yaml(path)) {
+    let is_packed = |path: &&Path| {
+        let endings = ["yaml", "yml", "json"];
+        path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
+    };
+    let objects = match file.filter(is_packed) {
         Some(path) if flags.pack.says_what_to_pack() => {
             let problem = format!("{}: it is packed already; pack it anew with these flags", path.display());
             return Err(CliError::Usage(problem));
@@ -134,7 +137,7 @@ fn install(flags: &InstallPlugin) -> Result<ExitCode, CliError> {
     };
     let (text, ok) = install::install(flags, objects)?;
     let done = said((text, ok))?;
-    if ok && matches!(flags.output, Output::Text) {
+    if ok && matches!(flags.pack.output, Output::Text) {
         eprintln!("{}", install::next(&flags.pack.namespace));
     }
     Ok(done)

@@ -193,6 +193,9 @@ pub(crate) struct PackPlugin {
     /// Namespace of the operator
     #[arg(short, long, default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE)]
     pub(crate) namespace: String,
+    /// Form of what is printed
+    #[arg(short, long, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 impl PackPlugin {
@@ -258,7 +261,7 @@ pub(crate) struct Cluster {
 /// Flags of `kubeopencode plugin install`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InstallPlugin {
-    /// What to install; the component may also be a file with what `pack` printed (.yaml)
+    /// What to install; the component may also be a file with what `pack` printed (.yaml or .json)
     #[command(flatten)]
     pub(crate) pack: PackPlugin,
     #[command(flatten)]
@@ -269,9 +272,6 @@ pub(crate) struct InstallPlugin {
     /// How long to wait until it serves, for example 90s or 4m
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Form of what is printed
-    #[arg(short, long, default_value = "text")]
-    pub(crate) output: Output,
 }
 
 /// A Plugin of a cluster.

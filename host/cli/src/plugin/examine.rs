@@ -126,7 +126,7 @@ fn load(
         (None, [only]) => *only,
         (None, []) => {
             let words = "it exports no plugin: build it for the world context-type-plugin or command-builder-plugin of \
-                         kubeopencode:plugin (wit/plugin.wit)";
+                         kubeopencode:plugin (wit/plugin.wit); in Rust, context_type! or command_builder! exports it";
             report.problem(Part::Interface, words.to_owned());
             return Ok(());
         }

@@ -96,7 +96,7 @@ pub(super) fn install(flags: &InstallPlugin, objects: Objects) -> Result<(String
         let Name { plugin, digest } = name;
         let ok = serves.is_some();
         let installed = Installed { plugin, digest, ok, applied, millis, serves, problem };
-        let said = match flags.output {
+        let said = match flags.pack.output {
             Output::Text => installed.text(),
             Output::Json => json(&installed)?,
         };
@@ -154,7 +154,7 @@ pub(super) fn read(path: &Path) -> Result<Objects, CliError> {
         std::fs::read_to_string(path).map_err(|error| CliError::File { path: path.to_owned(), error })?;
     let wrong = |problem: String| CliError::Object { place: path.display().to_string(), problem };
     let (mut plugin, mut config_maps) = (None, Vec::new());
-    for document in yaml::documents(&text).map_err(wrong)? {
+    for document in yaml::documents(&text).map_err(wrong)?.into_iter().flat_map(items) {
         match document["kind"].as_str().unwrap_or_default() {
             "Plugin" if plugin.is_none() => plugin = Some(object::<Plugin>(document).map_err(wrong)?),
             "ConfigMap" => config_maps.push(object::<ConfigMap>(document).map_err(wrong)?),
@@ -167,6 +167,16 @@ pub(super) fn read(path: &Path) -> Result<Objects, CliError> {
         }
     }
     Ok(Objects { plugin, config_maps, summary: String::new() })
+}
+
+/// The objects of a document: those of a List, as `plugin pack` prints it as JSON, or the one that it is.
+fn items(mut document: Value) -> Vec<Value> {
+    if document["kind"] == "List"
+        && let Value::Array(items) = document["items"].take()
+    {
+        return items;
+    }
+    vec![document]
 }
 
 fn object<T: DeserializeOwned>(document: Value) -> Result<T, String> {

@@ -268,5 +268,8 @@ mod tests {
         for field in ["version", "edition", "rust-version", "license"] {
             assert_eq!(sdk["package"][field], ours["workspace"]["package"][field], "{field}");
         }
+        let oldest = sdk["package"]["rust-version"].as_str().unwrap();
+        let needs = include_str!("new/rust/needs.txt");
+        assert!(needs.starts_with(&format!("Rust {oldest} or newer with the target ")), "{needs}");
     }
 }

@@ -7,6 +7,7 @@ use kubeopencode_api::plugin_object::{
 };
 use kubeopencode_operator::PackedPlugin;
 use kubeopencode_plan::is_object_name;
+use serde_json::{Value, json};
 
 use super::report::{Bytes, Report};
 
@@ -32,6 +33,26 @@ pub(super) struct Objects {
     pub(super) config_maps: Vec<ConfigMap>,
     /// In words.
     pub(super) summary: String,
+}
+
+impl Objects {
+    /// Each of them. The Plugin is the first: otherwise the operator would make one of its own.
+    ///
+    /// # Errors
+    /// A defect of their types.
+    pub(super) fn each(&self) -> serde_json::Result<Vec<Value>> {
+        let plugin = self.plugin.iter().map(serde_json::to_value);
+        plugin.chain(self.config_maps.iter().map(serde_json::to_value)).collect()
+    }
+
+    /// All of them as the one object that kubectl has for several.
+    ///
+    /// # Errors
+    /// See [`Self::each`].
+    pub(super) fn list(&self) -> serde_json::Result<Value> {
+        let items = self.each()?;
+        Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+    }
 }
 
 /// The objects for a component of this kind.

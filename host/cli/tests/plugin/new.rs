@@ -61,6 +61,15 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
         assert!(said.stdout.contains(words), "{}", said.stdout);
     }
 
+    // what nothing exports builds too, and the macro that does so is named
+    assert!(text.contains("context_type!(Plugin);"), "{text}");
+    fs::write(&source, text.replace("context_type!(Plugin);", "")).unwrap();
+    cargo_built(&own);
+    let said = in_folder(&own, &["check"]);
+    let [begins, ends] =
+        ["PROBLEM: it exports no plugin: ", "; in Rust, context_type! or command_builder! exports it\n"];
+    assert!(said.stdout.contains(begins) && said.stdout.contains(ends), "{}", said.stdout);
+
     let said = in_folder(&parent, &["new", "team-rules", "--language", "rust"]);
     assert_eq!(
         (said.code, said.stderr.as_str()),
@@ -83,7 +92,7 @@ fn what_is_made_is_said_with_what_has_to_be_there() {
         (
             "rust",
             "src/lib.rs, Cargo.toml, Cargo.lock, kubeopencode/",
-            "Rust with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
+            "Rust 1.95 or newer with the target wasm32-wasip2: `rustup target add wasm32-wasip2`",
         ),
         (
             "javascript",
@@ -228,6 +237,25 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
         ("to := strings", "time.Sleep(time.Second)\n\tto := strings"),
     ]);
     assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
+
+    // a package that needs a network is named before the size that it makes
+    let get =
+        "if answer, err := http.Get(config.To); err == nil {\n\t\tanswer.Body.Close()\n\t}\n\tto := strings";
+    let said = said_when_broken(&[("\"strings\"", "\"net/http\"\n\t\"strings\""), ("to := strings", get)]);
+    assert!(said.contains("; leave out net/http: a plugin has no network\n"), "{said}");
+    let said = in_folder(&own, &["check"]);
+    let lines: Vec<_> = said.stdout.lines().collect();
+    let [.., warning, size, last] = lines.as_slice() else { panic!("{}{}", said.stdout, said.stderr) };
+    let begins =
+        "  imports     WARNING: Go's package net/http is in it, and a plugin has no network: leave it out";
+    assert!(warning.starts_with(begins), "{}", said.stdout);
+    assert!(
+        size.starts_with("  size        PROBLEM: the component has ")
+            && size.ends_with(" of limits class default; leave out net/http: a plugin has no network"),
+        "{}",
+        said.stdout
+    );
+    assert_eq!((said.code, *last), (1, "1 problem"));
 }
 
 /// Without a build: componentize-py takes as long as all the others together, and an example has it built.

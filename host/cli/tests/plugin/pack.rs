@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 
+use insta::assert_snapshot;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kubeopencode_api::names::hex;
@@ -58,6 +59,25 @@ fn a_component_without_grants_is_a_config_map() {
     );
     let again = plugin(&["pack", path.to_str().unwrap()], &[]);
     assert_eq!(again.stdout, said.stdout, "the same component gives the same bytes");
+}
+
+#[test]
+fn for_programs_all_objects_are_one_list() {
+    let path = component("list.wasm", &greeting(&asking("{}", "")));
+    let path = path.to_str().unwrap();
+    let as_yaml = plugin(&["pack", path, "--grant", "url"], &[]);
+    let said = plugin(&["pack", path, "--grant", "url", "-o", "json"], &[]);
+    let list: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(list["items"], Value::Array(documents(&as_yaml)), "the same objects, in the same order");
+    assert_eq!((said.code, said.stderr), (0, as_yaml.stderr));
+    let sha256 = hex(&Sha256::digest(fs::read(path).unwrap()));
+    let bytes = list["items"][1]["binaryData"]["greeting.wasm.zst"].as_str().unwrap();
+    assert_snapshot!(said.stdout.replace(&sha256, "[sha256]").replace(bytes, "[component]"));
+
+    let path = component("list-bad.wasm", "(component)");
+    let said = plugin(&["pack", path.to_str().unwrap(), "-o", "json"], &[]);
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    assert!(said.stderr.ends_with("1 problem; nothing is packed\n"), "{}", said.stderr);
 }
 
 #[test]
