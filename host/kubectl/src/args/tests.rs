@@ -54,6 +54,9 @@ fn a_task_is_named_as_it_was_printed() {
     for word in ["fix?watch=true", "fix%2f", "Fix"] {
         assert!(parse(word).unwrap_err().contains("a name has only lower case letters"), "{word}");
     }
+    for word in ["..", ".", "fix-", "task/.."] {
+        assert!(parse(word).unwrap_err().contains("a name begins and ends with"), "{word}");
+    }
     for word in ["", "task/"] {
         assert!(parse(word).unwrap_err().contains("no object has an empty name"), "{word}");
     }
@@ -64,6 +67,9 @@ fn a_flag_with_an_empty_value_is_none() {
     let words = ["kubectl-kubeopencode", "get", "-n", "", "--context", ""];
     let Place { namespace, context, .. } = Args::try_parse_from(words).unwrap().place.given();
     assert_eq!((namespace, context), (None, None));
+    let words = ["kubectl-kubeopencode", "doctor", "--operator-namespace", ""];
+    let Verb::Doctor(flags) = Args::try_parse_from(words).unwrap().verb else { panic!() };
+    assert_eq!(flags.operators(), "kubeopencode-system");
     let wrong =
         Args::try_parse_from(["kubectl-kubeopencode", "get", "-n", "team/a"]).unwrap_err().to_string();
     assert!(wrong.contains("invalid value 'team/a' for '--namespace <NAMESPACE>'"), "{wrong}");
