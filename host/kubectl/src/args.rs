@@ -294,7 +294,8 @@ pub(crate) struct Top {
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 when nothing is wrong, 1 otherwise. What your rights do not show is marked with ? and is not wrong.
+Exit codes: 0 when nothing is wrong, 1 when something is, 2 without a cluster, 3 when the API server does not answer.
+What your rights do not show is marked with ? and is not wrong.
 
 Examples:
   kubectl kubeopencode doctor -n team")]
@@ -307,6 +308,16 @@ pub(crate) struct Doctor {
         default_value = kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE
     )]
     pub(crate) operator_namespace: String,
+}
+
+impl Doctor {
+    /// The namespace of the operator; an empty one counts as not given.
+    pub(crate) fn operators(&self) -> &str {
+        match self.operator_namespace.as_str() {
+            "" => kubeopencode_api::literals::DEFAULT_OPERATOR_NAMESPACE,
+            namespace => namespace,
+        }
+    }
 }
 
 /// Flags of `completion`.
@@ -371,6 +382,10 @@ fn object_name(name: &str) -> Result<String, String> {
     let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     if !name.chars().all(may_be) {
         return Err("a name has only lower case letters, digits, - and .".to_owned());
+    }
+    // .. would be the folder above in an address
+    if name.starts_with(['-', '.']) || name.ends_with(['-', '.']) {
+        return Err("a name begins and ends with a letter or a digit".to_owned());
     }
     Ok(name.to_owned())
 }

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -15,11 +15,14 @@ use kubeopencode_api::task::Task;
 use serde::de::DeserializeOwned;
 
 use crate::args::Place;
-use crate::error::{Asked, Failure, chain, may_pass};
+use crate::error::{Asked, Failure, chain, may_be_done, may_pass};
 use crate::proxy;
 
 /// How long the API server may not answer before contact is lost. A rolling update of a control plane takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the API server may take to say that it is there.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long a connection may be silent until it counts as dead. A watch that is well ends before, after 290 s.
 const DEAD_AFTER: Duration = Duration::from_secs(300);
@@ -99,12 +102,15 @@ impl Cluster {
         let what = format!("a Task in namespace {}", self.namespace);
         let remedy = format!("make the namespace: kubectl create namespace {}", self.namespace);
         let made = self.tasks().create(&PostParams::default(), task).await;
-        made.map_err(|error| match (Asked { what, remedy }.failed(&error), &error) {
-            (Failure::Lost(words), _) => Failure::Lost(format!(
-                "{words}; whether the Task was made is not known: look with kubectl kubeopencode get -n {}",
+        made.map_err(|error| {
+            let failure = Asked { what, remedy }.failed(&error);
+            if !may_be_done(&error) {
+                return failure.before_the_start();
+            }
+            Failure::Lost(format!(
+                "{failure}; whether the Task was made is not known: look with kubectl kubeopencode get -n {}",
                 self.namespace
-            )),
-            (failure, _) => failure.before_the_start(),
+            ))
         })
     }
 
@@ -157,19 +163,45 @@ where
     let mut seen = std::pin::pin!(watcher::watch_object(api.clone(), name).default_backoff());
     let mut contact = Contact::default();
     loop {
+        let object = next(&mut seen, &mut contact, api, asked).await?;
+        if let Some(found) = look(object.as_ref()) {
+            return Ok(found);
+        }
+    }
+}
+
+/// What a watch shows next. One that goes on where it broke off is silent until something changes: before its silence counts as
+/// lost contact, the API server is asked whether it is there.
+///
+/// # Errors
+/// When the objects may not be watched, or the API server does not answer for [`PATIENCE`].
+pub(crate) async fn next<K, T>(
+    seen: &mut (impl Stream<Item = watcher::Result<T>> + Unpin),
+    contact: &mut Contact,
+    api: &Api<K>,
+    asked: &Asked,
+) -> Result<T, Failure>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    loop {
         let next = match contact.patience_left() {
             None => seen.next().await,
             Some(left) => match tokio::time::timeout(left, seen.next()).await {
                 Ok(next) => next,
-                Err(_) => return Err(contact.lost(asked)),
+                Err(_) => {
+                    if !answers(api).await {
+                        return Err(contact.lost(asked));
+                    }
+                    *contact = Contact::default();
+                    continue;
+                }
             },
         };
         match next {
-            Some(Ok(object)) => {
-                contact = Contact::default();
-                if let Some(found) = look(object.as_ref()) {
-                    return Ok(found);
-                }
+            Some(Ok(shown)) => {
+                *contact = Contact::default();
+                return Ok(shown);
             }
             Some(Err(error)) => contact.failed(asked, cause(error))?,
             None => return Err(contact.lost(asked)),
@@ -177,8 +209,17 @@ where
     }
 }
 
+/// Whether the API server is there. That it refuses is an answer, too.
+async fn answers<K: Clone + Debug + DeserializeOwned>(api: &Api<K>) -> bool {
+    match tokio::time::timeout(ANSWER, api.list_metadata(&ListParams::default().limit(1))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => !may_pass(&error),
+        Err(_) => false,
+    }
+}
+
 /// What a watch broke of.
-pub(crate) fn cause(error: watcher::Error) -> kube::Error {
+fn cause(error: watcher::Error) -> kube::Error {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
@@ -225,5 +266,72 @@ impl Contact {
             "{what}: lost contact with the API server for {} s: {why}; it goes on without you: look at it again later",
             PATIENCE.as_secs()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// An API server that answers once, and then tells that it did.
+    async fn api_server(code: u16) -> (Api<Task>, oneshot::Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        config.default_retry = false;
+        let body = match code {
+            200 => json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []}),
+            code => json!({"kind": "Status", "status": "Failure", "message": "no", "code": code}),
+        };
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            let body = body.to_string();
+            let answer = format!(
+                "HTTP/1.1 {code} Any\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            client.write_all(answer.as_bytes()).await.unwrap();
+            tell.send(()).unwrap();
+        });
+        (Api::all(Client::try_from(config).unwrap()), told)
+    }
+
+    /// Of a watch that broke off so long ago that patience is at its end.
+    fn at_its_end() -> Contact {
+        Contact { broken: Some((Instant::now().checked_sub(PATIENCE).unwrap(), "reset".to_owned())) }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_silent_since_it_broke_off_is_no_lost_contact() {
+        for code in [200, 403] {
+            let (api, was_asked) = api_server(code).await;
+            let mut seen = std::pin::pin!(stream::once(async move {
+                was_asked.await.unwrap();
+                Ok::<_, watcher::Error>("a change")
+            }));
+            let mut contact = at_its_end();
+            let shown = next(&mut seen, &mut contact, &api, &Asked::task("team", "fix")).await;
+            assert_eq!(shown.unwrap(), "a change", "{code}");
+            assert_eq!(contact.patience_left(), None, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_is_lost_contact() {
+        let (api, _was_asked) = api_server(503).await;
+        let mut seen = std::pin::pin!(stream::pending::<watcher::Result<()>>());
+        let lost = next(&mut seen, &mut at_its_end(), &api, &Asked::task("team", "fix")).await.unwrap_err();
+        let words = "Task team/fix: lost contact with the API server for 60 s: reset; ";
+        assert!(matches!(&lost, Failure::Lost(_)) && lost.to_string().starts_with(words), "{lost}");
     }
 }

@@ -162,6 +162,16 @@ pub(crate) fn may_pass(error: &kube::Error) -> bool {
     }
 }
 
+/// Whether what was asked for may have been done, though nobody said so: the API server did not answer, what stands before it
+/// answered, or the answer cannot be read.
+pub(crate) fn may_be_done(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500,
+        kube::Error::Auth(_) => false,
+        _ => true,
+    }
+}
+
 /// An error with what caused it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
@@ -216,6 +226,20 @@ mod tests {
         for code in [410, 429, 500, 503, 504] {
             assert!(may_pass(&of(code)), "{code}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_called_refused() {
+        let of =
+            |code: u16| kube::Error::Api(serde_json::from_value(serde_json::json!({"code": code})).unwrap());
+        for code in [400, 401, 403, 404, 409, 422, 429] {
+            assert!(!may_be_done(&of(code)), "{code}");
+        }
+        for code in [500, 502, 503, 504] {
+            assert!(may_be_done(&of(code)), "{code}");
+        }
+        let unreadable = serde_json::from_str::<Status>("made").unwrap_err();
+        assert!(may_be_done(&kube::Error::SerdeError(unreadable)));
     }
 
     #[test]

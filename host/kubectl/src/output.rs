@@ -48,8 +48,7 @@ impl Style {
 
     fn on(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
-        Self { colours: is_terminal && !is_unwanted && !is_dumb }
+        Self { colours: is_terminal && !is_unwanted && !is_dumb(variable) }
     }
 
     /// A text in the colour of what it is about.
@@ -59,6 +58,11 @@ impl Style {
             _ => text.to_owned(),
         }
     }
+}
+
+/// Whether the terminal prints whatever it is sent.
+fn is_dumb(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Prints to stdout.
@@ -84,9 +88,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// On stderr, where that is a terminal.
+    /// On stderr, where that is a terminal whose line can change.
     pub(crate) fn new() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), said: String::new() }
+        Self::on(std::io::stderr().is_terminal(), |name| std::env::var(name).ok())
+    }
+
+    fn on(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
+        Self { is_shown: is_terminal && !is_dumb(variable), said: String::new() }
     }
 
     /// Nowhere: another one has the line.
@@ -142,6 +150,16 @@ mod tests {
         assert_eq!(plain.paint(Paint::Bad, "Failed"), "Failed");
         assert_eq!(coloured.paint(Paint::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");
         assert_eq!(coloured.paint(Paint::Plain, "Pending"), "Pending");
+    }
+
+    #[test]
+    fn a_line_that_changes_is_there_only_where_it_can() {
+        for (is_terminal, term, is_shown) in
+            [(true, "xterm-256color", true), (true, "dumb", false), (false, "xterm-256color", false)]
+        {
+            let variable = |asked: &str| (asked == "TERM").then(|| term.to_owned());
+            assert_eq!(Progress::on(is_terminal, variable).is_shown, is_shown, "{is_terminal} {term}");
+        }
     }
 
     #[test]

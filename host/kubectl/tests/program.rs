@@ -105,6 +105,30 @@ fn completions_are_there_for_shells_and_for_kubectl() {
     std::fs::write(&file, "{contexts: [{name: here}, {name: there}, {name: home}]}").unwrap();
     let named = call(&["__complete", "--", "--kubeconfig", &file, "get", "--context", "h"], "").1;
     assert_eq!(named, "here\nhome\n:4\n");
+    // as cobra answers it: the shell keeps what stands before the value
+    let named = call(&["__complete", "--", "--kubeconfig", &file, "get", "--context=h"], "").1;
+    assert_eq!(named, "here\nhome\n:4\n");
+    for (last, answer) in [
+        ("-o=", "wide\nname\n:4\n"),
+        ("-Ao=w", "wide\n:4\n"),
+        ("--output=n", "name\n:4\n"),
+        ("--watch=", ":4\n"),
+        ("--namespace=", ":4\n"),
+        ("--kubeconfig=a", ":0\n"),
+    ] {
+        assert_eq!(call(&["__complete", "--", "get", last], "").1, answer, "{last}");
+    }
+}
+
+/// bash itself takes a word apart at its `=`.
+#[test]
+fn bash_completes_values_behind_equals_too() {
+    let (_, script, _) = call(&["completion", "bash"], "");
+    let typed = "COMP_WORDS=(kubectl-kubeopencode get --output = wi) COMP_CWORD=4
+        _kubectl__kubeopencode kubectl-kubeopencode wi =
+        echo \"${COMPREPLY[*]}\"";
+    let output = Command::new("bash").arg("-c").arg(format!("{script}\n{typed}")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "wide\n", "{output:?}");
 }
 
 /// As with `| head -n 1`; the end that reads is closed before the program starts.

@@ -109,6 +109,21 @@ async fn the_exit_code_says_how_it_ended() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_json_knows_the_name_before_the_end() {
+    scenario(async |ns| {
+        let mut call = user(ns).start(&["run", "-p", "d", "--wait", "-o", "json"]);
+        let mut remarks = BufReader::new(call.stderr.take().unwrap()).lines();
+        let name = named(&remarks.next_line().await.unwrap().unwrap());
+        end_it(ns, json!({"phase": "Completed", "reason": "Completed", "message": "m"})).await;
+        let said = Kubectl::end(call).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let over: Task = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((over.name_any(), over.phase()), (name, Phase::Completed));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_task_that_is_deleted_meanwhile_has_no_known_end() {
     scenario(async |ns| {
         let mut call = user(ns).start(&["run", "-p", "d", "--wait"]);

@@ -54,6 +54,9 @@ fn a_task_is_named_as_it_was_printed() {
     for word in ["fix?watch=true", "fix%2f", "Fix"] {
         assert!(parse(word).unwrap_err().contains("a name has only lower case letters"), "{word}");
     }
+    for word in ["..", ".", "fix-", "task/.."] {
+        assert!(parse(word).unwrap_err().contains("a name begins and ends with"), "{word}");
+    }
     for word in ["", "task/"] {
         assert!(parse(word).unwrap_err().contains("no object has an empty name"), "{word}");
     }
@@ -64,6 +67,9 @@ fn a_flag_with_an_empty_value_is_none() {
     let words = ["kubectl-kubeopencode", "get", "-n", "", "--context", ""];
     let Place { namespace, context, .. } = Args::try_parse_from(words).unwrap().place.given();
     assert_eq!((namespace, context), (None, None));
+    let words = ["kubectl-kubeopencode", "doctor", "--operator-namespace", ""];
+    let Verb::Doctor(flags) = Args::try_parse_from(words).unwrap().verb else { panic!() };
+    assert_eq!(flags.operators(), "kubeopencode-system");
     let wrong =
         Args::try_parse_from(["kubectl-kubeopencode", "get", "-n", "team/a"]).unwrap_err().to_string();
     assert!(wrong.contains("invalid value 'team/a' for '--namespace <NAMESPACE>'"), "{wrong}");
@@ -79,22 +85,26 @@ fn the_keys_for_k9s_call_what_there_is() {
     #[derive(serde::Deserialize)]
     struct Key {
         command: String,
+        background: bool,
         args: Vec<String>,
     }
     let keys: Keys = serde_norway::from_str(include_str!("../../../../deploy/k9s/plugins.yaml")).unwrap();
     assert!(!keys.plugins.is_empty());
-    for (name, Key { command, args }) in keys.plugins {
+    for (name, Key { command, background, args }) in keys.plugins {
         let line = match command.as_str() {
             "sh" => {
-                let call = args[1].split(" 2>&1").next().unwrap().split(" | ").next().unwrap().to_owned();
+                let call = args[1].split([';', '|']).next().unwrap().replace(" 2>&1", "");
                 let values = args.iter().skip(3).enumerate();
                 values.fold(call, |line, (i, value)| line.replace(&format!("\"${}\"", i + 1), value))
             }
             command => format!("{command} {}", args.join(" ")),
         };
         let words = line.replace("$NAMESPACE", "team").replace("$NAME", "fix");
-        Args::try_parse_from(words.split_whitespace())
+        let Args { verb, .. } = Args::try_parse_from(words.split_whitespace())
             .unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+        // what is not in the background has the screen until it ends: it has to wait for whoever reads it
+        let waits = background || args[1].contains("| less ") || args[1].contains("; read ");
+        assert!(waits, "{name}: {verb:?} is gone before it can be read");
         assert!(
             line.starts_with("kubectl-kubeopencode ") && line.contains("--context $CONTEXT"),
             "{name}: {line}"

@@ -43,7 +43,18 @@ pub(crate) fn main(flags: Completion) -> Result<(), Failure> {
     };
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut for_people(&Args::command()), PROGRAM, &mut text);
-    print(text)
+    match shell {
+        clap_complete::Shell::Bash => print(with_values_behind_equals(&String::from_utf8_lossy(&text))),
+        _ => print(text),
+    }
+}
+
+/// The script for bash, to which `--output=wi` is three words: what stands before the value is the flag, and not the `=`.
+fn with_values_behind_equals(script: &str) -> String {
+    let prev = "    prev=\"$3\"\n";
+    let flag =
+        "    if [[ \"${prev}\" == \"=\" ]]; then\n        prev=\"${COMP_WORDS[COMP_CWORD-2]}\"\n    fi\n";
+    script.replacen(prev, &format!("{prev}{flag}"), 1)
 }
 
 /// The command line without what kubectl alone calls, which bash would offer as well.
@@ -60,8 +71,9 @@ fn for_people(program: &Command) -> Command {
 pub(crate) async fn words(flags: Complete, place: &Place) -> Result<(), Failure> {
     let program = Args::command();
     let words = flags.words.as_slice();
-    let (begin, before) = words.split_last().map_or(("", words), |(last, rest)| (last.as_str(), rest));
-    let before = Before::read(&program, before, place.clone());
+    let (last, before) = words.split_last().map_or(("", words), |(last, rest)| (last.as_str(), rest));
+    let mut before = Before::read(&program, before, place.clone());
+    let begin = before.begin(&program, last);
     let known = known(&program, &before, begin);
     let end = if known == Known::Files { FILES } else { NO_FILES };
     let mut found = names(known, &before.place).await.unwrap_or_default();
@@ -106,6 +118,17 @@ impl<'a> Before<'a> {
             before.add(program, word);
         }
         before
+    }
+
+    /// What of the last word is completed. Of `--flag=value` that is the value alone: kubectl's scripts leave what stands before
+    /// it as it is.
+    fn begin<'w>(&mut self, program: &'a Command, last: &'w str) -> &'w str {
+        if self.flag.is_some() || !last.starts_with('-') {
+            return last;
+        }
+        let Some((flag, value)) = last.split_once('=') else { return last };
+        self.add(program, flag);
+        if self.flag.is_some() { value } else { last }
     }
 
     fn add(&mut self, program: &'a Command, word: &str) {
@@ -204,8 +227,17 @@ mod tests {
     fn after(words: &[&str]) -> Known {
         let program = Args::command();
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        let (begin, before) = words.split_last().unwrap();
-        known(&program, &Before::read(&program, before, Place::default()), begin)
+        let (last, before) = words.split_last().unwrap();
+        let mut before = Before::read(&program, before, Place::default());
+        let begin = before.begin(&program, last);
+        known(&program, &before, begin)
+    }
+
+    fn begin_of<'w>(words: &[&'w str]) -> &'w str {
+        let program = Args::command();
+        let (&last, before) = words.split_last().unwrap();
+        let before: Vec<_> = before.iter().map(|word| (*word).to_owned()).collect();
+        Before::read(&program, &before, Place::default()).begin(&program, last)
     }
 
     #[test]
@@ -240,6 +272,20 @@ mod tests {
         for flag in ["-f", "--file", "--kubeconfig"] {
             assert_eq!(after(&["run", flag, ""]), Known::Files, "{flag}");
         }
+        for (words, begin) in [
+            (&["get", "-n=te"][..], "te"),
+            (&["get", "--namespace="], ""),
+            (&["get", "-An=te"], "te"),
+            (&["get", "-n", "te=am"], "te=am"),
+        ] {
+            assert_eq!(after(words), Known::Namespaces, "{words:?}");
+            assert_eq!(begin_of(words), begin, "{words:?}");
+        }
+        assert_eq!(after(&["--context=st"]), Known::Contexts);
+        assert_eq!(after(&["run", "--agent="]), Known::Agents);
+        assert_eq!(after(&["run", "--file=no"]), Known::Files);
+        // a flag without a value has none behind = either
+        assert_eq!(begin_of(&["run", "--wait=t"]), "--wait=t");
         // -f of logs has no value
         for before in
             [&["logs", "-f"][..], &["logs", "--tail=5"], &["-n", "run", "logs"], &["logs", "-nteam"]]

@@ -33,7 +33,7 @@ const OPERATOR: &str = "app.kubernetes.io/name=kubeopencode,app.kubernetes.io/co
 /// When something is wrong, or the API server does not answer.
 pub(crate) async fn main(flags: Doctor, place: &Place) -> Result<(), Failure> {
     let cluster = Cluster::connect(place).await?;
-    let found = findings(&look(&cluster, &flags.operator_namespace).await?);
+    let found = findings(&look(&cluster, flags.operators()).await?);
     print(lines(&found, Style::of_stdout()))?;
     match found.iter().filter(|one| one.mark == Mark::Bad).count() {
         0 => Ok(()),

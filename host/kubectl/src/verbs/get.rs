@@ -6,7 +6,6 @@
 mod rows;
 mod shown;
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams};
 use kube::runtime::WatchStreamExt;
@@ -16,7 +15,7 @@ use kubeopencode_api::task::Task;
 use self::rows::{Columns, Rows, names};
 use self::shown::{Change, Shown};
 use crate::args::{Get, ListFormat, Place};
-use crate::cluster::{Cluster, Contact, cause};
+use crate::cluster::{Cluster, Contact, next};
 use crate::error::{Asked, Failure};
 use crate::output::{Style, print, remark};
 use crate::verbs::keep;
@@ -57,11 +56,18 @@ pub(crate) async fn main(flags: Get, place: &Place) -> Result<(), Failure> {
         return show.changes(&cluster, &flags, namespace, rows, tasks).await;
     }
     if tasks.is_empty() {
-        let place =
-            namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
-        remark(&format!("No Tasks in {place}: make one with kubectl kubeopencode run"));
+        remark(&none(namespace, flags.selector.as_deref()));
     }
     Ok(())
+}
+
+/// What is said where there is nothing to list.
+fn none(namespace: Option<&str>, selector: Option<&str>) -> String {
+    let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
+    match selector.filter(|selector| !selector.is_empty()) {
+        None => format!("No Tasks in {place}: make one with kubectl kubeopencode run"),
+        Some(selector) => format!("No Tasks with {selector} in {place}: without -l all are listed"),
+    }
 }
 
 struct Show {
@@ -103,17 +109,10 @@ impl Show {
         let asked = Asked::all("Tasks", namespace);
         let (style, mut has_head) = (Style::of_stdout(), !tasks.is_empty());
         let mut shown = Shown::new(tasks);
-        let (mut seen, mut contact) =
-            (std::pin::pin!(watcher(api, config).default_backoff()), Contact::default());
-        while let Some(event) = seen.next().await {
-            let changes = match event {
-                Ok(event) => shown.see(event),
-                Err(error) => {
-                    contact.failed(&asked, cause(error))?;
-                    continue;
-                }
-            };
-            contact = Contact::default();
+        let mut seen = std::pin::pin!(watcher(api.clone(), config).default_backoff());
+        let mut contact = Contact::default();
+        loop {
+            let changes = shown.see(next(&mut seen, &mut contact, &api, &asked).await?);
             let now = Timestamp::now();
             for change in changes {
                 match change {
@@ -129,6 +128,22 @@ impl Show {
                 }
             }
         }
-        Err(contact.lost(&asked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_says_what_was_looked_for() {
+        assert_eq!(
+            none(Some("team"), Some("")),
+            "No Tasks in namespace team: make one with kubectl kubeopencode run"
+        );
+        assert_eq!(
+            none(None, Some("page=kubectl")),
+            "No Tasks with page=kubectl in any namespace: without -l all are listed"
+        );
     }
 }

@@ -121,8 +121,10 @@ impl Log {
                 .map_err(|why| Failure::Failed(format!("{} has no log: {why}", self.asked.what)))?,
         };
         let params = LogParams { tail_lines: flags.tail.map(i64::from), ..LogParams::default() };
-        self.copy(&container, &mut Lines::new(flags.timestamps), params).await.map_err(|broke| match broke {
-            Broke::Log(error) => self.asked.failed(&error),
+        let mut lines = Lines::new(flags.timestamps, flags.tail.is_some());
+        self.copy(&container, &mut lines, params).await.map_err(|broke| match broke {
+            Broke::Open(error) => self.asked.failed(&error),
+            Broke::Read(error) => self.asked.failed(&kube::Error::ReadEvents(error)),
             Broke::Output(failure) => failure,
         })
     }
@@ -172,31 +174,24 @@ impl Log {
         }
     }
 
-    /// A log to its end, however often the connection breaks. The last look began when the container had ended.
+    /// A log to its end, however often the connection breaks.
     async fn read(&self, container: &str, flags: &Logs) -> Result<(), Failure> {
-        let mut lines = Lines::new(flags.timestamps);
-        let mut contact = Contact::default();
-        let (mut was_open, mut had_ended) = (false, false);
+        let mut lines = Lines::new(flags.timestamps, flags.tail.is_some());
+        let (mut contact, mut known) = (Contact::default(), Known::default());
         loop {
             let since = lines.again();
             let tail = flags.tail.map(i64::from).filter(|_| since.is_none());
             let params =
                 LogParams { follow: true, tail_lines: tail, since_time: since, ..LogParams::default() };
             let before = lines.last;
-            match self.copy(container, &mut lines, params).await {
-                Ok(()) if had_ended => return Ok(()),
-                Ok(()) => (was_open, contact) = (true, Contact::default()),
-                Err(Broke::Log(_)) if had_ended => return Ok(()),
-                // the Pod went after its log had ended
-                Err(Broke::Log(kube::Error::Api(status)))
-                    if status.code == 404 && (was_open || lines.last.is_some()) =>
-                {
-                    return Ok(());
-                }
-                Err(Broke::Log(error)) => contact.failed(&self.asked, error)?,
-                Err(Broke::Output(failure)) => return Err(failure),
+            let look = self.copy(container, &mut lines, params).await;
+            let (is_open, is_whole) = (!matches!(look, Err(Broke::Open(_))), look.is_ok());
+            match known.next(look)? {
+                Next::Over => return Ok(()),
+                Next::Again => contact = Contact::default(),
+                Next::Unanswered(error) => contact.failed(&self.asked, error)?,
             }
-            had_ended = match self.pods.get(&self.name).await {
+            let had_ended = match self.pods.get(&self.name).await {
                 Ok(pod) if self.is_it(&pod) => source::has_ended(&pod, container),
                 Ok(_) => return Ok(()),
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
@@ -205,20 +200,20 @@ impl Log {
                     false
                 }
             };
-            if !had_ended && before == lines.last {
+            if before == lines.last && !(had_ended && is_whole) {
                 tokio::time::sleep(PAUSE).await;
             }
+            known = Known { was_open: known.was_open || is_open, was_whole: is_whole, had_ended };
         }
     }
 
     async fn copy(&self, container: &str, lines: &mut Lines, params: LogParams) -> Result<(), Broke> {
         let params = LogParams { container: Some(container.to_owned()), timestamps: true, ..params };
-        let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Log)?;
+        let log = self.pods.log_stream(&self.name, &params).await.map_err(Broke::Open)?;
         let (mut log, mut line) = (std::pin::pin!(log), Vec::new());
         let patience = patience(&params);
         loop {
-            let read = next_line(&mut log, &mut line, patience).await;
-            if read.map_err(|error| Broke::Log(kube::Error::ReadEvents(error)))? == 0 {
+            if next_line(&mut log, &mut line, patience).await.map_err(Broke::Read)? == 0 {
                 return Ok(());
             }
             if let Some(text) = lines.read(&line) {
@@ -235,9 +230,53 @@ fn patience(params: &LogParams) -> Option<Duration> {
 }
 
 /// What broke while a log was copied.
+#[derive(Debug)]
 enum Broke {
-    Log(kube::Error),
+    /// The API server did not give it.
+    Open(kube::Error),
+    /// The connection, after the API server had begun to give it.
+    Read(std::io::Error),
+    /// What is printed goes nowhere.
     Output(Failure),
+}
+
+/// What is known of a log before it is looked at once more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The API server gave it before.
+    was_open: bool,
+    /// The last look came to its end.
+    was_whole: bool,
+    /// When the last look was over the container had ended.
+    had_ended: bool,
+}
+
+/// What follows from a look at a log.
+#[derive(Debug)]
+enum Next {
+    /// It was read to its end.
+    Over,
+    /// There may be more, and the API server answers.
+    Again,
+    /// The API server did not give it this time.
+    Unanswered(kube::Error),
+}
+
+impl Known {
+    /// Who was given a part of the log is in contact, however that broke off, and has not seen its end.
+    fn next(self, look: Result<(), Broke>) -> Result<Next, Failure> {
+        match look {
+            Ok(()) if self.had_ended => Ok(Next::Over),
+            Ok(()) | Err(Broke::Read(_)) => Ok(Next::Again),
+            Err(Broke::Open(_)) if self.had_ended && self.was_whole => Ok(Next::Over),
+            // the Pod went after its log had ended
+            Err(Broke::Open(kube::Error::Api(status))) if status.code == 404 && self.was_open => {
+                Ok(Next::Over)
+            }
+            Err(Broke::Open(error)) => Ok(Next::Unanswered(error)),
+            Err(Broke::Output(failure)) => Err(failure),
+        }
+    }
 }
 
 /// Reads the next line, and gives its length; 0: the log ended, or was silent for longer than one waits.
@@ -275,6 +314,41 @@ mod tests {
         ) -> Poll<std::io::Result<usize>> {
             Poll::Pending
         }
+    }
+
+    fn refused(code: u16) -> Result<(), Broke> {
+        let status = serde_json::from_value(serde_json::json!({"code": code})).unwrap();
+        Err(Broke::Open(kube::Error::Api(status)))
+    }
+
+    fn reset() -> Result<(), Broke> {
+        Err(Broke::Read(std::io::ErrorKind::ConnectionReset.into()))
+    }
+
+    #[test]
+    fn a_log_that_breaks_off_is_read_on_and_no_lost_contact() {
+        let new = Known::default();
+        let open = Known { was_open: true, ..new };
+        let broken = Known { had_ended: true, ..open };
+        let read = Known { was_whole: true, ..broken };
+        for known in [new, open, broken, read] {
+            assert!(matches!(known.next(reset()), Ok(Next::Again)), "{known:?}");
+        }
+        assert!(matches!(open.next(Ok(())), Ok(Next::Again)));
+        // the container ended while the connection was broken: what it wrote last is still to come
+        assert!(matches!(broken.next(refused(503)), Ok(Next::Unanswered(_))));
+        assert!(matches!(broken.next(Ok(())), Ok(Next::Over)));
+        assert!(matches!(read.next(Ok(())), Ok(Next::Over)));
+        assert!(matches!(read.next(refused(503)), Ok(Next::Over)));
+    }
+
+    #[test]
+    fn the_log_of_a_pod_that_is_gone_is_over_for_whoever_had_it() {
+        let new = Known::default();
+        assert!(matches!(new.next(refused(404)), Ok(Next::Unanswered(_))));
+        assert!(matches!(Known { was_open: true, ..new }.next(refused(404)), Ok(Next::Over)));
+        let unread = Err(Broke::Output(Failure::BrokenPipe));
+        assert!(matches!(new.next(unread), Err(Failure::BrokenPipe)));
     }
 
     #[test]

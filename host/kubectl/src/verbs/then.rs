@@ -27,7 +27,10 @@ pub(crate) async fn main(cluster: &Cluster, made: Task, then: Then) -> Result<()
     if !then.wait {
         return print(created(&made, then.output)?);
     }
-    if then.output != Some(ObjectFormat::Json) {
+    if then.output == Some(ObjectFormat::Json) {
+        // stdout is the Task as it ends, and whoever ends the waiting before that wants to know its name
+        remark(&format!("{} created", reference(&made)));
+    } else {
         print(created(&made, then.output)?)?;
     }
     let over = over(cluster, &made).await.map_err(Failure::after_the_start)?;

@@ -2,6 +2,8 @@
 //!
 //! May touch: a Pod as it was seen, lines. Must not touch: a client.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kubeopencode_api::literals::AGENT_CONTAINER;
@@ -114,42 +116,90 @@ pub(crate) fn now(pod: &Pod) -> Result<String, String> {
     }
 }
 
+/// Seconds that lines of stdout and stderr may stand out of the order of their times: so much before its last line a log that broke
+/// off is asked for again.
+const DISORDER: i64 = 5;
+
+/// Lines as they came, by their times.
+type ByTime = BTreeMap<Timestamp, Vec<Vec<u8>>>;
+
 /// The lines of one container, which are asked for again where the connection broke.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// Time of the newest line that was read.
     pub(crate) last: Option<Timestamp>,
-    /// An answer begins with lines up to this time that were printed before.
-    repeated: Option<Timestamp>,
+    /// Time of the oldest one.
+    first: Option<Timestamp>,
+    /// Those that were read and may come again.
+    seen: ByTime,
+    /// Those of them that this answer has not repeated yet.
+    repeated: ByTime,
+    /// What this answer has from before that time was not wanted.
+    unwanted_before: Option<Timestamp>,
+    /// A line that was read without its end.
+    cut: Vec<u8>,
     with_times: bool,
+    is_tail: bool,
 }
 
 impl Lines {
-    /// From the beginning.
-    pub(crate) fn new(with_times: bool) -> Self {
-        Self { with_times, ..Self::default() }
+    /// From the beginning, or the last lines alone.
+    pub(crate) fn new(with_times: bool, is_tail: bool) -> Self {
+        Self { with_times, is_tail, ..Self::default() }
     }
 
-    /// Since when the next answer has to have lines: the second of the last one, since the API server knows whole seconds, and
-    /// kube would round up to one that begins after lines that nobody has read.
+    /// Since when the next answer has to have lines: some seconds before the last one, and whole seconds, since the API server knows
+    /// no others and kube would round up.
     pub(crate) fn again(&mut self) -> Option<Timestamp> {
-        self.repeated = self.last;
-        self.last.and_then(|last| Timestamp::from_second(last.as_second()).ok())
+        self.repeated.clone_from(&self.seen);
+        self.unwanted_before = self.first.filter(|_| self.is_tail);
+        self.last.and_then(since)
     }
 
-    /// What is printed of a line that begins with its time; `None`: it was printed before. Lines of stdout and stderr may
-    /// stand in another order than that of their times, and clocks are set back: only what is repeated is left out.
+    /// What is printed of a line that begins with its time; `None`: it was printed before. A line may be older than one that was
+    /// read before it, so that its time alone does not tell.
     pub(crate) fn read<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
         let space = line.iter().position(|byte| *byte == b' ');
         let time = space.and_then(|at| str::from_utf8(line.get(..at)?).ok()?.parse::<Timestamp>().ok());
         let Some((at, time)) = space.zip(time) else { return Some(line) };
-        if self.repeated.is_some_and(|repeated| time <= repeated) {
+        let is_unwanted = self.unwanted_before.is_some_and(|first| time < first);
+        if is_unwanted || self.is_repeated(time, line) {
             return None;
         }
-        self.repeated = None;
-        self.last = self.last.max(Some(time));
-        if self.with_times { Some(line) } else { line.get(at + 1..) }
+        let mut printed = if self.with_times { 0 } else { at + 1 };
+        if !self.cut.is_empty() && line.starts_with(&self.cut) {
+            printed = self.cut.len();
+            self.cut.clear();
+        }
+        if !line.ends_with(b"\n") {
+            self.cut = line.to_vec();
+        }
+        self.remember(time, line);
+        line.get(printed..)
     }
+
+    fn is_repeated(&mut self, time: Timestamp, line: &[u8]) -> bool {
+        let Some(lines) = self.repeated.get_mut(&time) else { return false };
+        let Some(at) = lines.iter().position(|known| known == line) else { return false };
+        lines.swap_remove(at);
+        true
+    }
+
+    /// What no answer will have again is forgotten.
+    fn remember(&mut self, time: Timestamp, line: &[u8]) {
+        self.seen.entry(time).or_default().push(line.to_vec());
+        self.first = Some(self.first.map_or(time, |first| first.min(time)));
+        self.last = self.last.max(Some(time));
+        let since = self.last.and_then(since);
+        while let Some(oldest) = self.seen.first_entry().filter(|oldest| Some(*oldest.key()) < since) {
+            oldest.remove();
+        }
+    }
+}
+
+/// Since when a log is asked for again whose last line has this time.
+fn since(last: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_second(last.as_second().saturating_sub(DISORDER)).ok()
 }
 
 #[cfg(test)]
@@ -240,39 +290,76 @@ mod tests {
 
     #[test]
     fn a_line_is_printed_once_whatever_the_connection_does() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(false, false);
         assert_eq!(lines.read(&line("1.5", "one")), Some(&b"one\n"[..]));
         assert_eq!(lines.read(&line("2.5", "two words")), Some(&b"two words\n"[..]));
         lines.again();
-        assert_eq!(lines.read(&line("2.4", "one")), None);
+        assert_eq!(lines.read(&line("1.5", "one")), None);
         assert_eq!(lines.read(&line("2.5", "two words")), None);
         assert_eq!(lines.read(&line("3.5", "")), Some(&b"\n"[..]));
         assert_eq!(lines.read(b"without a time\n"), Some(&b"without a time\n"[..]));
         assert_eq!(lines.read(b"\xff\xff"), Some(&b"\xff\xff"[..]));
-        let mut with_times = Lines::new(true);
+        let mut with_times = Lines::new(true, false);
         assert_eq!(with_times.read(&line("1.5", "one")), Some(&line("1.5", "one")[..]));
     }
 
     #[test]
     fn no_line_is_lost_that_is_older_than_the_one_before_it() {
-        let mut lines = Lines::new(false);
+        let mut lines = Lines::new(false, false);
         for (time, text) in
             [("2.5", "of stderr"), ("2.4", "of stdout"), ("2.4", "at the same time"), ("1.0", "set back")]
         {
             assert_eq!(lines.read(&line(time, text)), Some(format!("{text}\n").as_bytes()), "{text}");
         }
         lines.again();
+        // also where it is the first that comes after the connection broke
+        assert_eq!(lines.read(&line("2.3", "new of stdout")), Some(&b"new of stdout\n"[..]));
         assert_eq!(lines.read(&line("2.5", "of stderr")), None);
+        assert_eq!(lines.read(&line("2.5", "new at the same time")), Some(&b"new at the same time\n"[..]));
         assert_eq!(lines.read(&line("2.4", "of stdout")), None);
+        assert_eq!(lines.read(&line("2.4", "of stdout")), Some(&b"of stdout\n"[..]), "twice the same");
         assert_eq!(lines.read(&line("2.6", "new")), Some(&b"new\n"[..]));
-        assert_eq!(lines.read(&line("2.4", "new of stdout")), Some(&b"new of stdout\n"[..]));
+        lines.again();
+        for (time, text) in [("2.3", "new of stdout"), ("2.4", "of stdout"), ("2.4", "of stdout")] {
+            assert_eq!(lines.read(&line(time, text)), None, "{text}");
+        }
+        assert_eq!(lines.read(&line("2.4", "of stdout")), Some(&b"of stdout\n"[..]), "a third time");
     }
 
     #[test]
-    fn what_was_written_after_the_last_line_in_its_second_is_asked_for() {
-        let mut lines = Lines::new(false);
+    fn who_wants_the_last_lines_alone_gets_no_older_ones_later() {
+        let mut tail = Lines::new(false, true);
+        assert_eq!(tail.again(), None);
+        assert_eq!(tail.read(&line("2.5", "of stderr")), Some(&b"of stderr\n"[..]));
+        assert_eq!(tail.read(&line("2.4", "of stdout")), Some(&b"of stdout\n"[..]));
+        tail.again();
+        assert_eq!(tail.read(&line("2.3", "before the last lines")), None);
+        assert_eq!(tail.read(&line("2.4", "of stdout")), None);
+        assert_eq!(tail.read(&line("2.5", "of stderr")), None);
+        assert_eq!(tail.read(&line("2.6", "new")), Some(&b"new\n"[..]));
+    }
+
+    #[test]
+    fn of_a_line_that_was_cut_off_the_rest_is_printed() {
+        let whole = line("2.5", "one two");
+        let mut lines = Lines::new(false, false);
+        assert_eq!(lines.read(b"2026-11-27T10:00:02.5Z one"), Some(&b"one"[..]));
+        lines.again();
+        assert_eq!(lines.read(&whole), Some(&b" two\n"[..]));
+        lines.again();
+        assert_eq!(lines.read(&whole), None);
+        assert_eq!(lines.read(&line("2.5", "one two three")), Some(&b"one two three\n"[..]));
+    }
+
+    #[test]
+    fn what_may_be_older_than_the_last_line_is_asked_for() {
+        let mut lines = Lines::new(false, false);
         assert_eq!(lines.again(), None);
-        lines.read(&line("2.7", "one"));
+        lines.read(&line("7.7", "one"));
         assert_eq!(lines.again(), Some("2026-11-27T10:00:02Z".parse().unwrap()));
+        lines.read(&line("1.5", "will not come again"));
+        lines.read(&line("2.5", "may come again"));
+        let times: Vec<_> = lines.seen.keys().map(Timestamp::to_string).collect();
+        assert_eq!(times, ["2026-11-27T10:00:02.5Z", "2026-11-27T10:00:07.7Z"]);
     }
 }
