@@ -120,15 +120,33 @@ fn completions_are_there_for_shells_and_for_kubectl() {
     }
 }
 
-/// bash itself takes a word apart at its `=`.
+/// What bash calls when somebody presses Tab. It takes a word apart at its `=`.
 #[test]
-fn bash_completes_values_behind_equals_too() {
+fn bash_completes_flags_of_a_verb_and_their_values() {
     let (_, script, _) = call(&["completion", "bash"], "");
-    let typed = "COMP_WORDS=(kubectl-kubeopencode get --output = wi) COMP_CWORD=4
-        _kubectl__kubeopencode kubectl-kubeopencode wi =
-        echo \"${COMPREPLY[*]}\"";
-    let output = Command::new("bash").arg("-c").arg(format!("{script}\n{typed}")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "wide\n", "{output:?}");
+    for (words, completed) in [
+        (&["re"][..], "result rerun"),
+        (&["get", "--out"], "--output"),
+        (&["get", "--output", "wi"], "wide"),
+        (&["get", "--output", "=", "wi"], "wide"),
+        (&["get", "-o", "=", "n"], "name"),
+    ] {
+        let [before @ .., last] = words else { panic!() };
+        let previous = before.last().unwrap_or(&"kubectl-kubeopencode");
+        let typed = format!(
+            "COMP_WORDS=(kubectl-kubeopencode {}) COMP_CWORD={}
+            _kubectl__kubeopencode kubectl-kubeopencode '{last}' '{previous}'
+            echo \"${{COMPREPLY[*]}}\"",
+            words.join(" "),
+            words.len()
+        );
+        let output = Command::new("bash").arg("-c").arg(format!("{script}\n{typed}")).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("{completed}\n"),
+            "{words:?}: {output:?}"
+        );
+    }
 }
 
 /// As with `| head -n 1`; the end that reads is closed before the program starts.

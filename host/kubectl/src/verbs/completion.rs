@@ -44,16 +44,18 @@ pub(crate) fn main(flags: Completion) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut for_people(&Args::command()), PROGRAM, &mut text);
     match shell {
-        clap_complete::Shell::Bash => print(with_values_behind_equals(&String::from_utf8_lossy(&text))),
+        clap_complete::Shell::Bash => print(mended(&String::from_utf8_lossy(&text))),
         _ => print(text),
     }
 }
 
-/// The script for bash, to which `--output=wi` is three words: what stands before the value is the flag, and not the `=`.
-fn with_values_behind_equals(script: &str) -> String {
+/// The script for bash, in which a verb of a program with a hyphen in its name is called in two ways, so that none is found. And to
+/// bash `--output=wi` is three words: before the value stands the flag, and not the `=`.
+fn mended(script: &str) -> String {
     let prev = "    prev=\"$3\"\n";
     let flag =
         "    if [[ \"${prev}\" == \"=\" ]]; then\n        prev=\"${COMP_WORDS[COMP_CWORD-2]}\"\n    fi\n";
+    let script = script.replace("kubectl__subcmd__kubeopencode", "kubectl__kubeopencode");
     script.replacen(prev, &format!("{prev}{flag}"), 1)
 }
 

@@ -316,13 +316,13 @@ mod tests {
         }
     }
 
-    fn refused(code: u16) -> Result<(), Broke> {
+    fn refused(code: u16) -> Broke {
         let status = serde_json::from_value(serde_json::json!({"code": code})).unwrap();
-        Err(Broke::Open(kube::Error::Api(status)))
+        Broke::Open(kube::Error::Api(status))
     }
 
-    fn reset() -> Result<(), Broke> {
-        Err(Broke::Read(std::io::ErrorKind::ConnectionReset.into()))
+    fn reset() -> Broke {
+        Broke::Read(std::io::ErrorKind::ConnectionReset.into())
     }
 
     #[test]
@@ -332,21 +332,21 @@ mod tests {
         let broken = Known { had_ended: true, ..open };
         let read = Known { was_whole: true, ..broken };
         for known in [new, open, broken, read] {
-            assert!(matches!(known.next(reset()), Ok(Next::Again)), "{known:?}");
+            assert!(matches!(known.next(Err(reset())), Ok(Next::Again)), "{known:?}");
         }
         assert!(matches!(open.next(Ok(())), Ok(Next::Again)));
         // the container ended while the connection was broken: what it wrote last is still to come
-        assert!(matches!(broken.next(refused(503)), Ok(Next::Unanswered(_))));
+        assert!(matches!(broken.next(Err(refused(503))), Ok(Next::Unanswered(_))));
         assert!(matches!(broken.next(Ok(())), Ok(Next::Over)));
         assert!(matches!(read.next(Ok(())), Ok(Next::Over)));
-        assert!(matches!(read.next(refused(503)), Ok(Next::Over)));
+        assert!(matches!(read.next(Err(refused(503))), Ok(Next::Over)));
     }
 
     #[test]
     fn the_log_of_a_pod_that_is_gone_is_over_for_whoever_had_it() {
         let new = Known::default();
-        assert!(matches!(new.next(refused(404)), Ok(Next::Unanswered(_))));
-        assert!(matches!(Known { was_open: true, ..new }.next(refused(404)), Ok(Next::Over)));
+        assert!(matches!(new.next(Err(refused(404))), Ok(Next::Unanswered(_))));
+        assert!(matches!(Known { was_open: true, ..new }.next(Err(refused(404))), Ok(Next::Over)));
         let unread = Err(Broke::Output(Failure::BrokenPipe));
         assert!(matches!(new.next(unread), Err(Failure::BrokenPipe)));
     }
