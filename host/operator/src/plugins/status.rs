@@ -144,6 +144,11 @@ pub(super) fn status(
     now: Timestamp,
 ) -> PluginStatus {
     let Findings { wanted, problem, serving, pauses, next_try } = findings;
+    // while it is not known what comes of a change, what serves has the settings and the grants from before it
+    let generation = match problem {
+        Some(problem) if problem.reason == Reason::Loading && serving.is_some() => before.observed_generation,
+        _ => generation,
+    };
     let mut conditions = before.conditions.clone();
     conditions.retain(|condition| {
         let stage = PluginCondition::ALL.iter().find(|stage| stage.as_str() == condition.type_);
@@ -460,6 +465,24 @@ mod tests {
         );
         let taken = after(&gone, Some(&Problem::name_taken("somebody has it")), None, 2);
         assert_eq!(said(&taken)[3], "Ready=False NameTaken");
+    }
+
+    #[test]
+    fn a_change_is_observed_when_it_is_known_what_comes_of_it() {
+        let (a, loading) = (served("a"), Problem::compiled(Reason::Loading, "The component is being loaded"));
+        let of = |before: &PluginStatus, generation, problem, serving| {
+            let findings = Findings { wanted: None, problem, serving, pauses: &[], next_try: None };
+            status(before, Some(generation), findings, Timestamp::UNIX_EPOCH)
+        };
+        let first = of(&PluginStatus::default(), 1, Some(&loading), None);
+        assert_eq!(first.observed_generation, Some(1), "nothing of another generation serves");
+        let good = of(&first, 1, None, Some(&a));
+        let changed = of(&good, 2, Some(&loading), Some(&a));
+        assert_eq!(changed.observed_generation, Some(1), "it serves with the settings from before");
+        assert_eq!(changed.conditions[2].observed_generation, Some(1));
+        assert_eq!(of(&changed, 2, None, Some(&a)).observed_generation, Some(2));
+        let invalid = Problem::compiled(Reason::Invalid, "why");
+        assert_eq!(of(&changed, 2, Some(&invalid), Some(&a)).observed_generation, Some(2), "that came of it");
     }
 
     #[test]
