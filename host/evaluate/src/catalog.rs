@@ -306,7 +306,7 @@ fn offers(plugin: &Arc<Plugin>, calls: &SharedCalls, by: Option<&Publication>) -
             name: name.to_owned(),
             type_: i,
             settings: by.map_or_else(|| json!({}), |new| new.settings.clone()),
-            granted: granted.with_secret_fields(type_.secret_fields()),
+            granted: granted.of_type(descriptor, type_.secret_fields()),
             calls: Arc::clone(&calls),
             source: source.clone(),
             allowed_namespaces: Arc::clone(&allowed_namespaces),

@@ -12,6 +12,8 @@ pub struct Granted {
     pub plugin: Option<String>,
     /// Kinds of action.
     pub capabilities: Vec<Capability>,
+    /// Those that its type declares; `None`: nobody asked it.
+    pub declared: Option<Vec<Capability>>,
     /// Globs of the environment variables that it may set.
     pub env: Vec<String>,
     /// Globs of the images that it may run.
@@ -28,10 +30,11 @@ impl Granted {
         Self { capabilities: descriptor.capabilities.clone(), ..Self::default() }
     }
 
-    /// The same for one type, whose schema says where payloads name Secrets.
+    /// The same for one type, which declares what it wants, and whose schema says where payloads name Secrets.
     #[must_use]
-    pub fn with_secret_fields(&self, secret_fields: &[SecretField]) -> Self {
-        Self { secret_fields: secret_fields.to_vec(), ..self.clone() }
+    pub fn of_type(&self, descriptor: &Descriptor, secret_fields: &[SecretField]) -> Self {
+        let declared = Some(descriptor.capabilities.clone());
+        Self { declared, secret_fields: secret_fields.to_vec(), ..self.clone() }
     }
 
     /// Text, files and ConfigMaps: what a plugin from a ConfigMap gets.
@@ -41,6 +44,19 @@ impl Granted {
 
     pub(crate) fn has(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
+    }
+
+    /// What is to be done about a capability that is not granted: by its author first, where the type does not declare it.
+    pub(crate) fn remedy_of(&self, capability: Capability) -> String {
+        let remedy = self.remedy("capabilities");
+        match &self.declared {
+            Some(declared) if !declared.contains(&capability) => {
+                format!(
+                    "its type does not declare it: add it to the type's own capabilities first, then {remedy}"
+                )
+            }
+            _ => remedy,
+        }
     }
 
     /// What is to be done about something that is not granted, by the field of the Plugin's grants.

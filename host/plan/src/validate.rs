@@ -254,7 +254,7 @@ impl Validator<'_> {
         Err(self.refuse(format!(
             "it asks for {what}, which needs the capability \"{}\": {}",
             capability.as_str(),
-            self.granted.remedy("capabilities")
+            self.granted.remedy_of(capability)
         )))
     }
 

@@ -120,7 +120,8 @@ impl Schema {
         }
         self.validator.validate(payload).map_err(|error| {
             let field = error.instance_path().as_str().to_owned();
-            let words = unknown_property(&error, payload).unwrap_or_else(|| error.to_string());
+            let words = unknown_property(&error, payload).or_else(|| other_value(&error));
+            let words = words.unwrap_or_else(|| error.to_string());
             let words = quote(&words);
             let message = if field.is_empty() { words } else { format!("{}: {words}", quote(&field)) };
             PayloadError { field, message }
@@ -150,6 +151,29 @@ fn unknown_property(error: &ValidationError<'_>, payload: &Value) -> Option<Stri
     let object = payload.pointer(error.instance_path().as_str()).filter(|_| is_it)?;
     let name = object.as_object()?.keys().next()?;
     Some(format!("Additional properties are not allowed ('{name}' was unexpected)"))
+}
+
+/// What is said of a value that is none of those which a `oneOf` or `anyOf` lists: the validator gives the keyword, and not them.
+fn other_value(error: &ValidationError<'_>) -> Option<String> {
+    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) =
+        error.kind()
+    else {
+        return None;
+    };
+    let place = error.instance_path().as_str();
+    let mut values = Vec::new();
+    for member in context {
+        // a constant further down is one part of a member
+        let mut here = member.iter().filter(|inner| inner.instance_path().as_str() == place);
+        values.extend(here.find_map(|inner| match inner.kind() {
+            ValidationErrorKind::Constant { expected_value } => Some(vec![expected_value.to_string()]),
+            ValidationErrorKind::Enum { options } => {
+                Some(options.as_array()?.iter().map(Value::to_string).collect())
+            }
+            _ => None,
+        })?);
+    }
+    Some(format!("{} is not one of {}", error.instance(), values.join(" or ")))
 }
 
 /// Walks a schema and holds it to the rules.

@@ -200,8 +200,7 @@ fn table(text: &mut String, title: &str, fields: &[Field], nothing: &str) {
     let width = fields.iter().map(|field| field.path.len()).max().unwrap_or_default();
     let kinds = fields.iter().map(|field| field.in_words().len()).max().unwrap_or_default();
     for field in fields {
-        let description = field.description.as_deref().unwrap_or_default();
-        let line = format!("  {:<width$}   {:<kinds$}   {description}", field.path, field.in_words());
+        let line = format!("  {:<width$}   {:<kinds$}   {}", field.path, field.in_words(), field.meaning());
         let _ = writeln!(text, "{}", line.trim_end());
     }
 }

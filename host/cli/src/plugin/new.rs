@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kubeopencode_api::context::BuiltInType;
+use kubeopencode_api::plugin::BUILT_IN_TYPES;
 use serde::Serialize;
 
 use super::project::MANIFEST;
@@ -166,6 +168,12 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
             "\"{name}\" is no name of a plugin: use a-z, 0-9 and -, beginning with a letter, as in team-rules"
         )));
     }
+    let type_ = type_name(name);
+    if BuiltInType::find(&type_).is_some() {
+        return Err(CliError::Usage(format!(
+            "{name}: its type would be {type_}, and {BUILT_IN_TYPES} come with KubeOpenCode: take another name, as in team-{name}"
+        )));
+    }
     if !parent.is_dir() {
         let place = parent.display();
         return Err(CliError::Usage(format!(
@@ -178,7 +186,6 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         return Err(CliError::Usage(format!("{place} is there already: take another name, or remove it")));
     }
     let Template { source, others, config, sdk, manifest, needs, ignored } = template(*language);
-    let type_ = type_name(name);
     let filled = |text: &str| {
         text.replace("@NEEDS@", needs)
             .replace("@CONFIG@", config)

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kubeopencode_plan::is_object_name;
 use kubeopencode_plugin_host::{Kind, LimitClass};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::freshness;
 use crate::args::Component;
@@ -21,6 +22,7 @@ pub(super) const MANIFEST: &str = "plugin.toml";
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     /// Name of the Plugin and of its ConfigMap.
+    #[serde(deserialize_with = "object_name")]
     pub(super) name: String,
     /// Commands of a shell that build the component, in this folder.
     pub(super) build: String,
@@ -74,7 +76,6 @@ impl Manifest {
             format!("{line}{}", error.message())
         })?;
         for (key, is_empty) in [
-            ("name", manifest.name.is_empty()),
             ("build", manifest.build.trim().is_empty()),
             ("component", manifest.component.as_os_str().is_empty()),
         ] {
@@ -84,6 +85,17 @@ impl Manifest {
         }
         Ok(manifest)
     }
+}
+
+/// Read here, so that the message has its line.
+fn object_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if is_object_name(&name) {
+        return Ok(name);
+    }
+    Err(de::Error::custom(format!(
+        "name \"{name}\" is no name of a Plugin: write it with lower case letters, digits and dashes"
+    )))
 }
 
 impl Project {
@@ -173,6 +185,11 @@ mod tests {
             ),
             ("name = \"jira\"\n".to_owned(), "line 1: missing field `build`"),
             (WHOLE.replace("make", " "), "build is empty"),
+            (
+                format!("\n{}", WHOLE.replace("\"jira\"", "\"Team Rules\"")),
+                "line 2: name \"Team Rules\" is no name of a Plugin: write it with lower case letters, digits and dashes",
+            ),
+            (WHOLE.replace("\"jira\"", "\"\""), "line 1: name \"\" is no name of a Plugin: "),
             (format!("{WHOLE}name = \"b\"\n"), "line 4: duplicate key"),
             ("name".to_owned(), "line 1: "),
         ] {

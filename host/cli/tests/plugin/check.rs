@@ -61,8 +61,8 @@ fn what_a_component_asks_for_is_what_is_to_be_granted() {
 #[test]
 fn components_of_other_languages_are_described() {
     for (language, class, files) in [
-        ("javascript", "default", "wasi:filesystem/types: a plugin has no files"),
-        ("go", "default", "wasi:filesystem/types: a plugin has no files"),
+        ("javascript", "default", "wasi:filesystem/types: a plugin has no files; opening one is an error\n"),
+        ("go", "default", "wasi:filesystem/types: a plugin has no files; opening one is an error\n"),
     ] {
         let path = format!("1.0.0/{language}.wasm.zst");
         let said = plugin(&["check", &path, "--kind", "context-type", "--class", class], &[]);

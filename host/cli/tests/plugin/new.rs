@@ -124,6 +124,22 @@ fn what_is_made_is_said_with_what_has_to_be_there() {
 }
 
 #[test]
+fn a_type_that_comes_with_the_program_is_not_begun() {
+    let parent = folder("new-built-in");
+    let _ = fs::remove_dir_all(&parent);
+    fs::create_dir_all(&parent).unwrap();
+    for (name, type_) in [("text", "Text"), ("git", "Git"), ("runtime", "Runtime"), ("file", "File")] {
+        let said = in_folder(&parent, &["new", name, "--language", "go"]);
+        let words = format!(
+            "kubeopencode: {name}: its type would be {type_}, and Text, ConfigMap, Git, URL, Runtime and File come with \
+             KubeOpenCode: take another name, as in team-{name}\n"
+        );
+        assert_eq!((said.stderr, said.code), (words, 2));
+        assert!(!parent.join(name).exists());
+    }
+}
+
+#[test]
 fn a_folder_is_made_in_one_that_is_there() {
     let parent = folder("new-parent");
     let _ = fs::remove_dir_all(&parent);

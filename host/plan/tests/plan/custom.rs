@@ -26,6 +26,7 @@ fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
             Capability::Secret,
             Capability::InitContainer,
         ],
+        declared: None,
         env: vec!["JIRA_*".into()],
         images: vec!["registry.example/jira:*".into()],
         secrets: vec![SecretGrant { name: "jira".into(), hosts: vec!["*.jira.example".into()] }],
@@ -81,7 +82,12 @@ fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
     type Case = (PlanFor, fn() -> Granted, Result<(), &'static str>);
     let none_: fn() -> Granted = none;
     let all_: fn() -> Granted = all;
-    let cases: [Case; 28] = [
+    // of a type that declares nothing
+    let undeclared: fn() -> Granted = || {
+        let plugin = Some("jira".into());
+        Granted { plugin, ..Granted::none() }.of_type(&guests::descriptor("Text"), &[])
+    };
+    let cases: [Case; 29] = [
         (|_| write("issue.md"), none_, Ok(())),
         (|_| write("/opt/issue/a.md"), none_, Ok(())),
         (|_| write("/etc/passwd"), all_, Err("lies neither in the workspace")),
@@ -91,6 +97,14 @@ fn a_custom_plugin_gets_what_it_was_granted_and_nothing_else() {
             |_| only(Action::SetEnv(EnvVar::value("JIRA_URL", "x"))),
             none_,
             Err("needs the capability \"env\""),
+        ),
+        (
+            |_| only(Action::SetEnv(EnvVar::value("JIRA_URL", "x"))),
+            undeclared,
+            Err(
+                "needs the capability \"env\": its type does not declare it: add it to the type's own capabilities first, \
+                 then add it to spec.grants.capabilities of Plugin \"jira\"",
+            ),
         ),
         (|_| only(Action::SetEnv(EnvVar::value("JIRA_URL", "x"))), all_, Ok(())),
         (|_| only(Action::SetEnv(EnvVar::value("OTHER", "x"))), all_, Err("OTHER is not granted")),

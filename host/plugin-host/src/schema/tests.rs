@@ -38,6 +38,23 @@ fn a_property_where_there_may_be_none_is_named() {
     assert_eq!(error.message, "Additional properties are not allowed ('to' was unexpected)");
 }
 
+/// As schemars writes an enum whose variants have comments.
+#[test]
+fn a_value_that_is_none_of_those_listed_is_told_with_them() {
+    for keyword in ["oneOf", "anyOf"] {
+        let all = json!({"type": "string", "const": "all", "description": "Each"});
+        let schema =
+            schema(json!({"properties": {"which": {keyword: [all, {"enum": ["released", "next"]}]}}}));
+        let error = schema.check(&json!({"which": "none"})).unwrap_err();
+        assert_eq!(error.message, r#"/which: "none" is not one of "all" or "released" or "next""#);
+        schema.check(&json!({"which": "next"})).unwrap();
+    }
+    // what has fields is more than a value
+    let tagged = schema(json!({"oneOf": [{"required": ["kind"], "properties": {"kind": {"const": "a"}}}]}));
+    let error = tagged.check(&json!({"kind": "b"})).unwrap_err();
+    assert!(error.message.ends_with("is not valid under any of the schemas listed in the 'oneOf' keyword"));
+}
+
 #[test]
 fn a_payload_has_a_size() {
     let text = "x".repeat(PAYLOAD - 2);

@@ -45,7 +45,7 @@ impl Items {
         let type_ = &plugin.types()[0];
         let item =
             &self.0.typed(&self.0.items()[i], type_.descriptor()).map_err(|refusal| refusal.to_string())?;
-        let granted = &granted.with_secret_fields(type_.secret_fields());
+        let granted = &granted.of_type(type_.descriptor(), type_.secret_fields());
         let (mut needs, mut inputs) = (Vec::new(), Vec::new());
         for _ in 0..=MAX_ROUNDS {
             let request = self.0.evaluate_request(item, &type_.descriptor().name, json!({}), inputs);

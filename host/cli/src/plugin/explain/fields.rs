@@ -34,6 +34,8 @@ pub(super) struct Field {
     /// The only values.
     #[serde(rename = "enum")]
     pub(super) values: Vec<Value>,
+    /// What each of them means, in their order, where the schema says it of one.
+    pub(super) value_descriptions: Vec<Option<String>>,
     pub(super) description: Option<String>,
     /// It names a Secret.
     pub(super) secret: bool,
@@ -44,6 +46,18 @@ pub(super) struct Field {
 }
 
 impl Field {
+    /// What it is for, and what its values mean.
+    pub(super) fn meaning(&self) -> String {
+        let told = self.values.iter().zip(&self.value_descriptions);
+        let told = told.filter_map(|(value, words)| Some(format!("{value}: {}", words.as_ref()?)));
+        let values = told.collect::<Vec<_>>().join("; ");
+        match (self.description.as_deref().unwrap_or_default(), values.as_str()) {
+            (words, "") => words.to_owned(),
+            ("", values) => values.to_owned(),
+            (words, values) => format!("{words} ({values})"),
+        }
+    }
+
     /// Its type and what else there is in a few words.
     pub(super) fn in_words(&self) -> String {
         let mut words = vec![match self.values.is_empty() {
@@ -92,12 +106,18 @@ fn below(schema: &Value, path: &str, found: &mut Vec<Field>) {
 }
 
 fn field(schema: &Value, path: String, required: bool) -> Field {
+    let (values, mut value_descriptions): (Vec<Value>, Vec<Option<String>>) =
+        values_of(schema).into_iter().unzip();
+    if value_descriptions.iter().all(Option::is_none) {
+        value_descriptions.clear();
+    }
     Field {
         path,
         type_: type_of(schema),
         required,
         default: schema.get("default").cloned(),
-        values: values_of(schema),
+        values,
+        value_descriptions,
         description: schema["description"].as_str().map(str::to_owned),
         secret: schema["x-kubeopencode-secret"] == true,
         limits: limits(schema),
@@ -119,14 +139,34 @@ fn limits_in_words(limits: &Map<String, Value>) -> impl Iterator<Item = String> 
     })
 }
 
-/// The only values that a schema takes, where it names them.
-fn values_of(schema: &Value) -> Vec<Value> {
-    let one = || schema.get("const").cloned().into_iter().collect();
-    schema["enum"].as_array().cloned().unwrap_or_else(one)
+/// The only values that a schema takes, where it names them, with what each means.
+fn values_of(schema: &Value) -> Vec<(Value, Option<String>)> {
+    if let Some(values) = schema["enum"].as_array() {
+        return values.iter().map(|value| (value.clone(), None)).collect();
+    }
+    if let Some(value) = schema.get("const") {
+        return vec![(value.clone(), None)];
+    }
+    let members = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array());
+    let members: Vec<_> = members.into_iter().flatten().map(values_of_member).collect();
+    // what takes anything else too has no list of values
+    if members.iter().any(Vec::is_empty) { Vec::new() } else { members.into_iter().flatten().collect() }
 }
 
-fn one_of(values: &[Value]) -> String {
-    values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ")
+/// The same of a member of `oneOf` or `anyOf`: schemars writes one for each variant with a comment, and one for a None.
+fn values_of_member(member: &Value) -> Vec<(Value, Option<String>)> {
+    if member["type"] == "null" {
+        return vec![(Value::Null, None)];
+    }
+    let mut values = values_of(member);
+    if let [(_, words)] = values.as_mut_slice() {
+        *words = member["description"].as_str().map(str::to_owned);
+    }
+    values
+}
+
+fn one_of<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+    values.into_iter().map(Value::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 fn type_of(schema: &Value) -> Option<String> {
@@ -135,7 +175,7 @@ fn type_of(schema: &Value) -> Option<String> {
             Some(items) => format!("list of {items}"),
             None => match values_of(&schema["items"]).as_slice() {
                 [] => "list".to_owned(),
-                values => format!("list of {}", one_of(values)),
+                values => format!("list of {}", one_of(values.iter().map(|(value, _)| value))),
             },
         },
         Value::String(word) => word.clone(),
@@ -180,6 +220,32 @@ mod tests {
             ]
         );
         assert_eq!(fields(&json!({"type": "string"}))[0].path, "config");
+    }
+
+    #[test]
+    fn values_with_comments_are_listed_with_them() {
+        let all = json!({"type": "string", "const": "all", "description": "Each issue"});
+        let released = json!({"type": "string", "const": "released"});
+        let which = json!({"oneOf": [all, released], "description": "Which ones"});
+        for (schema, words, meaning) in [
+            (which.clone(), "\"all\" or \"released\"", "Which ones (\"all\": Each issue)"),
+            (
+                json!({"anyOf": [which, {"type": "null"}]}),
+                "\"all\" or \"released\" or null",
+                "\"all\": Each issue",
+            ),
+            (
+                json!({"type": "array", "items": {"oneOf": [all, released]}}),
+                "list of \"all\" or \"released\"",
+                "",
+            ),
+            (json!({"oneOf": [released, {"enum": ["next"]}]}), "\"released\" or \"next\"", ""),
+            (json!({"oneOf": [all, {"type": "object"}]}), "anything", ""),
+            (json!({"const": "a", "description": "Only this"}), "\"a\"", "Only this"),
+        ] {
+            let field = &fields(&json!({"properties": {"a": schema}}))[0];
+            assert_eq!((field.in_words().as_str(), field.meaning().as_str()), (words, meaning), "{schema}");
+        }
     }
 
     #[test]

@@ -103,11 +103,17 @@ impl Report {
 
     fn not_here(&self) -> Vec<(&'static str, String)> {
         let absent = || self.of(ImportState::Absent);
-        let reasons: BTreeSet<_> = absent().filter_map(|import| import.why).collect();
-        let line = |reason: &'static str| {
-            let names = absent().filter(|import| import.why == Some(reason));
+        // no folder is there to begin with, so that nobody comes to a call of it
+        let comes_of_it = |import: &Imported| match import.name.starts_with("wasi:filesystem/") {
+            true => "opening one is an error",
+            false => "a call of it ends the plugin's call",
+        };
+        let told = |import: &Imported| Some((import.why?, comes_of_it(import)));
+        let reasons: BTreeSet<_> = absent().filter_map(told).collect();
+        let line = |reason: (&'static str, &'static str)| {
+            let names = absent().filter(|import| told(import) == Some(reason));
             let names = names.map(|import| import.name.split('@').next().unwrap_or_default());
-            ("not here", format!("{}: {reason}; a call of it ends the plugin's call", list(names)))
+            ("not here", format!("{}: {}; {}", list(names), reason.0, reason.1))
         };
         reasons.into_iter().map(line).collect()
     }
