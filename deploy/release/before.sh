@@ -68,7 +68,7 @@ is_missing() {
 # fetch_release VERSION
 fetch_release() {
   local out=$work/out name
-  mkdir -p "$out/images" "$repo/dist"
+  mkdir -p "$out/images"
   for name in $(release_images); do
     fetched skopeo copy --insecure-policy --all --preserve-digests "${logins[@]}" \
       "docker://$(image_reference "$registry" "$1" "$name")" "oci:$out/images/$(image_name "$name"):$1"
@@ -76,6 +76,7 @@ fetch_release() {
   fetched "$tools/helm" pull "oci://$registry/charts/kubeopencode" --version "$1" --destination "$out" --registry-config "$auth"
   list_images "$1" "$registry" >"$out/images.txt"
   rm -rf "$repo/dist/$1"
+  mkdir -p "$repo/dist"
   mv "$out" "$repo/dist/$1"
   say "$1 is in $repo/dist/$1"
 }
