@@ -163,7 +163,10 @@ fn what_is_no_plugin_is_told_before_anything_is_evaluated() {
         let folder = project_of(&format!("hostile-{name}"), &bytes, "");
         fs::write(folder.join("item.yaml"), "type: Greeting\n").unwrap();
         let said = in_folder(&folder, &["eval", "-f", "item.yaml"]);
-        let begins = format!("kubeopencode: greeting.wasm: {words}");
+        // a loop has two limits, and on a busy machine the clock's comes first
+        let late = "the plugin does not describe itself: the plugin was stopped: it ran for more than 2 s; ";
+        let is_late = name == "hangs" && said.stderr.contains(late);
+        let begins = format!("kubeopencode: greeting.wasm: {}", if is_late { late } else { words });
         let ends = format!("{ends}`kubeopencode plugin check` says all that is wrong with it\n");
         assert!(said.stderr.starts_with(&begins) && said.stderr.ends_with(&ends), "{name}: {}", said.stderr);
         assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{name}");
