@@ -341,10 +341,10 @@ async fn what_a_plugin_may_do_is_granted_for_its_bytes_and_the_task_names_what_i
         ns.apply(task_of("none", "Variable")).await;
         let none = ns.phase("none", Phase::Failed).await;
         let message = status(&none).message.clone().unwrap();
-        assert!(
-            message.contains("needs the capability \"env\": add it to spec.grants.capabilities of Plugin"),
-            "{message}"
-        );
+        // its descriptor has none
+        let remedy = "needs the capability \"env\": its type does not declare it: add it to the type's own capabilities first, then add \
+                      it to spec.grants.capabilities of Plugin";
+        assert!(message.contains(remedy), "{message}");
 
         let source = format!(
             "source: {{configMap: {{name: {}}}}}, sha256: {}",
