@@ -46,7 +46,7 @@ soak: ## half an hour of Tasks, deletions, changes and cut connections: memory a
 	@deploy/local/preflight.sh bench
 	@MINUTES=$(MINUTES) deploy/local/with-control-plane.sh soak cargo bench --locked --workspace --bench soak
 
-attacks: ## what a neighbour feels of attacks on another namespace, the operator's memory at each, and in a full cluster; half an hour and 6 GB of disk
+attacks: ## what a neighbour feels of attacks on another namespace, the operator's memory at each, and in a full cluster; half an hour, 16 GB of memory and 12 GB of disk
 	@deploy/local/preflight.sh bench
 	@deploy/local/with-control-plane.sh attacks cargo bench --locked --workspace --bench attacks
 

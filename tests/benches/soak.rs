@@ -23,6 +23,7 @@ use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::{config, task};
 use kubeopencode_tests::process::as_f64;
 use kubeopencode_tests::record::Kind;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -74,9 +75,6 @@ async fn main() -> ExitCode {
                 format!("dependencyGraceSeconds: {grace}, cleanup: {{maxRetainedTasks: {RETAINED}}}");
             ns.apply(config(&settings)).await;
         }
-        if second.is_multiple_of(CUT) {
-            proxy.cut();
-        }
         if second.is_multiple_of(60) {
             let row = Row { memory: operator.process.memory(), connections: proxy.open() };
             let there = ns.record.history().all(Kind::Task).count();
@@ -88,6 +86,10 @@ async fn main() -> ExitCode {
                 operator.process.processor()
             );
             rows.push(row);
+        }
+        // after the row: it counts what was opened since the last cut
+        if second.is_multiple_of(CUT) {
+            proxy.cut();
         }
     }
     println!("{:.0} minutes", started.elapsed().as_secs_f64() / 60.0);
@@ -131,13 +133,14 @@ struct Proxy {
 impl Proxy {
     async fn start(kubeconfig: &Path, beside: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).unwrap();
-        let (before, rest) = text.split_once("server: https://").expect("a kubeconfig names its server");
-        let (server, after) = rest.split_once('\n').unwrap();
-        let server = server.trim().to_owned();
+        let mut config: Value = serde_norway::from_str(&text).unwrap();
+        let named = &mut config["clusters"][0]["cluster"]["server"];
+        let server = named.as_str().and_then(|server| server.strip_prefix("https://"));
+        let server = server.expect("a kubeconfig names its server").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        *named = Value::from(format!("https://{}", listener.local_addr().unwrap()));
         let path = beside.with_extension("kubeconfig");
-        std::fs::write(&path, format!("{before}server: https://{address}\n{after}")).unwrap();
+        std::fs::write(&path, config.to_string()).unwrap();
         let (cuts, open) = (watch::Sender::new(0), Arc::<AtomicUsize>::default());
         let (of_cuts, of_open) = (cuts.clone(), Arc::clone(&open));
         tokio::spawn(async move {

@@ -23,7 +23,8 @@ mod shared_mounts;
 mod volumes;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
 use std::string::FromUtf8Error;
 
 use k8s_openapi::ByteString;
@@ -261,10 +262,13 @@ fn annotate(metadata: &mut ObjectMeta, digest: &str) {
 
 /// The digest of objects as JSON, which is never there as a whole.
 fn digest(objects: &impl Serialize) -> Result<String, Refusal> {
-    let mut hash = Hash(Sha256::new());
-    serde_json::to_writer(&mut hash, objects)
-        .map_err(|e| Refusal::invalid_config(format!("the Pod cannot be written as JSON: {e}")))?;
-    Ok(format!("sha256:{}", hex(&hash.0.finalize())))
+    let refused =
+        |error: &dyn Display| Refusal::invalid_config(format!("the Pod cannot be written as JSON: {error}"));
+    // JSON is written a few bytes at a time
+    let mut json = BufWriter::new(Hash(Sha256::new()));
+    serde_json::to_writer(&mut json, objects).map_err(|error| refused(&error))?;
+    let Hash(hash) = json.into_inner().map_err(|error| refused(&error))?;
+    Ok(format!("sha256:{}", hex(&hash.finalize())))
 }
 
 /// What is written is hashed.
@@ -319,4 +323,16 @@ fn some_map<T>(map: BTreeMap<String, T>) -> Option<BTreeMap<String, T>> {
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_all_the_json() {
+        let objects = vec!["text".repeat(1000); 20];
+        let json = serde_json::to_vec(&objects).unwrap();
+        assert_eq!(digest(&objects).unwrap(), format!("sha256:{}", hex(&Sha256::digest(&json))));
+    }
 }

@@ -75,7 +75,10 @@ pub(crate) struct Precedence(watch::Sender<usize>);
 
 impl Drop for Precedence {
     fn drop(&mut self) {
-        self.0.send_modify(|launches| *launches -= 1);
+        self.0.send_if_modified(|launches| {
+            *launches -= 1;
+            *launches == 0
+        });
     }
 }
 
@@ -91,7 +94,11 @@ impl EventRecorder {
 
     /// What comes before Events begins.
     pub(crate) fn precede(&self) -> Precedence {
-        self.launches.send_modify(|launches| *launches += 1);
+        // nobody waits for one more
+        self.launches.send_if_modified(|launches| {
+            *launches += 1;
+            false
+        });
         Precedence(self.launches.clone())
     }
 
@@ -173,5 +180,17 @@ mod tests {
         assert_eq!(late.elapsed(), TRICKLE, "others are late too, and launches come first");
         drop(second);
         wait_for_launches(&mut seen, Instant::now()).now_or_never().unwrap();
+    }
+
+    #[test]
+    fn events_are_woken_by_the_end_of_the_last_launch_alone() {
+        let (queue, _waiting) = mpsc::channel(1);
+        let recorder = EventRecorder { queue, instance: String::new(), launches: watch::Sender::new(0) };
+        let seen = recorder.launches.subscribe();
+        let (first, second) = (recorder.precede(), recorder.precede());
+        drop(first);
+        assert!(!seen.has_changed().unwrap());
+        drop(second);
+        assert!(seen.has_changed().unwrap());
     }
 }

@@ -64,7 +64,62 @@ pub(super) fn newest(mut request: Request<Body>) -> Request<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http::Response;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Client, ResourceExt};
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+    use tower::BoxError;
+
     use super::*;
+
+    /// What an API server before 1.34 answers.
+    fn answer_of_1_33(query: &str) -> (u16, Value) {
+        let list = |name: &str, next: &str| {
+            let metadata = json!({"resourceVersion": "7", "continue": next});
+            json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": [{"metadata": {"name": name}}]})
+        };
+        if query.contains("sendInitialEvents") {
+            let words = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422, "reason": "Invalid", "message": words,
+            });
+            return (422, status);
+        }
+        (200, if query.contains("continue=next") { list("b", "") } else { list("a", "next") })
+    }
+
+    #[tokio::test]
+    async fn an_api_server_without_streaming_lists_is_asked_for_pages() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let answer = move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let (code, answer) = answer_of_1_33(&query);
+            seen.lock().push(query);
+            async move {
+                let body = Body::from(serde_json::to_vec(&answer)?);
+                Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
+            }
+        };
+        let maps = Api::<ConfigMap>::all(Client::new(tower::service_fn(answer), "team"));
+        let events = list_watch(maps, Config::default()).take(4);
+        let shown: Vec<_> = events
+            .map(|event| match event.unwrap() {
+                Event::Init => "it begins".to_owned(),
+                Event::InitDone => "it is complete".to_owned(),
+                Event::InitApply(map) | Event::Apply(map) | Event::Delete(map) => map.name_any(),
+            })
+            .collect()
+            .await;
+        assert_eq!(shown, ["it begins", "a", "b", "it is complete"]);
+        let asked = asked.lock();
+        // the API server's cache, which resourceVersion=0 asks, gives all at once
+        let is_page = |query: &String| query.contains("limit=16") && !query.contains("resourceVersion");
+        assert!(asked.len() == 3 && asked[1..].iter().all(is_page), "{asked:?}");
+    }
 
     #[test]
     fn the_first_list_is_the_newest() {

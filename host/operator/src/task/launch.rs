@@ -307,7 +307,7 @@ impl Launcher<'_> {
     {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
         let request = Request::new(K::url_path(&(), Some(self.namespace())));
-        send(self.client, "create", request.create(&PostParams::default(), body)).await
+        send(self.client, request.create(&PostParams::default(), body)).await
     }
 
     /// The one write that makes a Pod the Task's own.
@@ -351,7 +351,7 @@ pub(crate) async fn open_gate(client: &Client, writer: &Writer, pod: &PodView) -
     });
     let request = Request::new(PodView::url_path(&(), Some(namespace)));
     let request = request.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch));
-    let opened: PodView = send(client, "patch", request).await?;
+    let opened: PodView = send(client, request).await?;
     writer.pod_written(&opened);
     Ok(())
 }

@@ -11,15 +11,13 @@ use serde::de::DeserializeOwned;
 /// The answer is the object's metadata.
 pub(super) const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Sends a request that kube made, and reads the metadata of what it wrote. `operation` names it in traces.
+/// Sends a request that kube made, and reads the metadata of what it wrote.
 #[expect(clippy::disallowed_methods, reason = "the launch and the writer send what they made")]
 pub(super) async fn send<V: DeserializeOwned>(
     client: &Client,
-    operation: &'static str,
     request: Result<Request<Vec<u8>>, Error>,
 ) -> Result<V, kube::Error> {
     let mut request = request.map_err(kube::Error::BuildRequest)?;
-    request.extensions_mut().insert(operation);
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
     client.request(request).await
 }

@@ -82,7 +82,7 @@ impl Writer {
             let patch = status::patch(task, new).map_err(kube::Error::SerdeError)?;
             let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let request = requests(task).patch_subresource("status", task.name(), &params, &patch);
-            send::<TaskView>(&self.client, "patch_status", request).await
+            send::<TaskView>(&self.client, request).await
         };
         let written = match write(new).await {
             // somebody made the object grow: how it ended has to fit
@@ -107,7 +107,7 @@ impl Writer {
         patch: &Value,
     ) -> Result<ObjectMeta, kube::Error> {
         let request = requests(task).patch(task.name(), &PatchParams::default(), &Patch::Merge(patch));
-        let written: TaskView = send(&self.client, "patch", request).await?;
+        let written: TaskView = send(&self.client, request).await?;
         self.record(task.group, &written);
         Ok(written.metadata)
     }
