@@ -95,9 +95,10 @@ impl Door {
             Ok((component, loaded)) => (component, self.publish(name, plugin, loaded).err()),
             Err(problem) => (None, Some(problem)),
         };
-        if problem.is_some() {
-            self.fall_back(name, plugin).await;
-        }
+        let problem = match problem {
+            Some(problem) => Some(self.fall_back(name, plugin).await.err().unwrap_or(problem)),
+            None => None,
+        };
         self.catalog.arrived(&name.0, Timestamp::now());
         let serving = self.known.lock().serving.get(name).cloned();
         let problem = problem.map(|problem| problem.beside(serving.is_some()));
@@ -206,16 +207,21 @@ impl Door {
 
     /// The new component came to nothing: what served before serves on, as the Plugin says now; after a restart what is kept
     /// of it. Where the Plugin means other bytes, what it says now is not for them.
-    async fn fall_back(&self, name: &PluginName, plugin: &Plugin) {
+    ///
+    /// # Errors
+    /// It is not known yet what serves.
+    async fn fall_back(&self, name: &PluginName, plugin: &Plugin) -> Result<(), Problem> {
         // what the operator's own settings forbid was never good
         if self.sources.refusal(&plugin.spec).is_some() {
-            return self.withdraw(name);
+            self.withdraw(name);
+            return Ok(());
         }
         let serving = self.known.lock().serving.get(name).cloned();
         if let Some(loaded) = &serving
             && !self.sources.trusts(loaded.signed_by.as_deref()).await
         {
-            return self.withdraw(name);
+            self.withdraw(name);
+            return Ok(());
         }
         match serving {
             Some(loaded) if loaded.fits(plugin) => {
@@ -234,13 +240,14 @@ impl Door {
             }
             Some(_) => {}
             None => {
-                if let Some(kept) = self.load_kept(plugin).await
+                if let Some(kept) = self.load_kept(plugin).await?
                     && let Err(problem) = self.publish(name, plugin, kept)
                 {
                     tracing::debug!(plugin = %name, problem = problem.message, "what is kept does not serve");
                 }
             }
         }
+        Ok(())
     }
 
     /// The Plugin is gone.

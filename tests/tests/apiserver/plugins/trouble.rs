@@ -131,6 +131,34 @@ async fn a_component_that_may_not_be_kept_is_told_of_and_tried_again() {
     .await;
 }
 
+#[tokio::test]
+async fn what_is_kept_is_asked_for_until_the_api_server_gives_it() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 600")).await;
+        let operator = ns.operator();
+        let hello = greeting("hello");
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
+        serves(ns, "greeting", &hello).await;
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", b"\0asm\x01\0\0\0")).await;
+        condition(ns, "greeting", "Compiled", "False Invalid").await;
+        operator.stop().await;
+
+        let tries = AtomicUsize::new(0);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let is_kept = moment.verb == "GET" && moment.path.contains("/configmaps/plugin-kept-");
+            (is_kept && tries.fetch_add(1, Ordering::Relaxed) < 2).then_some(Fault::Unavailable)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task_of("after", "Greeting")).await;
+        ns.phase("after", Phase::Completed).await;
+        assert!(context_of(ns, "after").await.contains("type=\"Greeting\">\nhello\n"));
+        assert_eq!(faults.struck().len(), 2);
+        clear(ns).await;
+    })
+    .await;
+}
+
 /// A plugin comes, becomes another one, and goes.
 async fn lives_and_goes(ns: &TestNamespace, name: &str) {
     let (hello, salut) = (greeting("hello"), greeting("salut"));
