@@ -62,7 +62,7 @@ impl Door {
         self.look_at_file(name, plugin).await;
         let (seen, now) = (self.seen(plugin), Instant::now());
         let of_files = plugin.spec.source.directory.as_ref().map(|_| self.sources.look_at_files);
-        let mut before = {
+        let (mut before, is_first) = {
             let mut known = self.known.lock();
             let is_blocked = known.blocked.remove(name);
             let next_try = known.retries.get(name).copied();
@@ -76,10 +76,12 @@ impl Door {
                         self.failures.forget(name);
                     }
                     // what a stand-by found nobody has told yet
-                    let has_told = last.leads || !seen.leads;
-                    if has_told { status.clone() } else { plugin.status.clone().unwrap_or_default() }
+                    match last.leads || !seen.leads {
+                        true => (status.clone(), false),
+                        false => (plugin.status.clone().unwrap_or_default(), true),
+                    }
                 }
-                _ => plugin.status.clone().unwrap_or_default(),
+                _ => (plugin.status.clone().unwrap_or_default(), true),
             }
         };
         let look = Look { known: &self.known, name };
@@ -118,7 +120,7 @@ impl Door {
         let mut pause = None;
         if is_leader {
             let plugin = told.as_ref().unwrap_or(plugin);
-            let written = self.write(plugin, &before, &after, component.as_deref()).await;
+            let written = self.write(plugin, &before, &after, component.as_deref(), is_first).await;
             if let Err(error) = &written {
                 self.tell_unwritten(name, plugin, error);
                 return self.paused(name, written);
@@ -301,13 +303,14 @@ impl Door {
     }
 
     /// Keeps what serves, says so, and drops what was kept before: in this order, so that the status never names a component
-    /// that is not there.
+    /// that is not there. Whoever led before may have died in the middle: `is_first` looks for what he left.
     async fn write(
         &self,
         plugin: &Plugin,
         before: &PluginStatus,
         after: &PluginStatus,
         component: Option<&[u8]>,
+        is_first: bool,
     ) -> Result<(), kube::Error> {
         let is_new = |digest: &&str| after.wanted.as_deref() == Some(digest);
         let digest = after.digest.as_deref().filter(is_new);
@@ -315,7 +318,14 @@ impl Door {
             kept::keep(&self.client, &self.namespace, plugin, digest, component).await?;
         }
         self.write_status(plugin, before, after).await?;
-        if let Some(digest) = digest.filter(|digest| before.digest.as_deref() != Some(digest)) {
+        let Some(digest) = digest else { return Ok(()) };
+        let replaced = after.history.get(1).filter(|_| is_first);
+        let is_left = match replaced {
+            _ if before.digest.as_deref() != Some(digest) => true,
+            Some(replaced) => kept::has(&self.client, &self.namespace, plugin, &replaced.digest).await?,
+            None => false,
+        };
+        if is_left {
             kept::remove_others(&self.client, &self.namespace, plugin, digest).await?;
         }
         Ok(())
