@@ -1,7 +1,8 @@
 //! The third part of `make bench`: an operator with 200 plugins out of ConfigMaps on a real API server. How long it takes
 //! from an empty cache, what a Task with twenty custom contexts costs beside one with twenty built-in ones, what Tasks
 //! feel of hostile plugins and what those get, what becomes of 500 Tasks while two plugins are replaced 100 times each, and
-//! how soon a plugin in each language is Ready.
+//! how soon a plugin in each language is Ready. A time stands with its ratio to the one beside it, which was measured in the same
+//! run: the plugin host alone with the same components, or the same Tasks without what is done to them.
 //!
 //! `cargo bench --bench custom_plugins -- many hostile storm languages` runs some of it.
 
@@ -18,7 +19,6 @@ mod hostile;
 mod languages;
 
 use std::collections::HashMap;
-use std::fs::DirEntry;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,14 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kubeopencode_api::plugin::Kind as PluginKind;
 use kubeopencode_api::plugin_object::Plugin;
 use kubeopencode_api::task::Task;
-use kubeopencode_tests::bench::{Latency, TestBed, millis, until};
+use kubeopencode_plugin_host::{LimitClass, PluginHost};
+use kubeopencode_tests::bench::{Latency, TestBed, until};
 use kubeopencode_tests::cluster::FIELD_MANAGER;
 use kubeopencode_tests::components::{config_map, sha256, with_noise};
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::TestNamespace;
 use kubeopencode_tests::objects::task;
+use kubeopencode_tests::process::as_f64;
 use kubeopencode_tests::program::Program;
 use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::{Value, json};
@@ -51,6 +53,10 @@ const TASKS: usize = 50;
 /// Updates of each of two plugins, and Tasks that start meanwhile.
 const UPDATES: usize = 100;
 const STARTED: usize = 500;
+/// Components that are loaded by the plugin host alone, for one figure.
+const ALONE: usize = 5;
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Clients that create Tasks at once.
 const CREATORS: usize = 10;
 /// The operator's own namespace.
@@ -65,6 +71,8 @@ const JAVASCRIPT: &[u8] = include_bytes!("../../host/plugin-host/tests/fixtures/
 
 struct Bench {
     bed: TestBed,
+    /// Without an operator around it.
+    host: PluginHost,
     /// What hostile plugins got.
     said: Vec<String>,
 }
@@ -72,10 +80,13 @@ struct Bench {
 #[tokio::main]
 async fn main() {
     let bed = TestBed::start("custom_plugins", PROBES).await;
-    let mut bench = Bench { bed, said: Vec::new() };
+    let host = bed.plugin_host();
+    let mut bench = Bench { bed, host, said: Vec::new() };
     let own: Namespace = serde_json::from_value(json!({"metadata": {"name": OWN}})).unwrap();
     let namespaces = Api::<Namespace>::all(bench.bed.cluster.client());
     namespaces.patch(OWN, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&own)).await.unwrap();
+    // what an earlier bench left when it broke off
+    bench.clear().await;
     if bench.bed.wants("many") {
         bench.many().await;
     }
@@ -95,10 +106,19 @@ async fn main() {
 }
 
 impl Bench {
-    /// An operator with an empty cache of compiled code.
-    fn operator(&self) -> Program {
+    /// An operator with an empty cache of compiled code, once it is ready.
+    async fn operator(&self) -> Program {
         let _ = std::fs::remove_dir_all(&self.bed.cache);
-        self.bed.operator()
+        let operator = self.bed.operator();
+        operator.is_ready().await;
+        operator
+    }
+
+    /// How long the plugin host takes for a component that it does not have, in seconds.
+    fn alone(&self, component: &[u8], class: LimitClass) -> f64 {
+        let started = Instant::now();
+        self.host.load(component, PluginKind::ContextType, class).unwrap();
+        started.elapsed().as_secs_f64()
     }
 
     fn plugins(&self) -> Api<Plugin> {
@@ -107,11 +127,12 @@ impl Bench {
 
     /// The component in a ConfigMap, and a Plugin of it: its types under names with this number.
     async fn install(&self, name: &str, number: usize, types: &[&str], component: &[u8]) {
-        self.apply_map(name, component).await;
         let names: Value =
             types.iter().map(|of| ((*of).to_owned(), json!(format!("{of}{number}")))).collect();
         let spec = json!({"kind": "context-type", "source": {"configMap": {"name": name}}, "names": names});
+        // first, or the operator would make one without other names
         self.apply_plugin(name, &spec).await;
+        self.apply_map(name, component).await;
     }
 
     async fn apply_plugin(&self, name: &str, spec: &Value) {
@@ -143,28 +164,61 @@ impl Bench {
         let asked = Instant::now();
         loop {
             let plugins = self.plugins().list(&ListParams::default()).await.unwrap();
-            let serves = |plugin: &&Plugin| {
+            let is_served = |plugin: &&Plugin| {
                 let status = plugin.status.as_ref();
                 status.is_some_and(|status| status.digest.is_some() && status.digest == status.wanted)
             };
-            if plugins.iter().filter(serves).count() == number {
+            let (serve, others): (Vec<_>, Vec<_>) = plugins.iter().partition(is_served);
+            if serve.len() == number {
                 return;
             }
-            assert!(asked.elapsed() < Duration::from_secs(600), "waited ten minutes for {number} Plugins");
+            assert!(
+                asked.elapsed() < PATIENCE,
+                "waited in vain for {number} Plugins: {} serve; the first of the others: {:?}",
+                serve.len(),
+                others.first()
+            );
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Waits until a Plugin serves this component.
+    async fn serves(&self, name: &str, component: &[u8]) {
+        let (digest, asked) = (format!("sha256:{}", sha256(component)), Instant::now());
+        loop {
+            let plugin = self.plugins().get_opt(name).await.unwrap();
+            let status = plugin.and_then(|plugin| plugin.status);
+            if status.as_ref().and_then(|status| status.digest.as_ref()) == Some(&digest) {
+                return;
+            }
+            assert!(
+                asked.elapsed() < PATIENCE,
+                "waited in vain for Plugin {name} to serve {digest}: {status:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// Waits until code of so many plugins is in the cache.
     async fn compiled(&self, number: usize) {
         let asked = Instant::now();
-        while std::fs::read_dir(&self.bed.cache).unwrap().filter(is_compiled).count() < number {
+        loop {
+            let compiled = self.in_cache();
+            if compiled >= number {
+                return;
+            }
             assert!(
-                asked.elapsed() < Duration::from_secs(600),
-                "waited ten minutes for {number} compilations"
+                asked.elapsed() < PATIENCE,
+                "waited in vain for {number} compilations: there are {compiled}"
             );
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    /// How many files of compiled code are in the cache.
+    fn in_cache(&self) -> usize {
+        let files = std::fs::read_dir(&self.bed.cache).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "cwasm")).count()
     }
 
     /// The start with many plugins and nothing compiled, and what Tasks with many contexts cost then.
@@ -175,21 +229,25 @@ impl Bench {
         for i in 0..MANY {
             self.install(&format!("many-{i}"), i, &RUST_TYPES, &with_noise(&component, i + 1)).await;
         }
+        let alone = (0..ALONE)
+            .map(|i| self.alone(&with_noise(&component, MANY + 1 + i), LimitClass::Default))
+            .sum::<f64>()
+            / as_f64(ALONE);
         let installed = Instant::now();
-        let operator = self.operator();
+        let operator = self.operator().await;
         self.serve(MANY).await;
-        self.bed.table.row(
-            format!("{MANY} new plugins: to all Ready"),
-            seconds(installed.elapsed()),
-            "-".into(),
-            "",
+        let (ready, all_alone) = (installed.elapsed().as_secs_f64(), alone * as_f64(MANY + BUILT_IN));
+        self.bed.table.ratio(
+            format!("{MANY} new plugins (the host alone): to all Ready"),
+            ready,
+            all_alone,
             "",
         );
         drop(operator);
         // of the one that comes last
         create(&ns, "wanted", &[custom(MANY - 1)]).await;
         let started = Instant::now();
-        let operator = self.operator();
+        let operator = self.operator().await;
         let sampler = operator.process.sample();
         let is_over = |name: &'static str| {
             until(&ns, name, move |history| {
@@ -197,16 +255,11 @@ impl Bench {
             })
         };
         is_over("wanted").await;
-        self.bed.table.row(
-            format!("{MANY} plugins, empty cache: to the end of a Task"),
-            seconds(started.elapsed()),
-            "-".into(),
-            "",
-            "",
-        );
-        self.compiled(MANY + BUILT_IN).await;
+        let over = started.elapsed().as_secs_f64();
         let what = |what: &str| format!("{MANY} plugins, empty cache: {what}");
-        self.bed.table.row(what("to all Ready"), seconds(started.elapsed()), "-".into(), "", "");
+        self.bed.table.ratio(what("to the end of a Task"), over, alone * as_f64(BUILT_IN + 1), "");
+        self.compiled(MANY + BUILT_IN).await;
+        self.bed.table.ratio(what("to all compiled"), started.elapsed().as_secs_f64(), all_alone, "");
         let peak = format!("{:.0} MiB", sampler.most());
         self.bed.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
         let now = format!("{:.0} MiB", operator.process.memory());
@@ -223,11 +276,10 @@ impl Bench {
         }
         for (what, ours, beside) in [("p50", medians[2].0, medians[1].0), ("p99", medians[2].1, medians[1].1)]
         {
-            self.bed.table.row(
-                format!("{ITEMS} custom contexts (built-in beside): to Pod, {what}"),
-                millis(ours),
-                millis(beside),
-                "",
+            self.bed.table.ratio(
+                format!("{ITEMS} custom contexts (built-in): to Pod, {what}"),
+                ours,
+                beside,
                 "",
             );
         }
@@ -243,32 +295,25 @@ impl Bench {
         let (rust, javascript) = (decompressed(RUST), decompressed(JAVASCRIPT));
         self.install("storm-rust", 0, &RUST_TYPES, &saying(&rust, &words(0))).await;
         self.install("storm-javascript", 1, &["Fixture"], &saying(&javascript, &words(0))).await;
-        let operator = self.operator();
+        let operator = self.operator().await;
         let sampler = operator.process.sample();
         self.serve(2).await;
         let items = [custom(0), custom(1)];
+        let calm = all_at_once(&ns, "calm", &items).await;
+        let newest = [saying(&rust, &words(UPDATES)), saying(&javascript, &words(UPDATES))];
+        let alone: f64 = newest.iter().map(|component| self.alone(component, LimitClass::Default)).sum();
         let started = Instant::now();
         let updates = async {
             for i in 1..=UPDATES {
                 self.apply_map("storm-rust", &saying(&rust, &words(i))).await;
                 self.apply_map("storm-javascript", &saying(&javascript, &words(i))).await;
             }
-            started.elapsed()
+            let (updated, last) = (started.elapsed(), Instant::now());
+            self.serves("storm-rust", &newest[0]).await;
+            self.serves("storm-javascript", &newest[1]).await;
+            (updated, last.elapsed().as_secs_f64())
         };
-        let tasks = async {
-            let each = futures::stream::iter(0..STARTED).for_each_concurrent(CREATORS, async |i| {
-                create(&ns, &format!("storm-{i}"), &items).await;
-            });
-            each.await;
-            until(&ns, "all Tasks are over", |history| {
-                history.all(Kind::Task).filter(|task| is_over(task)).count() == STARTED
-            })
-            .await;
-            started.elapsed()
-        };
-        let (updated, over) = futures::join!(updates, tasks);
-        self.serve(2).await;
-        let newest = started.elapsed();
+        let ((updated, served), over) = futures::join!(updates, all_at_once(&ns, "storm", &items));
         let all_say = |component: &[u8]| -> HashMap<String, String> {
             let all = (0..=UPDATES).map(words);
             all.map(|words| (format!("sha256:{}", sha256(&saying(component, &words))), words)).collect()
@@ -276,19 +321,20 @@ impl Bench {
         let say = [(type_name(0), all_say(&rust)), (type_name(1), all_say(&javascript))];
         let (completed, pure) = {
             let history = ns.record.history();
-            let tasks = || history.all(Kind::Task);
+            let tasks = || history.all(Kind::Task).filter(|task| task.name().starts_with("storm-"));
             let completed = tasks().filter(|task| task.text("/status/phase") == "Completed").count();
             (completed, tasks().filter(|task| is_pure(&history, task, &say)).count())
         };
         let what = |what: &str| format!("{UPDATES} updates of two beside {STARTED} Tasks: {what}");
         self.bed.table.row(what("none lost"), format!("{completed} Completed"), "-".into(), "", "all");
         self.bed.table.row(what("none mixed"), format!("{pure} of one piece"), "-".into(), "", "all");
-        let compiled = std::fs::read_dir(&self.bed.cache).unwrap().filter(is_compiled).count() - BUILT_IN;
+        let compiled = self.in_cache().saturating_sub(BUILT_IN);
         let of = format!("of {}", 2 * (UPDATES + 1));
-        self.bed.table.row(what("compiled"), compiled.to_string(), of, "", "");
-        self.bed.table.row(what("applied in"), seconds(updated), "-".into(), "", "");
-        self.bed.table.row(what("Tasks over in"), seconds(over), "-".into(), "", "");
-        self.bed.table.row(what("newest serves after"), seconds(newest), "-".into(), "", "");
+        self.bed.table.row(what("compiled, and in the cache"), compiled.to_string(), of, "", "");
+        let updated = format!("{:.1} s", updated.as_secs_f64());
+        self.bed.table.row(what("applied in"), updated, "-".into(), "", "");
+        self.bed.table.ratio(what("Tasks (without updates) over in"), over, calm, "");
+        self.bed.table.ratio(what("newest (the host alone) after the last"), served, alone, "");
         let peak = format!("{:.0} MiB", sampler.most());
         self.bed.table.row(what("most memory, compilations included"), peak, "-".into(), "", "< 1024 MiB");
         self.bed.table.row(
@@ -367,14 +413,9 @@ async fn every_tenth_of_a_second(
         ticks.tick().await;
         create(ns, &format!("{name}-{i}"), &items(i)).await;
     }
-    let prefix = format!("{name}-");
-    until(ns, "all Tasks are over", |history| {
-        let those = history.all(Kind::Task).filter(|task| task.name().starts_with(&prefix));
-        those.filter(|task| is_over(task)).count() == number
-    })
-    .await;
+    are_over(ns, name, number).await;
     if !name.starts_with(HARM) {
-        let history = ns.record.history();
+        let (history, prefix) = (ns.record.history(), format!("{name}-"));
         let failed = history
             .all(Kind::Task)
             .find(|task| task.name().starts_with(&prefix) && task.text("/status/phase") == "Failed");
@@ -382,20 +423,33 @@ async fn every_tenth_of_a_second(
     }
 }
 
+/// Creates [`STARTED`] Tasks with these items as fast as [`CREATORS`] can, and gives in how many seconds all of them are over.
+async fn all_at_once(ns: &TestNamespace, name: &str, items: &[Value]) -> f64 {
+    let started = Instant::now();
+    let each = futures::stream::iter(0..STARTED).for_each_concurrent(CREATORS, async |i| {
+        create(ns, &format!("{name}-{i}"), items).await;
+    });
+    each.await;
+    are_over(ns, name, STARTED).await;
+    started.elapsed().as_secs_f64()
+}
+
+/// Waits until so many Tasks whose names begin so are over.
+async fn are_over(ns: &TestNamespace, name: &str, number: usize) {
+    let prefix = format!("{name}-");
+    until(ns, &format!("{number} Tasks {name}-… are over"), |history| {
+        let those = history.all(Kind::Task).filter(|task| task.name().starts_with(&prefix));
+        those.filter(|task| is_over(task)).count() == number
+    })
+    .await;
+}
+
 fn is_over(task: &Revision) -> bool {
     matches!(task.text("/status/phase"), "Completed" | "Failed")
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
-}
-
-fn is_compiled(file: &std::io::Result<DirEntry>) -> bool {
-    file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "cwasm")
-}
-
-/// Bytes of the files in a folder.
+/// Bytes of the files in a folder, where some may just go.
 fn size(folder: &Path) -> u64 {
-    let files = std::fs::read_dir(folder).unwrap();
-    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    let files = std::fs::read_dir(folder).unwrap().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }

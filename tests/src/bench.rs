@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kubeopencode_plugin_host::{HostOptions, PluginHost};
 
 use crate::audit::Entry;
 use crate::cluster::{Cluster, from_environment};
@@ -55,6 +56,16 @@ impl TestBed {
         Program::start(&self.executable, &self.kubeconfig, &self.cache, self.probes)
     }
 
+    /// A plugin host with the program's compile worker and nothing compiled: what a component takes without an operator around it.
+    ///
+    /// # Panics
+    /// When it cannot have its cache.
+    pub fn plugin_host(&self) -> PluginHost {
+        let cache_dir = self.cache.with_extension("alone");
+        let _ = std::fs::remove_dir_all(&cache_dir);
+        PluginHost::new(HostOptions { cache_dir, worker: self.executable.clone() }).unwrap()
+    }
+
     /// A namespace without kubelet, with an Agent in it.
     pub async fn namespace(&self) -> TestNamespace {
         let namespace = make_namespace(&self.cluster.client()).await;
@@ -100,10 +111,18 @@ impl Table {
         self.rows.push(Row { what, ours, bare, other, goal });
     }
 
+    /// Adds a row about times in seconds: ours, also as so many times the one beside it, which was measured in the same run, and the
+    /// goal.
+    pub fn ratio(&mut self, what: impl Into<String>, ours: f64, beside: f64, goal: &'static str) {
+        let times = format!("{} ({:.2}x)", time(ours), ours / beside);
+        self.row(what, times, time(beside), "", goal);
+    }
+
     fn print(&self, beside: &str, other: &str) {
-        println!("\n{:<54} {:>24} {beside:>12} {other:>16}   goal", "", "ours");
+        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or_default();
+        println!("\n{:<width$} {:>24} {beside:>12} {other:>16}   goal", "", "ours");
         for Row { what, ours, bare, other, goal } in &self.rows {
-            println!("{what:<54} {ours:>24} {bare:>12} {other:>16}   {goal}");
+            println!("{what:<width$} {ours:>24} {bare:>12} {other:>16}   {goal}");
         }
     }
 }
@@ -195,6 +214,11 @@ pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
+/// As in `1.5 ms`, or from ten seconds on in `15.2 s`.
+fn time(seconds: f64) -> String {
+    if seconds < 10.0 { millis(seconds) } else { format!("{seconds:.1} s") }
+}
+
 /// As in `1.5 ms`.
 pub fn millis(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1000.0)
@@ -205,6 +229,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_time_stands_as_so_many_times_the_one_beside_it() {
+        let mut table = Table::default();
+        table.ratio("what", 0.003, 0.002, "<= 2x");
+        table.ratio("what", 90.0, 60.0, "");
+        let rows: Vec<_> = table.rows.iter().map(|row| (row.ours.as_str(), row.bare.as_str())).collect();
+        assert_eq!(rows, [("3.0 ms (1.50x)", "2.0 ms"), ("90.0 s (1.50x)", "60.0 s")]);
+    }
 
     #[test]
     fn a_write_counts_up_to_running_until_the_gate_of_its_own_task_is_off() {

@@ -32,6 +32,12 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
+    /// Whether it has not ended.
+    pub fn runs(&self) -> bool {
+        // what has ended has no memory, also while nobody has asked for its end
+        status_of(self.0.id(), "VmRSS:").is_some()
+    }
+
     /// Resident memory now, in MiB.
     pub fn memory(&self) -> f64 {
         self.status("VmRSS:")

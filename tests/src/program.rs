@@ -12,6 +12,7 @@ pub struct Program {
     /// What is measured.
     pub process: Process,
     probes: u16,
+    log: PathBuf,
 }
 
 /// The program under test: the one of `KUBEOPENCODE`, or else built in this profile, `dev`, as images have it, or `release`.
@@ -57,11 +58,8 @@ impl Program {
     /// # Panics
     /// When it cannot be started.
     pub fn start(executable: &Path, kubeconfig: &Path, plugin_cache: &Path, probes: u16) -> Self {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(plugin_cache.with_extension("log"))
-            .unwrap();
+        let log = plugin_cache.with_extension("log");
+        let into_log = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(executable);
         command
             .args(["controller", "--metrics-bind-address", "0", "--health-probe-bind-address"])
@@ -74,18 +72,23 @@ impl Program {
             .env("RUST_LOG", "warn")
             .env("POD_NAMESPACE", "kubeopencode-system")
             .stdout(Stdio::null())
-            .stderr(log);
-        Self { process: Process::start(&mut command), probes }
+            .stderr(into_log);
+        Self { process: Process::start(&mut command), probes, log }
     }
 
     /// Waits until it says that it is ready.
     ///
     /// # Panics
-    /// When it is not, after a minute.
+    /// When it is not, after a minute, or has ended.
     pub async fn is_ready(&self) {
         let asked = Instant::now();
         while !self.answers().await {
-            assert!(asked.elapsed() < Duration::from_secs(60), "the operator is not ready after a minute");
+            let log = self.log.display();
+            assert!(self.process.runs(), "the operator has ended: {log} says why");
+            assert!(
+                asked.elapsed() < Duration::from_secs(60),
+                "the operator is not ready after a minute: see {log}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -11,17 +11,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kubeopencode_api::plugin::Kind as PluginKind;
+use kubeopencode_plugin_host::LimitClass;
 use kubeopencode_tests::audit::Entry;
-use kubeopencode_tests::bench::{Latency, millis};
+use kubeopencode_tests::bench::Latency;
 use kubeopencode_tests::components::{
     INLINE, component, config_map, endless, of_wasi_0_3, speechless, with_noise,
 };
 use kubeopencode_tests::kubelet::Kubelet;
 use kubeopencode_tests::namespace::TestNamespace;
+use kubeopencode_tests::process::as_f64;
 use kubeopencode_tests::record::Kind;
 use serde_json::{Value, json};
 
-use super::{Bench, compressed, every_tenth_of_a_second, seconds};
+use super::{BUILT_IN, Bench, PATIENCE, compressed, every_tenth_of_a_second};
 
 /// Tasks beside a plugin that hangs, as many as ask that plugin.
 const BESIDE_ONE: usize = 100;
@@ -43,7 +45,7 @@ impl Bench {
         let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         self.apply_map("endless", &endless("Endless1")).await;
-        let operator = self.operator();
+        let operator = self.operator().await;
         let sampler = operator.process.sample();
         self.serve(1).await;
         ordinary(&ns, "warm", BESIDE_ONE, async {}).await;
@@ -64,21 +66,23 @@ impl Bench {
             "< 1024 MiB",
         );
 
-        // the last good bytes, after a death and with nothing compiled
-        self.apply_map("turncoat", &component("Turncoat", INLINE, "hello")).await;
+        // the last good bytes, after a death and with nothing compiled; alone, since a bomb would be compiled before
+        self.clear().await;
+        let good = component("Turncoat", INLINE, "hello");
+        let alone = self.alone(&good, LimitClass::Default);
+        self.apply_map("turncoat", &good).await;
         self.says("turncoat", "Ready", "True").await;
         self.apply_map("turncoat", b"\0asm\x01\0\0\0").await;
         let why = self.says("turncoat", "Compiled", "False").await;
         drop(operator);
-        let operator = self.operator();
         let started = Instant::now();
+        let operator = self.operator().await;
         every_tenth_of_a_second(&ns, "turncoat", 1, |_| vec![json!({"type": "Turncoat"})]).await;
         self.tell("good bytes, then bad ones, and the operator is killed", "1 of 1 Tasks Completed", &why);
-        self.bed.table.row(
+        self.bed.table.ratio(
             "good, then bad, killed: to the end of a Task",
-            seconds(started.elapsed()),
-            "-".into(),
-            "",
+            started.elapsed().as_secs_f64(),
+            alone * as_f64(BUILT_IN + 1),
             "",
         );
         drop(operator);
@@ -181,18 +185,14 @@ impl Bench {
     fn percentile(&mut self, what: &str, compared: &Compared, percent: usize, goal: &'static str) {
         let [beside, without] =
             [&compared.beside, &compared.without].map(|entries| Latency::of(entries).pod(percent));
-        self.bed.table.row(
-            format!("beside {what}: to Pod, p{percent}"),
-            format!("{} ({:.2} of without)", millis(beside), beside / without),
-            millis(without),
-            "",
-            goal,
-        );
+        self.bed.table.ratio(format!("beside {what} (without): to Pod, p{percent}"), beside, without, goal);
     }
 
     /// What a hostile plugin got, in the words that people read.
     fn tell(&mut self, what: &str, tasks: &str, plugin: &str) {
-        self.said.push(format!("{what}\n    its Tasks: {tasks}\n    its Plugin: {plugin}"));
+        let said = format!("{what}\n    its Tasks: {tasks}\n    its Plugin: {plugin}");
+        eprintln!("{said}");
+        self.said.push(said);
     }
 
     /// A condition of a Plugin: its status, and that with its reason and message.
@@ -212,7 +212,10 @@ impl Bench {
             {
                 return words;
             }
-            assert!(asked.elapsed() < Duration::from_secs(120), "{plugin} does not say {type_}={is}");
+            if asked.elapsed() > PATIENCE {
+                let now = self.plugins().get_opt(plugin).await.unwrap();
+                panic!("waited in vain for Plugin {plugin} to say {type_}={is}: {now:?}");
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -102,11 +102,13 @@ async fn delete_config_map(ns: &TestNamespace, name: &str) {
     ns.api::<ConfigMap>().delete(&named(ns, name), &DeleteParams::default()).await.unwrap();
 }
 
-/// Waits until the operator keeps this component, and none from before it.
-async fn keeps_alone(ns: &TestNamespace, bytes: &[u8]) {
+/// Waits until the operator keeps this component of a Plugin, and none from before it.
+async fn keeps_alone(ns: &TestNamespace, name: &str, bytes: &[u8]) {
+    let full_name = named(ns, name);
     ns.until("the one before is kept no more", |history| {
         let maps = history.all(Kind::ConfigMap);
         let kept = maps.filter(|map| !map.label("kubeopencode.io/plugin-kept").is_empty());
+        let kept = kept.filter(|map| map.annotation("kubeopencode.io/plugin-name") == full_name);
         let kept: Vec<_> = kept.map(|map| map.annotation("kubeopencode.io/sha256").to_owned()).collect();
         (kept == [sha256(bytes)]).then_some(())
     })
@@ -238,7 +240,7 @@ async fn the_last_good_component_serves_on_whatever_becomes_of_its_source() {
 
         ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &salut)).await;
         serves(ns, "greeting", &salut).await;
-        keeps_alone(ns, &salut).await;
+        keeps_alone(ns, "greeting", &salut).await;
         // one that somebody wrote outlives its source
         apply_plugin(
             ns,

@@ -73,7 +73,10 @@ pub(super) async fn remove_others(
 ) -> Result<(), kube::Error> {
     let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), namespace);
     let hash = short_hash(&plugin.name_any());
-    for kept in api.list(&ListParams::default().labels(&format!("{PLUGIN_KEPT_LABEL}={hash}"))).await? {
+    let all = api.list(&ListParams::default().labels(&format!("{PLUGIN_KEPT_LABEL}={hash}"))).await?;
+    // the first part goes last: while it is there, not all of them are gone
+    let (firsts, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_first_part);
+    for kept in others.into_iter().chain(firsts) {
         let annotations = kept.annotations();
         let is_its = annotations.get(PLUGIN_NAME_ANNOTATION) == Some(&plugin.name_any());
         if !is_its || annotations.get(SHA256_ANNOTATION).is_some_and(|hex| digest.ends_with(hex)) {
@@ -87,6 +90,24 @@ pub(super) async fn remove_others(
         }
     }
     Ok(())
+}
+
+fn is_first_part(kept: &PartialObjectMeta<ConfigMap>) -> bool {
+    kept.annotations().get(PLUGIN_PART_ANNOTATION).is_some_and(|part| part.starts_with("1/"))
+}
+
+/// Whether something is kept of the component of this digest.
+///
+/// # Errors
+/// The API server's.
+pub(super) async fn has(
+    client: &Client,
+    namespace: &str,
+    plugin: &Plugin,
+    digest: &str,
+) -> Result<bool, kube::Error> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    Ok(api.get_metadata_opt(&name(plugin, digest, 1)).await?.is_some())
 }
 
 /// The component of this digest, where it is kept.

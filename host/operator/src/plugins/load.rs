@@ -140,7 +140,7 @@ impl Door {
         let serving = serving.filter(|serving| status.digest.as_deref() == Some(serving.code.digest()));
         let known = match serving {
             Some(serving) => Loaded::clone(&serving),
-            None => self.load_kept(plugin).await?,
+            None => self.load_kept(plugin).await.ok()??,
         };
         (known.fits(plugin) && known.class == class_of(spec)).then_some(known)
     }
@@ -220,32 +220,41 @@ impl Door {
     }
 
     /// What is kept of a Plugin, where its status says that this served.
-    pub(super) async fn load_kept(&self, plugin: &Plugin) -> Option<Loaded> {
-        let status = plugin.status.as_ref()?;
-        let digest = status.digest.clone()?;
+    ///
+    /// # Errors
+    /// It is not known what is kept: to be tried again.
+    pub(super) async fn load_kept(&self, plugin: &Plugin) -> Result<Option<Loaded>, Problem> {
+        let Some((status, digest)) = plugin.status.as_ref().and_then(|s| Some((s, s.digest.clone()?))) else {
+            return Ok(None);
+        };
         if !self.sources.trusts(status.signed_by.as_deref()).await {
-            return None;
+            return Ok(None);
         }
+        let unknown = |why: &str| {
+            let message = format!("the last good component cannot be loaded: {why}");
+            Problem::fetched(Reason::Loading, message).passing()
+        };
         let class = class_of(&plugin.spec);
         let _turn = self.turn.acquire().await;
         let kept = kept::load(&self.client, &self.namespace, plugin, &digest, class).await;
-        let component = kept.inspect_err(|error| {
-            tracing::warn!(
-                plugin = plugin.name_any(),
-                error = words(error),
-                "the last good component cannot be read"
-            );
-        });
-        let component = component.ok()??;
+        let Some(component) = kept.map_err(|error| unknown(&words(&error)))? else {
+            return Ok(None);
+        };
         if format!("sha256:{}", hex(&Sha256::digest(&component))) != digest {
             tracing::warn!(
                 plugin = plugin.name_any(),
                 "the component that is kept is not the one that served"
             );
-            return None;
+            return Ok(None);
         }
-        let (_, loaded) = self.load(plugin, component, class).await.ok()?;
-        Some(Loaded { image: status.image.clone(), signed_by: status.signed_by.clone(), ..loaded })
+        match self.load(plugin, component, class).await {
+            Ok((_, loaded)) => {
+                let (image, signed_by) = (status.image.clone(), status.signed_by.clone());
+                Ok(Some(Loaded { image, signed_by, ..loaded }))
+            }
+            Err(problem) if problem.may_pass => Err(unknown(&problem.message)),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn load(

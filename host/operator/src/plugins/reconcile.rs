@@ -62,7 +62,7 @@ impl Door {
         self.look_at_file(name, plugin).await;
         let (seen, now) = (self.seen(plugin), Instant::now());
         let of_files = plugin.spec.source.directory.as_ref().map(|_| self.sources.look_at_files);
-        let mut before = {
+        let (mut before, is_first) = {
             let mut known = self.known.lock();
             let is_blocked = known.blocked.remove(name);
             let next_try = known.retries.get(name).copied();
@@ -76,10 +76,12 @@ impl Door {
                         self.failures.forget(name);
                     }
                     // what a stand-by found nobody has told yet
-                    let has_told = last.leads || !seen.leads;
-                    if has_told { status.clone() } else { plugin.status.clone().unwrap_or_default() }
+                    match last.leads || !seen.leads {
+                        true => (status.clone(), false),
+                        false => (plugin.status.clone().unwrap_or_default(), true),
+                    }
                 }
-                _ => plugin.status.clone().unwrap_or_default(),
+                _ => (plugin.status.clone().unwrap_or_default(), true),
             }
         };
         let look = Look { known: &self.known, name };
@@ -95,9 +97,10 @@ impl Door {
             Ok((component, loaded)) => (component, self.publish(name, plugin, loaded).err()),
             Err(problem) => (None, Some(problem)),
         };
-        if problem.is_some() {
-            self.fall_back(name, plugin).await;
-        }
+        let problem = match problem {
+            Some(problem) => Some(self.fall_back(name, plugin).await.err().unwrap_or(problem)),
+            None => None,
+        };
         self.catalog.arrived(&name.0, Timestamp::now());
         let serving = self.known.lock().serving.get(name).cloned();
         let problem = problem.map(|problem| problem.beside(serving.is_some()));
@@ -117,7 +120,7 @@ impl Door {
         let mut pause = None;
         if is_leader {
             let plugin = told.as_ref().unwrap_or(plugin);
-            let written = self.write(plugin, &before, &after, component.as_deref()).await;
+            let written = self.write(plugin, &before, &after, component.as_deref(), is_first).await;
             if let Err(error) = &written {
                 self.tell_unwritten(name, plugin, error);
                 return self.paused(name, written);
@@ -206,16 +209,21 @@ impl Door {
 
     /// The new component came to nothing: what served before serves on, as the Plugin says now; after a restart what is kept
     /// of it. Where the Plugin means other bytes, what it says now is not for them.
-    async fn fall_back(&self, name: &PluginName, plugin: &Plugin) {
+    ///
+    /// # Errors
+    /// It is not known yet what serves.
+    async fn fall_back(&self, name: &PluginName, plugin: &Plugin) -> Result<(), Problem> {
         // what the operator's own settings forbid was never good
         if self.sources.refusal(&plugin.spec).is_some() {
-            return self.withdraw(name);
+            self.withdraw(name);
+            return Ok(());
         }
         let serving = self.known.lock().serving.get(name).cloned();
         if let Some(loaded) = &serving
             && !self.sources.trusts(loaded.signed_by.as_deref()).await
         {
-            return self.withdraw(name);
+            self.withdraw(name);
+            return Ok(());
         }
         match serving {
             Some(loaded) if loaded.fits(plugin) => {
@@ -234,13 +242,14 @@ impl Door {
             }
             Some(_) => {}
             None => {
-                if let Some(kept) = self.load_kept(plugin).await
+                if let Some(kept) = self.load_kept(plugin).await?
                     && let Err(problem) = self.publish(name, plugin, kept)
                 {
                     tracing::debug!(plugin = %name, problem = problem.message, "what is kept does not serve");
                 }
             }
         }
+        Ok(())
     }
 
     /// The Plugin is gone.
@@ -294,13 +303,14 @@ impl Door {
     }
 
     /// Keeps what serves, says so, and drops what was kept before: in this order, so that the status never names a component
-    /// that is not there.
+    /// that is not there. Whoever led before may have died in the middle: `is_first` looks for what he left.
     async fn write(
         &self,
         plugin: &Plugin,
         before: &PluginStatus,
         after: &PluginStatus,
         component: Option<&[u8]>,
+        is_first: bool,
     ) -> Result<(), kube::Error> {
         let is_new = |digest: &&str| after.wanted.as_deref() == Some(digest);
         let digest = after.digest.as_deref().filter(is_new);
@@ -308,7 +318,14 @@ impl Door {
             kept::keep(&self.client, &self.namespace, plugin, digest, component).await?;
         }
         self.write_status(plugin, before, after).await?;
-        if let Some(digest) = digest.filter(|digest| before.digest.as_deref() != Some(digest)) {
+        let Some(digest) = digest else { return Ok(()) };
+        let replaced = after.history.get(1).filter(|_| is_first);
+        let is_left = match replaced {
+            _ if before.digest.as_deref() != Some(digest) => true,
+            Some(replaced) => kept::has(&self.client, &self.namespace, plugin, &replaced.digest).await?,
+            None => false,
+        };
+        if is_left {
             kept::remove_others(&self.client, &self.namespace, plugin, digest).await?;
         }
         Ok(())

@@ -187,14 +187,30 @@ pub(super) fn status(
     conditions.sort_by_key(|condition| {
         PluginCondition::ALL.iter().position(|stage| stage.as_str() == condition.type_)
     });
+    let is_loading = problem.is_some_and(|problem| problem.reason == Reason::Loading);
+    let component = match serving {
+        // what served before a restart: whoever dies now leaves it to the next one, who looks for it where the new one is bad
+        None if is_loading => before.clone(),
+        _ => of_component(before, serving),
+    };
     PluginStatus {
         observed_generation: generation,
+        wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
+        next_try: next_try.map(Time),
+        history: history(before, serving, now),
+        conditions,
+        ..component
+    }
+}
+
+/// What is said of the component that serves, and nothing else.
+fn of_component(before: &PluginStatus, serving: Option<&Served>) -> PluginStatus {
+    PluginStatus {
         types: serving.map(|served| served.types.clone()).unwrap_or_default(),
         type_names: serving.map(Served::names),
         digest: serving.map(|served| served.digest.clone()),
         image: serving.and_then(|served| served.image.clone()),
         signed_by: serving.and_then(|served| served.signed_by.clone()),
-        wanted: wanted.map(str::to_owned).or_else(|| before.wanted.clone()),
         version: serving.map(|served| served.version.clone()),
         interface: serving.map(|served| served.interface.clone()),
         size_bytes: serving.map(|served| i64::try_from(served.bytes).unwrap_or(i64::MAX)),
@@ -203,9 +219,7 @@ pub(super) fn status(
             Some(known) if before.digest.as_deref() == Some(&served.digest) => known,
             _ => i64::try_from(served.millis).unwrap_or(i64::MAX),
         }),
-        next_try: next_try.map(Time),
-        history: history(before, serving, now),
-        conditions,
+        ..PluginStatus::default()
     }
 }
 
@@ -449,6 +463,20 @@ mod tests {
         assert!(longer.conditions[4].message.ends_with("(and 1 other namespaces)"), "{longer:?}");
         assert!(told(&paused, &longer).is_empty());
         assert_eq!(with(&longer, &[]), good, "it is well again");
+    }
+
+    #[test]
+    fn what_served_before_a_restart_is_named_until_it_is_known_what_serves_now() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let loading = Problem::compiled(Reason::Loading, "The component is being loaded");
+        let started = after(&good, Some(&loading), None, 1);
+        assert_eq!(said(&started)[2..], ["Compiled=Unknown Loading", "Ready=Unknown Loading"]);
+        assert_eq!(
+            (&started.digest, &started.types, &started.type_names),
+            (&good.digest, &good.types, &good.type_names)
+        );
+        let bad = after(&started, Some(&Problem::compiled(Reason::Invalid, "why")), None, 2);
+        assert_eq!((bad.digest, bad.types), (None, Vec::new()), "nothing serves");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use kubeopencode_api::plugin_object::PluginStatus;
 use kubeopencode_api::task::Phase;
@@ -11,7 +12,7 @@ use kubeopencode_tests::faults::{Fault, Faults, Moment};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{config, status};
 use kubeopencode_tests::operator::{Operator, Setup};
-use kubeopencode_tests::record::Kind;
+use kubeopencode_tests::record::{History, Kind};
 use serde_json::Value;
 
 use super::{
@@ -24,8 +25,10 @@ use crate::scenario;
 /// One that takes a second to compile, and more: a context type `Fixture`.
 const JAVASCRIPT: &[u8] =
     include_bytes!("../../../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
-/// A plugin's life has fewer writes.
-const MAX_WRITES: usize = 30;
+/// A plugin's life has fewer requests.
+const MAX_REQUESTS: usize = 30;
+/// How long the garbage collector may take, which learns of new kinds every 30 s.
+const COLLECTION_PATIENCE: Duration = Duration::from_secs(120);
 /// How often a component is replaced while Tasks start.
 const UPDATES: u8 = 20;
 /// Tasks that a leader begins to start before it dies, and as many that come while nobody leads.
@@ -131,6 +134,34 @@ async fn a_component_that_may_not_be_kept_is_told_of_and_tried_again() {
     .await;
 }
 
+#[tokio::test]
+async fn what_is_kept_is_asked_for_until_the_api_server_gives_it() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 600")).await;
+        let operator = ns.operator();
+        let hello = greeting("hello");
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
+        serves(ns, "greeting", &hello).await;
+        ns.apply(in_config_map(ns, "greeting", "greeting.wasm", b"\0asm\x01\0\0\0")).await;
+        condition(ns, "greeting", "Compiled", "False Invalid").await;
+        operator.stop().await;
+
+        let tries = AtomicUsize::new(0);
+        let faults = Faults::by(move |moment: &Moment<'_>| {
+            let is_kept = moment.verb == "GET" && moment.path.contains("/configmaps/plugin-kept-");
+            (is_kept && tries.fetch_add(1, Ordering::Relaxed) < 2).then_some(Fault::Unavailable)
+        });
+        let _operator = ns.operator_with(&faults);
+        ns.apply(task_of("after", "Greeting")).await;
+        ns.phase("after", Phase::Completed).await;
+        assert!(context_of(ns, "after").await.contains("type=\"Greeting\">\nhello\n"));
+        assert_eq!(faults.struck().len(), 2);
+        clear(ns).await;
+    })
+    .await;
+}
+
 /// A plugin comes, becomes another one, and goes.
 async fn lives_and_goes(ns: &TestNamespace, name: &str) {
     let (hello, salut) = (greeting("hello"), greeting("salut"));
@@ -140,23 +171,29 @@ async fn lives_and_goes(ns: &TestNamespace, name: &str) {
     let plugin = serves(ns, name, &salut).await;
     let history: Vec<_> = plugin.status.unwrap().history.into_iter().map(|served| served.digest).collect();
     assert_eq!(history, [&salut, &hello].map(|bytes| format!("sha256:{}", sha256(bytes))));
+    keeps_alone(ns, name, &salut).await;
     delete_config_map(ns, name).await;
     is_gone(ns, name).await;
 }
 
 #[tokio::test]
-async fn an_operator_that_dies_at_any_write_about_a_plugin_leaves_nothing_undone() {
+async fn an_operator_that_dies_at_any_request_about_a_plugin_leaves_nothing_undone() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        for (fault, word) in [(Fault::CrashBefore, "before"), (Fault::CrashAfter, "after")] {
+        for (fault, of_reads, word) in [
+            (Fault::CrashBefore, false, "before"),
+            (Fault::CrashAfter, false, "after"),
+            // with what it was given, as while it compiles that
+            (Fault::CrashAfter, true, "given"),
+        ] {
             for k in 1.. {
-                assert!(k < MAX_WRITES, "it writes and writes");
+                assert!(k < MAX_REQUESTS, "it asks and asks");
                 let count = AtomicUsize::new(0);
                 let faults = Faults::by(move |moment: &Moment<'_>| {
                     let is_about_one =
                         moment.path.contains("/plugins") || moment.path.contains("/configmaps");
-                    let is_write = is_about_one && !matches!(moment.verb, "GET" | "WATCH");
-                    (is_write && count.fetch_add(1, Ordering::Relaxed) + 1 == k).then_some(fault)
+                    let is_one = is_about_one && moment.verb != "WATCH" && (moment.verb == "GET") == of_reads;
+                    (is_one && count.fetch_add(1, Ordering::Relaxed) + 1 == k).then_some(fault)
                 });
                 let mut operator = ns.operator_with(&faults);
                 {
@@ -176,12 +213,19 @@ async fn an_operator_that_dies_at_any_write_about_a_plugin_leaves_nothing_undone
                 if faults.struck().is_empty() {
                     assert!(
                         k > 6,
-                        "made, kept and told of; replaced, kept, told of and what was kept removed; removed"
+                        "made, kept and told of; replaced, kept, told of and what was kept removed; removed; \
+                         listed, both components read, and twice what is kept"
                     );
                     break;
                 }
             }
         }
+        let nothing_is_kept = |history: &History| {
+            let mut maps = history.all(Kind::ConfigMap);
+            maps.all(|map| map.label("kubeopencode.io/plugin-kept").is_empty()).then_some(())
+        };
+        let collected = ns.record.wait(COLLECTION_PATIENCE, nothing_is_kept).await;
+        collected.expect("what was kept of Plugins that are gone is collected");
     })
     .await;
 }
@@ -268,7 +312,7 @@ async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_start
             "it was waited for, and not released"
         );
         serves(ns, "greeting", &salut).await;
-        keeps_alone(ns, &salut).await;
+        keeps_alone(ns, "greeting", &salut).await;
         second.stop().await;
         ns.record.catch_up().await;
         {
