@@ -128,7 +128,15 @@ fn a_type_that_comes_with_the_program_is_not_begun() {
     let parent = folder("new-built-in");
     let _ = fs::remove_dir_all(&parent);
     fs::create_dir_all(&parent).unwrap();
-    for (name, type_) in [("text", "Text"), ("git", "Git"), ("runtime", "Runtime"), ("file", "File")] {
+    for (name, type_) in [
+        ("text", "Text"),
+        ("config-map", "ConfigMap"),
+        ("configmap", "Configmap"),
+        ("git", "Git"),
+        ("url", "Url"),
+        ("runtime", "Runtime"),
+        ("file", "File"),
+    ] {
         let said = in_folder(&parent, &["new", name, "--language", "go"]);
         let words = format!(
             "kubeopencode: {name}: its type would be {type_}, and Text, ConfigMap, Git, URL, Runtime and File come with \
