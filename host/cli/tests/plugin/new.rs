@@ -173,6 +173,12 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
             "config.whom.trim()",
             "TypeError: cannot read property 'trim' of undefined\n                    at evaluate (plugin.js:13)\n",
         ),
+        // what swallows a read is run again once it was made
+        (
+            "const to = config.to.trim();",
+            "let to = config.to.trim();\n    try { to = request.configMap(\"words\").to; } catch {}",
+            "ConfigMap words: is not there\n",
+        ),
         (
             "evaluate(config",
             "async evaluate(config",
@@ -261,6 +267,11 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
         ("to := strings", "time.Sleep(time.Second)\n\tto := strings"),
     ]);
     assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
+
+    // what swallows a read is run again once it was made
+    let reading = "strings.TrimSpace(config.To)\n\tif words, err := request.ConfigMap(\"words\"); err == nil {\n\t\tto = string(words[\"to\"])\n\t}";
+    let said = said_when_broken(&[("strings.TrimSpace(config.To)", reading)]);
+    assert!(said.contains("ConfigMap words: is not there\n"), "{said}");
 
     // a package that needs a network is named before the size that it makes
     let get =
