@@ -44,18 +44,23 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     let changed = text
         .replace(
             "    to: String,\n",
-            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n",
+            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n    /// How it sounds\n    voice: Option<Voice>,\n",
         )
+        .replace("impl ContextType for", &format!("{VOICE}\nimpl ContextType for"))
         .replace("config.to.trim()", "config.to.get(99 + usize::from(config.times)..).unwrap()");
     assert!(changed.contains("times: u8") && changed.contains("unwrap()"), "{text}");
     fs::write(&source, changed).unwrap();
     cargo_built(&own);
     let said = in_folder(&own, &["explain"]);
-    assert!(
-        said.stdout.contains("\n  times   integer, minimum 0, maximum 255, default 0   How often\n"),
-        "{}",
-        said.stdout
-    );
+    for words in [
+        "times integer, minimum 0, maximum 255, default 0 How often",
+        "voice {kind: \"plain\"} or {kind: \"loud\", …} or null How it sounds",
+        "voice.kind \"plain\" or \"loud\", required \"plain\": As it is",
+        "voice.marks integer, required, with kind \"loud\", minimum 0, maximum 255",
+    ] {
+        let is_it = |line: &str| line.split_whitespace().eq(words.split(' '));
+        assert!(said.stdout.lines().any(is_it), "{words}: {}", said.stdout);
+    }
     let said = in_folder(&own, &["eval", "--filename", "tests/first.yaml"]);
     for words in ["panicked at src/lib.rs:", ": called `Option::unwrap()` on a `None` value"] {
         assert!(said.stdout.contains(words), "{}", said.stdout);
@@ -82,6 +87,16 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
         said.stderr
     );
 }
+
+/// An enum whose variants hold data.
+const VOICE: &str = "#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = \"camelCase\", tag = \"kind\")]
+pub enum Voice {
+    /// As it is
+    Plain,
+    Loud { marks: u8 },
+}
+";
 
 #[test]
 fn what_is_made_is_said_with_what_has_to_be_there() {
