@@ -54,6 +54,8 @@ type (
 type Request struct {
 	wit.Request
 	asked []wit.Required
+	// one of them was not read yet
+	unread bool
 }
 
 type contextType struct {
@@ -170,7 +172,8 @@ func answer(request *Request) (outcome wit.Outcome, err error) {
 		return outcome, fmt.Errorf("there is no type %q here", request.TypeName)
 	}
 	actions, err := all[at].evaluate(request)
-	if errors.Is(err, errNeeded) {
+	// whatever it answers: what it made of errNeeded it made without knowing what there is
+	if request.unread {
 		return wit.MakeOutcomeNeeds(request.asked), nil
 	}
 	return wit.MakeOutcomeReady(wit.Plan{Actions: actions}), err
@@ -195,6 +198,7 @@ func (request *Request) input(id string, what wit.Requirement) (wit.Resolved, er
 		}
 		return input.Value, nil
 	}
+	request.unread = true
 	return wit.Resolved{}, errNeeded
 }
 

@@ -22,11 +22,15 @@ export function defineContextTypes(...types) {
   }));
   const evaluate = (raw) => {
     const type = types.find(({ name }) => name === raw.typeName);
+    let request;
     try {
       if (type === undefined) throw internal(`there is no type ${raw.typeName} here`);
-      return outcome(type.evaluate(JSON.parse(raw.payload), new Request(raw)));
+      request = new Request(raw);
+      const answer = outcome(type.evaluate(JSON.parse(raw.payload), request));
+      return Request.needs(request) ?? answer;
     } catch (thrown) {
-      if (thrown instanceof Needed) return { tag: "needs", val: thrown.all };
+      const needs = Request.needs(request);
+      if (needs !== undefined) return needs;
       throw thrown instanceof PluginError ? thrown.plain() : internal(words(thrown)).plain();
     }
   };
@@ -85,6 +89,7 @@ function placed(stack) {
 /** What `evaluate` is asked. */
 class Request {
   #asked = new Map();
+  #isUnread = false;
 
   constructor(raw) {
     Object.assign(this, raw);
@@ -115,20 +120,24 @@ class Request {
     return { status, headers: given, text: content.tag === "text" ? content.val : new TextDecoder().decode(content.val) };
   }
 
+  // all that was asked for, where some of it was not read yet: what evaluate made of that it made without knowing what there is
+  static needs(request) {
+    return request !== undefined && request.#isUnread ? { tag: "needs", val: [...request.#asked.values()] } : undefined;
+  }
+
   // what was read; what was not is asked for, and evaluate is called again from its beginning
   #input(id, what) {
     this.#asked.set(id, { id, what });
     const found = this.inputs.find((input) => input.id === id);
-    if (found === undefined) throw new Needed([...this.#asked.values()]);
+    if (found === undefined) {
+      this.#isUnread = true;
+      throw new Needed();
+    }
     return found.value;
   }
 }
 
-class Needed {
-  constructor(all) {
-    this.all = all;
-  }
-}
+class Needed {}
 
 /** What a plugin says no with. */
 export class PluginError extends Error {

@@ -130,6 +130,7 @@ class Request:
     def __init__(self, raw: wit.Request, settings: Any):
         self._raw = raw
         self._asked: dict = {}
+        self._unread = False
         # what the installer wrote in the Plugin's spec.config
         self.settings = read(settings, json.loads(raw.settings)) if settings else json.loads(raw.settings)
 
@@ -161,6 +162,7 @@ class Request:
         for one in self._raw.inputs:
             if one.id == id:
                 return one.value
+        self._unread = True
         raise _Needed(list(self._asked.values()))
 
 
@@ -277,7 +279,11 @@ class ContextType:
             if req.type_name not in _KINDS:
                 raise internal(f"there is no type {req.type_name} here")
             _, evaluate, config, settings = _KINDS[req.type_name]
-            actions = evaluate(read(config, json.loads(req.payload)), Request(req, settings))
+            request = Request(req, settings)
+            actions = evaluate(read(config, json.loads(req.payload)), request)
+            # by an `except:` that catches all: what it made of that it made without knowing what there is
+            if request._unread:
+                return wit.Outcome_Needs(list(request._asked.values()))
             if not isinstance(actions, list):
                 raise internal(f"{evaluate.__name__} gives {actions!r}: it has to return a list of actions, as in [inline('text')]")
             return wit.Outcome_Ready(wit.Plan(actions, [], []))

@@ -22,6 +22,11 @@ use lines::Lines;
 const CALLED_OUT: &str = "it called the host while it made room for what it is given, when no component may call anything; in Go \
                           packages do so that begin something of their own, as net/http: leave them out";
 
+/// What the trap "out of bounds memory access" often means: linkers put the stack of a language at the lower end of its memory, and
+/// what grows beyond that end comes to addresses that are none.
+const OUT_OF_BOUNDS: &str =
+    "out of bounds memory access, as when a recursion does not end or too much is held on its stack";
+
 /// One call.
 pub(crate) struct Call {
     limits: Limits,
@@ -96,6 +101,7 @@ impl Call {
             // how the runtimes of all languages end when something cannot go on: the plugin's own words say why
             Some(Trap::UnreachableCodeReached) => "it aborted".to_owned(),
             Some(Trap::CannotLeaveComponent) => CALLED_OUT.to_owned(),
+            Some(Trap::MemoryOutOfBounds) => OUT_OF_BOUNDS.to_owned(),
             _ => error.root_cause().to_string(),
         };
         // wasmtime keeps the type of this error to itself

@@ -7,6 +7,8 @@
 //!
 //! May touch: JSON. Must not touch: what a payload means.
 
+mod told;
+
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use kubeopencode_api::plugin::{SECRET_KEYWORD, SecretField, SecretStep};
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::error::{PayloadError, quote};
 use crate::limits::PAYLOAD;
+use told::told;
 
 const BYTES: usize = 64 << 10;
 const NODES: usize = 2000;
@@ -119,9 +122,7 @@ impl Schema {
             )));
         }
         self.validator.validate(payload).map_err(|error| {
-            let field = error.instance_path().as_str().to_owned();
-            let words = unknown_property(&error, payload).or_else(|| other_value(&error));
-            let words = words.unwrap_or_else(|| error.to_string());
+            let (field, words) = told(&error, payload);
             let words = quote(&words);
             let message = if field.is_empty() { words } else { format!("{}: {words}", quote(&field)) };
             PayloadError { field, message }
@@ -142,38 +143,6 @@ fn program(pattern: &str) -> usize {
     let schema = json!({ "pattern": pattern });
     let fits = |bytes: &usize| validator(&schema, *bytes).is_ok();
     PROGRAMS.into_iter().find(fits).unwrap_or(PATTERN_BYTES)
-}
-
-/// What is said of a property where there may be none: the validator gives its value, and not its name.
-fn unknown_property(error: &ValidationError<'_>, payload: &Value) -> Option<String> {
-    let is_it = matches!(error.kind(), ValidationErrorKind::FalseSchema)
-        && error.schema_path().as_str().ends_with("/additionalProperties");
-    let object = payload.pointer(error.instance_path().as_str()).filter(|_| is_it)?;
-    let name = object.as_object()?.keys().next()?;
-    Some(format!("Additional properties are not allowed ('{name}' was unexpected)"))
-}
-
-/// What is said of a value that is none of those which a `oneOf` or `anyOf` lists: the validator gives the keyword, and not them.
-fn other_value(error: &ValidationError<'_>) -> Option<String> {
-    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) =
-        error.kind()
-    else {
-        return None;
-    };
-    let place = error.instance_path().as_str();
-    let mut values = Vec::new();
-    for member in context {
-        // a constant further down is one part of a member
-        let mut here = member.iter().filter(|inner| inner.instance_path().as_str() == place);
-        values.extend(here.find_map(|inner| match inner.kind() {
-            ValidationErrorKind::Constant { expected_value } => Some(vec![expected_value.to_string()]),
-            ValidationErrorKind::Enum { options } => {
-                Some(options.as_array()?.iter().map(Value::to_string).collect())
-            }
-            _ => None,
-        })?);
-    }
-    Some(format!("{} is not one of {}", error.instance(), values.join(" or ")))
 }
 
 /// Walks a schema and holds it to the rules.

@@ -176,6 +176,16 @@ fn a_crash_is_told_with_the_last_words() {
     assert!(error.to_string().ends_with("; its last words: hello"), "{error}");
 }
 
+/// Where a stack at the lower end of the memory grows to.
+#[test]
+fn an_address_below_its_memory_is_told_as_what_it_may_be() {
+    assert_eq!(
+        evaluate("(i32.store (i32.const -16) (i32.const 1))").unwrap_err().to_string(),
+        "the plugin crashed: out of bounds memory access, as when a recursion does not end or too much is held on its \
+         stack"
+    );
+}
+
 #[test]
 fn answers_outside_its_memory_or_that_are_no_text_are_a_crash() {
     for (statements, words) in [

@@ -155,7 +155,8 @@ fn features_of_later_versions_are_refused_by_name() {
 #[test]
 fn what_is_not_there_is_told_in_words() {
     for (deed, words) in [
-        (json!({"exit": 3}), "it ended itself with exit code "),
+        (json!({"exit": 3}), "it ended itself with a failure"),
+        (json!({"exit": 0}), "it ended itself with exit code 0"),
         (json!({"connect": "127.0.0.1:80"}), "a plugin has no network: it called wasi:sockets/"),
     ] {
         let error = hostile().evaluate(request(deed)).unwrap_err();

@@ -81,7 +81,7 @@ pub fn descriptor_of<T: ContextType>() -> Descriptor {
 pub fn evaluate_context<T: ContextType>(request: &Request) -> Answer {
     let config =
         serde_json::from_str(&request.payload).map_err(|e| PluginError::invalid_config(e.to_string()))?;
-    reads::asking(|| T::evaluate(config, request))
+    reads::asking(request, || T::evaluate(config, request))
 }
 
 /// The host asks for the types that were described, and for no other.

@@ -18,13 +18,15 @@ thread_local! {
     static ASKED: RefCell<Vec<Required>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs a plugin. Where it ends with a read that was not made yet, it needs all that it asked for.
-pub(crate) fn asking(evaluate: impl FnOnce() -> Answer) -> Answer {
+/// Runs a plugin. Where it asked for a read that was not made yet, it needs all that it asked for, whatever it answers: what it made of
+/// the read's error, as with `.ok()`, it made without knowing what there is.
+pub(crate) fn asking(request: &Request, evaluate: impl FnOnce() -> Answer) -> Answer {
     ASKED.set(Vec::new());
-    match evaluate() {
-        Err(error) if error == PluginError::internal(TO_BE_READ) => Ok(Outcome::Needs(ASKED.take())),
-        answer => answer,
-    }
+    let answer = evaluate();
+    let asked = ASKED.take();
+    let is_unread = asked.iter().any(|one| request.input(&one.id).is_none());
+    let asks_itself = matches!(answer, Ok(Outcome::Needs(_)));
+    if is_unread && !asks_itself { Ok(Outcome::Needs(asked)) } else { answer }
 }
 
 /// Whoever reads with [`ConfigMapRef`](crate::ConfigMapRef) or [`need`](crate::need) reads all so: these give the needs of one
@@ -97,7 +99,8 @@ mod tests {
 
     use crate::testing::{config_map, evaluate, missing, request};
     use crate::{
-        About, Answer, ContextType, ErrorKind, HttpRequest, Input, Outcome, Request, Resolved, text,
+        About, Answer, ContextType, ErrorKind, HttpRequest, Input, Outcome, PluginError, Request, Resolved,
+        text,
     };
 
     struct Reader;
@@ -107,6 +110,14 @@ mod tests {
         const ABOUT: About = About { name: "Reader", ..About::NOTHING };
 
         fn evaluate(config: Value, request: &Request) -> Answer {
+            if config == "swallow" {
+                let words = request.config_map("words", &[]).ok().flatten();
+                return text(format!("{}", words.is_some()));
+            }
+            if config == "replace" {
+                let refused = |_: PluginError| PluginError::unsatisfied("there are no words");
+                return text(format!("{}", request.config_map("words", &[]).map_err(refused)?.is_some()));
+            }
             if config == "fetch" {
                 let response = request.fetch(HttpRequest::get("https://a.example"))?;
                 return text(format!("{:?}", response.map(|response| response.status)));
@@ -136,6 +147,16 @@ mod tests {
         assert_eq!(needs(&asked), ["config-map/words", "config-map/more/a/b", "prompt"]);
         asked.inputs.push(Input { id: "prompt".to_owned(), value: Resolved::Prompt("Do it.".to_owned()) });
         assert_eq!(evaluate::<Reader>(&asked), text("Ahoy false Do it."));
+    }
+
+    #[test]
+    fn what_is_made_of_the_error_of_a_read_is_made_again_once_it_was_read() {
+        for config in ["swallow", "replace"] {
+            let mut asked = request(json!(config));
+            assert_eq!(needs(&asked), ["config-map/words"], "{config}");
+            asked.inputs.push(config_map("config-map/words", &[("hello", b"Ahoy")]));
+            assert_eq!(evaluate::<Reader>(&asked), text("true"), "{config}");
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub(crate) enum PluginCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Component {
     /// The component (.wasm, .wasm.gz or .wasm.zst), or a folder with a plugin.toml that names it; by default this folder
+    #[arg(value_name = "COMPONENT")]
     pub(crate) file: Option<PathBuf>,
     /// context-type or command-builder; needed where the component is both
     #[arg(long, value_parser = kind)]

@@ -1,8 +1,9 @@
 //! `plugin bench`: golden cases again and again, and what their calls take of the limits.
 //!
-//! May touch: files of cases, stdout. Must not touch: how a case is evaluated (`golden`).
+//! May touch: files of cases, stdout; stderr, where somebody looks at it. Must not touch: how a case is evaluated (`golden`).
 
 use std::fmt::Write;
+use std::io::{IsTerminal, stderr};
 
 use kubeopencode_plugin_host::Limits;
 use serde::Serialize;
@@ -14,6 +15,9 @@ use super::readable::{count, counted, mebibytes};
 use super::report::json;
 use crate::args::{BenchPlugin, Output};
 use crate::error::CliError;
+
+/// How often it is told how far a case is.
+const PARTS: u32 = 100;
 
 /// What a case takes. Its JSON is read by scripts: fields are added, never renamed.
 #[derive(Debug, Serialize)]
@@ -39,20 +43,50 @@ pub(super) fn bench(flags: &BenchPlugin) -> Result<String, CliError> {
     let project = Project::of(&flags.component)?;
     let (cases, session) = cases(&project, flags.cases.as_deref())?;
     let runtime = crate::runtime()?;
+    let told = Told { is_watched: stderr().is_terminal() };
     let mut rows = Vec::with_capacity(cases.len());
-    for placed in &cases {
+    for (at, placed) in cases.iter().enumerate() {
         // the first one of a process brings the code into memory
         let first = runtime.block_on(placed.run(&session))?.cost(&session);
         let mut costs = Vec::new();
-        for _ in 0..flags.runs {
+        for run in 0..flags.runs {
+            if run.is_multiple_of((flags.runs / PARTS).max(1)) {
+                told.is(&progress(at, cases.len(), run, flags.runs));
+            }
             costs.push(runtime.block_on(placed.run(&session))?.cost(&session));
         }
         rows.push(row(placed.case.name.clone(), first, &costs));
     }
+    drop(told);
     match flags.output {
         Output::Text => Ok(text(&rows, flags.runs, Limits::of(session.plugin.class()))),
         Output::Json => Ok(json(&rows)?),
     }
+}
+
+/// A line on a terminal, which is there for as long as it is of use.
+struct Told {
+    is_watched: bool,
+}
+
+impl Told {
+    /// In place of what stood there.
+    fn is(&self, words: &str) {
+        if self.is_watched {
+            eprint!("\r{words}\x1b[K");
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.is("");
+    }
+}
+
+/// How far it is.
+fn progress(case: usize, cases: usize, run: u32, runs: u32) -> String {
+    format!("case {} of {cases}: {run} of {runs} runs", case + 1)
 }
 
 fn row(name: String, first: Cost, costs: &[Cost]) -> Row {
@@ -102,6 +136,12 @@ mod tests {
 
     fn cost(micros: u64, fuel: u64) -> Cost {
         Cost { rounds: 2, fuel, micros, memory_bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn whoever_waits_reads_how_far_it_is() {
+        assert_eq!(progress(0, 3, 0, 100), "case 1 of 3: 0 of 100 runs");
+        assert_eq!(progress(2, 3, 99, 100), "case 3 of 3: 99 of 100 runs");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod example;
 mod fields;
+mod variants;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -197,8 +198,8 @@ fn table(text: &mut String, title: &str, fields: &[Field], nothing: &str) {
         return;
     }
     let _ = writeln!(text, "{title}");
-    let width = fields.iter().map(|field| field.path.len()).max().unwrap_or_default();
-    let kinds = fields.iter().map(|field| field.in_words().len()).max().unwrap_or_default();
+    let width = fields.iter().map(|field| field.path.chars().count()).max().unwrap_or_default();
+    let kinds = fields.iter().map(|field| field.in_words().chars().count()).max().unwrap_or_default();
     for field in fields {
         let line = format!("  {:<width$}   {:<kinds$}   {}", field.path, field.in_words(), field.meaning());
         let _ = writeln!(text, "{}", line.trim_end());

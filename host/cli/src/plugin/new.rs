@@ -169,7 +169,8 @@ pub(super) fn new(flags: &NewPlugin) -> Result<String, CliError> {
         )));
     }
     let type_ = type_name(name);
-    if BuiltInType::find(&type_).is_some() {
+    // users would take Url for URL
+    if BuiltInType::ALL.iter().any(|built_in| built_in.name.eq_ignore_ascii_case(&type_)) {
         return Err(CliError::Usage(format!(
             "{name}: its type would be {type_}, and {BUILT_IN_TYPES} come with KubeOpenCode: take another name, as in team-{name}"
         )));

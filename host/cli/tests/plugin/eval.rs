@@ -158,6 +158,14 @@ Caused by:
 }
 
 #[test]
+fn the_component_and_what_is_evaluated_have_names_of_their_own() {
+    let folder = project("eval-help", &greeting(""), "");
+    let said = in_folder(&folder, &["eval", "--help"]);
+    let usage = said.stdout.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+    assert!(usage.contains("--filename <FILE>") && usage.ends_with("[COMPONENT]"), "{usage}");
+}
+
+#[test]
 fn what_it_logs_is_there() {
     let folder = project("eval-log", &logging(), "");
     fs::write(folder.join("item.yaml"), ITEM).unwrap();

@@ -44,18 +44,23 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     let changed = text
         .replace(
             "    to: String,\n",
-            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n",
+            "    to: String,\n    /// How often\n    #[serde(default)]\n    times: u8,\n    /// How it sounds\n    voice: Option<Voice>,\n",
         )
+        .replace("impl ContextType for", &format!("{VOICE}\nimpl ContextType for"))
         .replace("config.to.trim()", "config.to.get(99 + usize::from(config.times)..).unwrap()");
     assert!(changed.contains("times: u8") && changed.contains("unwrap()"), "{text}");
     fs::write(&source, changed).unwrap();
     cargo_built(&own);
     let said = in_folder(&own, &["explain"]);
-    assert!(
-        said.stdout.contains("\n  times   integer, minimum 0, maximum 255, default 0   How often\n"),
-        "{}",
-        said.stdout
-    );
+    for words in [
+        "times integer, minimum 0, maximum 255, default 0 How often",
+        "voice {kind: \"plain\"} or {kind: \"loud\", …} or null How it sounds",
+        "voice.kind \"plain\" or \"loud\", required \"plain\": As it is",
+        "voice.marks integer, required, with kind \"loud\", minimum 0, maximum 255",
+    ] {
+        let is_it = |line: &str| line.split_whitespace().eq(words.split(' '));
+        assert!(said.stdout.lines().any(is_it), "{words}: {}", said.stdout);
+    }
     let said = in_folder(&own, &["eval", "--filename", "tests/first.yaml"]);
     for words in ["panicked at src/lib.rs:", ": called `Option::unwrap()` on a `None` value"] {
         assert!(said.stdout.contains(words), "{}", said.stdout);
@@ -82,6 +87,16 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
         said.stderr
     );
 }
+
+/// An enum whose variants hold data.
+const VOICE: &str = "#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = \"camelCase\", tag = \"kind\")]
+pub enum Voice {
+    /// As it is
+    Plain,
+    Loud { marks: u8 },
+}
+";
 
 #[test]
 fn what_is_made_is_said_with_what_has_to_be_there() {
@@ -128,7 +143,15 @@ fn a_type_that_comes_with_the_program_is_not_begun() {
     let parent = folder("new-built-in");
     let _ = fs::remove_dir_all(&parent);
     fs::create_dir_all(&parent).unwrap();
-    for (name, type_) in [("text", "Text"), ("git", "Git"), ("runtime", "Runtime"), ("file", "File")] {
+    for (name, type_) in [
+        ("text", "Text"),
+        ("config-map", "ConfigMap"),
+        ("configmap", "Configmap"),
+        ("git", "Git"),
+        ("url", "Url"),
+        ("runtime", "Runtime"),
+        ("file", "File"),
+    ] {
         let said = in_folder(&parent, &["new", name, "--language", "go"]);
         let words = format!(
             "kubeopencode: {name}: its type would be {type_}, and Text, ConfigMap, Git, URL, Runtime and File come with \
@@ -164,6 +187,12 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
             "config.to.trim()",
             "config.whom.trim()",
             "TypeError: cannot read property 'trim' of undefined\n                    at evaluate (plugin.js:13)\n",
+        ),
+        // what swallows a read is run again once it was made
+        (
+            "const to = config.to.trim();",
+            "let to = config.to.trim();\n    try { to = request.configMap(\"words\").to; } catch {}",
+            "ConfigMap words: is not there\n",
         ),
         (
             "evaluate(config",
@@ -254,6 +283,11 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
     ]);
     assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
 
+    // what swallows a read is run again once it was made
+    let reading = "strings.TrimSpace(config.To)\n\tif words, err := request.ConfigMap(\"words\"); err == nil {\n\t\tto = string(words[\"to\"])\n\t}";
+    let said = said_when_broken(&[("strings.TrimSpace(config.To)", reading)]);
+    assert!(said.contains("ConfigMap words: is not there\n"), "{said}");
+
     // a package that needs a network is named before the size that it makes
     let get =
         "if answer, err := http.Get(config.To); err == nil {\n\t\tanswer.Body.Close()\n\t}\n\tto := strings";
@@ -317,6 +351,13 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     fs::write(own.join("app.py"), reading).unwrap();
     let said = python(CALL);
     assert!(said.starts_with("needs config-map/rules/a.md\n"), "{said}");
+    // also where the author catches all that is thrown
+    let found = app.lines().find(|line| line.contains("config.to.strip()")).unwrap();
+    let indent = &found[..found.len() - found.trim_start().len()];
+    let caught = format!("{indent}try: request.config_map('rules')\n{indent}except: pass\n{found}");
+    fs::write(own.join("app.py"), app.replace(found, &caught)).unwrap();
+    let said = python(CALL);
+    assert!(said.starts_with("needs config-map/rules\n"), "{said}");
 }
 
 /// What an app.py imports.

@@ -84,9 +84,11 @@ pub(super) fn define(
         }
         ("wasi:cli/environment", "initial-cwd") => linker.func_wrap(function, |_, ()| Ok((None::<String>,))),
         ("wasi:cli/exit", "exit") => {
-            linker.func_wrap(function, |_, (status,): (Result<(), ()>,)| exit(u8::from(status.is_err())))
+            linker.func_wrap(function, |_, (status,): (Result<(), ()>,)| exit(status.ok().map(|()| 0)))
         }
-        ("wasi:cli/exit", "exit-with-code") => linker.func_wrap(function, |_, (code,): (u8,)| exit(code)),
+        ("wasi:cli/exit", "exit-with-code") => {
+            linker.func_wrap(function, |_, (code,): (u8,)| exit(Some(code)))
+        }
         ("wasi:io/streams", _) => return stream(linker, function),
         ("wasi:io/poll", "[method]pollable.ready") => {
             linker.func_wrap(function, |_, (_,): OfHandle| Ok((true,)))
@@ -182,8 +184,12 @@ fn at_end<T>() -> Result<T, StreamError> {
     Err(StreamError::Closed)
 }
 
-fn exit(code: u8) -> wasmtime::Result<()> {
-    bail!("it ended itself with exit code {code}")
+/// Without `exit-with-code`, which few runtimes call, a failure has no number.
+fn exit(code: Option<u8>) -> wasmtime::Result<()> {
+    match code {
+        Some(code) => bail!("it ended itself with exit code {code}"),
+        None => bail!("it ended itself with a failure"),
+    }
 }
 
 impl From<Timestamp> for Datetime {

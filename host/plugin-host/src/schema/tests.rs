@@ -49,10 +49,47 @@ fn a_value_that_is_none_of_those_listed_is_told_with_them() {
         assert_eq!(error.message, r#"/which: "none" is not one of "all" or "released" or "next""#);
         schema.check(&json!({"which": "next"})).unwrap();
     }
-    // what has fields is more than a value
-    let tagged = schema(json!({"oneOf": [{"required": ["kind"], "properties": {"kind": {"const": "a"}}}]}));
-    let error = tagged.check(&json!({"kind": "b"})).unwrap_err();
-    assert!(error.message.ends_with("is not valid under any of the schemas listed in the 'oneOf' keyword"));
+}
+
+/// As schemars writes enums whose variants hold data.
+#[test]
+fn of_several_the_one_that_is_meant_says_what_is_wrong_or_all_are_named() {
+    let text = || json!({"type": "string"});
+    let internal = json!({"oneOf": [
+        {
+            "type": "object",
+            "required": ["kind", "href"],
+            "properties": {"kind": {"type": "string", "const": "url"}, "href": text()},
+        },
+        {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string", "const": "none"}}},
+    ]});
+    let external = json!({"oneOf": [
+        {"type": "string", "enum": ["all"]},
+        {"type": "object", "required": ["url"], "properties": {"url": text()}, "additionalProperties": false},
+        {"type": "object", "required": ["text"], "properties": {"text": text()}, "additionalProperties": false},
+    ]});
+    let optional = json!({"anyOf": [internal, {"type": "null"}]});
+    let schema = schema(json!({"properties": {"in": internal, "maybe": optional, "ex": external}}));
+    for (payload, field, words) in [
+        (json!({"in": {"kind": "ftp"}}), "/in/kind", r#""ftp" is not one of "url" or "none""#),
+        (json!({"maybe": {"kind": "ftp"}}), "/maybe/kind", r#""ftp" is not one of "url" or "none""#),
+        (json!({"in": {"kind": "url"}}), "/in", r#""href" is a required property"#),
+        (json!({"in": {"kind": "url", "href": 5}}), "/in/href", r#"5 is not of type "string""#),
+        (json!({"in": {}}), "/in", r#""kind" is a required property"#),
+        (json!({"in": "url"}), "/in", r#""url" is not of type "object""#),
+        (json!({"ex": "some"}), "/ex", r#""some" is not one of "all" or an object"#),
+        (json!({"ex": {"uri": "a"}}), "/ex", r#"{uri: …} is not one of "all" or {url: …} or {text: …}"#),
+        (json!({"ex": {"url": 5}}), "/ex/url", r#"5 is not of type "string""#),
+    ] {
+        let error = schema.check(&payload).unwrap_err();
+        assert_eq!((error.field.as_str(), error.message), (field, format!("{field}: {words}")), "{payload}");
+    }
+    for payload in [json!({"in": {"kind": "none"}}), json!({"maybe": null}), json!({"ex": {"text": "a"}})] {
+        schema.check(&payload).unwrap();
+    }
+    // alone it is always meant
+    let alone = self::schema(json!({"oneOf": [{"properties": {"kind": {"const": "a"}}}]}));
+    assert_eq!(alone.check(&json!({"kind": "b"})).unwrap_err().message, r#"/kind: "a" was expected"#);
 }
 
 #[test]

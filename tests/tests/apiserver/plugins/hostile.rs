@@ -54,7 +54,7 @@ async fn each_harm_is_told_to_its_task_and_no_other_notices() {
                 json!("panic"),
                 "the plugin crashed: it aborted; its last words: panicked at hostile/src/lib.rs",
             ),
-            (json!({"exit": 3}), "the plugin crashed: it ended itself with exit code"),
+            (json!({"exit": 3}), "the plugin crashed: it ended itself with a failure"),
             (json!({"connect": "127.0.0.1:80"}), "a plugin has no network"),
             (json!("need-for-ever"), "asks for more after 4 rounds"),
             (json!({"write": "/etc/passwd"}), "path \"/etc/passwd\" lies neither in the workspace"),

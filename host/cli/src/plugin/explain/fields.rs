@@ -1,7 +1,9 @@
 //! A JSON Schema as a list of fields. Pure: what the host takes of JSON Schema has no references.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::variants::{self, is_required, properties};
 
 /// What limits a value, in the order in which it is said.
 const LIMITS: &[&str] = &[
@@ -26,10 +28,12 @@ const LIMITS: &[&str] = &[
 pub(super) struct Field {
     /// As in `tokenSecret.name`, `steps[].run`, `labels.*`.
     pub(super) path: String,
-    /// As in `string`; none: anything.
+    /// As in `string`, or in `"none" or {url: …}` of what may be one of several; none: anything.
     #[serde(rename = "type")]
     pub(super) type_: Option<String>,
     pub(super) required: bool,
+    /// What else has to be so that there is this field, as in `{"kind": "url"}`.
+    pub(super) with: Map<String, Value>,
     pub(super) default: Option<Value>,
     /// The only values.
     #[serde(rename = "enum")]
@@ -43,6 +47,9 @@ pub(super) struct Field {
     pub(super) limits: Map<String, Value>,
     /// What limits each of its items, where they are no fields of their own.
     pub(super) item_limits: Map<String, Value>,
+    /// What those mean that it may be one of, where no other field says it.
+    #[serde(skip)]
+    told: Vec<(String, String)>,
 }
 
 impl Field {
@@ -50,6 +57,7 @@ impl Field {
     pub(super) fn meaning(&self) -> String {
         let told = self.values.iter().zip(&self.value_descriptions);
         let told = told.filter_map(|(value, words)| Some(format!("{value}: {}", words.as_ref()?)));
+        let told = told.chain(self.told.iter().map(|(form, words)| format!("{form}: {words}")));
         let values = told.collect::<Vec<_>>().join("; ");
         match (self.description.as_deref().unwrap_or_default(), values.as_str()) {
             (words, "") => words.to_owned(),
@@ -66,6 +74,7 @@ impl Field {
         }];
         words.extend(self.secret.then(|| "names a Secret".to_owned()));
         words.extend(self.required.then(|| "required".to_owned()));
+        words.extend(self.with.iter().map(|(name, value)| format!("with {name} {value}")));
         words.extend(limits_in_words(&self.limits));
         words.extend(limits_in_words(&self.item_limits).map(|limit| format!("each {limit}")));
         words.extend(self.default.as_ref().map(|default| format!("default {default}")));
@@ -78,7 +87,11 @@ pub(super) fn fields(schema: &Value) -> Vec<Field> {
     let mut found = Vec::new();
     let is_object = schema.get("properties").is_some()
         || schema.get("additionalProperties").is_some_and(Value::is_object);
-    if !is_object && schema.get("type").is_some() && schema["type"] != "object" {
+    let is_other = match schema.get("type") {
+        Some(word) => word != "object",
+        None => several(schema).is_some(),
+    };
+    if !is_object && is_other {
         found.push(field(schema, "config".to_owned(), true));
     }
     below(schema, "", &mut found);
@@ -86,14 +99,12 @@ pub(super) fn fields(schema: &Value) -> Vec<Field> {
 }
 
 fn below(schema: &Value, path: &str, found: &mut Vec<Field>) {
-    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    let required =
-        |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let at = |name: &str| at(path, name);
     // those that are required first: they are what a user begins with
-    let members = || schema["properties"].as_object().into_iter().flatten();
-    let (first, then): (Vec<_>, Vec<_>) = members().partition(|(name, _)| required(name));
+    let members = properties(schema).into_iter().flatten();
+    let (first, then): (Vec<_>, Vec<_>) = members.partition(|(name, _)| is_required(schema, name));
     for (name, member) in first.into_iter().chain(then) {
-        found.push(field(member, at(name), required(name)));
+        found.push(field(member, at(name), is_required(schema, name)));
         below(member, &at(name), found);
     }
     if let Some(any) = schema.get("additionalProperties").filter(|any| any.is_object()) {
@@ -103,6 +114,55 @@ fn below(schema: &Value, path: &str, found: &mut Vec<Field>) {
     if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
         below(items, &format!("{path}[]"), found);
     }
+    of_variants(schema, path, found);
+}
+
+fn at(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The fields of each object that it may be one of.
+fn of_variants(schema: &Value, path: &str, found: &mut Vec<Field>) {
+    let mut objects = variants::members(schema);
+    objects.retain(|member| properties(member).is_some());
+    let tag = variants::tag(&objects);
+    if let Some(tag) = tag {
+        let value = |object: &&Value| {
+            let value = variants::value_of(object, tag)?;
+            Some(json!({"const": value, "description": object["description"]}))
+        };
+        let values: Vec<_> = objects.iter().filter_map(value).collect();
+        found.push(field(&json!({"type": "string", "oneOf": values}), at(path, tag), true));
+    }
+    for object in &objects {
+        let mut own = Vec::new();
+        below(object, path, &mut own);
+        for mut one in own {
+            let mut names = properties(object).into_iter().flatten().map(|(name, _)| name.as_str());
+            let name = names.find(|name| at(path, name) == one.path);
+            match (name, tag) {
+                (Some(name), Some(tag)) if name == tag => continue,
+                (Some(_), Some(tag)) if objects.len() > 1 => {
+                    let value = variants::value_of(object, tag).cloned().unwrap_or_default();
+                    one.with.insert(tag.to_owned(), value);
+                }
+                (Some(name), None) => {
+                    one.required = objects.iter().all(|object| is_required(object, name));
+                    let words = object["description"].as_str().filter(|_| says_itself(object));
+                    one.description = words.map(str::to_owned).or(one.description);
+                }
+                _ => {}
+            }
+            if !found.contains(&one) {
+                found.push(one);
+            }
+        }
+    }
+}
+
+/// Whether the only field of an object says what the object is, as in `{url: …}`.
+fn says_itself(object: &Value) -> bool {
+    properties(object).is_some_and(|all| all.len() == 1)
 }
 
 fn field(schema: &Value, path: String, required: bool) -> Field {
@@ -120,9 +180,21 @@ fn field(schema: &Value, path: String, required: bool) -> Field {
         value_descriptions,
         description: schema["description"].as_str().map(str::to_owned),
         secret: schema["x-kubeopencode-secret"] == true,
+        with: Map::new(),
         limits: limits(schema),
         item_limits: limits(&schema["items"]),
+        told: told(schema),
     }
+}
+
+/// What those mean that are more than values, and have no field that says it.
+fn told(schema: &Value) -> Vec<(String, String)> {
+    let members = if values_of(schema).is_empty() { variants::members(schema) } else { Vec::new() };
+    let objects: Vec<_> = members.iter().copied().filter(|member| properties(member).is_some()).collect();
+    let has_tag = variants::tag(&objects).is_some();
+    let is_told = |member: &&Value| properties(member).is_some() && (has_tag || says_itself(member));
+    let words = |member: &Value| Some((label(member)?, member["description"].as_str()?.to_owned()));
+    members.into_iter().filter(|member| !is_told(member)).filter_map(words).collect()
 }
 
 fn limits(schema: &Value) -> Map<String, Value> {
@@ -180,15 +252,32 @@ fn type_of(schema: &Value) -> Option<String> {
         },
         Value::String(word) => word.clone(),
         Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
-        _ => return None,
+        _ => return several(schema),
     };
     Some(word)
 }
 
+/// As in `"none" or {url: …}`; none: a list of values alone, or no list.
+fn several(schema: &Value) -> Option<String> {
+    if !values_of(schema).is_empty() {
+        return None;
+    }
+    let labels: Option<Vec<_>> = variants::members(schema).into_iter().map(label).collect();
+    let mut labels = labels?;
+    labels.dedup();
+    (!labels.is_empty()).then(|| labels.join(" or "))
+}
+
+/// One of them in a few words.
+fn label(member: &Value) -> Option<String> {
+    match values_of_member(member).as_slice() {
+        [] => variants::form(member).or_else(|| type_of(member)),
+        values => Some(one_of(values.iter().map(|(value, _)| value))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -240,12 +329,86 @@ mod tests {
                 "",
             ),
             (json!({"oneOf": [released, {"enum": ["next"]}]}), "\"released\" or \"next\"", ""),
-            (json!({"oneOf": [all, {"type": "object"}]}), "anything", ""),
+            (json!({"oneOf": [all, {"type": "object"}]}), "\"all\" or object", "\"all\": Each issue"),
+            (json!({"oneOf": [all, {}]}), "anything", "\"all\": Each issue"),
             (json!({"const": "a", "description": "Only this"}), "\"a\"", "Only this"),
         ] {
             let field = &fields(&json!({"properties": {"a": schema}}))[0];
             assert_eq!((field.in_words().as_str(), field.meaning().as_str()), (words, meaning), "{schema}");
         }
+    }
+
+    /// As schemars writes an enum, with and without a tag.
+    #[test]
+    fn what_may_be_one_of_several_has_the_fields_of_each() {
+        let text = || json!({"type": "string"});
+        let url = json!({"type": "object", "required": ["href"], "properties": {"href": text()}});
+        let external = json!({"description": "Where from", "oneOf": [
+            {"type": "string", "enum": ["nowhere"]},
+            {"const": "all", "description": "Each"},
+            {"type": "object", "description": "A server", "required": ["url"], "properties": {"url": url}},
+            {"type": "object", "required": ["text"], "properties": {"text": text()}},
+        ]});
+        let internal = json!({"oneOf": [
+            {
+                "type": "object",
+                "description": "A server",
+                "required": ["kind", "href"],
+                "properties": {"kind": {"const": "url"}, "href": text(), "proxy": text()},
+            },
+            {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "none"}}},
+        ]});
+        let untagged = json!({"anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "description": "A branch",
+                "required": ["ref", "repo"],
+                "properties": {"ref": text(), "repo": text()},
+            },
+            {"type": "object", "required": ["repo"], "properties": {"repo": text(), "tag": text()}},
+        ]});
+        let of_internal = |path: &str| {
+            [
+                format!("{path}kind: \"url\" or \"none\", required   \"url\": A server"),
+                format!("{path}href: string, required, with kind \"url\""),
+                format!("{path}proxy: string, with kind \"url\""),
+            ]
+        };
+        let lines = |schema: &Value| -> Vec<String> {
+            let line = |field: &Field| format!("{}: {}   {}", field.path, field.in_words(), field.meaning());
+            fields(schema).iter().map(|field| line(field).trim_end().to_owned()).collect()
+        };
+        let lines_of = |member: Value| lines(&json!({"required": ["a"], "properties": {"a": member}}));
+        assert_eq!(
+            lines_of(external),
+            [
+                "a: \"nowhere\" or \"all\" or {url: …} or {text: …}, required   Where from (\"all\": Each)",
+                "a.url: object   A server",
+                "a.url.href: string, required",
+                "a.text: string",
+            ]
+        );
+        assert_eq!(
+            lines_of(untagged),
+            [
+                "a: string or {ref: …, repo: …} or {repo: …}, required   {ref: …, repo: …}: A branch",
+                "a.ref: string",
+                "a.repo: string, required",
+                "a.tag: string",
+            ]
+        );
+        let optional = lines_of(json!({"anyOf": [internal, {"type": "null"}]}));
+        assert_eq!(optional[0], "a: {kind: \"url\", …} or {kind: \"none\"} or null, required");
+        assert_eq!(optional[1..], of_internal("a."));
+        let listed = lines_of(json!({"type": "array", "items": internal}));
+        assert_eq!(listed[0], "a: list of {kind: \"url\", …} or {kind: \"none\"}, required");
+        assert_eq!(listed[1..], of_internal("a[]."));
+        let root = lines(&internal);
+        assert_eq!(root[0], "config: {kind: \"url\", …} or {kind: \"none\"}, required");
+        assert_eq!(root[1..], of_internal(""));
+        let href = fields(&internal).into_iter().find(|field| field.path == "href").unwrap();
+        assert_eq!(serde_json::to_value(href).unwrap()["with"], json!({"kind": "url"}));
     }
 
     #[test]
