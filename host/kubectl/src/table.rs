@@ -2,6 +2,8 @@
 //!
 //! May touch: text.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::output::{Paint, Style};
 
 /// Between two columns.
@@ -55,7 +57,7 @@ impl Table {
     /// How wide each column is.
     pub(crate) fn widths(&self) -> Vec<usize> {
         let widest = |i: usize, name: &str| {
-            let cells = self.rows.iter().filter_map(|row| row.get(i)).map(|cell| shown(cell).chars().count());
+            let cells = self.rows.iter().filter_map(|row| row.get(i)).map(|cell| shown(cell).width());
             cells.chain([name.len()]).max().unwrap_or_default()
         };
         self.head.iter().enumerate().map(|(i, name)| widest(i, name)).collect()
@@ -70,7 +72,7 @@ pub(crate) fn line(cells: &[Cell], widths: &[usize], style: Style) -> String {
         text.push_str(&style.paint(cell.paint, &shown));
         if i + 1 < cells.len() {
             let width = widths.get(i).copied().unwrap_or_default();
-            text.push_str(&" ".repeat(width.saturating_sub(shown.chars().count()) + GAP));
+            text.push_str(&" ".repeat(width.saturating_sub(shown.width()) + GAP));
         }
     }
     text.push('\n');
@@ -107,5 +109,17 @@ mod tests {
         );
         let coloured = table.print(Style { colours: true });
         assert_eq!(coloured.replace("\u{1b}[31m", "").replace("\u{1b}[0m", ""), plain);
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_a_terminal_shows_it() {
+        let mut table = Table::new(&["KEY", "MESSAGE"]);
+        table.row(vec!["\u{6f22}\u{5b57}".into(), "two columns each".into()]);
+        table.row(vec!["e\u{301}".into(), "an accent has none".into()]);
+        table.row(vec!["four".into(), "-".into()]);
+        assert_eq!(
+            table.print(Style { colours: false }),
+            "KEY    MESSAGE\n\u{6f22}\u{5b57}   two columns each\ne\u{301}      an accent has none\nfour   -\n"
+        );
     }
 }

@@ -226,20 +226,18 @@ fn possible(value: &Arg) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn after(words: &[&str]) -> Known {
-        let program = Args::command();
-        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        let (last, before) = words.split_last().unwrap();
-        let mut before = Before::read(&program, before, Place::default());
-        let begin = before.begin(&program, last);
-        known(&program, &before, begin)
-    }
-
-    fn begin_of<'w>(words: &[&'w str]) -> &'w str {
+    /// What may come in place of the last word, and what of it is completed.
+    fn last<'w>(words: &[&'w str]) -> (Known, &'w str) {
         let program = Args::command();
         let (&last, before) = words.split_last().unwrap();
         let before: Vec<_> = before.iter().map(|word| (*word).to_owned()).collect();
-        Before::read(&program, &before, Place::default()).begin(&program, last)
+        let mut before = Before::read(&program, &before, Place::default());
+        let begin = before.begin(&program, last);
+        (known(&program, &before, begin), begin)
+    }
+
+    fn after(words: &[&str]) -> Known {
+        last(words).0
     }
 
     #[test]
@@ -280,14 +278,13 @@ mod tests {
             (&["get", "-An=te"], "te"),
             (&["get", "-n", "te=am"], "te=am"),
         ] {
-            assert_eq!(after(words), Known::Namespaces, "{words:?}");
-            assert_eq!(begin_of(words), begin, "{words:?}");
+            assert_eq!(last(words), (Known::Namespaces, begin), "{words:?}");
         }
         assert_eq!(after(&["--context=st"]), Known::Contexts);
         assert_eq!(after(&["run", "--agent="]), Known::Agents);
         assert_eq!(after(&["run", "--file=no"]), Known::Files);
         // a flag without a value has none behind = either
-        assert_eq!(begin_of(&["run", "--wait=t"]), "--wait=t");
+        assert_eq!(last(&["run", "--wait=t"]).1, "--wait=t");
         // -f of logs has no value
         for before in
             [&["logs", "-f"][..], &["logs", "--tail=5"], &["-n", "run", "logs"], &["logs", "-nteam"]]
