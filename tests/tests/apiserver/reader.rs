@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use http::Request;
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::group::Group;
-use kubeopencode_api::literals::FINALIZER;
+use kubeopencode_api::literals::{
+    AGENT_CONTAINER, AGENT_NAME_ANNOTATION, APP, APP_LABEL, FINALIZER, LAUNCH_GATE, TASK_LABEL,
+    TASK_NAME_ANNOTATION, TASK_UID_LABEL,
+};
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::{Release, release_finalizers};
-use kubeopencode_tests::namespace::{TEAM, TestNamespace};
-use kubeopencode_tests::objects::{config, status, task};
+use kubeopencode_tests::faults::Faults;
+use kubeopencode_tests::kubelet::AGENT_DOES;
+use kubeopencode_tests::namespace::{TEAM, TestNamespace, operator_of};
+use kubeopencode_tests::objects::{agent, config, status, task, words};
 use kubeopencode_tests::record::{Kind, Revision};
+use serde_json::{Value, json};
 
-use crate::scenario;
+use crate::{between_namespaces, scenario};
 
 /// Levels that serde_json does not read, and the API server does.
 const LEVELS: usize = 140;
@@ -118,6 +124,87 @@ async fn a_deep_task_with_our_finalizer_can_be_deleted_and_uninstalled() {
     .await;
 }
 
+/// A merge patch of a Task, or of its status, without a look at the answer, which shows the object.
+async fn merge(ns: &TestNamespace, what: &str, patch: &Value) {
+    let path = format!("/apis/kubeopencode.io/v1alpha1/namespaces/{}/tasks/{what}", ns.name);
+    let request = Request::patch(path).header("content-type", "application/merge-patch+json");
+    let request = request.body(patch.to_string().into_bytes()).unwrap();
+    ns.client.request_text(request).await.unwrap();
+}
+
+/// A deep Task whose agent runs. This version refuses it before it has a Pod, and afterwards no spec changes: only a
+/// version that reads more, and was rolled back, launches one.
+async fn launched_by_a_newer_version(ns: &TestNamespace, name: &str, agent: &str) {
+    let metadata = format!(
+        r#""name": "{name}", "finalizers": ["{FINALIZER}"], "annotations": {{"{AGENT_DOES}": "run-on"}}"#
+    );
+    create(ns, "tasks", "Task", &metadata, DEEP_CONTEXT).await.unwrap();
+    let uid = ns.tasks().get_metadata(name).await.unwrap().metadata.uid;
+    let pod = format!("{name}-pod");
+    let owner = json!({"apiVersion": "kubeopencode.io/v1alpha1", "kind": "Task", "name": name, "uid": uid});
+    ns.apply(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": pod, "ownerReferences": [owner],
+            "labels": {APP_LABEL: APP, TASK_LABEL: name, TASK_UID_LABEL: uid},
+            "annotations": {TASK_NAME_ANNOTATION: name, AGENT_NAME_ANNOTATION: agent},
+        },
+        "spec": {
+            "serviceAccountName": "kubeopencode-agent", "restartPolicy": "Never",
+            "schedulingGates": [{"name": LAUNCH_GATE}],
+            "containers": [{"name": AGENT_CONTAINER, "image": "image"}],
+        },
+    }))
+    .await;
+    let pod_uid = ns.pods().get(&pod).await.unwrap().metadata.uid;
+    let now = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
+    let is_true = |condition: &str| {
+        json!({
+            "type": condition, "status": "True", "reason": "PodLaunched", "message": "by a newer version",
+            "lastTransitionTime": now,
+        })
+    };
+    let status = json!({
+        "phase": "Running", "reason": "PodLaunched", "startTime": now, "agentStarted": now,
+        "agentRef": {"name": agent, "namespace": ns.name},
+        "podName": pod, "podNamespace": ns.name, "podUID": pod_uid,
+        "conditions": [is_true("Ready"), is_true("Started")],
+    });
+    merge(ns, &format!("{name}/status"), &json!({"status": status})).await;
+    let open = json!({"spec": {"schedulingGates": null}});
+    ns.pods().patch(&pod, &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
+    ns.agent_runs(&pod).await;
+}
+
+#[tokio::test]
+async fn a_deep_task_that_a_newer_version_launched_holds_its_slot_until_it_is_over_or_gone() {
+    for is_deleted in [false, true] {
+        scenario(async |ns| {
+            ns.apply(TEAM).await;
+            launched_by_a_newer_version(ns, "deep", "limited").await;
+            // an Agent that was made again: only the Task's status says who has the slot
+            ns.apply(agent("limited").at_once(1)).await;
+            let _operator = ns.operator();
+            ns.apply(task("next").agent("limited")).await;
+            let queued = ns.phase("next", Phase::Queued).await;
+            assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+            ns.phase("deep", Phase::Running).await;
+            if is_deleted {
+                delete(ns, "deep").await;
+                ns.gone(Kind::Task, "deep").await;
+            } else {
+                merge(ns, "deep", &json!({"metadata": {"annotations": {AGENT_DOES: "succeed"}}})).await;
+                // the kubelet looks when the Pod changes
+                let look = json!({"metadata": {"annotations": {"example.com/look": "again"}}});
+                ns.pods().patch("deep-pod", &PatchParams::default(), &Patch::Merge(&look)).await.unwrap();
+                ns.phase("deep", Phase::Completed).await;
+            }
+            ns.phase("next", Phase::Completed).await;
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn a_deep_agent_fails_its_own_tasks_alone() {
     scenario(async |ns| {
@@ -191,45 +278,68 @@ async fn an_agent_that_would_grow_in_memory_fails_its_own_tasks_alone() {
     .await;
 }
 
+/// Tasks that the API server takes, and that leave room for a short status, for nothing, and for all but the launch.
+const BIG: [(&str, usize); 3] = [("full", 1_570_800), ("brim", 1_572_400), ("nearly", 1_500_000)];
+
+async fn create_big_tasks(ns: &TestNamespace) {
+    for (name, bytes) in BIG {
+        // the schema limits text, and cannot look into what is a plugin's own
+        let spec = format!(r#"{{"contexts": [{{"type": "Jira", "config": "{}"}}]}}"#, "x".repeat(bytes));
+        create(ns, "tasks", "Task", &format!(r#""name": "{name}""#), &spec).await.unwrap();
+    }
+}
+
+async fn big_tasks_are_refused_and_kept_by_nothing(ns: &TestNamespace) {
+    for (name, words) in
+        [("full", "the Task has 157"), ("nearly", "and may have 1433600, so that its status fits")]
+    {
+        let bad = ns.phase(name, Phase::Failed).await;
+        let message = status(&bad).message.as_deref().unwrap();
+        assert!(message.contains(words), "{message}");
+    }
+    let told = ns.until("an Event tells it", |history| {
+        let about = |event: &&Arc<Revision>| {
+            event.text("/regarding/name") == "brim" && event.text("/reason") == "TooLarge"
+        };
+        history.all(Kind::Event).find(about).map(|event| event.text("/note").to_owned())
+    });
+    let told = told.await;
+    assert!(told.contains("does not fit into etcd"), "{told}");
+    for (name, _) in BIG {
+        assert!(ns.tasks().get(name).await.unwrap().finalizers().is_empty(), "nothing keeps {name}");
+    }
+}
+
 #[tokio::test]
 async fn a_task_that_leaves_no_room_for_its_status_is_refused_and_can_be_deleted() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        // the schema limits text, and cannot look into what is a plugin's own
-        let spec =
-            |bytes| format!(r#"{{"contexts": [{{"type": "Jira", "config": "{}"}}]}}"#, "x".repeat(bytes));
-        // the API server takes them all: beside the first there is room for a short status, beside the second for
-        // nothing, and beside the third for all but the launch
-        for (name, bytes) in [("full", 1_570_800), ("brim", 1_572_400), ("nearly", 1_500_000)] {
-            let metadata = format!(r#""name": "{name}""#);
-            create(ns, "tasks", "Task", &metadata, &spec(bytes)).await.unwrap();
-        }
-        for (name, words) in
-            [("full", "the Task has 157"), ("nearly", "and may have 1433600, so that its status fits")]
-        {
-            let bad = ns.phase(name, Phase::Failed).await;
-            let message = status(&bad).message.as_deref().unwrap();
-            assert!(message.contains(words), "{message}");
-        }
-        let told = ns.until("an Event tells it", |history| {
-            let about = |event: &&Arc<Revision>| {
-                event.text("/regarding/name") == "brim" && event.text("/reason") == "TooLarge"
-            };
-            history.all(Kind::Event).find(about).map(|event| event.text("/note").to_owned())
-        });
-        let told = told.await;
-        assert!(told.contains("does not fit into etcd"), "{told}");
+        create_big_tasks(ns).await;
+        big_tasks_are_refused_and_kept_by_nothing(ns).await;
         runs(ns, "good").await;
-        for name in ["full", "brim", "nearly"] {
-            assert!(ns.tasks().get(name).await.unwrap().finalizers().is_empty(), "nothing keeps {name}");
+        for (name, _) in BIG {
             ns.tasks().delete(name, &DeleteParams::default()).await.unwrap();
         }
         ns.until("all of them are gone", |history| {
-            let gone = |name: &&str| history.get(Kind::Task, name).is_none();
-            ["full", "brim", "nearly"].iter().all(gone).then_some(())
+            BIG.iter().all(|(name, _)| history.get(Kind::Task, name).is_none()).then_some(())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_that_leave_no_room_hold_up_no_other_namespace_and_go_with_their_own() {
+    between_namespaces(async |neighbour, ns| {
+        neighbour.apply(TEAM).await;
+        ns.apply(TEAM).await;
+        let _operator = operator_of(&[neighbour, ns], &Faults::none());
+        create_big_tasks(ns).await;
+        runs(neighbour, "beside").await;
+        big_tasks_are_refused_and_kept_by_nothing(ns).await;
+        ns.delete_namespace().await;
+        runs(neighbour, "afterwards").await;
     })
     .await;
 }
