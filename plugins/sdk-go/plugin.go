@@ -163,7 +163,12 @@ func awaited(evaluate func() (wit.Outcome, error)) (outcome wit.Outcome, err err
 
 func answer(request *Request) (outcome wit.Outcome, err error) {
 	defer func() {
-		if cause := recover(); cause != nil {
+		cause := recover()
+		switch {
+		// whatever it came to, a panic too: what it made of errNeeded it made without knowing what there is
+		case request.unread:
+			outcome, err = wit.MakeOutcomeNeeds(request.asked), nil
+		case cause != nil:
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
 	}()
@@ -172,10 +177,6 @@ func answer(request *Request) (outcome wit.Outcome, err error) {
 		return outcome, fmt.Errorf("there is no type %q here", request.TypeName)
 	}
 	actions, err := all[at].evaluate(request)
-	// whatever it answers: what it made of errNeeded it made without knowing what there is
-	if request.unread {
-		return wit.MakeOutcomeNeeds(request.asked), nil
-	}
 	return wit.MakeOutcomeReady(wit.Plan{Actions: actions}), err
 }
 

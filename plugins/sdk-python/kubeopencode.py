@@ -163,7 +163,11 @@ class Request:
             if one.id == id:
                 return one.value
         self._unread = True
-        raise _Needed(list(self._asked.values()))
+        raise _Needed()
+
+    # all that was asked for; whatever an `except:` that catches all made of it, it made without knowing what there is
+    def _needs(self) -> wit.Outcome:
+        return wit.Outcome_Needs(list(self._asked.values()))
 
 
 class PluginError(Exception):
@@ -275,24 +279,24 @@ class ContextType:
         return [about for about, *_ in _KINDS.values()]
 
     def evaluate(self, req: wit.Request) -> wit.Outcome:
+        request = None
         try:
             if req.type_name not in _KINDS:
                 raise internal(f"there is no type {req.type_name} here")
             _, evaluate, config, settings = _KINDS[req.type_name]
             request = Request(req, settings)
             actions = evaluate(read(config, json.loads(req.payload)), request)
-            # by an `except:` that catches all: what it made of that it made without knowing what there is
             if request._unread:
-                return wit.Outcome_Needs(list(request._asked.values()))
+                return request._needs()
             if not isinstance(actions, list):
                 raise internal(f"{evaluate.__name__} gives {actions!r}: it has to return a list of actions, as in [inline('text')]")
             return wit.Outcome_Ready(wit.Plan(actions, [], []))
-        except _Needed as needed:
-            return wit.Outcome_Needs(needed.args[0])
-        except PluginError as error:
-            raise Err(error.plain)
-        except Exception:
-            raise Err(internal(traceback.format_exc()).plain)
+        except _Needed:
+            return request._needs()
+        except Exception as error:
+            if request is not None and request._unread:
+                return request._needs()
+            raise Err(error.plain if isinstance(error, PluginError) else internal(traceback.format_exc()).plain)
 
 
 def _no_network(*_: Any, **__: Any) -> Any:

@@ -33,6 +33,11 @@ const PATTERN_WORK: usize = 8 << 30;
 /// As much of both is checked in a few milliseconds.
 const QUICK_WORK: usize = 100_000;
 const QUICK_PATTERN_WORK: usize = 4 << 20;
+/// Bytes that the validator may keep while it says what is wrong with a value that may be one of several: of each of them every error,
+/// each with a copy of the value and of what the schema asks for.
+const TOLD: usize = 32 << 20;
+/// An error as it is in memory, or a small value: measured, rounded up.
+const ERROR_BYTES: usize = 400;
 /// What `type` may say.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -41,9 +46,18 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 pub(crate) struct Schema {
     validator: Validator,
     nodes: usize,
+    alternatives: Alternatives,
     /// Bytes of the programs of its patterns.
     programs: usize,
     secret_fields: Vec<SecretField>,
+}
+
+/// What stands below `anyOf` and `oneOf`.
+#[derive(Default)]
+struct Alternatives {
+    nodes: usize,
+    /// Bytes of its strings.
+    letters: usize,
 }
 
 impl Schema {
@@ -56,7 +70,7 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {BYTES}", text.len()));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let mut scan = Scan { nodes: 0, patterns: 0, written: Vec::new(), secret_marks: 0 };
+        let mut scan = Scan::default();
         scan.visit(&value, &mut Vec::new())?;
         let mut secret_fields = Vec::new();
         let marked = mark_secrets(&value, &mut Vec::new(), &mut secret_fields);
@@ -82,7 +96,10 @@ impl Schema {
             }
         })?;
         let programs = scan.written.iter().map(|pattern| program(pattern)).sum();
-        Ok((Self { validator, nodes: scan.nodes, programs, secret_fields }, value))
+        Ok((
+            Self { validator, nodes: scan.nodes, alternatives: scan.alternatives, programs, secret_fields },
+            value,
+        ))
     }
 
     /// Whether a payload is checked so soon that nobody who waits for the same thread notices.
@@ -121,6 +138,15 @@ impl Schema {
                 PATTERN_WORK / self.programs
             )));
         }
+        if self.alternatives.kept(nodes, letters) > TOLD {
+            return match self.validator.is_valid(payload) {
+                true => Ok(text),
+                false => Err(whole(
+                    "it does not match its schema; where is not told of so many values, which may be one of several (anyOf, oneOf)"
+                        .to_owned(),
+                )),
+            };
+        }
         self.validator.validate(payload).map_err(|error| {
             let (field, words) = told(&error, payload);
             let words = quote(&words);
@@ -128,6 +154,17 @@ impl Schema {
             PayloadError { field, message }
         })?;
         Ok(text)
+    }
+}
+
+impl Alternatives {
+    /// How many bytes the validator keeps at most of a payload with so many values and letters: each node is asked about each value
+    /// once, and a value is copied with all that it holds.
+    fn kept(&self, nodes: usize, letters: usize) -> usize {
+        let of_pairs = self.nodes.saturating_mul(nodes).saturating_mul(ERROR_BYTES);
+        let of_letters =
+            self.nodes.saturating_mul(letters).saturating_add(nodes.saturating_mul(self.letters));
+        of_pairs.saturating_add(of_letters)
     }
 }
 
@@ -146,8 +183,10 @@ fn program(pattern: &str) -> usize {
 }
 
 /// Walks a schema and holds it to the rules.
+#[derive(Default)]
 struct Scan {
     nodes: usize,
+    alternatives: Alternatives,
     patterns: usize,
     /// them
     written: Vec<String>,
@@ -163,6 +202,11 @@ impl Scan {
         }
         if path.len() > DEPTH {
             return Err(format!("it is nested more than {DEPTH} levels deep, at {}", place(path)));
+        }
+        if path.iter().any(|key| ["anyOf", "oneOf"].contains(key)) {
+            self.alternatives.nodes += 1;
+            self.alternatives.letters +=
+                path.last().map_or(0, |key| key.len()) + value.as_str().map_or(0, str::len);
         }
         match value {
             Value::Array(items) => {

@@ -284,9 +284,14 @@ fn a_plugin_in_go_builds_and_its_cases_pass() {
     assert!(said.contains("the clock of a plugin stands, so there is no time.Sleep"), "{said}");
 
     // what swallows a read is run again once it was made
-    let reading = "strings.TrimSpace(config.To)\n\tif words, err := request.ConfigMap(\"words\"); err == nil {\n\t\tto = string(words[\"to\"])\n\t}";
-    let said = said_when_broken(&[("strings.TrimSpace(config.To)", reading)]);
-    assert!(said.contains("ConfigMap words: is not there\n"), "{said}");
+    for reading in [
+        "if words, err := request.ConfigMap(\"words\"); err == nil {\n\t\tto = string(words[\"to\"])\n\t}",
+        "if _, err := request.ConfigMap(\"words\"); err != nil && err != plugin.ErrMissing {\n\t\tpanic(err)\n\t}",
+    ] {
+        let reading = format!("strings.TrimSpace(config.To)\n\t{reading}");
+        let said = said_when_broken(&[("strings.TrimSpace(config.To)", reading.as_str())]);
+        assert!(said.contains("ConfigMap words: is not there\n"), "{said}");
+    }
 
     // a package that needs a network is named before the size that it makes
     let get =
@@ -354,10 +359,12 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     // also where the author catches all that is thrown
     let found = app.lines().find(|line| line.contains("config.to.strip()")).unwrap();
     let indent = &found[..found.len() - found.trim_start().len()];
-    let caught = format!("{indent}try: request.config_map('rules')\n{indent}except: pass\n{found}");
-    fs::write(own.join("app.py"), app.replace(found, &caught)).unwrap();
-    let said = python(CALL);
-    assert!(said.starts_with("needs config-map/rules\n"), "{said}");
+    for instead in ["pass", "raise ValueError('there are no rules')"] {
+        let caught = format!("{indent}try: request.config_map('rules')\n{indent}except: {instead}\n{found}");
+        fs::write(own.join("app.py"), app.replace(found, &caught)).unwrap();
+        let said = python(CALL);
+        assert!(said.starts_with("needs config-map/rules\n"), "{said}");
+    }
 }
 
 /// What an app.py imports.

@@ -4,6 +4,8 @@
 //! Whoever may write ConfigMaps there could write such a one: it is believed only where its bytes have the digest that the
 //! Plugin's status names, which the operator alone writes.
 
+use std::cmp::Reverse;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -73,10 +75,14 @@ pub(super) async fn remove_others(
 ) -> Result<(), kube::Error> {
     let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), namespace);
     let hash = short_hash(&plugin.name_any());
-    let all = api.list(&ListParams::default().labels(&format!("{PLUGIN_KEPT_LABEL}={hash}"))).await?;
-    // the first part goes last: while it is there, not all of them are gone
-    let (firsts, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_first_part);
-    for kept in others.into_iter().chain(firsts) {
+    let labelled = ListParams::default().labels(&format!("{PLUGIN_KEPT_LABEL}={hash}"));
+    let mut all = api.list(&labelled).await?.items;
+    // the first part goes first: where it is, all are; the second one goes last: while it is there, not all of them are gone
+    all.sort_by_key(|kept| match part_of(kept) {
+        Some(1) | None => Reverse(usize::MAX),
+        Some(part) => Reverse(part),
+    });
+    for kept in all {
         let annotations = kept.annotations();
         let is_its = annotations.get(PLUGIN_NAME_ANNOTATION) == Some(&plugin.name_any());
         if !is_its || annotations.get(SHA256_ANNOTATION).is_some_and(|hex| digest.ends_with(hex)) {
@@ -92,11 +98,11 @@ pub(super) async fn remove_others(
     Ok(())
 }
 
-fn is_first_part(kept: &PartialObjectMeta<ConfigMap>) -> bool {
-    kept.annotations().get(PLUGIN_PART_ANNOTATION).is_some_and(|part| part.starts_with("1/"))
+fn part_of(kept: &PartialObjectMeta<ConfigMap>) -> Option<usize> {
+    kept.annotations().get(PLUGIN_PART_ANNOTATION)?.split_once('/')?.0.parse().ok()
 }
 
-/// Whether something is kept of the component of this digest.
+/// Whether something is kept of the component of this digest, or [`remove_others`] left something of it.
 ///
 /// # Errors
 /// The API server's.
@@ -107,7 +113,12 @@ pub(super) async fn has(
     digest: &str,
 ) -> Result<bool, kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    Ok(api.get_metadata_opt(&name(plugin, digest, 1)).await?.is_some())
+    for part in [1, 2] {
+        if api.get_metadata_opt(&name(plugin, digest, part)).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The component of this digest, where it is kept.
@@ -170,5 +181,81 @@ fn config_map(plugin: &Plugin, digest: &str, part: usize, of: usize, bytes: &[u8
         binary_data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
         immutable: Some(true),
         ..ConfigMap::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+    use tower::BoxError;
+
+    use super::*;
+
+    const PARTS: usize = 4;
+
+    /// An API server that has these parts of what is kept, and deletes none of them when so few are left.
+    fn answer(parts: &mut BTreeSet<usize>, left: usize, method: &Method, path: &str) -> (u16, Value) {
+        let failure = |code: u16, reason: &str| {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+            (code, status)
+        };
+        let part = path.rsplit('-').next().and_then(|part| part.parse::<usize>().ok());
+        let map = |part: &usize| {
+            let annotations = json!({
+                PLUGIN_NAME_ANNOTATION: "jira",
+                PLUGIN_PART_ANNOTATION: format!("{part}/{PARTS}"),
+                SHA256_ANNOTATION: "aa",
+            });
+            json!({"metadata": {"name": format!("kept-{part}"), "uid": "u", "annotations": annotations}})
+        };
+        match part {
+            None => {
+                let items: Vec<_> = parts.iter().map(map).collect();
+                (200, json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": items}))
+            }
+            Some(part) if !parts.contains(&part) => failure(404, "NotFound"),
+            Some(_) if method == Method::DELETE && parts.len() <= left => failure(500, "InternalError"),
+            Some(part) if method == Method::DELETE => {
+                parts.remove(&part);
+                (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+            }
+            Some(part) => (200, map(&part)),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_that_is_half_removed_is_neither_taken_for_a_whole_one_nor_forgotten() {
+        let plugin: Plugin = serde_json::from_value(json!({
+            "apiVersion": "kubeopencode.io/v1alpha1",
+            "kind": "Plugin",
+            "metadata": {"name": "jira", "uid": "a"},
+            "spec": {"kind": "context-type", "source": {"configMap": {"name": "jira"}}},
+        }))
+        .unwrap();
+        for left in 0..PARTS {
+            let parts = Arc::new(Mutex::new((1..=PARTS).collect::<BTreeSet<_>>()));
+            let there = Arc::clone(&parts);
+            let answer = move |request: Request<Body>| {
+                let (code, answer) = answer(&mut there.lock(), left, request.method(), request.uri().path());
+                async move {
+                    let body = Body::from(serde_json::to_vec(&answer)?);
+                    Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
+                }
+            };
+            let client = Client::new(tower::service_fn(answer), "system");
+            let removed = remove_others(&client, "system", &plugin, "sha256:bb").await;
+            assert_eq!((removed.is_ok(), parts.lock().len()), (left == 0, left));
+            assert!(
+                load(&client, "system", &plugin, "sha256:aa", LimitClass::default()).await.unwrap().is_none()
+            );
+            assert!(!parts.lock().contains(&1), "who keeps it again looks at this one alone");
+            assert_eq!(has(&client, "system", &plugin, "sha256:aa").await.unwrap(), left > 0, "{left}");
+        }
     }
 }

@@ -98,7 +98,10 @@ impl Door {
             Err(problem) => (None, Some(problem)),
         };
         let problem = match problem {
-            Some(problem) => Some(self.fall_back(name, plugin).await.err().unwrap_or(problem)),
+            Some(problem) => Some(match self.fall_back(name, plugin).await {
+                Ok(()) => problem,
+                Err(why) => problem.unsettled(&why),
+            }),
             None => None,
         };
         self.catalog.arrived(&name.0, Timestamp::now());

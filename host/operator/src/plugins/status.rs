@@ -60,6 +60,12 @@ impl Problem {
         }
     }
 
+    /// The same while it is not known, for another reason, what serves.
+    pub(super) fn unsettled(&self, why: &Self) -> Self {
+        let message = format!("{}; the new one does not serve: {}", why.message, self.message);
+        Self { message, ..why.clone() }
+    }
+
     /// It may pass by itself.
     pub(super) fn passing(self) -> Self {
         Self { may_pass: true, ..self }
@@ -475,7 +481,14 @@ mod tests {
             (&started.digest, &started.types, &started.type_names),
             (&good.digest, &good.types, &good.type_names)
         );
-        let bad = after(&started, Some(&Problem::compiled(Reason::Invalid, "why")), None, 2);
+        let why = Problem::compiled(Reason::Invalid, "it is no plugin");
+        let unread = Problem::fetched(Reason::Loading, "the last good one cannot be read").passing();
+        let unknown = why.unsettled(&unread);
+        let unsettled = after(&started, Some(&unknown), None, 2);
+        assert_eq!(unsettled.digest, good.digest);
+        let words = "the last good one cannot be read; the new one does not serve: it is no plugin";
+        assert_eq!(unsettled.conditions[0].message, words);
+        let bad = after(&unsettled, Some(&why), None, 3);
         assert_eq!((bad.digest, bad.types), (None, Vec::new()), "nothing serves");
     }
 

@@ -189,3 +189,20 @@ fn a_string_that_names_a_secret_is_found_where_the_payload_has_it() {
     }
     assert!(refusal(json!({"x-kubeopencode-secret": "yes"})).contains("write true"));
 }
+
+/// The validator would keep a copy of the whole list for each of them, 600 MB.
+#[test]
+fn of_a_large_value_that_may_be_one_of_many_it_is_not_told_what_is_wrong_where() {
+    let of = |members: usize| schema(json!({"anyOf": vec![json!({"type": "string"}); members]}));
+    let list = |items: usize| json!(vec!["0123456789"; items]);
+    let error = of(990).check(&list(10_000)).unwrap_err();
+    assert_eq!(error.field, "");
+    assert_eq!(
+        error.message,
+        "it does not match its schema; where is not told of so many values, which may be one of several (anyOf, oneOf)"
+    );
+    let error = of(20).check(&list(1000)).unwrap_err();
+    assert!(error.message.starts_with(r#"["0123456789","#), "{}", error.message);
+    of(990).check(&json!("one")).unwrap();
+    schema(json!({"anyOf": vec![json!({"type": "array"}); 990]})).check(&list(10_000)).unwrap();
+}

@@ -138,8 +138,9 @@ fn of_variants(schema: &Value, path: &str, found: &mut Vec<Field>) {
         let mut own = Vec::new();
         below(object, path, &mut own);
         for mut one in own {
-            let mut names = properties(object).into_iter().flatten().map(|(name, _)| name.as_str());
-            let name = names.find(|name| at(path, name) == one.path);
+            let dot = if path.is_empty() { "" } else { "." };
+            let name = one.path.strip_prefix(path).and_then(|rest| rest.strip_prefix(dot));
+            let name = name.filter(|name| properties(object).is_some_and(|all| all.contains_key(*name)));
             match (name, tag) {
                 (Some(name), Some(tag)) if name == tag => continue,
                 (Some(_), Some(tag)) if objects.len() > 1 => {
