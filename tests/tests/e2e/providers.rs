@@ -135,7 +135,8 @@ impl Example {
     /// Its Agent under its own name, with a Task that asks, and what must be there before.
     async fn apply(&self, ns: &TestNamespace) {
         let yaml = self.yaml();
-        let command = json!(["sh", "-c", ASK, "sh", parts(self.model).0]);
+        let models = BTreeSet::from([self.model, self.small_model]).len().to_string();
+        let command = json!(["sh", "-c", ASK, "sh", parts(self.model).0, models]);
         let mut agent = Builder::<Agent>::among(&yaml, "Agent", "default")
             .change("/metadata/name", self.name)
             .set("/spec/command", command)
