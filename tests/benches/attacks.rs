@@ -151,32 +151,33 @@ impl Bench {
     async fn attacks(&mut self, attacks: &[Attack]) {
         let alone = self.neighbour_of(None).await;
         let most = alone.latency.gate(99) * AS_LONG;
-        self.row("a neighbour alone", &alone, "");
+        self.row("a neighbour alone", &alone, most);
         for attack in attacks {
             let felt = self.neighbour_of(Some(*attack)).await;
-            let is_felt = felt.latency.gate(99) > most;
-            let verdict = if is_felt || felt.memory > MOST { "TOO MUCH" } else { "" };
-            self.is_good &= verdict.is_empty();
-            self.row(attack.words().1, &felt, verdict);
+            self.row(attack.words().1, &felt, most);
         }
     }
 
-    fn row(&mut self, what: &str, felt: &Felt, verdict: &'static str) {
+    /// `longest`: how long a neighbour's Task may take, p99.
+    fn row(&mut self, what: &str, felt: &Felt, longest: f64) {
         let Felt { latency, creates, memory } = felt;
+        let (is_late, is_large) = (latency.gate(99) > longest, *memory > MOST);
+        self.is_good &= !is_late && !is_large;
+        let verdict = |is_too_much| if is_too_much { "TOO MUCH" } else { "" };
         let (half, most) = (millis(latency.gate(50)), millis(latency.gate(99)));
         let creates = millis(percentile(creates, 99));
         self.bed.table.row(
             format!("{what}: gate off p50, p99"),
             format!("{half}, {most}"),
             creates,
-            verdict,
+            verdict(is_late),
             "p99 <= 2 x alone",
         );
         self.bed.table.row(
             format!("{what}: most memory"),
             format!("{memory:.0} MiB"),
             "-".into(),
-            verdict,
+            verdict(is_large),
             "< 256 MiB",
         );
     }
