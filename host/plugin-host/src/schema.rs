@@ -36,7 +36,7 @@ const QUICK_PATTERN_WORK: usize = 4 << 20;
 /// Bytes that the validator may keep while it says what is wrong with a value that may be one of several: of each of them every error,
 /// each with a copy of the value and of what the schema asks for.
 const TOLD: usize = 32 << 20;
-/// An error as it is in memory, or a small value: measured, rounded up.
+/// An error as it is in memory, or a small value: estimated from what they hold.
 const ERROR_BYTES: usize = 400;
 /// What `type` may say.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
