@@ -27,9 +27,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::decide::{Facts, Known, Learnt, UNSEEN, decide};
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
-use crate::cache::pending_writes::{PendingWrites, STALE_TIMEOUT};
+use crate::cache::pending_writes::PendingWrites;
 use crate::frontend::{Frontend, KubeTask, batches_that_go_on, is_of};
-use crate::runtime::api_error::{is_outdated, is_too_large, label, words};
+use crate::runtime::api_error::{is_conflict, is_outdated, is_too_large, label, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::event_recorder::{EventRecorder, EventType, Note};
 use crate::runtime::keyed_queue::run_keyed;
@@ -161,8 +161,9 @@ impl Batches {
         item: &Item<Batch>,
         memory: &mut Memory,
     ) -> Result<Option<Duration>, kube::Error> {
-        if self.written.is_stale(&memory.uid, item.meta().resource_version.as_deref()) {
-            return Ok(Some(STALE_TIMEOUT));
+        let version = item.meta().resource_version.as_deref();
+        if let Some(rest) = self.written.stale_for(&memory.uid, version) {
+            return Ok(Some(rest));
         }
         let batch = match item.get() {
             Ok(batch) => batch,
@@ -257,7 +258,12 @@ impl Batches {
                 Ok(None)
             }
             // the watch shows what it is now
-            Err(error) if is_outdated(&error) && !is_too_large(&error) => Ok(Some(PACE)),
+            Err(error) if is_outdated(&error) && !is_too_large(&error) => {
+                if is_conflict(&error) {
+                    self.written.conflicted(&memory.uid, batch.meta().resource_version.as_deref());
+                }
+                Ok(Some(PACE))
+            }
             Err(error) => {
                 if let Some(note) = memory.news_of(&error) {
                     self.events.record(&batch.object_ref(&()), note);

@@ -1,7 +1,9 @@
 //! A stale cache is the normal case: after an own write, the object is left alone until the cache shows it.
 //!
 //! A write is remembered as the resourceVersion that its answer carried; resource versions of one kind are ordered.
-//! What the watch does not show within [`STALE_TIMEOUT`] is forgotten, so that a lost watch costs time and never a Task.
+//! One that answers 409 says that the cache is behind too, and is remembered as the version after the one it was decided
+//! on. What the watch does not show within [`STALE_TIMEOUT`] is tried all the same, and after each 409 later, so that a lost
+//! watch costs time and never a Task, and a slow API server is not asked for what it will refuse.
 //! client-go's controllers call this expectations.
 
 use std::collections::HashMap;
@@ -11,6 +13,10 @@ use parking_lot::Mutex;
 
 /// How long the cache may stay behind an own write until the object is reconciled all the same.
 pub(crate) const STALE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same after a 409, where no own write was waited for: another writer's change comes within the watch's usual time.
+const FIRST_AFTER_CONFLICT: Duration = Duration::from_secs(1);
+/// The same after many 409s in a row.
+const MAX_AFTER_CONFLICT: Duration = Duration::from_secs(60);
 
 /// Own writes that the watch has not shown yet, by the UID of the object.
 #[derive(Debug, Default)]
@@ -18,8 +24,8 @@ pub(crate) struct PendingWrites {
     inner: Mutex<Inner>,
 }
 
-/// Two generations: the older one is dropped whole when the newer is as old as the timeout, so that nothing is kept for
-/// an object that was deleted before the answer to its write came.
+/// Two generations: the older one is dropped whole when the newer is as old as the longest timeout, so that nothing is kept
+/// for an object that was deleted before the answer to its write came.
 #[derive(Debug, Default)]
 struct Inner {
     newer: HashMap<String, Write>,
@@ -29,8 +35,10 @@ struct Inner {
 
 #[derive(Clone, Copy, Debug)]
 struct Write {
+    /// What the cache must show at least.
     version: u64,
     at: Instant,
+    timeout: Duration,
 }
 
 impl PendingWrites {
@@ -40,22 +48,40 @@ impl PendingWrites {
     }
 
     fn record_at(&self, uid: &str, version: Option<&str>, now: Instant) {
-        let Some(version) = version.and_then(|v| v.parse().ok()) else { return };
+        let Some(version) = parsed(version) else { return };
         let mut inner = self.inner.lock();
-        if inner.newer_since.is_none_or(|since| now.duration_since(since) >= STALE_TIMEOUT) {
-            inner.older = std::mem::take(&mut inner.newer);
-            inner.newer_since = Some(now);
-        }
         if inner.write(uid).is_none_or(|known| version > known.version) {
-            inner.newer.insert(uid.to_owned(), Write { version, at: now });
+            inner.insert(uid, Write { version, at: now, timeout: STALE_TIMEOUT });
         }
     }
 
-    /// Whether the cache, which shows this version of the object or (`None`) no such object, is behind an own write.
-    pub(crate) fn is_stale(&self, uid: &str, cached: Option<&str>) -> bool {
-        let Some(write) = self.inner.lock().write(uid) else { return false };
-        let shown = cached.and_then(|v| v.parse::<u64>().ok()).is_some_and(|v| v >= write.version);
-        !shown && write.at.elapsed() < STALE_TIMEOUT
+    /// An own write, decided on this version of the object, answered 409.
+    pub(crate) fn conflicted(&self, uid: &str, cached: Option<&str>) {
+        self.conflicted_at(uid, cached, Instant::now());
+    }
+
+    fn conflicted_at(&self, uid: &str, cached: Option<&str>, now: Instant) {
+        let Some(cached) = parsed(cached) else { return };
+        let mut inner = self.inner.lock();
+        let waited_for = inner.write(uid).filter(|write| write.version > cached);
+        let (version, timeout) = match waited_for {
+            Some(write) => (write.version, (write.timeout * 2).min(MAX_AFTER_CONFLICT)),
+            None => (cached.saturating_add(1), FIRST_AFTER_CONFLICT),
+        };
+        inner.insert(uid, Write { version, at: now, timeout });
+    }
+
+    /// How long to leave the object alone, since the cache, which shows this version of it or (`None`) no such object, is
+    /// behind an own write; `None`: it is not.
+    pub(crate) fn stale_for(&self, uid: &str, cached: Option<&str>) -> Option<Duration> {
+        self.stale_for_at(uid, cached, Instant::now())
+    }
+
+    fn stale_for_at(&self, uid: &str, cached: Option<&str>, now: Instant) -> Option<Duration> {
+        let write = self.inner.lock().write(uid)?;
+        let is_shown = parsed(cached).is_some_and(|cached| cached >= write.version);
+        let rest = write.timeout.checked_sub(now.duration_since(write.at));
+        rest.filter(|rest| !is_shown && !rest.is_zero())
     }
 
     /// The watch said that the object is gone.
@@ -71,7 +97,19 @@ impl PendingWrites {
     }
 }
 
+fn parsed(version: Option<&str>) -> Option<u64> {
+    version?.parse().ok()
+}
+
 impl Inner {
+    fn insert(&mut self, uid: &str, write: Write) {
+        if self.newer_since.is_none_or(|since| write.at.duration_since(since) >= MAX_AFTER_CONFLICT) {
+            self.older = std::mem::take(&mut self.newer);
+            self.newer_since = Some(write.at);
+        }
+        self.newer.insert(uid.to_owned(), write);
+    }
+
     fn write(&self, uid: &str) -> Option<Write> {
         self.newer.get(uid).or_else(|| self.older.get(uid)).copied()
     }
@@ -84,13 +122,50 @@ mod tests {
     #[test]
     fn an_object_is_left_alone_until_the_cache_shows_the_write() {
         let writes = PendingWrites::default();
-        assert!(!writes.is_stale("a", Some("5")), "nothing written yet");
-        writes.record("a", Some("9"));
-        writes.record("a", Some("7"));
-        assert!(writes.is_stale("a", Some("8")));
-        assert!(writes.is_stale("a", None), "made, and not in the cache yet");
-        assert!(!writes.is_stale("a", Some("10")), "numbers, not text");
-        assert!(writes.is_stale("a", Some("8")), "asking changes nothing");
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let stale_for = |cached, after| writes.stale_for_at("a", cached, start + after);
+        assert_eq!(stale_for(Some("5"), ms(0)), None, "nothing written yet");
+        writes.record_at("a", Some("9"), start);
+        writes.record_at("a", Some("7"), start + ms(1));
+        assert_eq!(stale_for(Some("8"), ms(4_000)), Some(ms(6_000)));
+        assert_eq!(stale_for(None, ms(4_000)), Some(ms(6_000)), "made, and not in the cache yet");
+        assert_eq!(stale_for(Some("10"), ms(4_000)), None, "numbers, not text");
+        assert_eq!(stale_for(Some("8"), ms(4_000)), Some(ms(6_000)), "asking changes nothing");
+        assert_eq!(stale_for(Some("8"), STALE_TIMEOUT), None, "the watch may be lost");
+    }
+
+    #[test]
+    fn a_conflict_says_that_the_cache_is_behind_and_the_next_one_for_longer() {
+        let (writes, start) = (PendingWrites::default(), Instant::now());
+        let stale_for = |cached, at| writes.stale_for_at("a", Some(cached), at);
+        writes.conflicted_at("a", Some("5"), start);
+        assert_eq!(stale_for("5", start), Some(FIRST_AFTER_CONFLICT));
+        assert_eq!(stale_for("6", start), None, "whatever came after it: somebody else wrote");
+        let mut at = start;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            at += stale_for("5", at).unwrap();
+            assert_eq!(stale_for("5", at), None, "it is tried again");
+            writes.conflicted_at("a", Some("5"), at);
+            waits.push(stale_for("5", at).unwrap().as_secs());
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
+        writes.conflicted_at("a", Some("6"), at);
+        assert_eq!(
+            stale_for("6", at),
+            Some(FIRST_AFTER_CONFLICT),
+            "the cache had come up to the version before"
+        );
+    }
+
+    #[test]
+    fn a_conflict_behind_an_own_write_waits_for_that_write() {
+        let (writes, start) = (PendingWrites::default(), Instant::now());
+        writes.record_at("a", Some("9"), start);
+        let at = start + STALE_TIMEOUT;
+        writes.conflicted_at("a", Some("5"), at);
+        assert_eq!(writes.stale_for_at("a", Some("8"), at), Some(STALE_TIMEOUT * 2));
+        assert_eq!(writes.stale_for_at("a", Some("9"), at), None);
     }
 
     #[test]
@@ -99,15 +174,15 @@ mod tests {
         writes.record("a", Some("9"));
         writes.record("b", Some("9"));
         writes.forget("a");
-        assert!(!writes.is_stale("a", None));
+        assert_eq!(writes.stale_for("a", None), None);
         writes.forget_all();
-        assert!(!writes.is_stale("b", None));
+        assert_eq!(writes.stale_for("b", None), None);
     }
 
     #[test]
     fn an_answer_that_comes_after_the_deletion_is_not_kept_for_ever() {
         let (writes, start) = (PendingWrites::default(), Instant::now());
-        let after = |rounds: u32| start + STALE_TIMEOUT * rounds;
+        let after = |rounds: u32| start + MAX_AFTER_CONFLICT * rounds;
         writes.forget("gone");
         writes.record_at("gone", Some("9"), start);
         writes.record_at("a", Some("9"), after(1));

@@ -52,7 +52,10 @@ impl Context {
             gone &= match remove_pod(&self.client, deletion).await? {
                 Removal::Gone => true,
                 Removal::Going => !deletion.gated,
-                Removal::Changed => false,
+                Removal::Changed => {
+                    self.writer.pod_changed(&deletion.pod);
+                    false
+                }
             };
         }
         Ok(gone)

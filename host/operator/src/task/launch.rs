@@ -154,9 +154,14 @@ impl Launcher<'_> {
 
     /// Deletes a Pod that our gate holds; whoever finds it changed decides anew.
     async fn remove_gated(&self, pod: impl Into<Arc<PodView>>) -> Result<(), LaunchError> {
-        match remove_pod(self.client, &PodDeletion { pod: pod.into(), gated: true }).await? {
+        let deletion = PodDeletion { pod: pod.into(), gated: true };
+        match remove_pod(self.client, &deletion).await? {
             Removal::Gone => Ok(()),
-            Removal::Going | Removal::Changed => Err(LaunchError::Again),
+            Removal::Going => Err(LaunchError::Again),
+            Removal::Changed => {
+                self.writer.pod_changed(&deletion.pod);
+                Err(LaunchError::Again)
+            }
         }
     }
 

@@ -96,6 +96,9 @@ pub(super) struct TaskState<'a, F: Frontend> {
     pub(super) now: Timestamp,
 }
 
+/// The cache is behind our own writes; how long the Task is left alone at most.
+struct CacheIsStale(Duration);
+
 impl<F: Frontend> TaskState<'_, F> {
     /// A new status of the Task.
     pub(super) fn status(&self) -> StatusBuilder {
@@ -120,8 +123,9 @@ impl Context {
         if self.launches.defer(&key) {
             return Ok(Action::await_change());
         }
-        let Some(mut state) = self.observe::<F>(object, task) else {
-            return Ok(Action::requeue(STALE_TIMEOUT));
+        let mut state = match self.observe::<F>(object, task) {
+            Ok(state) => state,
+            Err(CacheIsStale(rest)) => return Ok(Action::requeue(rest)),
         };
         let step = self.decide(&state, false);
         if matches!(step, Step::Launch) {
@@ -163,7 +167,7 @@ impl Context {
             return false;
         }
         let state = self.observe::<F>(object, task);
-        let is_to_be_launched = state.is_some_and(|state| matches!(self.decide(&state, false), Step::Launch));
+        let is_to_be_launched = state.is_ok_and(|state| matches!(self.decide(&state, false), Step::Launch));
         if is_to_be_launched {
             self.enqueue_launch::<F>(key, object);
         }
@@ -182,7 +186,10 @@ impl Context {
     /// As [`Self::reconcile`].
     pub(crate) async fn launch<F: Frontend>(&self, object: &Item<F::Object>) -> LaunchResult {
         let Some(task) = F::task_ref(object) else { return Ok(None) };
-        let Some(state) = self.observe::<F>(object, task) else { return Ok(Some(STALE_TIMEOUT)) };
+        let state = match self.observe::<F>(object, task) {
+            Ok(state) => state,
+            Err(CacheIsStale(rest)) => return Ok(Some(rest)),
+        };
         if matches!(self.decide(&state, false), Step::Launch) {
             return self.start(&state).await;
         }
@@ -190,12 +197,12 @@ impl Context {
         Ok(None)
     }
 
-    /// What the cache shows of a Task; `None` while it is behind our own writes.
+    /// What the cache shows of a Task.
     fn observe<'a, F: Frontend>(
         &self,
         object: &'a Item<F::Object>,
         task: TaskRef<'a>,
-    ) -> Option<TaskState<'a, F>> {
+    ) -> Result<TaskState<'a, F>, CacheIsStale> {
         let (uid, namespace) = (task.uid(), task.namespace());
         let runner = runner_of::<F>(object, task);
         let pod_namespace = runner.as_ref().map(Runner::namespace);
@@ -205,11 +212,11 @@ impl Context {
         let places = watched.iter().fold(named, |places, namespace| places.and_in(namespace));
         // its Agent may have been one of its own namespace once
         let pods = self.caches.pods.at(&places.clone().and_in(namespace));
-        if self.is_cache_stale(task, &pods) {
-            return None;
+        if let Some(rest) = self.stale_for(task, &pods) {
+            return Err(CacheIsStale(rest));
         }
         let settings = self.caches.settings(namespace, pod_namespace.unwrap_or(namespace));
-        Some(TaskState { object, task, uid, runner, places, pods, settings, now: Timestamp::now() })
+        Ok(TaskState { object, task, uid, runner, places, pods, settings, now: Timestamp::now() })
     }
 
     /// What to do next.
@@ -268,15 +275,15 @@ impl Context {
         images.is_some_and(|images| images.iter().all(|image| image != missing))
     }
 
-    /// Whether the cache is behind an own write of this Task or of one of its Pods.
-    fn is_cache_stale(&self, task: TaskRef<'_>, pods: &[Arc<PodView>]) -> bool {
+    /// How long to leave it alone, since the cache is behind an own write of this Task or of one of its Pods.
+    fn stale_for(&self, task: TaskRef<'_>, pods: &[Arc<PodView>]) -> Option<Duration> {
         let (tasks, written) = (self.writer.tasks(task.group), &self.writer.pods);
-        let pod_is_stale =
-            |pod: &Arc<PodView>| written.is_stale(pod.uid(), pod.metadata.resource_version.as_deref());
+        let of_task = tasks.stale_for(&task.uid().0, task.metadata.resource_version.as_deref());
+        let of_pod =
+            |pod: &Arc<PodView>| written.stale_for(pod.uid(), pod.metadata.resource_version.as_deref());
         let unseen = task.pod_uid().filter(|uid| pods.iter().all(|pod| pod.uid() != *uid));
-        tasks.is_stale(&task.uid().0, task.metadata.resource_version.as_deref())
-            || pods.iter().any(pod_is_stale)
-            || unseen.is_some_and(|pod_uid| written.is_stale(pod_uid, None))
+        let of_unseen = unseen.and_then(|uid| written.stale_for(uid, None));
+        pods.iter().filter_map(of_pod).chain(of_task).chain(of_unseen).max()
     }
 
     async fn act<F: Frontend>(&self, state: &TaskState<'_, F>, step: Step) -> ReconcileResult {

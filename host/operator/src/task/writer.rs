@@ -1,6 +1,7 @@
 //! The only place that writes Tasks: their status, and the metadata that the launch and the end need.
 //!
-//! Every write carries the resourceVersion that it was decided on, and is remembered until the cache shows it. The
+//! Every write carries the resourceVersion that it was decided on, and is remembered until the cache shows it, or, if it was
+//! refused for that version, until the cache shows a newer one. The
 //! phases that a write brings about are counted and recorded as Events here, so that nobody else has to.
 
 use std::fmt::Debug;
@@ -86,10 +87,10 @@ impl Writer {
         };
         let written = match write(new).await {
             // somebody made the object grow: how it ended has to fit
-            Err(error) if is_too_large(&error) => write(&status::shortened(new)).await?,
-            written => written?,
+            Err(error) if is_too_large(&error) => write(&status::shortened(new)).await,
+            written => written,
         };
-        self.record(task.group, &written);
+        self.remember(task, written)?;
         self.report(task, new);
         if new.phase.is_some_and(Phase::is_terminal) {
             self.finished.notify_one();
@@ -107,8 +108,7 @@ impl Writer {
         patch: &Value,
     ) -> Result<ObjectMeta, kube::Error> {
         let request = requests(task).patch(task.name(), &PatchParams::default(), &Patch::Merge(patch));
-        let written: TaskView = send(&self.client, request).await?;
-        self.record(task.group, &written);
+        let written = self.remember(task, send(&self.client, request).await)?;
         Ok(written.metadata)
     }
 
@@ -134,6 +134,11 @@ impl Writer {
         self.pods.record(pod.uid(), pod.metadata.resource_version.as_deref());
     }
 
+    /// A Pod is not what it was when something about it was decided.
+    pub(crate) fn pod_changed(&self, pod: &PodView) {
+        self.pods.conflicted(pod.uid(), pod.metadata.resource_version.as_deref());
+    }
+
     /// Something about a Task that people should know and that its status does not say.
     pub(crate) fn warn(&self, task: TaskRef<'_>, reason: &'static str, note: String) {
         self.events.record(&reference(task), Note { type_: EventType::Warning, reason, note });
@@ -143,9 +148,20 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), &key.namespace, &key.group)
     }
 
-    fn record(&self, group: Group, written: &TaskView) {
-        let ObjectMeta { uid, resource_version, .. } = &written.metadata;
-        self.tasks(group).record(uid.as_deref().unwrap_or_default(), resource_version.as_deref());
+    fn remember(
+        &self,
+        task: TaskRef<'_>,
+        written: Result<TaskView, kube::Error>,
+    ) -> Result<TaskView, kube::Error> {
+        let (tasks, uid) = (self.tasks(task.group), &task.uid().0);
+        match &written {
+            Ok(written) => tasks.record(uid, written.metadata.resource_version.as_deref()),
+            Err(error) if is_conflict(error) => {
+                tasks.conflicted(uid, task.metadata.resource_version.as_deref());
+            }
+            Err(_) => {}
+        }
+        written
     }
 
     fn report(&self, task: TaskRef<'_>, new: &TaskStatus) {
@@ -258,12 +274,46 @@ mod tests {
         writer.write(task, &running).await.unwrap();
         open_gate(&client, &writer, &PodView { metadata, ..PodView::default() }).await.unwrap();
         assert_eq!(claimed.resource_version.as_deref(), Some("7"));
-        assert!(writer.tasks(Group::KubeOpenCode).is_stale("u", Some("6")), "the cache is behind");
-        assert!(writer.pods.is_stale("u", Some("6")), "the cache is behind");
+        let stale_for = writer.tasks(Group::KubeOpenCode).stale_for("u", Some("6"));
+        assert!(stale_for.is_some(), "the cache is behind");
+        assert!(writer.pods.stale_for("u", Some("6")).is_some(), "the cache is behind");
         let path = "/apis/kubeopencode.io/v1alpha1/namespaces/team/tasks/fix";
         let paths =
             [path.to_owned(), format!("{path}/status"), "/api/v1/namespaces/team/pods/fix".to_owned()];
         let metadata_only = Some(HeaderValue::from_static(METADATA_ONLY));
         assert_eq!(*asked.lock(), paths.map(|path| (path, metadata_only.clone())));
+    }
+
+    #[tokio::test]
+    async fn after_a_conflict_the_task_is_left_alone_until_the_cache_shows_what_came_after() {
+        let answer = |_: Request<Body>| async {
+            let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict",
+                "message": "the object has been modified"});
+            let answer = Response::builder().status(409).body(Body::from(serde_json::to_vec(&status)?));
+            Ok::<_, BoxError>(answer?)
+        };
+        let client = Client::new(tower::service_fn(answer), "team");
+        let (events, _) = EventRecorder::new(client.clone(), "operator");
+        let writer = Writer::new(client, events, Arc::default());
+        let view = |uid: &str| {
+            let (name, namespace, version) = ("fix".to_owned(), "team".to_owned(), "6".to_owned());
+            let metadata = ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace),
+                uid: Some(uid.to_owned()),
+                resource_version: Some(version),
+                ..ObjectMeta::default()
+            };
+            TaskView { metadata, status: None }
+        };
+        let (launched, ended) = (view("launched"), view("ended"));
+        let running = TaskStatus { phase: Some(Phase::Running), ..TaskStatus::default() };
+        writer.patch_metadata(launched.task_ref(Group::KubeOpenCode), &json!({})).await.unwrap_err();
+        writer.write(ended.task_ref(Group::KubeOpenCode), &running).await.unwrap_err();
+        for uid in ["launched", "ended"] {
+            let stale_for = |version| writer.tasks(Group::KubeOpenCode).stale_for(uid, Some(version));
+            assert!(stale_for("6").is_some(), "{uid}: the same write would be refused again");
+            assert_eq!(stale_for("7"), None, "{uid}");
+        }
     }
 }
