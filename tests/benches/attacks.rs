@@ -186,8 +186,7 @@ impl Bench {
     async fn neighbour_of(&self, attack: Option<Attack>) -> Felt {
         let (calm, busy) = (self.bed.namespace().await, self.bed.namespace().await);
         let _kubelet = Kubelet::start(&calm.client, &calm.name);
-        let operator = self.bed.operator();
-        operator.is_ready().await;
+        let operator = self.bed.ready_operator().await;
         let mark = self.bed.cluster.audit.mark();
         let neighbour = async {
             let (mut creates, mut ticks) = (Vec::new(), tokio::time::interval(PACE));

@@ -109,9 +109,7 @@ impl Bench {
     /// An operator with an empty cache of compiled code, once it is ready.
     async fn operator(&self) -> Program {
         let _ = std::fs::remove_dir_all(&self.bed.cache);
-        let operator = self.bed.operator();
-        operator.is_ready().await;
-        operator
+        self.bed.ready_operator().await
     }
 
     /// How long the plugin host takes for a component that it does not have, in seconds.

@@ -141,8 +141,7 @@ impl Bench {
     async fn steady(&mut self) {
         let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
-        let operator = self.bed.operator();
-        operator.is_ready().await;
+        let operator = self.bed.ready_operator().await;
         let idle = memory(&operator);
         self.bed.table.row("memory, idle", idle, "-".into(), "39 MiB", "< 25 MiB");
         let mark = self.bed.cluster.audit.mark();
@@ -215,8 +214,7 @@ impl Bench {
     async fn queue(&mut self) {
         let ns = self.bed.namespace().await;
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
-        let operator = self.bed.operator();
-        operator.is_ready().await;
+        let operator = self.bed.ready_operator().await;
         let mark = self.bed.cluster.audit.mark();
         ns.create_tasks(counts_stars().agent("one-at-a-time"), QUEUE).await;
         completed(&ns, QUEUE).await;
@@ -256,8 +254,7 @@ impl Bench {
     async fn bursts(&mut self, tasks: usize, speed: &'static str, creation: &'static str) {
         let template = {
             let ns = self.bed.namespace().await;
-            let operator = self.bed.operator();
-            operator.is_ready().await;
+            let operator = self.bed.ready_operator().await;
             create(&ns, 0).await;
             until(&ns, "one Task is launched", |history| history.all(Kind::Pod).any(|pod| !pod.is_gated()))
                 .await;
@@ -268,8 +265,7 @@ impl Bench {
         };
         let bare = self.bare_burst(&template, tasks).await;
         let ns = self.bed.namespace().await;
-        let operator = self.bed.operator();
-        operator.is_ready().await;
+        let operator = self.bed.ready_operator().await;
         let ours = self.burst(&ns, &operator, tasks).await;
         let speed_of_ours = format!("{:.0}/s ({:.2} of bare)", ours.speed, ours.speed / bare.speed);
         self.bed.table.row(

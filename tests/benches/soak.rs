@@ -55,8 +55,7 @@ async fn main() -> ExitCode {
     bed.kubeconfig.clone_from(&proxy.kubeconfig);
     let ns = bed.namespace().await;
     let _kubelet = Kubelet::start(&ns.client, &ns.name);
-    let operator = bed.operator();
-    operator.is_ready().await;
+    let operator = bed.ready_operator().await;
     println!(
         "{:>6} {:>12} {:>12} {:>10} {:>10} {:>12}",
         "minute", "memory", "connections", "created", "there", "processor"

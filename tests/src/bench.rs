@@ -56,6 +56,13 @@ impl TestBed {
         Program::start(&self.executable, &self.kubeconfig, &self.cache, self.probes)
     }
 
+    /// Starts an operator, and waits until it is ready.
+    pub async fn ready_operator(&self) -> Program {
+        let operator = self.operator();
+        operator.is_ready().await;
+        operator
+    }
+
     /// A plugin host with the program's compile worker and nothing compiled: what a component takes without an operator around it.
     ///
     /// # Panics

@@ -150,6 +150,16 @@ impl Faults {
         Self::new(rule, None)
     }
 
+    /// At each request of this verb, or event of a watch, whose path has this part.
+    pub fn always((verb, part): (&'static str, &'static str), fault: Fault) -> Self {
+        Self::by(move |moment| (moment.verb == verb && moment.path.contains(part)).then_some(fault))
+    }
+
+    /// Each third event of the watches, and those behind it, come late.
+    pub fn stale_watches() -> Self {
+        Self::by(|moment| (moment.verb == "WATCH" && moment.number % 3 == 0).then_some(Fault::WatchStale))
+    }
+
     /// At each request of this verb, or event of a watch, whose path ends so, while the flag is set.
     pub fn while_set(
         flag: &Arc<AtomicBool>,

@@ -18,3 +18,5 @@ mod merged_watch;
 pub(crate) mod metrics;
 pub(crate) mod shared_reads;
 pub(crate) mod side_by_side;
+#[cfg(test)]
+pub(crate) mod test_client;

@@ -1,7 +1,7 @@
 //! What an Agent says of itself, and what it decides for its Tasks.
 
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{agent, config, config_map, task, words};
 use kubeopencode_tests::record::Kind;
@@ -50,9 +50,7 @@ async fn an_agent_says_whether_it_is_accepted_before_there_is_a_task() {
 async fn settings_that_change_before_the_tasks_are_listed_hold_for_agents() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        let no_tasks = Faults::by(|moment: &Moment<'_>| {
-            (moment.verb == "WATCH" && moment.path.ends_with("/tasks")).then_some(Fault::Held)
-        });
+        let no_tasks = Faults::always(("WATCH", "/tasks"), Fault::Held);
         let _operator = ns.operator_with(&no_tasks);
         accepted(ns, "default", "True", "ModelNotSet").await;
         ns.apply(config("defaults: {config: {model: a/b}}")).await;

@@ -184,12 +184,8 @@ async fn a_pause_makes_no_further_task_and_touches_none() {
 #[tokio::test]
 async fn two_operators_with_stale_watches_make_each_task_once() {
     scenario(async |ns| {
-        let stale = || {
-            Faults::by(|moment| {
-                (moment.verb == "WATCH" && moment.number % 3 == 0).then_some(Fault::WatchStale)
-            })
-        };
-        let (_one, _two) = (ns.operator_with(&stale()), ns.operator_with(&stale()));
+        let stale = || ns.operator_with(&Faults::stale_watches());
+        let (_one, _two) = (stale(), stale());
         create(ns, batch("b", 60).parallelism(5)).await;
         until_over(ns, "b", 0, 60, 10).await;
         let status = until_phase(ns, "b", "Completed").await;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::literals::{MADE_IN_ANNOTATION, TASK_UID_LABEL};
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, operator_of};
 use kubeopencode_tests::objects::{Builder, agent, config_map, status, task};
 use kubeopencode_tests::record::{History, Kind};
@@ -95,9 +95,7 @@ async fn nothing_is_left_with_the_agent_that_a_task_had_before_its_launch() {
             ns.apply(guides()).await;
             ns.apply(TEAM).await;
         }
-        let no_pods = Faults::by(|moment: &Moment<'_>| {
-            (moment.verb == "POST" && moment.path.ends_with("/pods")).then_some(Fault::Unavailable)
-        });
+        let no_pods = Faults::always(("POST", "/pods"), Fault::Unavailable);
         let operator = operator_of(&[team, platform], &no_pods);
         team.apply(far(platform, "fix")).await;
         let made_in = |task: &Task| task.metadata.annotations.as_ref()?.get(MADE_IN_ANNOTATION).cloned();

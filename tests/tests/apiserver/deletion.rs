@@ -2,7 +2,7 @@
 
 use kube::api::{Patch, PatchParams};
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{status, task};
 use kubeopencode_tests::record::Kind;
@@ -40,9 +40,7 @@ async fn between_each_two_steps_of_its_launch() {
     {
         scenario(async |ns| {
             ns.apply(TEAM).await;
-            let faults = Faults::by(move |moment: &Moment<'_>| {
-                (moment.verb == verb && moment.path.contains(path)).then_some(Fault::Unavailable)
-            });
+            let faults = Faults::always((verb, path), Fault::Unavailable);
             let operator = ns.operator_with(&faults);
             ns.apply(task("fix")).await;
             ns.until_task("fix", "is claimed", |task| task.metadata.finalizers.is_some()).await;

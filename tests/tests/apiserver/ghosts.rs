@@ -49,9 +49,7 @@ async fn who_is_deleted_while_it_is_evaluated_stands_in_no_line() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(2, 3600)).await;
         ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
-        let faults = Faults::by(|moment: &Moment<'_>| {
-            (moment.verb == "GET" && moment.path.ends_with("/configmaps/rules")).then_some(Fault::Held)
-        });
+        let faults = Faults::always(("GET", "/configmaps/rules"), Fault::Held);
         let _operator = ns.operator_with(&faults);
         ns.runs(task("first")).await;
         ns.apply(task("ghost").spec("contexts: [{type: ConfigMap, configMap: {name: rules}}]")).await;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kubeopencode_api::task::{Phase, Task};
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{agent, config, status, task, words};
 use kubeopencode_tests::record::Kind;
@@ -70,10 +70,8 @@ async fn a_pod_that_is_deleted_while_the_agent_works_has_not_completed_whatever_
 async fn a_gated_pod_that_vanishes_is_lost_too() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        let no_gate_opens = |moment: &Moment<'_>| {
-            (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
-        };
-        let operator = ns.operator_with(&Faults::by(no_gate_opens));
+        let no_gate_opens = Faults::always(("PATCH", "/pods/"), Fault::Unavailable);
+        let operator = ns.operator_with(&no_gate_opens);
         ns.apply(task("fix")).await;
         ns.phase("fix", Phase::Running).await;
         ns.pods().delete("fix-pod", &DeleteParams::default()).await.unwrap();
@@ -140,9 +138,7 @@ async fn a_gate_that_was_opened_by_hand_before_the_launch_fails_the_task() {
     scenario(async |ns| {
         ns.tolerate("I1: Pod fix-pod lost its gate before it was recorded");
         ns.apply(TEAM).await;
-        let nothing_is_recorded = Faults::by(|moment| {
-            (moment.verb == "PATCH" && moment.path.ends_with("/status")).then_some(Fault::Unavailable)
-        });
+        let nothing_is_recorded = Faults::always(("PATCH", "/status"), Fault::Unavailable);
         let operator = ns.operator_with(&nothing_is_recorded);
         ns.apply(task("fix").does("run-on")).await;
         ns.until("the Pod is made", |history| history.get(Kind::Pod, "fix-pod").map(drop)).await;
@@ -192,9 +188,7 @@ async fn a_task_that_another_operator_launched_gets_no_second_pod() {
 async fn what_somebody_wrote_in_place_of_a_context_is_not_what_the_agent_reads() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        let no_pods = Faults::by(|moment: &Moment<'_>| {
-            (moment.verb == "POST" && moment.path.ends_with("/pods")).then_some(Fault::Unavailable)
-        });
+        let no_pods = Faults::always(("POST", "/pods"), Fault::Unavailable);
         let operator = ns.operator_with(&no_pods);
         ns.apply(task("fix")).await;
         let made = ns
@@ -222,10 +216,8 @@ async fn what_somebody_wrote_in_place_of_a_context_is_not_what_the_agent_reads()
 async fn a_config_map_that_vanishes_before_the_launch_fails_the_task() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        let no_gate_opens = |moment: &Moment<'_>| {
-            (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
-        };
-        let operator = ns.operator_with(&Faults::by(no_gate_opens));
+        let no_gate_opens = Faults::always(("PATCH", "/pods/"), Fault::Unavailable);
+        let operator = ns.operator_with(&no_gate_opens);
         ns.apply(task("fix")).await;
         ns.phase("fix", Phase::Running).await;
         operator.crash().await;

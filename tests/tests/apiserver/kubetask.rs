@@ -201,10 +201,7 @@ async fn without_a_workspace_config_the_built_in_images_run_the_task() {
 #[tokio::test]
 async fn a_workspace_config_that_the_watch_does_not_show_yet_is_the_tasks_all_the_same() {
     scenario(async |ns| {
-        let faults = Faults::by(|moment| {
-            let of_workspaces = moment.verb == "WATCH" && moment.path.ends_with("/workspaceconfigs");
-            of_workspaces.then_some(Fault::Held)
-        });
+        let faults = Faults::always(("WATCH", "/workspaceconfigs"), Fault::Held);
         let _operator = ns.operator_with(&faults);
         prepare(ns).await;
         ns.apply(kubetask("fix")).await;

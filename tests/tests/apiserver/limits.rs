@@ -14,7 +14,7 @@ use kubeopencode_tests::objects::{agent, status, task, words};
 use kubeopencode_tests::record::{History, Kind};
 use serde_json::json;
 
-use crate::quota::{waits_for_quota, who_is_next_misses_something};
+use crate::quota::{a_runs_and_b_waits, waits_for_quota, who_is_next_misses_something};
 use crate::{in_phase, scenario};
 
 /// All Tasks have ended well.
@@ -167,10 +167,7 @@ async fn a_server_mode_agent_has_limits_and_resources_too() {
         )
         .await;
         let _operator = ns.operator();
-        ns.runs(task("a")).await;
-        ns.apply(task("b").does("run-on")).await;
-        let queued = ns.phase("b", Phase::Queued).await;
-        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+        a_runs_and_b_waits(ns).await;
         let api = ns.api::<k8s_openapi::api::apps::v1::Deployment>();
         let is_there = |there: Option<&k8s_openapi::api::apps::v1::Deployment>| there.is_some();
         kube::runtime::wait::await_condition(api.clone(), "default-server", is_there).await.unwrap();

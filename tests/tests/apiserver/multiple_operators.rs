@@ -38,12 +38,8 @@ async fn two_operators_with_stale_watches_do_no_harm() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         ns.apply(agent("two").at_once(2)).await;
-        let stale = || {
-            Faults::by(|moment| {
-                (moment.verb == "WATCH" && moment.number % 3 == 0).then_some(Fault::WatchStale)
-            })
-        };
-        let (_one, _two) = (ns.operator_with(&stale()), ns.operator_with(&stale()));
+        let stale = || ns.operator_with(&Faults::stale_watches());
+        let (_one, _two) = (stale(), stale());
         ns.create_tasks(task("free"), 8).await;
         ns.create_tasks(task("limited").agent("two"), 8).await;
         until_completed(ns, 16).await;

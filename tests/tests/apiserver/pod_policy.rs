@@ -9,7 +9,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::cluster::FIELD_MANAGER;
-use kubeopencode_tests::faults::{Fault, Faults, Moment};
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace};
 use kubeopencode_tests::objects::{documents, task};
 use kubeopencode_tests::operator::Setup;
@@ -163,9 +163,7 @@ async fn a_task_runs_and_ends_under_the_policy_and_nobody_takes_its_pod_away_fro
         ns.apply(TEAM).await;
         enforce(ns).await;
         grant(ns, "kubeopencode-system", "kubeopencode").await;
-        let held = Faults::by(|moment: &Moment<'_>| {
-            (moment.verb == "PATCH" && moment.path.ends_with("/pods/held-pod")).then_some(Fault::Unavailable)
-        });
+        let held = Faults::always(("PATCH", "/pods/held-pod"), Fault::Unavailable);
         let user = Some("system:serviceaccount:kubeopencode-system:kubeopencode".to_owned());
         let operator = ns.start_operator(Setup { faults: held, user, ..Setup::default() });
         // kubelet and scheduler of the harness are not the operator

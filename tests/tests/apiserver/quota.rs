@@ -20,6 +20,14 @@ pub(crate) fn waits_for_quota(task: &Task) -> bool {
     task.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("QuotaExceeded"))
 }
 
+/// The Task `a` runs, and `b` waits for its slot.
+pub(crate) async fn a_runs_and_b_waits(ns: &TestNamespace) {
+    ns.runs(task("a")).await;
+    ns.apply(task("b").does("run-on")).await;
+    let queued = ns.phase("b", Phase::Queued).await;
+    assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+}
+
 /// One Task runs, the other is next, and what that one needs is gone when its turn comes.
 pub(crate) async fn who_is_next_misses_something(ns: &TestNamespace) {
     ns.apply(config_map("rules", &[("a.md", "be kind")])).await;
@@ -49,10 +57,7 @@ async fn the_quota_counts_starts_and_capacity_is_named_first() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(2, 60)).await;
         let _operator = ns.operator();
-        ns.runs(task("a")).await;
-        ns.apply(task("b").does("run-on")).await;
-        let queued = ns.phase("b", Phase::Queued).await;
-        assert_eq!(words(&queued, "Queued").1, "AgentAtCapacity");
+        a_runs_and_b_waits(ns).await;
         ns.stop_task("a").await;
         ns.phase("b", Phase::Running).await;
         ns.stop_task("b").await;
@@ -189,9 +194,7 @@ async fn who_is_next_is_told_when_something_else_stands_in_the_way() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1).quota(1, 3600)).await;
         let _operator = ns.operator();
-        ns.runs(task("a")).await;
-        ns.apply(task("b")).await;
-        assert_eq!(words(&ns.phase("b", Phase::Queued).await, "Queued").1, "AgentAtCapacity");
+        a_runs_and_b_waits(ns).await;
         ns.stop_task("a").await;
         ns.until_task("b", "waits for the quota", waits_for_quota).await;
     })

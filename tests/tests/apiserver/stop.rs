@@ -82,10 +82,8 @@ async fn while_its_pod_is_gated() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         // the launch never comes further than the record of the Pod
-        let no_gate_opens = |moment: &kubeopencode_tests::faults::Moment<'_>| {
-            (moment.verb == "PATCH" && moment.path.contains("/pods/")).then_some(Fault::Unavailable)
-        };
-        let _operator = ns.operator_with(&Faults::by(no_gate_opens));
+        let no_gate_opens = Faults::always(("PATCH", "/pods/"), Fault::Unavailable);
+        let _operator = ns.operator_with(&no_gate_opens);
         ns.apply(task("fix")).await;
         ns.phase("fix", Phase::Running).await;
         ns.stop_task("fix").await;

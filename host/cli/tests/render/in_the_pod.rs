@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::program::{example, examples, objects_of, render};
 
@@ -47,13 +48,27 @@ fn context_init(root: &Path, stdout: &str, secrets: &[(&str, &str)]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-#[test]
-fn a_clone_can_be_committed_to_in_the_name_that_the_user_gives_or_in_ours() {
+/// The root of a Pod, with a workspace and a user's home.
+fn root_with_home() -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    let home = root.path().join("home");
     for dir in ["workspace", "home"] {
         fs::create_dir(root.path().join(dir)).unwrap();
     }
+    root
+}
+
+/// What git prints to the agent.
+fn git(root: &Path, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(args).env("HOME", root.join("home")).env("GIT_CONFIG_GLOBAL", root.join("tools/.gitconfig"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_clone_can_be_committed_to_in_the_name_that_the_user_gives_or_in_ours() {
+    let root = root_with_home();
     let objects = format!(
         "apiVersion: kubeopencode.io/v1alpha1
 kind: Agent
@@ -72,34 +87,24 @@ spec:
     let said = render(&["-f", "-"], &objects);
     assert_eq!(said.code, 0, "{}", said.stderr);
     context_init(root.path(), &said.stdout, &[]);
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command.args(args).env("HOME", &home).env("GIT_CONFIG_GLOBAL", root.path().join("tools/.gitconfig"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let value = |key: &str| git(&["config", "--get", key]);
+    let value = |key: &str| git(root.path(), &["config", "--get", key]);
     assert_eq!(value("safe.directory"), "*");
     assert_eq!(
         (value("user.name"), value("user.email")),
         ("KubeOpenCode".into(), "noreply@kubeopencode.io".into())
     );
     // as an agent does it, and as a user who mounts a file
-    git(&["config", "--global", "user.email", "agent@example.com"]);
+    git(root.path(), &["config", "--global", "user.email", "agent@example.com"]);
     assert_eq!(value("user.email"), "agent@example.com");
-    fs::write(home.join(".gitconfig"), "[user]\n\tname = Build Bot\n[alias]\n\tci = commit\n").unwrap();
+    fs::write(root.path().join("home/.gitconfig"), "[user]\n\tname = Build Bot\n[alias]\n\tci = commit\n")
+        .unwrap();
     assert_eq!((value("user.name"), value("alias.ci")), ("Build Bot".into(), "commit".into()));
 }
 
 /// The Agent's word counts more than a file that its image has or that somebody mounts.
 #[test]
 fn an_agent_says_who_commits() {
-    let root = tempfile::tempdir().unwrap();
-    let home = root.path().join("home");
-    for dir in ["workspace", "home"] {
-        fs::create_dir(root.path().join(dir)).unwrap();
-    }
+    let root = root_with_home();
     let objects = format!(
         r#"apiVersion: kubeopencode.io/v1alpha1
 kind: Agent
@@ -116,12 +121,9 @@ spec: {{description: Do it.}}
     let said = render(&["-f", "-"], &objects);
     assert_eq!(said.code, 0, "{}", said.stderr);
     context_init(root.path(), &said.stdout, &[]);
-    fs::write(home.join(".gitconfig"), "[user]\n\tname = Of the image\n").unwrap();
+    fs::write(root.path().join("home/.gitconfig"), "[user]\n\tname = Of the image\n").unwrap();
     for (key, expected) in [("user.name", r#"A "B" \ #c"#), ("user.email", "bot@example.com")] {
-        let mut git = Command::new("git");
-        git.args(["config", "--get", key]).env("HOME", &home);
-        let output = git.env("GIT_CONFIG_GLOBAL", root.path().join("tools/.gitconfig")).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), expected, "{key}");
+        assert_eq!(git(root.path(), &["config", "--get", key]), expected, "{key}");
     }
 }
 

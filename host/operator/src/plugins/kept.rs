@@ -187,15 +187,15 @@ fn config_map(plugin: &Plugin, digest: &str, part: usize, of: usize, bytes: &[u8
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::future::ready;
     use std::sync::Arc;
 
-    use http::{Method, Request, Response};
-    use kube::client::Body;
+    use http::Method;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
-    use tower::BoxError;
 
     use super::*;
+    use crate::runtime::test_client::answered_by;
 
     const PARTS: usize = 4;
 
@@ -241,14 +241,10 @@ mod tests {
         for left in 0..PARTS {
             let parts = Arc::new(Mutex::new((1..=PARTS).collect::<BTreeSet<_>>()));
             let there = Arc::clone(&parts);
-            let answer = move |request: Request<Body>| {
+            let client = answered_by(move |request| {
                 let (code, answer) = answer(&mut there.lock(), left, request.method(), request.uri().path());
-                async move {
-                    let body = Body::from(serde_json::to_vec(&answer)?);
-                    Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
-                }
-            };
-            let client = Client::new(tower::service_fn(answer), "system");
+                ready((code, answer.to_string()))
+            });
             let removed = remove_others(&client, "system", &plugin, "sha256:bb").await;
             assert_eq!((removed.is_ok(), parts.lock().len()), (left == 0, left));
             assert!(

@@ -64,16 +64,16 @@ pub(super) fn newest(mut request: Request<Body>) -> Request<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
     use std::sync::Arc;
 
-    use http::Response;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::{Client, ResourceExt};
+    use kube::ResourceExt;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
-    use tower::BoxError;
 
     use super::*;
+    use crate::runtime::test_client::answered_by;
 
     /// What an API server before 1.34 answers.
     fn answer_of_1_33(query: &str) -> (u16, Value) {
@@ -95,17 +95,13 @@ mod tests {
     async fn an_api_server_without_streaming_lists_is_asked_for_pages() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
-        let answer = move |request: Request<Body>| {
+        let client = answered_by(move |request| {
             let query = request.uri().query().unwrap_or_default().to_owned();
             let (code, answer) = answer_of_1_33(&query);
             seen.lock().push(query);
-            async move {
-                let body = Body::from(serde_json::to_vec(&answer)?);
-                Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
-            }
-        };
-        let maps = Api::<ConfigMap>::all(Client::new(tower::service_fn(answer), "team"));
-        let events = list_watch(maps, Config::default()).take(4);
+            ready((code, answer.to_string()))
+        });
+        let events = list_watch(Api::<ConfigMap>::all(client), Config::default()).take(4);
         let shown: Vec<_> = events
             .map(|event| match event.unwrap() {
                 Event::Init => "it begins".to_owned(),

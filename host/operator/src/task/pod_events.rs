@@ -145,14 +145,14 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
+    use crate::runtime::test_client::answered_by;
 
     #[tokio::test]
     async fn nobody_waits_for_a_list_that_takes_long() {
-        let hangs = |_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
-        };
-        let client = Client::new(tower::service_fn(hangs), "team");
+        let client = answered_by(|_| pending::<(u16, String)>());
         let pod = |uid: &str| -> PodView {
             let metadata = serde_json::json!({"name": uid, "namespace": "team", "uid": uid});
             serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap()
@@ -166,13 +166,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_beyond_the_pages_is_left_out_and_told_once() {
         let server = |more: &'static str| {
-            let answer = move |_: http::Request<kube::client::Body>| {
+            answered_by(move |_| {
                 let metadata = serde_json::json!({"continue": more});
                 let list = serde_json::json!({"apiVersion": "v1", "kind": "EventList", "metadata": metadata, "items": []});
-                let body = kube::client::Body::from(list.to_string().into_bytes());
-                std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(body)))
-            };
-            Client::new(tower::service_fn(answer), "team")
+                ready((200, list.to_string()))
+            })
         };
         let mut round = Round::default();
         for (more, is_told) in [("", false), ("more", true), ("more", false), ("", false), ("more", true)] {

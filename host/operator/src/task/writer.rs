@@ -232,32 +232,28 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use http::header::{ACCEPT, HeaderValue};
-    use http::{Request, Response};
-    use kube::client::Body;
     use parking_lot::Mutex;
     use serde_json::json;
-    use tower::BoxError;
 
     use super::super::launch::open_gate;
     use super::super::request::METADATA_ONLY;
     use super::*;
+    use crate::runtime::test_client::answered_by;
 
     #[tokio::test]
     async fn of_what_a_launch_wrote_the_metadata_comes_back() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
-        let answer = move |request: Request<Body>| {
+        let client = answered_by(move |request| {
             let accepted = request.headers().get(ACCEPT).cloned();
             seen.lock().push((request.uri().path().to_owned(), accepted));
-            async {
-                let metadata =
-                    json!({"name": "fix", "uid": "u", "resourceVersion": "7", "managedFields": [{}]});
-                let answer = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
-                Ok::<_, BoxError>(Response::new(Body::from(serde_json::to_vec(&answer)?)))
-            }
-        };
-        let client = Client::new(tower::service_fn(answer), "team");
+            let metadata = json!({"name": "fix", "uid": "u", "resourceVersion": "7", "managedFields": [{}]});
+            let answer = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            ready((200, answer.to_string()))
+        });
         let (events, _) = EventRecorder::new(client.clone(), "operator");
         let writer = Writer::new(client.clone(), events, Arc::default());
         let metadata = ObjectMeta {

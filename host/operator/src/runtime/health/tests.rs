@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body as AnswerBody;
 use futures::{FutureExt, stream};
-use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::*;
+use crate::runtime::test_client::answered_by;
 
 const KINDS: [&str; 2] = ["Task", "Pod"];
 
@@ -52,7 +52,7 @@ impl Server {
 
     fn client(self: &Arc<Self>) -> Client {
         let server = Arc::clone(self);
-        let answer = move |request: Request<Body>| {
+        answered_by(move |request| {
             let is_watch = resumes_watch(request.uri());
             let forbidden = server.forbidden.lock().is_some_and(|part| request.uri().path().contains(part));
             let answers = if forbidden { Answers::Forbidden } else { *server.answers.lock() };
@@ -82,12 +82,9 @@ impl Server {
                 if code == 0 {
                     return std::future::pending().await;
                 }
-                let mut response = Response::new(body);
-                *response.status_mut() = StatusCode::from_u16(code).unwrap();
-                Ok::<_, BoxError>(response)
+                (code, body)
             }
-        };
-        Client::new(tower::service_fn(answer), "default")
+        })
     }
 
     fn answers(&self, answers: Answers) {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
-use kube::client::Body;
+use http::Method;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tower::BoxError;
 
 use super::*;
+use crate::runtime::test_client::answered_by;
 
 /// The one lease, and how requests of each operator end.
 #[derive(Default)]
@@ -36,7 +35,7 @@ impl World {
     /// An operator whose line goes as the test says; the others' always works.
     fn operator(&self, identity: &str, on_the_line: bool) -> Leader {
         let world = self.clone();
-        let answer = move |request: Request<Body>| {
+        let client = answered_by(move |request| {
             let world = world.clone();
             async move {
                 let line = if on_the_line { world.0.lock().line } else { Line::Works };
@@ -44,18 +43,18 @@ impl World {
                     return std::future::pending().await;
                 }
                 let (parts, body) = request.into_parts();
-                let body = body.collect_bytes().await?;
+                let body = body.collect_bytes().await.unwrap();
                 let answer = world.answer(&parts.method, &body);
                 if line == Line::LosesAnswers {
                     return std::future::pending().await;
                 }
-                Ok::<_, BoxError>(answer)
+                answer
             }
-        };
-        Leader::new(Client::new(tower::service_fn(answer), "system"), "system", identity)
+        });
+        Leader::new(client, "system", identity)
     }
 
-    fn answer(&self, method: &Method, body: &[u8]) -> Response<Body> {
+    fn answer(&self, method: &Method, body: &[u8]) -> (u16, String) {
         let mut server = self.0.lock();
         let refusal = |code: u16, reason: &str| {
             (
@@ -78,9 +77,7 @@ impl World {
                 _ => (200, serde_json::to_value(server.store(lease)).unwrap()),
             }
         };
-        let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
-        *response.status_mut() = StatusCode::from_u16(code).unwrap();
-        response
+        (code, answer.to_string())
     }
 
     fn line(&self, line: Line) {
