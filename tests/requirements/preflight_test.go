@@ -291,6 +291,14 @@ func TestWithAFullDisk(t *testing.T) {
 		"make space there, or set XDG_CACHE_HOME, CARGO_TARGET_DIR or GOCACHE to folders elsewhere"))
 }
 
+func TestWithLittleMemory(t *testing.T) {
+	m := here(t)
+	little := filepath.Join(t.TempDir(), "meminfo")
+	must(t, os.WriteFile(little, []byte("MemTotal:        2000000 kB\n"), 0o644))
+	m.prepare = "mount --bind " + little + " /proc/meminfo"
+	m.expect("build", 1, refused("build", "memory: 4 GB are needed, this machine has 2 GB", "give it more"))
+}
+
 func TestNotRoot(t *testing.T) {
 	m := here(t, "jq", "make")
 	m.script("id", "echo 1000")

@@ -259,7 +259,7 @@ pub struct PluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub image: Option<String>,
-    /// `sha256:` and the digest of the public key, in DER, whose signature it has, where one was looked at.
+    /// `sha256:` and the digest of the public key, in DER, with which its signature was verified, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub signed_by: Option<String>,

@@ -35,6 +35,12 @@ pub(crate) fn call(command: &str, args: &[&str], folder: &Path, stdin: &str, env
     Said { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap() }
 }
 
+/// A text with another piece in place of one that must be in it.
+pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "there is no {from:?} in\n{text}");
+    text.replace(from, to)
+}
+
 /// The component of an example plugin, which its own script builds if it is not fresh.
 pub(crate) fn example(name: &str) -> PathBuf {
     let script = examples().join("build.sh");

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::common::replaced;
 use crate::{migrate, objects, old, only, text};
 
 /// A Task with these contexts and an Agent for it.
@@ -199,11 +200,18 @@ fn what_ran_already_does_not_run_again() {
     let task = task(&[&text("a")]);
     let over = |status: &str| format!("{task}status: {status}\n");
     for (yaml, words) in [
-        (over("{phase: Completed}"), "status.phase: left out: it is Completed, and its agent would run again"),
-        (over("{phase: Running, podUID: u}"), "status.phase: left out: it is Running"),
-        (task.replace("name: fix", "name: fix, annotations: {kubetask.io/stop: \"true\"}"), "metadata.annotations: left out: it is stopped"),
         (
-            task.replace(
+            over("{phase: Completed}"),
+            "status.phase: left out: it is Completed, and its agent would run again",
+        ),
+        (over("{phase: Running, podUID: u}"), "status.phase: left out: it is Running"),
+        (
+            replaced(&task, "name: fix", "name: fix, annotations: {kubetask.io/stop: \"true\"}"),
+            "metadata.annotations: left out: it is stopped",
+        ),
+        (
+            replaced(
+                &task,
                 "name: fix",
                 "name: fix, ownerReferences: [{apiVersion: kubetask.io/v1alpha1, kind: Batch, name: b, uid: u, controller: true}]",
             ),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::replaced;
 use crate::{built_in, folder, in_folder};
 
 #[test]
@@ -67,8 +68,7 @@ fn a_plugin_in_rust_builds_and_its_cases_pass() {
     }
 
     // what nothing exports builds too, and the macro that does so is named
-    assert!(text.contains("context_type!(Plugin);"), "{text}");
-    fs::write(&source, text.replace("context_type!(Plugin);", "")).unwrap();
+    fs::write(&source, replaced(&text, "context_type!(Plugin);", "")).unwrap();
     cargo_built(&own);
     let said = in_folder(&own, &["check"]);
     let [begins, ends] =
@@ -239,7 +239,7 @@ fn a_plugin_in_javascript_builds_and_its_cases_pass() {
     fs::write(own.join("plugin.ts"), typed).unwrap();
     fs::remove_file(own.join("plugin.js")).unwrap();
     let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
-    fs::write(own.join("plugin.toml"), toml.replace("plugin.js", "plugin.ts")).unwrap();
+    fs::write(own.join("plugin.toml"), replaced(&toml, "plugin.js", "plugin.ts")).unwrap();
     built_in(&own);
     let said = in_folder(&own, &["test"]);
     assert!(said.stdout.ends_with("\n2 cases ok\n"), "{}{}", said.stdout, said.stderr);
@@ -333,11 +333,11 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     let schema = || python(SCHEMA);
     let app = fs::read_to_string(own.join("app.py")).unwrap();
     let last = "examples=[\"everybody\"])\n";
-    fs::write(own.join("app.py"), app.replace(last, &format!("{last}    loud: bool = False\n"))).unwrap();
+    fs::write(own.join("app.py"), replaced(&app, last, &format!("{last}    loud: bool = False\n"))).unwrap();
     let said = schema();
     assert!(said.contains("\"loud\": {\"type\": \"boolean\", \"default\": false}"), "{said}");
     assert!(said.contains("\na plugin has no network: "), "{said}");
-    fs::write(own.join("app.py"), app.replace("@context_type(", "print(")).unwrap();
+    fs::write(own.join("app.py"), replaced(&app, "@context_type(", "print(")).unwrap();
     let said = schema();
     assert!(said.contains("TypeError: app.py has no type: write @context_type("), "{said}");
 
@@ -347,12 +347,12 @@ fn a_plugin_in_python_has_what_it_is_built_of() {
     assert!(said.contains(words), "{said}");
 
     // an exception is an error of the plugin with the author's line, and what was not read yet is asked for
-    fs::write(own.join("app.py"), app.replace("config.to.strip()", "config.whom.strip()")).unwrap();
+    fs::write(own.join("app.py"), replaced(&app, "config.to.strip()", "config.whom.strip()")).unwrap();
     let said = python(CALL);
     for words in ["Traceback (most recent call last):", "app.py\", line ", "has no attribute 'whom'"] {
         assert!(said.contains(words), "{said}");
     }
-    let reading = app.replace("config.to.strip()", "request.config_map('rules', 'a.md')['a.md']");
+    let reading = replaced(&app, "config.to.strip()", "request.config_map('rules', 'a.md')['a.md']");
     fs::write(own.join("app.py"), reading).unwrap();
     let said = python(CALL);
     assert!(said.starts_with("needs config-map/rules/a.md\n"), "{said}");
@@ -406,7 +406,7 @@ except OSError as error:
 fn what_the_build_lacks_is_named() {
     let own = begun("rust");
     let toml = fs::read_to_string(own.join("plugin.toml")).unwrap();
-    let toml = toml.replace("cargo build", "no-such-program build");
+    let toml = replaced(&toml, "cargo build", "no-such-program build");
     fs::write(own.join("plugin.toml"), toml).unwrap();
     let said = in_folder(&own, &["build"]);
     assert_eq!(said.code, 1);
@@ -471,10 +471,7 @@ fn built(language: &str, source: &str) -> PathBuf {
 fn said_when_broken(own: &Path, source: &str, changes: &[(&str, &str)]) -> String {
     let path = own.join(source);
     let text = fs::read_to_string(&path).unwrap();
-    let changed = changes.iter().fold(text.clone(), |text, (is, becomes)| {
-        assert!(text.contains(is), "{text}");
-        text.replace(is, becomes)
-    });
+    let changed = changes.iter().fold(text.clone(), |text, (is, becomes)| replaced(&text, is, becomes));
     fs::write(&path, changed).unwrap();
     let mut build = Command::new(env!("CARGO_BIN_EXE_kubeopencode"));
     let built = build.args(["plugin", "build"]).current_dir(own).stdin(Stdio::null()).output().unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::common::replaced;
 use crate::{greeting, guests, in_folder, project, project_of};
 
 /// The Agent, with a server at this port.
@@ -100,9 +101,8 @@ fn what_came_of_a_server_is_written_too() {
 
 #[test]
 fn a_context_type_is_asked_for_a_server_too() {
-    let server = agent(8080)
-        .replace("commandBuilder: serving, ", "")
-        .replace("type: Text, text: Be brief.", "type: Greeting");
+    let server = replaced(&agent(8080), "commandBuilder: serving, ", "");
+    let server = replaced(&server, "type: Text, text: Be brief.", "type: Greeting");
     let context = "<context name=\"context\" namespace=\"default\" type=\"Greeting\">\nhello\n</context>";
     let context = Value::from(context);
     let cases = format!(
@@ -119,7 +119,7 @@ fn a_builder_without_a_server_says_what_the_agents_condition_says() {
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-host/tests/fixtures/1.0.0/rust.wasm.zst");
     let component = zstd::decode_all(fs::File::open(fixture).unwrap()).unwrap();
-    let server = agent(8080).replace("commandBuilder: serving", "commandBuilder: fixture");
+    let server = replaced(&agent(8080), "commandBuilder: serving", "commandBuilder: fixture");
     let expect = "{kind: InvalidConfig, message: 'spec.serverConfig: command builder \"fixture\" cannot run a server: remove serverConfig, or name another builder'}";
     let cases = format!("name: it runs none\nserver: {server}\nexpect: {{error: {expect}}}\n");
     let folder = project_of("serving-none", &component, &cases);

@@ -1,5 +1,6 @@
 //! What is read, what is refused, and in which words.
 
+use crate::common::replaced;
 use crate::program::render;
 
 const AGENT: &str = "apiVersion: kubeopencode.io/v1alpha1
@@ -52,7 +53,7 @@ fn an_object_without_a_namespace_gets_the_one_of_the_command_line() {
 
 #[test]
 fn a_server_is_reached_in_the_clusters_own_domain() {
-    let text = task("{description: Say hello.}").replace("runner}", "runner, serverConfig: {}}");
+    let text = replaced(&task("{description: Say hello.}"), "runner}", "runner, serverConfig: {}}");
     for (args, address) in [
         (vec!["-f", "-"], "http://default.default.svc.cluster.local:4096"),
         (
@@ -111,14 +112,14 @@ fn what_cannot_be_rendered_ends_with_one_and_words_for_the_user() {
         ("a: [\n".to_owned(), "stdin: "),
         ("a: 1\n".to_owned(), "stdin: document 1: apiVersion and kind are required"),
         (
-            AGENT.replace("Agent", "Agnet"),
+            replaced(AGENT, "Agent", "Agnet"),
             "stdin: document 1: no matches for kind \"Agnet\" in version \"kubeopencode.io/v1alpha1\"",
         ),
         (
             format!("{AGENT}---\n{AGENT}"),
             "the same object stands in stdin: Agent default/default: remove one",
         ),
-        (AGENT.replace("name: default", "generateName: a-"), "Agent: metadata.name is missing: add it"),
+        (replaced(AGENT, "name: default", "generateName: a-"), "Agent: metadata.name is missing: add it"),
     ] {
         let said = render(&["-f", "-"], &text);
         assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{text}");
@@ -132,7 +133,7 @@ fn all_that_is_wrong_with_all_objects_is_told_at_once() {
     let wrong = task("{descrption: a, duration: 1s}");
     let said = render(
         &["-f", "-"],
-        &[AGENT.replace("name: default", "generateName: a-"), "---\n".into(), wrong].concat(),
+        &[replaced(AGENT, "name: default", "generateName: a-"), "---\n".into(), wrong].concat(),
     );
     let lines: Vec<_> = said.stderr.lines().collect();
     assert_eq!((said.code, said.stdout.as_str(), lines.len()), (1, "", 3), "{}", said.stderr);

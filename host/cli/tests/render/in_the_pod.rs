@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::replaced;
 use crate::program::{example, examples, objects_of, render};
 
 /// Writes what the Pod's volumes would show below `root`, and runs `context-init` there: every path of the Pod is one
@@ -252,7 +253,7 @@ fn ran(name: &str, agent: &str, program: &str, stand_in: &str, does: &str) -> Ra
     let objects = format!(
         "{}\n---\napiVersion: kubeopencode.io/v1alpha1\nkind: Task\nmetadata: {{name: hello}}\n\
          spec: {{agentRef: {agent}, description: {does}, contexts: [{{type: Text, text: Some words.}}]}}\n",
-        objects.replace("spec:\n", &place)
+        replaced(&objects, "spec:\n", &place)
     );
     let said = render(&["--plugin", component.to_str().unwrap(), "-f", "-"], &objects);
     assert_eq!(said.code, 0, "{}", said.stderr);
