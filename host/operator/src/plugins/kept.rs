@@ -38,7 +38,7 @@ pub(super) async fn keep(
     component: &[u8],
 ) -> Result<(), kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    if api.get_opt(&name(plugin, digest, 1)).await?.is_none() {
+    if api.get_metadata_opt(&name(plugin, digest, 1)).await?.is_none() {
         let bytes = component.to_vec();
         let packed = tokio::task::spawn_blocking(move || decode::pack(&bytes)).await;
         let Ok(Ok(packed)) = packed else {
@@ -229,26 +229,54 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_component_that_is_half_removed_is_neither_taken_for_a_whole_one_nor_forgotten() {
-        let plugin: Plugin = serde_json::from_value(json!({
+    /// A client of an API server that answers like this.
+    fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
+        let serve = move |request: Request<Body>| {
+            let (code, answer) = answer(&request);
+            async move {
+                let body = Body::from(serde_json::to_vec(&answer)?);
+                Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
+            }
+        };
+        Client::new(tower::service_fn(serve), "system")
+    }
+
+    fn plugin() -> Plugin {
+        serde_json::from_value(json!({
             "apiVersion": "kubeopencode.io/v1alpha1",
             "kind": "Plugin",
             "metadata": {"name": "jira", "uid": "a"},
             "spec": {"kind": "context-type", "source": {"configMap": {"name": "jira"}}},
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_component_is_fetched_neither_to_keep_what_is_kept_nor_to_remove_others() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&asked);
+        let client = client(move |request| {
+            let accepted = request.headers().get(http::header::ACCEPT);
+            let is_of_metadata = accepted
+                .and_then(|accepted| accepted.to_str().ok())
+                .is_some_and(|a| a.contains("as=Partial"));
+            heard.lock().push((request.method().clone(), is_of_metadata));
+            answer(&mut BTreeSet::from([1]), 0, request.method(), request.uri().path())
+        });
+        keep(&client, "system", &plugin(), "sha256:aa", b"component").await.unwrap();
+        remove_others(&client, "system", &plugin(), "sha256:aa").await.unwrap();
+        assert_eq!(*asked.lock(), [(Method::GET, true), (Method::GET, true)]);
+    }
+
+    #[tokio::test]
+    async fn a_component_that_is_half_removed_is_neither_taken_for_a_whole_one_nor_forgotten() {
+        let plugin = plugin();
         for left in 0..PARTS {
             let parts = Arc::new(Mutex::new((1..=PARTS).collect::<BTreeSet<_>>()));
             let there = Arc::clone(&parts);
-            let answer = move |request: Request<Body>| {
-                let (code, answer) = answer(&mut there.lock(), left, request.method(), request.uri().path());
-                async move {
-                    let body = Body::from(serde_json::to_vec(&answer)?);
-                    Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
-                }
-            };
-            let client = Client::new(tower::service_fn(answer), "system");
+            let client = client(move |request| {
+                answer(&mut there.lock(), left, request.method(), request.uri().path())
+            });
             let removed = remove_others(&client, "system", &plugin, "sha256:bb").await;
             assert_eq!((removed.is_ok(), parts.lock().len()), (left == 0, left));
             assert!(
