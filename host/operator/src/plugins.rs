@@ -218,13 +218,16 @@ impl Door {
         self.plugins.get(&ObjectRef::new(&name.0))
     }
 
-    /// The Plugins that there are, that there were, and those that are to be made.
+    /// The Plugins that there are, that there were, and those that are to be made, in the order in which they are looked at.
     fn all(&self) -> Vec<PluginName> {
         let mut all: HashSet<_> =
             self.plugins.state().iter().map(|plugin| PluginName::of(plugin.as_ref())).collect();
         all.extend(self.config_maps.state().iter().map(|map| PluginName(desired::source_name(map))));
         all.extend(self.known.lock().seen.keys().cloned());
-        all.into_iter().collect()
+        let has_served = |name: &PluginName| {
+            self.plugin(name).is_some_and(|plugin| plugin.get().is_ok_and(desired::has_served))
+        };
+        desired::in_turn(all, has_served)
     }
 
     /// The Plugins that a ConfigMap of this source name concerns: its own, and those of which it is the source.

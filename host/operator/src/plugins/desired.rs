@@ -9,6 +9,7 @@ use kubeopencode_api::condition::Reason;
 use kubeopencode_api::literals::{
     MADE_FOR_ANNOTATION, PLUGIN_LABEL, PLUGIN_NAME_ANNOTATION, PLUGIN_PART_ANNOTATION, SHA256_ANNOTATION,
 };
+use kubeopencode_api::names::PluginName;
 use kubeopencode_api::plugin::Kind;
 use kubeopencode_api::plugin_object::{ConfigMapSource, Plugin, PluginSource, PluginSpec};
 
@@ -148,6 +149,21 @@ pub(super) fn fits(sha256: &str, digest: &str) -> bool {
     digest.strip_prefix("sha256:").is_some_and(|hex| hex.eq_ignore_ascii_case(sha256))
 }
 
+/// Whether it says that a component of it serves, or did before a restart.
+pub(super) fn has_served(plugin: &Plugin) -> bool {
+    plugin.status.as_ref().is_some_and(|status| status.digest.is_some())
+}
+
+/// The order for Plugins that are all due, as at a start: others may be bad, or needed by nobody yet.
+pub(super) fn in_turn(
+    plugins: impl IntoIterator<Item = PluginName>,
+    has_served: impl Fn(&PluginName) -> bool,
+) -> Vec<PluginName> {
+    let (mut in_turn, others): (Vec<_>, Vec<_>) = plugins.into_iter().partition(has_served);
+    in_turn.extend(others);
+    in_turn
+}
+
 /// The Plugin to make for a component in ConfigMaps, where there is none that takes it.
 ///
 /// # Errors
@@ -199,7 +215,7 @@ pub(super) fn slim(map: &mut Meta) {
 mod tests {
     use std::sync::Arc;
 
-    use kubeopencode_api::plugin_object::OciSource;
+    use kubeopencode_api::plugin_object::{OciSource, PluginStatus};
     use serde_json::json;
 
     use super::*;
@@ -270,6 +286,25 @@ mod tests {
         let written = Plugin::new("jira", made_spec("jira", Kind::ContextType));
         assert!(!is_abandoned(&written, &gone), "somebody else made it");
         assert!(new_plugin("jira", &gone).is_none());
+    }
+
+    #[test]
+    fn those_that_served_before_are_looked_at_before_new_and_bad_ones() {
+        let plugin = |name: &str, digest: Option<&str>| {
+            let mut plugin = Plugin::new(name, made_spec(name, Kind::ContextType));
+            let digest = digest.map(str::to_owned);
+            plugin.status = Some(PluginStatus { digest, ..PluginStatus::default() });
+            plugin
+        };
+        let new = Plugin::new("new", made_spec("new", Kind::ContextType));
+        let plugins =
+            [new, plugin("served", Some("sha256:a")), plugin("bad", None), plugin("well", Some("sha256:b"))];
+        let names = plugins.iter().map(|plugin| PluginName(plugin.name_any()));
+        let order = in_turn(names, |name| plugins.iter().any(|p| p.name_any() == name.0 && has_served(p)));
+        assert_eq!(
+            order.iter().map(|name| name.0.as_str()).collect::<Vec<_>>(),
+            ["served", "well", "new", "bad"]
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) async fn keep(
     component: &[u8],
 ) -> Result<(), kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    if api.get_opt(&name(plugin, digest, 1)).await?.is_none() {
+    if api.get_metadata_opt(&name(plugin, digest, 1)).await?.is_none() {
         let bytes = component.to_vec();
         let packed = tokio::task::spawn_blocking(move || decode::pack(&bytes)).await;
         let Ok(Ok(packed)) = packed else {
@@ -229,15 +229,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_component_that_is_half_removed_is_neither_taken_for_a_whole_one_nor_forgotten() {
-        let plugin: Plugin = serde_json::from_value(json!({
+    fn plugin() -> Plugin {
+        serde_json::from_value(json!({
             "apiVersion": "kubeopencode.io/v1alpha1",
             "kind": "Plugin",
             "metadata": {"name": "jira", "uid": "a"},
             "spec": {"kind": "context-type", "source": {"configMap": {"name": "jira"}}},
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_component_is_fetched_neither_to_keep_what_is_kept_nor_to_remove_others() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&asked);
+        let client = answered_by(move |request| {
+            let accepted = request.headers().get(http::header::ACCEPT);
+            let is_of_metadata = accepted
+                .and_then(|accepted| accepted.to_str().ok())
+                .is_some_and(|a| a.contains("as=Partial"));
+            heard.lock().push((request.method().clone(), is_of_metadata));
+            let (code, answer) = answer(&mut BTreeSet::from([1]), 0, request.method(), request.uri().path());
+            ready((code, answer.to_string()))
+        });
+        keep(&client, "system", &plugin(), "sha256:aa", b"component").await.unwrap();
+        remove_others(&client, "system", &plugin(), "sha256:aa").await.unwrap();
+        assert_eq!(*asked.lock(), [(Method::GET, true), (Method::GET, true)]);
+    }
+
+    #[tokio::test]
+    async fn a_component_that_is_half_removed_is_neither_taken_for_a_whole_one_nor_forgotten() {
+        let plugin = plugin();
         for left in 0..PARTS {
             let parts = Arc::new(Mutex::new((1..=PARTS).collect::<BTreeSet<_>>()));
             let there = Arc::clone(&parts);

@@ -104,9 +104,11 @@ impl Door {
             }),
             None => None,
         };
-        self.catalog.arrived(&name.0, Timestamp::now());
         let serving = self.known.lock().serving.get(name).cloned();
         let problem = problem.map(|problem| problem.beside(serving.is_some()));
+        if serving.is_some() || !is_on_its_way(plugin, problem.as_ref()) {
+            self.catalog.arrived(&name.0, Timestamp::now());
+        }
         let retry = self.retry(name, problem.as_ref());
         let served = serving.as_ref().map(|loaded| loaded.served(&plugin.spec.names));
         let findings = Findings {
@@ -479,6 +481,12 @@ impl Door {
             }
         }
     }
+}
+
+/// Whether the Plugin said before what it serves, and it is not known yet whether it does again: its Tasks wait for that.
+fn is_on_its_way(plugin: &Plugin, problem: Option<&Problem>) -> bool {
+    problem.is_some_and(|problem| problem.reason == Reason::Loading)
+        && plugin.status.as_ref().is_some_and(|status| !status.types.is_empty())
 }
 
 /// A ConfigMap, as its Events name it.

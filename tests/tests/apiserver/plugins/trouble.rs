@@ -138,7 +138,8 @@ async fn a_component_that_may_not_be_kept_is_told_of_and_tried_again() {
 async fn what_is_kept_is_asked_for_until_the_api_server_gives_it() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        ns.apply(config("dependencyGraceSeconds: 600")).await;
+        // a Task waits for what served before, however short its grace
+        ns.apply(config("dependencyGraceSeconds: 0")).await;
         let operator = ns.operator();
         let hello = greeting("hello");
         ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &hello)).await;
