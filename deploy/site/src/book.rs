@@ -52,8 +52,9 @@ impl Book {
             // a page that stands in two tables belongs to the first one
             section.entries.retain(|entry| listed.insert(entry.path.clone()));
             for entry in &mut section.entries {
-                if !pages.contains_key(&entry.path) {
-                    problems.push(format!("docs/{LIST}: there is no page {}", entry.path));
+                match pages.get(&entry.path) {
+                    Some(markdown) => entry.title = in_menu(&entry.title, markdown),
+                    None => problems.push(format!("docs/{LIST}: there is no page {}", entry.path)),
                 }
                 entry.children = children(&entry.path, pages, reference);
                 listed.extend(entry.children.iter().map(|child| child.path.clone()));
@@ -158,7 +159,7 @@ fn tables(markdown: &str) -> Vec<Section> {
                 let line = markdown.get(range).unwrap_or_default().trim_matches(['|', ' ']);
                 let pages = std::mem::take(&mut links).into_iter().filter_map(|(title, link)| {
                     let path = resolve("docs", &link)?.strip_prefix("docs/")?.to_owned();
-                    Some(Entry { title: capital(&title), path, line: line.to_owned(), children: Vec::new() })
+                    Some(Entry { title, path, line: line.to_owned(), children: Vec::new() })
                 });
                 if let Some(section) = sections.last_mut() {
                     section.entries.extend(pages);
@@ -168,6 +169,15 @@ fn tables(markdown: &str) -> Vec<Section> {
         }
     }
     sections
+}
+
+/// What the menu calls a page: what its link does; where that goes on a sentence, or is a name in small letters, what the page does.
+fn in_menu(link: &str, markdown: &str) -> String {
+    if !link.starts_with(char::is_lowercase) {
+        return link.to_owned();
+    }
+    let own = title(markdown);
+    if own.is_empty() { capital(link) } else { own }
 }
 
 fn capital(title: &str) -> String {
@@ -227,6 +237,16 @@ mod tests {
              - [Every night](how-to/nightly.md)\n\n---\n\n[Versions](versions.md)\n"
         );
         assert_eq!(book.sections[0].entries[0].line, "write a `Task`");
+    }
+
+    #[test]
+    fn the_menu_takes_the_pages_own_title_for_a_link_in_small_letters() {
+        for (page, title) in
+            [("# A `b` in C\n", "A b in C"), ("# kubetask.io\n", "kubetask.io"), ("", "Contract")]
+        {
+            let book = read(&pages(&[("contract.md", page)])).unwrap();
+            assert_eq!(book.sections[0].entries[3].title, title);
+        }
     }
 
     #[test]

@@ -213,6 +213,21 @@ fn the_readme_and_the_guide_install_the_same_chart() {
     assert!(line.contains(" oci://") && line.contains("/charts/kubeopencode --version "), "{line}");
 }
 
+/// Whoever looks for a provider finds each example.
+#[test]
+fn every_example_of_a_provider_has_a_row() {
+    let page = "docs/how-to/providers.md";
+    let text = read(page);
+    let has_row = |example: &PathBuf| {
+        let link = format!("](../../{})", example.display());
+        text.lines().any(|line| line.starts_with("| ") && line.contains(&link))
+    };
+    let missing = entries("examples/providers").into_iter().filter(|example| !has_row(example));
+    let missing: Vec<_> =
+        missing.map(|example| format!("{page}: no row leads to {}", example.display())).collect();
+    nothing_is_wrong(&missing);
+}
+
 /// What is pinned elsewhere, and asked for by who reads.
 #[test]
 fn versions_are_those_that_are_built_and_tried() {

@@ -238,6 +238,11 @@ pub(crate) fn names(agents: &[Agent]) -> Vec<Named> {
             if let Some(name) = secret.and_then(|secret| secret.secret_name.as_deref()) {
                 add("Secret", name, format!("spec.podSpec.volumes, {}", volume.name));
             }
+            let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+            let secrets = sources.filter_map(|source| source.secret.as_ref());
+            for secret in secrets.filter(|secret| secret.optional != Some(true)) {
+                add("Secret", &secret.name, format!("spec.podSpec.volumes, {}", volume.name));
+            }
         }
         if let Some(password) =
             spec.server_config.as_ref().and_then(|server| server.password_secret_ref.as_ref())

@@ -68,6 +68,11 @@ fn what_is_wrong_is_said_with_what_to_do() {
             "volumes": [
                 {"name": "keys", "secret": {"secretName": "volume"}},
                 {"name": "maybe", "secret": {"secretName": "never-mind", "optional": true}},
+                {"name": "joined", "projected": {"sources": [
+                    {"secret": {"name": "projected"}},
+                    {"secret": {"name": "never-mind", "optional": true}},
+                    {"configMap": {"name": "of-no-interest"}},
+                ]}},
                 {"name": "scratch", "emptyDir": {}},
             ],
         },
