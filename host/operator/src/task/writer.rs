@@ -282,13 +282,9 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_conflict_the_task_is_left_alone_until_the_cache_shows_what_came_after() {
-        let answer = |_: Request<Body>| async {
-            let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict",
-                "message": "the object has been modified"});
-            let answer = Response::builder().status(409).body(Body::from(serde_json::to_vec(&status)?));
-            Ok::<_, BoxError>(answer?)
-        };
-        let client = Client::new(tower::service_fn(answer), "team");
+        let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict",
+            "message": "the object has been modified"});
+        let client = answered_by(move |_| ready((409, status.to_string())));
         let (events, _) = EventRecorder::new(client.clone(), "operator");
         let writer = Writer::new(client, events, Arc::default());
         let view = |uid: &str| {
