@@ -52,18 +52,20 @@ enum Attack {
     Depth,
     Broken,
     Ghosts,
+    Stops,
     Large,
     Pods,
 }
 
 impl Attack {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Burst,
         Self::Quota,
         Self::Contexts,
         Self::Depth,
         Self::Broken,
         Self::Ghosts,
+        Self::Stops,
         Self::Large,
         Self::Pods,
     ];
@@ -77,6 +79,7 @@ impl Attack {
             Self::Depth => ("depth", "200 Tasks that are nested 5,000 levels deep"),
             Self::Broken => ("broken", "1,000 Tasks that can never run"),
             Self::Ghosts => ("ghosts", "500 Tasks in line that are deleted at once"),
+            Self::Stops => ("stops", "1,000 Tasks that are stopped at once"),
             Self::Large => ("large", "100 Tasks of 1.4 MB"),
             Self::Pods => ("pods", "300 Pods of somebody else with 250 KB each"),
         }
@@ -111,6 +114,10 @@ impl Attack {
                     ns.tasks().delete(&name, &DeleteParams::background()).await.unwrap();
                 })
                 .await;
+            }
+            Self::Stops => {
+                ns.create_tasks(task("stops"), 1000).await;
+                many(1000, async |i| ns.stop_task(&format!("stops-{i}")).await).await;
             }
             Self::Large => ns.create_tasks(large("large"), 100).await,
             Self::Pods => many(300, async |i| create_foreign(&ns.pods(), i).await).await,

@@ -35,14 +35,17 @@ pub(crate) fn main(flags: Controller) -> Result<(), CliError> {
     crate::runtime()?.block_on(serve(flags, Arc::new(Catalog::new(built_in)), Arc::new(host)))
 }
 
-/// The log: JSON lines. Whatever `filter` says, nothing of the module that logs the bodies of answers, which are everybody's
-/// prompts. Both are one filter with a level: by two, each line that some library might log is made up to that question,
-/// and asked for each time.
+/// Modules of kube that log answers of the API server, which are everybody's prompts: whole ones, and what serde quotes of one that
+/// it cannot decode. How a watch failed, the operator says itself.
+const BODIES: [&str; 2] = ["kube_client::client", "kube_runtime::watcher"];
+
+/// The log: JSON lines. Whatever `filter` says, nothing of [`BODIES`]. Both are one filter with a level: by two, each line that
+/// some library might log is made up to that question, and asked for each time.
 fn log<S>(filter: EnvFilter, out: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let no_bodies = filter_fn(|metadata| !metadata.target().starts_with("kube_client::client"))
+    let no_bodies = filter_fn(|metadata| !BODIES.iter().any(|module| metadata.target().starts_with(module)))
         .with_max_level_hint(LevelFilter::TRACE);
     tracing_subscriber::fmt::layer()
         .json()
@@ -135,11 +138,13 @@ mod tests {
     fn no_level_logs_the_bodies_of_answers() {
         let lines = Lines::default();
         let out = lines.clone();
-        let log = log(EnvFilter::new("trace,kube_client=trace"), move || out.clone());
+        let log = log(EnvFilter::new("trace,kube_client=trace,kube_runtime=trace"), move || out.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
             // as kube's client does with an answer that it cannot decode
             tracing::warn!(target: "kube_client::client", "everybody's prompts");
             tracing::trace!(target: "kube_client::client::builder", "a token");
+            // as its watcher does with an event of which that is so
+            tracing::debug!(target: "kube_runtime::watcher", "invalid type: string \"somebody's words\"");
             tracing::trace!(target: "kubeopencode_operator", "reconciled");
         });
         let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

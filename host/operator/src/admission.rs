@@ -106,11 +106,11 @@ impl Admission {
     /// When the API server does not answer, or others write the Agent's status faster than we do.
     pub(crate) async fn request(
         &self,
-        agent: &Agent,
+        key: &AgentKey,
         task: QueuedTask,
     ) -> Result<AdmissionResult, kube::Error> {
-        let (key, uid) = (AgentKey::of(agent), task.uid.clone());
-        let queue = self.queue(&key);
+        let uid = task.uid.clone();
+        let queue = self.queue(key);
         let everybody_is_known = {
             let mut waiting = queue.waiting.lock();
             waiting.enqueue(task.clone());
@@ -118,7 +118,7 @@ impl Admission {
         };
         // who vanished before this line has left a queue in which it did not stand yet
         if !self.may_start(&task) {
-            self.leave_queue(&key, &uid);
+            self.leave_queue(key, &uid);
             return Ok(AdmissionResult::Gone);
         }
         if !everybody_is_known {
@@ -126,9 +126,9 @@ impl Admission {
         }
         let mut latest = queue.latest.lock().await;
         let (update, holds) =
-            self.reconcile_ledger(&key, &queue, &mut latest, &Changes::default(), Some(&uid)).await?;
+            self.reconcile_ledger(key, &queue, &mut latest, &Changes::default(), Some(&uid)).await?;
         if holds {
-            self.leave_queue(&key, &uid);
+            self.leave_queue(key, &uid);
             return Ok(AdmissionResult::Admitted);
         }
         let position = queue.waiting.lock().report_position(&task);
@@ -179,8 +179,8 @@ impl Admission {
             waiting.requeue_at = None;
             if !self.knows_everybody(&waiting) {
                 // the first who then asks has it reconciled, but for an Agent without limits nobody asks
-                if let Some(known) = self.caches.agent(agent) {
-                    self.metrics.agent(agent, known.spec.capacity(), waiting.order.len());
+                if let Some(capacity) = self.caches.of_agent(agent, |known| known.spec.capacity()) {
+                    self.metrics.agent(agent, capacity, waiting.order.len());
                 }
                 return Ok(());
             }
@@ -231,7 +231,7 @@ impl Admission {
 
     /// Nothing is kept of an Agent that is gone and that nobody waits for or works on.
     fn forget_if_gone(&self, agent: &AgentKey) {
-        if self.caches.agent(agent).is_some() {
+        if self.caches.of_agent(agent, |_| ()).is_some() {
             return;
         }
         let mut queues = self.queues.lock();
@@ -257,7 +257,7 @@ impl Admission {
         let api = Api::<Item<Agent>>::namespaced(self.client.clone(), &key.namespace);
         let mut last_error = None;
         for _ in 0..MAX_TRIES {
-            let Some((agent, is_answer)) = newest(latest.take(), self.caches.agent(key)) else {
+            let Some((agent, is_answer)) = self.newest(key, latest.take()) else {
                 // its series would stand still for ever
                 self.metrics.forget_agent(key);
                 return Ok((LedgerUpdate::nothing(), false));
@@ -338,6 +338,24 @@ impl Admission {
             .unwrap_or_else(|| kube::Error::Service("the Agent's status could not be written".into())))
     }
 
+    /// The newer of what the API server answered us and what the cache shows, and whether it is an answer. Another UID: the
+    /// cache's, which is copied only then.
+    fn newest(&self, key: &AgentKey, ours: Option<Agent>) -> Option<(Agent, bool)> {
+        let version =
+            |agent: &Agent| agent.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let is_newer = |ours: &Agent, cached: &Agent| {
+            ours.metadata.uid == cached.metadata.uid && version(ours) >= version(cached)
+        };
+        let cached = self.caches.of_agent(key, |cached| {
+            let is_older = ours.as_ref().is_some_and(|ours| is_newer(ours, cached));
+            (!is_older).then(|| cached.clone())
+        })?;
+        match cached {
+            Some(cached) => Some((cached, false)),
+            None => ours.map(|ours| (ours, true)),
+        }
+    }
+
     /// Takes those who were admitted out of the queue, enqueues whom the new state concerns, and sets the metrics.
     fn publish(
         &self,
@@ -360,18 +378,5 @@ impl Admission {
             let pause = at.duration_since(Timestamp::now()).try_into().unwrap_or_default();
             enqueue_after(&self.agent_queue, key.clone(), pause);
         }
-    }
-}
-
-/// The newer of what the API server answered us and what the cache shows, and whether it is an answer. Another UID: the
-/// cache's.
-fn newest(ours: Option<Agent>, cached: Option<Agent>) -> Option<(Agent, bool)> {
-    let version = |agent: &Agent| agent.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-    let cached = cached?;
-    match ours {
-        Some(ours) if ours.metadata.uid == cached.metadata.uid && version(&ours) >= version(&cached) => {
-            Some((ours, true))
-        }
-        _ => Some((cached, false)),
     }
 }

@@ -106,11 +106,6 @@ impl Caches {
         self.of_agent(key, Agent::clone)
     }
 
-    /// The same, where it has limits.
-    pub(crate) fn limited_agent(&self, key: &AgentKey) -> Option<Agent> {
-        self.of_agent(key, |agent| agent.spec.is_limited().then(|| agent.clone())).flatten()
-    }
-
     /// Whether an Agent that can be read has limits.
     pub(crate) fn is_limited(&self, key: &AgentKey) -> bool {
         self.of_agent(key, |agent| agent.spec.is_limited()) == Some(true)

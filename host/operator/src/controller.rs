@@ -2,6 +2,7 @@
 
 mod changes;
 mod first_list;
+mod lanes;
 mod unknown_fields;
 mod watches;
 
@@ -45,6 +46,7 @@ use crate::task::launch_queue::LaunchQueue;
 use crate::task::reconcile::{Context, ReconcileError};
 use crate::task::writer::Writer;
 use crate::task::{orphans, retention};
+use lanes::Lanes;
 
 /// Tasks that are reconciled at the same time, beside those that are launched. Unbounded, a burst of 1,000 would open 1,000
 /// connections.
@@ -56,6 +58,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const LEDGER_RESYNC: Duration = Duration::from_secs(60);
 /// Ledgers that are processed at the same time.
 const LEDGER_CONCURRENCY: usize = 8;
+/// Until a Task that waits for a place comes again by itself, in case nobody names it.
+const WAITS_FOR_PLACE: Duration = Duration::from_secs(5);
 /// How long reconciliations in flight may take after a shutdown began; the API server may not answer any more.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -172,13 +176,12 @@ pub(crate) async fn run(
         let listed = async { pods_known.wait_for(|listed| *listed).await.is_ok() };
         let _ = futures::join!(listed, caches.agents.until_listed(), caches.configs.until_listed());
         let tasks = watches::tasks(&client, health, tasks_writer, Arc::clone(&context), Arc::clone(&queues));
-        let of_ours = control::<KubeOpenCode>(tasks, first_queue, &context, &shutdown);
+        let of_ours = control::<KubeOpenCode>(tasks, first_queue, &context, &queues, &shutdown);
         let of_kubetask = async {
             if options.kubetask {
-                let queues = Arc::clone(&queues);
-                let tasks =
-                    watches::kubetask_tasks(&client, health, kubetask_writer, Arc::clone(&context), queues);
-                control::<KubeTask>(tasks, second_queue, &context, &shutdown).await;
+                let (of, to) = (Arc::clone(&context), Arc::clone(&queues));
+                let tasks = watches::kubetask_tasks(&client, health, kubetask_writer, of, to);
+                control::<KubeTask>(tasks, second_queue, &context, &queues, &shutdown).await;
             }
         };
         let serving = async {
@@ -262,18 +265,28 @@ fn by_group(
     (route, [firsts, seconds])
 }
 
+/// What a group's Tasks are reconciled with.
+struct Worker {
+    context: Arc<Context>,
+    lanes: Lanes,
+    tasks: UnboundedSender<TaskKey>,
+}
+
 /// Reconciles a group's Tasks until `shutdown`.
 async fn control<F: Frontend>(
     tasks: impl watches::TaskStream<F> + 'static,
     queue: UnboundedReceiver<TaskKey>,
     context: &Arc<Context>,
+    queues: &Queues,
     shutdown: &CancellationToken,
 ) {
+    let worker =
+        Worker { context: Arc::clone(context), lanes: Lanes::default(), tasks: queues.tasks.clone() };
     let controller = Controller::for_stream(tasks, (**F::tasks(&context.caches)).clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(refs::<F>(queue))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(reconcile::<F>, error_policy::<F>, Arc::clone(context))
+        .run(reconcile::<F>, error_policy::<F>, Arc::new(worker))
         .for_each(|_| futures::future::ready(()));
     // kube's controller waits for the first list, which never comes where the definitions are missing
     let nothing_to_finish = async {
@@ -297,13 +310,20 @@ fn refs<F: Frontend>(queue: UnboundedReceiver<TaskKey>) -> impl Stream<Item = Ob
 
 async fn reconcile<F: Frontend>(
     task: Arc<Item<F::Object>>,
-    context: Arc<Context>,
+    worker: Arc<Worker>,
 ) -> Result<Action, ReconcileError> {
+    let (context, key) = (&worker.context, TaskKey::of(F::GROUP, task.as_ref()));
+    if !worker.lanes.enter(&key) {
+        return Ok(Action::requeue(WAITS_FOR_PLACE));
+    }
     let started = Instant::now();
     let result = context.reconcile::<F>(&task).await;
     context.metrics.reconciled(started.elapsed().as_secs_f64());
+    for next in worker.lanes.leave(&key.namespace) {
+        let _ = worker.tasks.send(next);
+    }
     // of one that is to be launched, the launch says whether that fails
-    if result.is_ok() && !context.launches.has(&TaskKey::of(F::GROUP, task.as_ref())) {
+    if result.is_ok() && !context.launches.has(&key) {
         context.failures.forget(&TaskUid::of(task.as_ref()));
     }
     result
@@ -312,9 +332,9 @@ async fn reconcile<F: Frontend>(
 fn error_policy<F: Frontend>(
     task: Arc<Item<F::Object>>,
     error: &ReconcileError,
-    context: Arc<Context>,
+    worker: Arc<Worker>,
 ) -> Action {
-    failed::<F>(&task, error, &context).map_or_else(Action::await_change, Action::requeue)
+    failed::<F>(&task, error, &worker.context).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Until a reconciliation that failed is repeated; `None`: when the Task changes.

@@ -1,11 +1,11 @@
-//! What one namespace does is not felt in another: a burst of launches, a full ResourceQuota.
+//! What one namespace does is not felt in another: a burst of launches, ends that hang, a full ResourceQuota.
 
 use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::audit::Mark;
-use kubeopencode_tests::faults::Faults;
+use kubeopencode_tests::faults::{Fault, Faults};
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, operator_of};
 use kubeopencode_tests::objects::{agent, task, words};
 use kubeopencode_tests::record::{History, Kind};
@@ -62,6 +62,37 @@ async fn a_burst_in_one_namespace_delays_nobody_in_another() {
         let before = [stopped, deleted, new].map(|version| made_before(&history, "burst", version));
         eprintln!("Pods of a burst of {BURST} that were made before a neighbour was stopped, deleted, launched: {before:?}");
         assert!(before.iter().all(|before| *before < BURST / 2), "{before:?}");
+    })
+    .await;
+}
+
+/// In one namespace more Tasks are stopped than the controller has places, and their Pods' deletions are not answered.
+#[tokio::test]
+async fn ends_that_hang_in_one_namespace_hold_up_nobody_in_another() {
+    const STOPPED: usize = 80;
+    between_namespaces(async |busy, calm| {
+        busy.apply(TEAM).await;
+        calm.apply(TEAM).await;
+        let (count, mut held) = tokio::sync::watch::channel(0);
+        let pods = format!("/namespaces/{}/pods/", busy.name);
+        let faults = Faults::by(move |moment| {
+            let is_end = moment.verb == "DELETE" && moment.path.contains(&pods);
+            is_end.then(|| {
+                count.send_modify(|held| *held += 1);
+                Fault::Held
+            })
+        });
+        let _operator = operator_of(&[busy, calm], &faults);
+        busy.create_tasks(task("stopped").does("run-on"), STOPPED).await;
+        until_in_phase(busy, "Running", STOPPED, 20).await;
+        for i in 0..STOPPED {
+            busy.stop_task(&format!("stopped-{i}")).await;
+        }
+        held.wait_for(|held| *held >= 48).await.unwrap();
+        calm.apply(task("new")).await;
+        calm.phase("new", Phase::Completed).await;
+        faults.let_go();
+        until_in_phase(busy, "Completed", STOPPED, 20).await;
     })
     .await;
 }

@@ -15,10 +15,11 @@ use kubeopencode_operator::{Release, release_finalizers};
 use kubeopencode_tests::faults::Faults;
 use kubeopencode_tests::kubelet::AGENT_DOES;
 use kubeopencode_tests::namespace::{TEAM, TestNamespace, operator_of};
-use kubeopencode_tests::objects::{agent, config, status, task, words};
+use kubeopencode_tests::objects::{agent, config, kubetask, status, task, words};
 use kubeopencode_tests::record::{Kind, Revision};
 use serde_json::{Value, json};
 
+use crate::kubetask::prepare;
 use crate::{between_namespaces, scenario};
 
 /// Levels that serde_json does not read, and the API server does.
@@ -32,12 +33,23 @@ async fn create(
     metadata: &str,
     spec: &str,
 ) -> Result<String, kube::Error> {
+    create_of("kubeopencode.io", ns, (resource, kind), metadata, spec).await
+}
+
+/// The same of this API group.
+async fn create_of(
+    group: &str,
+    ns: &TestNamespace,
+    (resource, kind): (&str, &str),
+    metadata: &str,
+    spec: &str,
+) -> Result<String, kube::Error> {
     let deep = format!("{}1{}", "{\"a\":".repeat(LEVELS), "}".repeat(LEVELS));
     let spec = spec.replace("DEEP", &deep);
     let body = format!(
-        r#"{{"apiVersion": "kubeopencode.io/v1alpha1", "kind": "{kind}", "metadata": {{{metadata}}}, "spec": {spec}}}"#
+        r#"{{"apiVersion": "{group}/v1alpha1", "kind": "{kind}", "metadata": {{{metadata}}}, "spec": {spec}}}"#
     );
-    let path = format!("/apis/kubeopencode.io/v1alpha1/namespaces/{}/{resource}", ns.name);
+    let path = format!("/apis/{group}/v1alpha1/namespaces/{}/{resource}", ns.name);
     let request =
         Request::post(path).header("content-type", "application/json").body(body.into_bytes()).unwrap();
     ns.client.request_text(request).await
@@ -91,6 +103,32 @@ async fn a_task_of_any_depth_is_refused_and_holds_nobody_up() {
                 .then_some(())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_and_a_batch_of_kubetask_of_any_depth_hold_nobody_up() {
+    scenario(async |ns| {
+        prepare(ns).await;
+        let item = r#"{"type": "Jira", "config": DEEP}"#;
+        let task = format!(r#"{{"contexts": [{item}]}}"#);
+        create_of("kubetask.io", ns, ("tasks", "Task"), r#""name": "deep""#, &task).await.unwrap();
+        let batch = format!(r#"{{"variableContexts": [[{item}]]}}"#);
+        create_of("kubetask.io", ns, ("batches", "Batch"), r#""name": "deep""#, &batch).await.unwrap();
+        let _operator = ns.operator();
+        let bad = ns.kubetask_phase("deep", Phase::Failed).await;
+        assert_eq!(status(&bad).reason.as_deref(), Some("InvalidConfig"));
+        let message = status(&bad).message.as_deref().unwrap();
+        assert!(message.starts_with("spec.contexts[0].config.a"), "{message}");
+        ns.until("the Batch says what is wrong", |history| {
+            let conditions = history.get(Kind::Batch, "deep")?.list("/status/conditions");
+            let words = conditions.iter().find(|c| c["reason"] == "InvalidConfig")?["message"].as_str()?;
+            words.ends_with("is nested more than 128 levels deep").then_some(())
+        })
+        .await;
+        ns.apply(kubetask("good")).await;
+        ns.kubetask_phase("good", Phase::Completed).await;
     })
     .await;
 }

@@ -114,10 +114,15 @@ impl<K: Kind> Item<K> {
         self.is_whole
     }
 
-    /// Drops the labels and annotations that mean nothing to the operator, and what `slim` drops of the rest.
+    /// Drops the labels and annotations that mean nothing to the operator. Of a kind whose plugins see none.
+    pub(crate) fn keep_ours(&mut self) {
+        metadata::keep_ours(self.object.meta_mut());
+    }
+
+    /// The same, and what `slim` drops of the rest.
     pub(crate) fn slim(&mut self, slim: impl FnOnce(&mut K)) {
         self.is_whole = false;
-        metadata::keep_ours(self.object.meta_mut());
+        self.keep_ours();
         slim(&mut self.object);
     }
 
@@ -404,6 +409,15 @@ mod tests {
         let task: Item<Task> = read(text);
         assert_eq!(task.status().unwrap().unwrap().phase.unwrap().as_str(), "Running");
         assert_eq!(task.get().unwrap_err().place(), "spec.timeout");
+    }
+
+    #[test]
+    fn of_a_kind_whose_metadata_no_plugin_sees_the_spec_alone_grows() {
+        let text = r#"{"metadata": {"name": "a", "labels": {"team": "a"}, "annotations": {"team": "a"}}, "spec": {}}"#;
+        let mut agent: Item<Agent> = read(text);
+        agent.keep_ours();
+        assert_eq!(*agent.meta(), ObjectMeta { name: Some("a".to_owned()), ..ObjectMeta::default() });
+        assert!(agent.is_whole());
     }
 
     #[test]

@@ -220,7 +220,7 @@ pub(super) async fn agents(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = told::<Agent>(client, health, AGENT);
+    let all = told::<Agent>(client, health, AGENT).modify(Item::keep_ours);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
@@ -267,7 +267,7 @@ pub(super) async fn configs(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = told::<KubeOpenCodeConfig>(client, health, CONFIG);
+    let all = told::<KubeOpenCodeConfig>(client, health, CONFIG).modify(Item::keep_ours);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         let changed = ChangedSettings::of(changed.by(&event), &context.caches.operator_namespace);
@@ -291,7 +291,7 @@ pub(super) async fn workspaces(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG);
+    let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG).modify(Item::keep_ours);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         let keys = changed.by(&event).into_iter();

@@ -15,6 +15,11 @@ use crate::frontend::Runner;
 pub(crate) const SLOTS: usize = 16;
 /// Launches of one namespace that are under way at the same time.
 pub(crate) const SLOTS_OF_NAMESPACE: usize = 12;
+/// The same beside launches of others. An API server that has as much as it can do serves all requests alike, and whoever is
+/// launched waits behind those of a burst in each of the three steps of his launch.
+const SLOTS_BESIDE_OTHERS: usize = 4;
+/// How long after a launch its namespace is one of those others: somebody who makes a Task now and then.
+const BESIDE: Duration = Duration::from_secs(1);
 
 /// Tasks to launch, each once however often it is enqueued.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ pub(crate) struct LaunchOrder {
     lines: Turns<String, Turns<Runner, VecDeque<TaskKey>>>,
     later: BTreeSet<(Instant, TaskKey)>,
     in_flight: HashMap<String, usize>,
+    /// Namespaces whose last launch has just ended, and when.
+    recent: HashMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -93,12 +100,17 @@ impl LaunchOrder {
                 self.enter(task, runner);
             }
         }
+        self.recent.retain(|_, ended| now < *ended + BESIDE);
         if self.in_flight.values().sum::<usize>() >= SLOTS {
             return None;
         }
-        let Self { states, lines, in_flight, .. } = self;
-        let has_slot =
-            |namespace: &String| in_flight.get(namespace).is_none_or(|slots| *slots < SLOTS_OF_NAMESPACE);
+        let Self { states, lines, in_flight, recent, .. } = self;
+        let has_others = lines.0.len() > 1;
+        let has_slot = |namespace: &String| {
+            let is_alone = !has_others && in_flight.keys().chain(recent.keys()).all(|of| of == namespace);
+            let most = if is_alone { SLOTS_OF_NAMESPACE } else { SLOTS_BESIDE_OTHERS };
+            in_flight.get(namespace).is_none_or(|slots| *slots < most)
+        };
         let is_in_line = |task: &TaskKey| matches!(states.get(task), Some(State::InLine(_)));
         let of_runner =
             |tasks: &mut VecDeque<TaskKey>| std::iter::from_fn(|| tasks.pop_front()).find(is_in_line);
@@ -110,9 +122,11 @@ impl LaunchOrder {
         Some(task)
     }
 
-    /// When the next one comes into line by itself.
+    /// When the next one comes into line by itself, or whoever is in line may have more slots.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        let later = self.later.first().map(|(at, _)| *at);
+        let ended = self.recent.values().min().filter(|_| !self.lines.0.is_empty());
+        later.into_iter().chain(ended.map(|ended| *ended + BESIDE)).min()
     }
 
     /// A launch ended, and is to be repeated after this pause. Says whether something was wanted of the Task meanwhile:
@@ -125,6 +139,7 @@ impl LaunchOrder {
                 self.in_flight.remove(&task.namespace);
             }
         }
+        self.recent.insert(task.namespace.clone(), now);
         if let Some(pause) = pause.filter(|_| !again) {
             self.later.insert((now + pause, task.clone()));
             self.states.insert(task.clone(), State::Later(now + pause, runner));
@@ -239,6 +254,18 @@ mod tests {
         assert_eq!(hanging, SLOTS_OF_NAMESPACE);
         enqueue(&mut order, "works", "default", numbered(100));
         assert_eq!(std::iter::from_fn(|| order.next(now)).count(), SLOTS - SLOTS_OF_NAMESPACE);
+    }
+
+    #[test]
+    fn beside_others_a_namespace_has_few_slots_until_they_are_quiet() {
+        let (mut order, now) = (LaunchOrder::default(), Instant::now());
+        enqueue(&mut order, "burst", "default", numbered(100));
+        enqueue(&mut order, "other", "default", ["x".to_owned()]);
+        assert_eq!(std::iter::from_fn(|| order.next(now)).count(), SLOTS_BESIDE_OTHERS + 1);
+        order.end(&task("other", "x"), None, now);
+        assert_eq!((order.next(now), order.next_due()), (None, Some(now + BESIDE)));
+        let begun = std::iter::from_fn(|| order.next(now + BESIDE)).count();
+        assert_eq!(begun, SLOTS_OF_NAMESPACE - SLOTS_BESIDE_OTHERS);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{Reason, TaskCondition};
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::{AgentKey, label_value};
@@ -57,7 +56,7 @@ impl Context {
             self.admission.leave_namespace(&before.namespace, &state.uid);
             self.admission.withdraw(&before, &state.uid).await?;
         }
-        let limited = runner.agent().and_then(|agent| self.caches.limited_agent(agent));
+        let limited = runner.agent().filter(|agent| self.caches.is_limited(agent));
         // who waits already asks first: its place is reported without evaluating it again
         match waits_for(state.task) {
             Some(Reason::NamespaceQuotaExceeded) => {
@@ -66,7 +65,7 @@ impl Context {
                 }
             }
             Some(Reason::AgentAtCapacity | Reason::QuotaExceeded | Reason::AgentSuspended) => {
-                if let Some(agent) = limited.as_ref()
+                if let Some(agent) = limited
                     && let Some(wait) = self.queue(state, runner, agent).await?
                 {
                     return Ok(wait);
@@ -129,7 +128,7 @@ impl Context {
         if let Some(wait) = self.wait_for_namespace(state, runner).await? {
             return Ok(wait);
         }
-        if let Some(agent) = &limited
+        if let Some(agent) = limited
             && let Some(wait) = self.queue(state, runner, agent).await?
         {
             return Ok(wait);
@@ -179,10 +178,10 @@ impl Context {
         &self,
         state: &TaskState<'_, F>,
         runner: &Runner,
-        agent: &Agent,
+        agent: &AgentKey,
     ) -> Result<Option<Option<Duration>>, ReconcileError> {
         let asked = match self.admission.request(agent, queued_task(state.task)).await {
-            Err(error) if let Some(message) = too_large_agent(&AgentKey::of(agent), &error) => {
+            Err(error) if let Some(message) = too_large_agent(agent, &error) => {
                 return self.wait_for_smaller_agent(state, &message).await.map(Some);
             }
             asked => asked?,
