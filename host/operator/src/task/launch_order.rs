@@ -105,17 +105,24 @@ impl LaunchOrder {
             return None;
         }
         let Self { states, lines, in_flight, recent, .. } = self;
-        let has_others = lines.0.len() > 1;
-        let has_slot = |namespace: &String| {
-            let is_alone = !has_others && in_flight.keys().chain(recent.keys()).all(|of| of == namespace);
-            let most = if is_alone { SLOTS_OF_NAMESPACE } else { SLOTS_BESIDE_OTHERS };
-            in_flight.get(namespace).is_none_or(|slots| *slots < most)
-        };
         let is_in_line = |task: &TaskKey| matches!(states.get(task), Some(State::InLine(_)));
         let of_runner =
             |tasks: &mut VecDeque<TaskKey>| std::iter::from_fn(|| tasks.pop_front()).find(is_in_line);
-        let of_namespace = |runners: &mut Turns<_, _>| runners.take(|_| true, of_runner, VecDeque::is_empty);
-        let task = lines.take(has_slot, of_namespace, |runners| runners.0.is_empty())?;
+        let task = loop {
+            let before = lines.0.len();
+            let has_slot = |namespace: &String| {
+                let is_alone = before == 1 && in_flight.keys().chain(recent.keys()).all(|of| of == namespace);
+                let most = if is_alone { SLOTS_OF_NAMESPACE } else { SLOTS_BESIDE_OTHERS };
+                in_flight.get(namespace).is_none_or(|slots| *slots < most)
+            };
+            let of_namespace =
+                |runners: &mut Turns<_, _>| runners.take(|_| true, of_runner, VecDeque::is_empty);
+            let task = lines.take(has_slot, of_namespace, |runners| runners.0.is_empty());
+            // a line that has gone had nobody in it any more: who stood beside it may have more slots
+            if task.is_some() || lines.0.len() == before {
+                break task?;
+            }
+        };
         let Some(State::InLine(runner)) = self.states.remove(&task) else { return None };
         *self.in_flight.entry(task.namespace.clone()).or_default() += 1;
         self.states.insert(task.clone(), State::InFlight { runner, again: false });
@@ -266,6 +273,17 @@ mod tests {
         assert_eq!((order.next(now), order.next_due()), (None, Some(now + BESIDE)));
         let begun = std::iter::from_fn(|| order.next(now + BESIDE)).count();
         assert_eq!(begun, SLOTS_OF_NAMESPACE - SLOTS_BESIDE_OTHERS);
+    }
+
+    #[test]
+    fn who_was_cancelled_is_nobody_beside_whom_others_have_few_slots() {
+        let (mut order, now) = (LaunchOrder::default(), Instant::now());
+        enqueue(&mut order, "burst", "default", numbered(100));
+        let first = std::iter::from_fn(|| order.next(now)).take(SLOTS_BESIDE_OTHERS).count();
+        enqueue(&mut order, "gone", "default", ["x".to_owned()]);
+        order.cancel(&task("gone", "x"));
+        let others = std::iter::from_fn(|| order.next(now)).count();
+        assert_eq!(first + others, SLOTS_OF_NAMESPACE, "nothing else would wake it");
     }
 
     #[test]
