@@ -121,7 +121,7 @@ impl Context {
         if self.write(state.task, &state.status().waiting(&refusal.message)).await? {
             self.give_back(state).await?;
         }
-        Ok(Some(SOON / 2))
+        Ok(Some(pause_for_plugin(time_between(since, state.now))))
     }
 
     /// Something is missing that may still come. The grace runs from the first miss, also across restarts, and for a plugin
@@ -161,6 +161,12 @@ pub(super) fn too_large_agent(agent: &AgentKey, error: &kube::Error) -> Option<S
              contexts into ConfigMaps or a Git repository. The Task waits until then"
         )
     })
+}
+
+/// Until a Task asks again for a plugin that is on its way, and that it has waited for so long: where the component cannot be
+/// read for now, all its Tasks do, and each try may ask the API server.
+fn pause_for_plugin(waited: Duration) -> Duration {
+    (waited / 4).clamp(SOON / 2, SOON * 5)
 }
 
 /// When the grace of a Task begins that waits for a plugin since then: when it was known that none is on its way.
@@ -256,6 +262,12 @@ mod tests {
             assert_eq!(held_up_since(&conditions, Reason::PodCreationError), since, "{message}");
             assert_eq!(is_refused_for_now(&conditions), since.is_some(), "{message}");
         }
+    }
+
+    #[test]
+    fn a_plugin_that_is_long_on_its_way_is_asked_for_more_and_more_rarely() {
+        let pauses = [0, 2, 8, 119].map(|waited| pause_for_plugin(Duration::from_secs(waited)).as_millis());
+        assert_eq!(pauses, [500, 500, 2000, 5000]);
     }
 
     #[test]
