@@ -25,8 +25,12 @@ use crate::scenario;
 /// One that takes a second to compile, and more: a context type `Fixture`.
 const JAVASCRIPT: &[u8] =
     include_bytes!("../../../../host/plugin-host/tests/fixtures/1.0.0/javascript.wasm.zst");
-/// A plugin's life has fewer requests.
-const MAX_REQUESTS: usize = 30;
+/// A plugin's life has fewer requests, and shows fewer events.
+const TOO_FAR: usize = 30;
+/// Verbs of what an operator may die at.
+const WRITES: &[&str] = &["POST", "PUT", "PATCH", "DELETE"];
+const READS: &[&str] = &["GET"];
+const EVENTS: &[&str] = &["WATCH"];
 /// How long the garbage collector may take, which learns of new kinds every 30 s.
 const COLLECTION_PATIENCE: Duration = Duration::from_secs(120);
 /// How often a component is replaced while Tasks start.
@@ -178,22 +182,24 @@ async fn lives_and_goes(ns: &TestNamespace, name: &str) {
 }
 
 #[tokio::test]
-async fn an_operator_that_dies_at_any_request_about_a_plugin_leaves_nothing_undone() {
+async fn an_operator_that_dies_at_any_request_or_event_about_a_plugin_leaves_nothing_undone() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
-        for (fault, of_reads, word) in [
-            (Fault::CrashBefore, false, "before"),
-            (Fault::CrashAfter, false, "after"),
+        for (fault, verbs, word) in [
+            (Fault::CrashBefore, WRITES, "before"),
+            (Fault::CrashAfter, WRITES, "after"),
             // with what it was given, as while it compiles that
-            (Fault::CrashAfter, true, "given"),
+            (Fault::CrashAfter, READS, "given"),
+            // whoever comes next reads it in a list
+            (Fault::WatchCrash, EVENTS, "told"),
         ] {
             for k in 1.. {
-                assert!(k < MAX_REQUESTS, "it asks and asks");
+                assert!(k < TOO_FAR, "it asks and asks");
                 let count = AtomicUsize::new(0);
                 let faults = Faults::by(move |moment: &Moment<'_>| {
                     let is_about_one =
                         moment.path.contains("/plugins") || moment.path.contains("/configmaps");
-                    let is_one = is_about_one && moment.verb != "WATCH" && (moment.verb == "GET") == of_reads;
+                    let is_one = is_about_one && verbs.contains(&moment.verb);
                     (is_one && count.fetch_add(1, Ordering::Relaxed) + 1 == k).then_some(fault)
                 });
                 let mut operator = ns.operator_with(&faults);
@@ -215,7 +221,8 @@ async fn an_operator_that_dies_at_any_request_about_a_plugin_leaves_nothing_undo
                     assert!(
                         k > 6,
                         "made, kept and told of; replaced, kept, told of and what was kept removed; removed; \
-                         listed, both components read, and twice what is kept"
+                         listed, both components read, and twice what is kept; the ends of two lists, and what comes, \
+                         changes and goes of ConfigMap and Plugin"
                     );
                     break;
                 }
