@@ -19,7 +19,7 @@ use super::desired::{Meta, is_abandoned, new_plugin, source_name};
 use super::load::{Loaded, Looked};
 use super::seen::Look;
 use super::source::SourceKind;
-use super::status::{Findings, Problem, STATES, first_false, notes, patch, refused, state, status};
+use super::status::{Findings, Problem, STATES, news, patch, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
 use crate::cache::item::Item;
 use crate::runtime::api_error::{is_conflict, is_not_found, is_refused, words};
@@ -27,8 +27,6 @@ use crate::runtime::event_recorder::{EventType, Note};
 
 /// How long a look takes of which nothing is told.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long other bytes than those that are meant are no news: one apply brings both, one after the other.
-const MISMATCH_GRACE: Duration = Duration::from_secs(5);
 
 impl Door {
     /// Brings one Plugin up to date; says when that is to be repeated.
@@ -370,28 +368,18 @@ impl Door {
         after: &PluginStatus,
         problem: Option<&Problem>,
     ) -> Option<Duration> {
-        let mut notes = notes(before, after);
-        let mut pause = None;
-        if problem.is_some_and(|problem| problem.reason == Reason::DigestMismatch) {
-            notes.retain(|note| note.type_ != EventType::Warning);
+        let is_mismatch = problem.is_some_and(|problem| problem.reason == Reason::DigestMismatch);
+        let (notes, pause) = {
             let mut known = self.known.lock();
-            let since = known.mismatched.get(name).copied();
-            match since.map(|since| since.elapsed()) {
-                Some(elapsed) if elapsed >= MISMATCH_GRACE => {
-                    known.mismatched.remove(name);
-                    notes.extend(first_false(after).map(refused));
-                }
-                Some(elapsed) => pause = Some(MISMATCH_GRACE - elapsed),
-                None if before.wanted == after.wanted
-                    && first_false(before).map(|c| &c.message) == first_false(after).map(|c| &c.message) => {}
-                None => {
-                    known.mismatched.insert(name.clone(), Instant::now());
-                    pause = Some(MISMATCH_GRACE);
-                }
+            let untold = known.mismatched.get(name).map(Instant::elapsed);
+            let (notes, pause) = news(before, after, is_mismatch, untold);
+            if pause.is_some() {
+                known.mismatched.entry(name.clone()).or_insert_with(Instant::now);
+            } else {
+                known.mismatched.remove(name);
             }
-        } else {
-            self.known.lock().mismatched.remove(name);
-        }
+            (notes, pause)
+        };
         notes.iter().for_each(|note| self.record(plugin, note));
         pause
     }

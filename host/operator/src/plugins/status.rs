@@ -1,5 +1,7 @@
 //! What a Plugin says of itself: conditions, what serves, and which Events that is worth. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kubeopencode_api::condition::{ConditionStatus, Conditions, PluginCondition, Reason, find};
@@ -15,6 +17,9 @@ use crate::runtime::event_recorder::{EventType, Note};
 const HISTORY: usize = 5;
 /// Bytes of a schema that the status holds: a Plugin with 16 types stays far below what etcd takes.
 const MAX_SCHEMA: usize = 16 << 10;
+/// How long other bytes than those that are meant are no news: one apply brings both, one after the other.
+const MISMATCH_GRACE: Duration = Duration::from_secs(5);
+const REFUSED: &str = "PluginRefused";
 
 /// Why a component does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,7 +292,7 @@ pub(super) fn patch(before: &PluginStatus, after: &PluginStatus) -> Result<Value
 }
 
 /// Why a component does not serve, if so: the first condition that is False of those on its way.
-pub(super) fn first_false(status: &PluginStatus) -> Option<&Condition> {
+fn first_false(status: &PluginStatus) -> Option<&Condition> {
     let healthy = PluginCondition::Healthy.as_str();
     status.conditions.iter().find(|condition| condition.status == "False" && condition.type_ != healthy)
 }
@@ -297,8 +302,32 @@ fn paused(status: &PluginStatus) -> Option<&Condition> {
     find(&status.conditions, PluginCondition::Healthy).filter(|condition| condition.status == "False")
 }
 
-/// What people are told of a change.
-pub(super) fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
+/// What people are told of a change, and when there is more to tell. `is_mismatch`: the bytes are others than those that are
+/// meant; `untold`: how long they have been, while nobody was told.
+pub(super) fn news(
+    before: &PluginStatus,
+    after: &PluginStatus,
+    is_mismatch: bool,
+    untold: Option<Duration>,
+) -> (Vec<Note>, Option<Duration>) {
+    let mut notes = notes(before, after);
+    if !is_mismatch {
+        return (notes, None);
+    }
+    notes.retain(|note| note.reason != REFUSED);
+    let Some(untold) = untold else {
+        let why = |status: &PluginStatus| first_false(status).map(|condition| condition.message.clone());
+        let is_known = before.wanted == after.wanted && why(before) == why(after);
+        return (notes, (!is_known).then_some(MISMATCH_GRACE));
+    };
+    let left = MISMATCH_GRACE.checked_sub(untold).filter(|left| !left.is_zero());
+    if left.is_none() {
+        notes.extend(first_false(after).map(refused));
+    }
+    (notes, left)
+}
+
+fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
     let is_ready = |status: &PluginStatus| {
         find(&status.conditions, PluginCondition::Ready).is_some_and(|c| c.status == "True")
     };
@@ -329,9 +358,9 @@ pub(super) fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
 }
 
 /// That a component does not serve.
-pub(super) fn refused(wrong: &Condition) -> Note {
+fn refused(wrong: &Condition) -> Note {
     let note = format!("{}: {}", wrong.reason, wrong.message);
-    Note { type_: EventType::Warning, reason: "PluginRefused", note }
+    Note { type_: EventType::Warning, reason: REFUSED, note }
 }
 
 /// How a Plugin stands, in the words of the metric.
@@ -389,7 +418,19 @@ mod tests {
     }
 
     fn told(before: &PluginStatus, after: &PluginStatus) -> Vec<String> {
-        notes(before, after).into_iter().map(|note| format!("{}: {}", note.reason, note.note)).collect()
+        words(notes(before, after))
+    }
+
+    fn words(notes: Vec<Note>) -> Vec<String> {
+        notes.into_iter().map(|note| format!("{}: {}", note.reason, note.note)).collect()
+    }
+
+    fn paused_in_team(before: &PluginStatus, problem: Option<&Problem>) -> PluginStatus {
+        let (served, until) = (served("a"), Timestamp::from_second(10).unwrap());
+        let pauses = [("team".to_owned(), Pause { until, broken: 3, last: "it aborted".into() })];
+        let wanted = before.wanted.as_deref();
+        let findings = Findings { wanted, problem, serving: Some(&served), pauses: &pauses, next_try: None };
+        status(before, Some(1), findings, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -438,6 +479,51 @@ mod tests {
             next.history.iter().map(|h| h.digest.as_str()).collect::<Vec<_>>(),
             ["sha256:b", "sha256:a"]
         );
+    }
+
+    #[test]
+    fn who_brings_other_bytes_and_what_they_should_be_in_one_apply_is_not_warned() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let problem = Problem::verified(Reason::DigestMismatch, "the component is b, and spec.sha256 says a");
+        let other = after(&good, Some(&problem), Some(&served("a")), 1);
+        let news = |before: &PluginStatus, after: &PluginStatus, is_mismatch, untold: Option<u64>| {
+            let (notes, left) = news(before, after, is_mismatch, untold.map(Duration::from_secs));
+            (words(notes), left.map(|left| left.as_secs()))
+        };
+        assert_eq!(news(&good, &other, true, None), (vec![], Some(5)), "the Plugin may come, too");
+        assert_eq!(news(&other, &other, true, Some(2)), (vec![], Some(3)));
+        let meant = after(&other, None, Some(&served("b")), 2);
+        let replaced = "PluginReplaced: Serves context type Jira (version 1, sha256:b)".to_owned();
+        assert_eq!(news(&other, &meant, false, Some(2)), (vec![replaced], None), "it came");
+    }
+
+    #[test]
+    fn of_bytes_that_stay_others_than_those_that_are_meant_people_are_told_once() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let with = |message: &str| {
+            let problem = Problem::verified(Reason::DigestMismatch, message);
+            after(&good, Some(&problem), Some(&served("a")), 1)
+        };
+        let (other, next) = (with("it is b"), with("it is c"));
+        let (notes, left) = news(&other, &other, true, Some(MISMATCH_GRACE));
+        assert_eq!((words(notes), left), (vec!["PluginRefused: DigestMismatch: it is b".to_owned()], None));
+        assert_eq!(news(&other, &other, true, None), (vec![], None), "they know");
+        assert_eq!(news(&other, &next, true, None), (vec![], Some(MISMATCH_GRACE)), "again others");
+        let wanted = Some("sha256:c".to_owned());
+        let next = PluginStatus { wanted, ..other.clone() };
+        assert_eq!(news(&other, &next, true, None), (vec![], Some(MISMATCH_GRACE)));
+        let (notes, left) = news(&other, &next, true, Some(MISMATCH_GRACE * 2));
+        assert_eq!((notes.len(), left), (1, None), "a look that comes late");
+    }
+
+    #[test]
+    fn other_bytes_than_those_that_are_meant_keep_no_further_news_back() {
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
+        let problem = Problem::verified(Reason::DigestMismatch, "it is b");
+        let other = after(&good, Some(&problem), Some(&served("a")), 1);
+        let paused = paused_in_team(&other, Some(&problem));
+        let (notes, left) = news(&other, &paused, true, None);
+        assert_eq!((notes[0].reason, notes.len(), left), ("PluginPaused", 1, None));
     }
 
     #[test]
