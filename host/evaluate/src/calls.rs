@@ -182,7 +182,7 @@ impl SharedCalls {
 impl Calls {
     /// The namespaces for which it is not asked.
     pub(crate) fn pauses(&self) -> Vec<(String, Pause)> {
-        self.health.lock().pauses()
+        self.health.lock().pauses(Instant::now())
     }
 
     /// A call for this namespace came to its end; `error`: how it went wrong.

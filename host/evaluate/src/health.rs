@@ -14,6 +14,8 @@ const IN_A_ROW: u32 = 3;
 /// The first pause, which doubles with each call that breaks after it, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A pause that ran out so long ago, with no call since, says nothing of the plugin any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// Doublings until the longest pause.
 const DOUBLINGS: u32 = 5;
 
@@ -53,8 +55,11 @@ impl Health {
         (now < *until).then(|| pause.clone())
     }
 
-    /// The namespaces for which it is, or was and nobody asked since, not asked.
-    pub(crate) fn pauses(&self) -> Vec<(String, Pause)> {
+    /// The namespaces for which it is, or was and nobody asked since, not asked. What is over for long is forgotten.
+    pub(crate) fn pauses(&mut self, now: Instant) -> Vec<(String, Pause)> {
+        self.0.retain(|_, broken| {
+            broken.pause.as_ref().is_none_or(|(until, _)| now < *until + FORGOTTEN_AFTER)
+        });
         let of = |(namespace, broken): (&String, &Broken)| {
             Some((namespace.clone(), broken.pause.as_ref()?.1.clone()))
         };
@@ -128,11 +133,27 @@ mod tests {
             assert!(health.pause("team", now + Duration::from_secs(seconds as u64 - 1)).is_some());
             now += Duration::from_secs(seconds as u64);
             assert_eq!(health.pause("team", now), None, "it may be asked");
-            assert_eq!(health.pauses().len(), 1, "and nobody did");
+            assert_eq!(health.pauses(now).len(), 1, "and nobody did");
         }
         assert!(health.called("team", None, now, CLOCK));
-        assert!(health.pauses().is_empty());
+        assert!(health.pauses(now).is_empty());
         assert!(!health.called("team", Some(&HUNG), now, CLOCK), "it begins anew");
+    }
+
+    #[test]
+    fn a_pause_that_ran_out_is_forgotten_after_an_hour_in_which_nobody_asked() {
+        let (mut health, began) = (Health::default(), Instant::now());
+        for _ in 0..3 {
+            health.called("team", Some(&HUNG), began, CLOCK);
+        }
+        health.called("beside", Some(&HUNG), began, CLOCK);
+        health.called("beside", Some(&HUNG), began, CLOCK);
+        let over = began + FIRST_PAUSE;
+        assert_eq!(health.pauses(over + Duration::from_secs(3599)).len(), 1);
+        let now = over + Duration::from_secs(3600);
+        assert!(health.pauses(now).is_empty());
+        assert!(!health.called("team", Some(&HUNG), now, CLOCK), "it begins anew");
+        assert!(health.called("beside", Some(&HUNG), now, CLOCK), "what is no pause yet is counted on");
     }
 
     #[test]
