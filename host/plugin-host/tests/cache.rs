@@ -25,12 +25,29 @@ fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
     host.load_built_in().map(|_| host)
 }
 
+/// How the name of a filled cache's folder begins; the process's id follows.
+const FOLDER: &str = "filled-";
+
+/// Removes the filled caches of processes that are gone.
+fn remove_left_over(all: &Path) {
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // another process may be about it, too
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A cache that a host has filled: the compiling is done once for all tests of a process.
 fn filled() -> &'static Path {
     static FILLED: OnceLock<PathBuf> = OnceLock::new();
     FILLED.get_or_init(|| {
         // tests may be processes of their own, which must not take each other's folder away
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("filled-{}", std::process::id()));
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        remove_left_over(all);
+        let dir = all.join(format!("{FOLDER}{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let cache = dir.join("cache");
         assert_others_work(&open(&cache, &worker()).unwrap());
@@ -67,6 +84,16 @@ fn what_was_compiled_once_needs_no_worker_and_is_nobody_elses() {
     let (dir, files) = (modes(filled())[0], modes(filled())[1..].to_vec());
     assert_eq!((dir, files), (0o700, vec![0o600; 7]));
     assert_others_work(&open(filled(), Path::new("/nowhere")).unwrap());
+}
+
+#[test]
+fn filled_caches_of_processes_that_are_gone_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    // no process has so high a number
+    let of = [format!("{FOLDER}{}", u32::MAX), format!("{FOLDER}{}", std::process::id()), "other".to_owned()];
+    of.iter().for_each(|name| fs::create_dir_all(dir.path().join(name).join("cache")).unwrap());
+    remove_left_over(dir.path());
+    assert_eq!(of.map(|name| dir.path().join(name).exists()), [false, true, true]);
 }
 
 #[test]
