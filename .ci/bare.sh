@@ -31,7 +31,7 @@ main() {
   exec 8>"$bare/.lock"
   flock -n 8 || { say "waiting for another bare machine" && flock 8; }
   minimal_system
-  at_exit rm -rf --one-file-system "$root"
+  at_exit rm -rf --one-file-system "$bare"/{root,images,downloads}
   # what a run left that was killed, whose mounts went with its namespaces
   rm -rf --one-file-system "$bare"/{root,images,downloads}
   mkdir "$root"

@@ -65,6 +65,7 @@ of_release() {
   step "a registry with TLS and a password" start_release_registry
   step "push images and chart into it" push_release
   step "install the chart from there, with helm into namespace $system_namespace" install_release
+  step "the API server takes definitions.yaml and install.yaml, without writing them" try_manifests
   step "build the stand-ins for a model and a git server, which are no part of a release" build_images model-stub sources
   step "load them into the cluster" load_images
   step "start the model in namespace $namespace" start_model_stub "$namespace"
@@ -95,6 +96,16 @@ install_release() {
 
 metrics=/api/v1/namespaces/$system_namespace/services/$release-metrics:metrics/proxy/metrics
 runs_version() { kubectl get --raw "$metrics" | grep -F "kubeopencode_build_info{version=\"$version\"}"; }
+
+# try_manifests: those for whoever has no helm. Nothing is written, so what helm installed stays as it is
+try_manifests() {
+  local file
+  for file in definitions.yaml install.yaml; do
+    kubectl apply --server-side --force-conflicts --dry-run=server --filename "$folder/$file" >"$work/taken" ||
+      die "the API server does not take $folder/$file; the lines above say why" "correct deploy/install, or deploy/release/chart.sh"
+    echo "    $file: $(wc -l <"$work/taken") objects" >&2
+  done
+}
 
 # show_result TASK
 show_result() {

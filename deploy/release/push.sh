@@ -22,6 +22,9 @@ main() {
   check_registry "$registry"
   preflight push clients
   tools=$("$repo/deploy/local/tools.sh" clients)
+  # made here, since a function that dies in a substitution removes nothing
+  raw=$(mktemp)
+  at_exit rm -f "$raw"
   # all of them read this one
   export REGISTRY_AUTH_FILE=${REGISTRY_AUTH_FILE:-$HOME/.docker/config.json}
   # who cannot sign pushes nothing
@@ -61,11 +64,8 @@ push_chart() {
 
 # digest_in_registry REFERENCE: empty where there is none
 digest_in_registry() {
-  local raw
-  raw=$(mktemp)
   manifest_in_registry "$1" >"$raw"
   [ ! -s "$raw" ] || echo "sha256:$(sha256sum <"$raw" | cut -d' ' -f1)"
-  rm -f "$raw"
 }
 
 # manifest_in_registry REFERENCE: byte for byte, and nothing where there is none. Who gets no answer does not take it for missing, and

@@ -205,11 +205,17 @@ func TestOnlyWhatIsMissingIsPushed(t *testing.T) {
 		},
 	} {
 		environment, calls := skopeo(t, answer)
+		temporary := t.TempDir()
 		command := exec.Command(filepath.Join(Repository(), "deploy/release/push.sh"), folder)
-		command.Env = environment
+		command.Env = append(environment, "TMPDIR="+temporary)
 		said, err := command.CombinedOutput()
 		if err == nil || calls() != wanted.calls || !strings.Contains(string(said), wanted.said) {
 			t.Errorf("%s: %v after skopeo %s:\n%s", answer, err, calls(), said)
+		}
+		left, err := os.ReadDir(temporary)
+		must(t, err)
+		if len(left) > 0 {
+			t.Errorf("%s: it left %v", answer, left)
 		}
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,36 @@ const (
 	noRoot = "root: the local cluster makes containers, cgroups and addresses"
 	noRust = "Rust is missing: rustup, which brings Rust 1.95.0"
 )
+
+// taken names ports in the environment of a program that this test starts by itself, in namespaces of a machine.
+const taken = "PREFLIGHT_TEST_TAKEN_PORTS"
+
+func TestMain(m *testing.M) {
+	if ports := os.Getenv(taken); ports != "" {
+		os.Exit(withPortsTaken(strings.Fields(ports), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// withPortsTaken gives the exit code of a program beside which somebody listens there.
+func withPortsTaken(ports, words []string) int {
+	for _, port := range ports {
+		// the kernel takes connections for it
+		listener, err := net.Listen("tcp4", "127.0.0.1:"+port)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		defer listener.Close()
+	}
+	command := exec.Command(words[0], words[1:]...)
+	command.Stderr = os.Stderr
+	if err := command.Run(); err != nil && command.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	return command.ProcessState.ExitCode()
+}
 
 // machine is this one, seen by somebody with a home of their own: programs are the links in bin, and no others.
 type machine struct {
@@ -333,6 +365,32 @@ func TestAddressesInUse(t *testing.T) {
 	must(t, os.MkdirAll(cluster, 0o755))
 	must(t, os.WriteFile(filepath.Join(cluster, "node-address"), nil, 0o644))
 	m.expect("root", 0, "")
+}
+
+// A cluster has ten ports in a row for itself.
+func TestPortsInUse(t *testing.T) {
+	m := here(t)
+	m.script("openssl", "exit 1")
+	test, err := os.Executable()
+	must(t, err)
+	m.prepare = "ip link set lo up && exec '" + test + `' "$@"`
+	env := m.env
+	var ports []string
+	for block := 16440; block <= 17440; block += 10 {
+		ports = append(ports, strconv.Itoa(block+block/10%10))
+	}
+	taking := func(ports ...string) { m.env = append(slices.Clone(env), taken+"="+strings.Join(ports, " ")) }
+	taking(ports...)
+	m.expect("control-plane", 1, refused("control-plane", "ports: no ten in a row are free between 16440 and 17449", "end what listens there: ss -ltnp"))
+	// the last ten are enough
+	taking(ports[:len(ports)-1]...)
+	m.expect("control-plane", 0, "")
+	// a cluster of this home's own has its ports, and no others are wanted
+	taking(ports...)
+	cluster := filepath.Join(m.home, ".cache/kubeopencode/clusters/local")
+	must(t, os.MkdirAll(cluster, 0o755))
+	must(t, os.WriteFile(filepath.Join(cluster, "ports"), nil, 0o644))
+	m.expect("control-plane", 0, "")
 }
 
 // One run names it all, and nothing of it is begun.

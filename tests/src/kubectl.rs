@@ -41,7 +41,7 @@ impl Kubectl {
     ///
     /// # Panics
     /// When it cannot be written.
-    pub fn of_user(&self, user: &str, folder: &str) -> Self {
+    pub fn of_user(&self, user: &str, folder: &Path) -> Self {
         let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
         for known in &mut kubeconfig.auth_infos {
             known.auth_info.get_or_insert_default().impersonate = Some(user.to_owned());
@@ -53,7 +53,7 @@ impl Kubectl {
     ///
     /// # Panics
     /// When it cannot be written.
-    pub fn through(&self, proxy: &str, folder: &str) -> Self {
+    pub fn through(&self, proxy: &str, folder: &Path) -> Self {
         let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
         for known in &mut kubeconfig.clusters {
             known.cluster.get_or_insert_default().proxy_url = Some(proxy.to_owned());
@@ -61,8 +61,8 @@ impl Kubectl {
         self.with_kubeconfig(&kubeconfig, "proxy", folder)
     }
 
-    fn with_kubeconfig(&self, kubeconfig: &Kubeconfig, name: &str, folder: &str) -> Self {
-        let path = Path::new(folder).join(format!("{}-{name}.kubeconfig", self.namespace));
+    fn with_kubeconfig(&self, kubeconfig: &Kubeconfig, name: &str, folder: &Path) -> Self {
+        let path = folder.join(format!("{name}.kubeconfig"));
         std::fs::write(&path, serde_json::to_string(kubeconfig).unwrap()).unwrap();
         Self { kubeconfig: path, ..self.clone() }
     }

@@ -17,15 +17,8 @@ pub(crate) fn build(plugins: &Path, target_dir: &Path, guests: &[&str]) -> Resul
     cargo.args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"]);
     cargo.arg(target_dir).arg("--manifest-path").arg(plugins.join("Cargo.toml")).current_dir(plugins);
     cargo.args(guests.iter().map(|guest| format!("--package=kubeopencode-plugin-{guest}")));
-    // What was said to the outer cargo is not meant for the guests.
     for (name, _) in env::vars_os() {
-        let outer = name.to_str().is_some_and(|name| {
-            ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&name)
-                || name == "CARGO_ENCODED_RUSTFLAGS"
-                || name == "CARGO_TARGET_DIR"
-                || name.starts_with("CARGO_BUILD_")
-        });
-        if outer {
+        if name.to_str().is_some_and(is_for_the_outer_cargo) {
             cargo.env_remove(name);
         }
     }
@@ -35,6 +28,20 @@ pub(crate) fn build(plugins: &Path, target_dir: &Path, guests: &[&str]) -> Resul
         return Err(format!("cargo build in plugins/ failed:\n{log}"));
     }
     Ok(target_dir.join(TARGET).join("release"))
+}
+
+/// Whether a variable of the environment is meant for the outer cargo alone: guests have the profile of their own workspace.
+pub(crate) fn is_for_the_outer_cargo(variable: &str) -> bool {
+    let names = [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "RUSTFLAGS",
+    ];
+    names.contains(&variable)
+        || variable.starts_with("CARGO_BUILD_")
+        || variable.starts_with("CARGO_PROFILE_")
 }
 
 /// Says how to install the guests' target when this Rust does not have it, which rustc itself says in many lines.

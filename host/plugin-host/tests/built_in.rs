@@ -37,6 +37,17 @@ fn a_toolchain_without_the_target_is_told_in_one_line() {
 }
 
 #[test]
+fn an_environment_that_changes_the_hosts_profile_packs_no_other_guests() {
+    for variable in ["CARGO_PROFILE_RELEASE_OPT_LEVEL", "CARGO_BUILD_TARGET", "RUSTFLAGS"] {
+        assert!(common::guests::is_for_the_outer_cargo(variable), "{variable}");
+    }
+    // where cargo is, and what a release says to the guests' compiler
+    for variable in ["CARGO_HOME", "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "PATH"] {
+        assert!(!common::guests::is_for_the_outer_cargo(variable), "{variable}");
+    }
+}
+
+#[test]
 fn they_say_who_they_are_and_what_they_may_want() {
     let (git, url, secret) = (Capability::Git, Capability::Url, Capability::Secret);
     let (optional, required, ignored) =

@@ -207,7 +207,8 @@ async fn a_proxy_is_gone_through_where_kubectl_goes_through_it() {
     scenario(async |ns| {
         ns.apply(task("fix")).await;
         let (address, mut asked) = proxy().await;
-        let through = user(ns).through(&address, env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let through = user(ns).through(&address, folder.path());
         let said = through.prints(&["get"]).await;
         assert!(said.contains("\nfix "), "{said}");
         let asked = asked.try_recv().unwrap();
@@ -222,7 +223,8 @@ async fn a_proxy_is_gone_through_where_kubectl_goes_through_it() {
 #[tokio::test]
 async fn rights_that_are_missing_are_named() {
     scenario(async |ns| {
-        let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let jane = user(ns).of_user("jane", folder.path());
         let lacks = |said: &Said, code: i32, right: &str| {
             assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{said:?}");
             let words = format!(
@@ -259,7 +261,8 @@ async fn who_may_make_a_task_and_not_watch_it_does_not_know_its_end() {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
         }))
         .await;
-        let jane = user(ns).of_user("jane", env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let jane = user(ns).of_user("jane", folder.path());
         let may = async {
             loop {
                 let said = jane.call(&["run", "-p", "d", "--wait"]).await;
