@@ -26,7 +26,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cache::Caches;
 use crate::cache::item::Item;
-use crate::frontend::{Runner, cached_task};
+use crate::frontend::{Runner, cached_task, slim_agent};
 use crate::runtime::api_error::is_conflict;
 use crate::runtime::keyed_queue::enqueue_after;
 use crate::runtime::metrics::Metrics;
@@ -303,9 +303,9 @@ impl Admission {
                     },
                 });
                 match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                    Ok(written) => written.into_object()?,
+                    Ok(written) => kept(written)?,
                     Err(error) if is_conflict(&error) => {
-                        *latest = Some(api.get(&key.name).await?.into_object()?);
+                        *latest = Some(kept(api.get(&key.name).await?)?);
                         last_error = Some(error);
                         continue;
                     }
@@ -318,7 +318,7 @@ impl Admission {
                 .is_some_and(|uid| current.status.as_ref().is_some_and(|status| holds_slot(status, uid)));
             if holds && !is_answer && !update.changed {
                 // another operator may have taken the slot back, and nothing was written that would show it
-                *latest = Some(api.get(&key.name).await?.into_object()?);
+                *latest = Some(kept(api.get(&key.name).await?)?);
                 continue;
             }
             *queue.counted.lock() = all_counted.then_some(identity);
@@ -379,4 +379,10 @@ impl Admission {
             enqueue_after(&self.agent_queue, key.clone(), pause);
         }
     }
+}
+
+/// What is kept of an answer: what the watch would keep of it.
+fn kept(mut answer: Item<Agent>) -> Result<Agent, kube::Error> {
+    slim_agent(&mut answer);
+    answer.into_object()
 }

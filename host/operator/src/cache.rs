@@ -9,7 +9,7 @@ pub(crate) mod pending_writes;
 pub(crate) mod pod_places;
 pub(crate) mod pod_view;
 pub(crate) mod pods;
-pub(crate) mod recent_batches;
+pub(crate) mod recent;
 pub(crate) mod task_view;
 
 use std::sync::Arc;
@@ -30,15 +30,17 @@ use kubeopencode_plan::{Layer, Settings};
 use item::{Item, Kind};
 use listed::Cached;
 use pods::Pods;
-use recent_batches::RecentBatches;
+use recent::Recent;
 
 /// What the watches show.
 #[derive(Debug)]
 pub(crate) struct Caches {
     /// Tasks of `kubeopencode.io`.
     pub(crate) tasks: Cached<Item<Task>>,
-    /// Agents.
+    /// Agents, the large ones as far as decisions look at them.
     pub(crate) agents: Cached<Item<Agent>>,
+    /// The large ones that were read last.
+    pub(crate) recent_agents: Recent<Agent>,
     /// Settings.
     pub(crate) configs: Cached<Item<KubeOpenCodeConfig>>,
     /// Deployments of servers.
@@ -63,9 +65,11 @@ pub(crate) struct KubeTaskCaches {
     /// Batches, the large ones without their contexts.
     pub(crate) batches: Cached<Item<Batch>>,
     /// The large ones that were read last.
-    pub(crate) recent_batches: RecentBatches,
-    /// WorkspaceConfigs.
+    pub(crate) recent_batches: Recent<Batch>,
+    /// WorkspaceConfigs, the large ones without what only a launch looks at.
     pub(crate) workspaces: Cached<Item<WorkspaceConfig>>,
+    /// The large ones that were read last.
+    pub(crate) recent_workspaces: Recent<WorkspaceConfig>,
 }
 
 impl KubeTaskCaches {
@@ -101,9 +105,9 @@ impl Caches {
         }
     }
 
-    /// An Agent that can be read.
-    pub(crate) fn agent(&self, key: &AgentKey) -> Option<Agent> {
-        self.of_agent(key, Agent::clone)
+    /// An Agent, also one that cannot be read.
+    pub(crate) fn agent(&self, key: &AgentKey) -> Option<Arc<Item<Agent>>> {
+        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))
     }
 
     /// Whether an Agent that can be read has limits.
@@ -111,13 +115,9 @@ impl Caches {
         self.of_agent(key, |agent| agent.spec.is_limited()) == Some(true)
     }
 
-    /// What `read` says of an Agent that can be read: its contexts and its ledger may be large, and are not copied.
+    /// What `read` says of an Agent that can be read: its ledger may be large, and is not copied.
     pub(crate) fn of_agent<R>(&self, key: &AgentKey, read: impl FnOnce(&Agent) -> R) -> Option<R> {
-        self.agent_item(key)?.get().ok().map(read)
-    }
-
-    fn agent_item(&self, key: &AgentKey) -> Option<Arc<Item<Agent>>> {
-        self.agents.get(&ObjectRef::new(&key.name).within(&key.namespace))
+        self.agent(key)?.get().ok().map(read)
     }
 
     /// `spec.timeout` of an Agent that can be read.
@@ -132,7 +132,7 @@ impl Caches {
 
     /// Whether there is such an Agent, also one that cannot be read.
     pub(crate) fn has_agent(&self, key: &AgentKey) -> bool {
-        self.agent_item(key).is_some()
+        self.agent(key).is_some()
     }
 
     /// Agents with a limit.
@@ -140,12 +140,6 @@ impl Caches {
         let agents = self.agents.state();
         let readable = agents.iter().filter_map(|agent| agent.get().ok());
         readable.filter(|agent| agent.spec.is_limited()).map(AgentKey::of).collect()
-    }
-
-    /// Why an Agent cannot be read, where there is one that cannot.
-    pub(crate) fn broken_agent(&self, key: &AgentKey) -> Option<String> {
-        let agent = self.agent_item(key)?;
-        agent.get().err().map(ToString::to_string)
     }
 
     /// The settings of a Task in one namespace whose Pod runs in another.

@@ -30,7 +30,7 @@ use crate::batch::Batches;
 use crate::cache::item::Item;
 use crate::cache::listed::{CacheWriter, cached};
 use crate::cache::pods::Pods;
-use crate::cache::recent_batches::RecentBatches;
+use crate::cache::recent::Recent;
 use crate::cache::{Caches, KubeTaskCaches};
 use crate::frontend::{Frontend, KubeOpenCode, KubeTask};
 use crate::runtime::api_error::{is_too_large, words};
@@ -90,6 +90,7 @@ pub(crate) async fn run(
     let caches = Arc::new(Caches {
         tasks: tasks_reader,
         agents: agents_reader,
+        recent_agents: Recent::default(),
         configs: configs_reader,
         deployments: deployments_reader,
         kubetask,
@@ -238,8 +239,8 @@ fn kubetask_stores() -> (KubeTaskCaches, KubeTaskWriters) {
     let (workspaces, workspaces_writer) = cached();
     let writers =
         KubeTaskWriters { tasks: tasks_writer, batches: batches_writer, workspaces: workspaces_writer };
-    let recent_batches = RecentBatches::default();
-    (KubeTaskCaches { tasks, batches, recent_batches, workspaces }, writers)
+    let (recent_batches, recent_workspaces) = (Recent::default(), Recent::default());
+    (KubeTaskCaches { tasks, batches, recent_batches, workspaces, recent_workspaces }, writers)
 }
 
 /// What does not apply never ends, as what does.

@@ -20,9 +20,10 @@ use crate::cache::item::{Item, Kind};
 use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, stop_annotation};
 
-pub(crate) use kubeopencode::KubeOpenCode;
+pub(crate) use kubeopencode::{KubeOpenCode, slim_agent, whole_agent};
 pub(crate) use kubetask::{
     BatchObject, KubeTask, OverBatch, batches_that_are_over, batches_that_go_on, is_of, is_of_batch, is_over,
+    slim_workspace,
 };
 pub(crate) use live::{live_task, whole_task};
 pub(crate) use runner::Runner;

@@ -30,6 +30,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cache::Caches;
 use crate::cache::item::Item;
+use crate::frontend::whole_agent;
 use crate::runtime::api_error::{is_conflict, is_not_found, words};
 use crate::runtime::backoff::Failures;
 use crate::runtime::config_maps::LiveConfigMaps;
@@ -131,9 +132,10 @@ impl Servers {
 
     /// One reconciliation; how long until the next, if it failed.
     async fn reconcile(&self, key: AgentKey) -> Option<Duration> {
-        let result = match self.caches.agent(&key) {
-            Some(agent) => self.bring_up_to_date(&agent).await,
-            None => Ok(()),
+        let result = match self.agent(&key).await {
+            Ok(Some(agent)) => self.bring_up_to_date(&agent).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
         };
         let Err(error) = result else {
             self.failures.forget(&key);
@@ -150,6 +152,14 @@ impl Servers {
             }
         }
         Some(pause)
+    }
+
+    /// The whole of an Agent that can be read.
+    async fn agent(&self, key: &AgentKey) -> Result<Option<Agent>, kube::Error> {
+        let Some(cached) = self.caches.agent(key) else { return Ok(None) };
+        let whole = whole_agent(&self.client, &self.caches, key).await?;
+        let both = whole.as_deref().and_then(|whole| whole.get().ok()).zip(cached.get().ok());
+        Ok(both.map(|(whole, cached)| with_newest_status(whole, cached)))
     }
 
     /// Whether it had one is seen by its status, and by the Deployment where that could not be written.
@@ -310,6 +320,14 @@ impl Servers {
     }
 }
 
+/// The Agent with the status that the watch shows: it may have been read a while ago. One with another spec than the watch shows
+/// was read just now.
+fn with_newest_status(whole: &Agent, cached: &Agent) -> Agent {
+    let generation = |agent: &Agent| (agent.metadata.uid.clone(), agent.metadata.generation);
+    let newest = if generation(whole) == generation(cached) { cached } else { whole };
+    Agent { metadata: newest.metadata.clone(), spec: whole.spec.clone(), status: newest.status.clone() }
+}
+
 /// What of a failure is for the user: reason and message of ServerReady.
 fn user_facing(error: &ServerError) -> Option<(Reason, String)> {
     match error {
@@ -356,6 +374,23 @@ pub(crate) fn server_agent(deployment: &Deployment) -> Option<AgentKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_was_read_a_while_ago_has_the_status_of_now() {
+        let agent = |generation: i64, account: &str, running: i64| -> Agent {
+            let metadata = json!({"name": "a", "namespace": "n", "uid": "u", "generation": generation});
+            let spec = json!({"serviceAccountName": account});
+            let status = json!({"running": running});
+            serde_json::from_value(json!({
+                "apiVersion": "kubeopencode.io/v1alpha1", "kind": "Agent", "metadata": metadata, "spec": spec, "status": status,
+            }))
+            .unwrap()
+        };
+        let part = agent(2, "", 5);
+        assert_eq!(with_newest_status(&agent(2, "whole", 1), &part), agent(2, "whole", 5));
+        let newer = agent(3, "newer", 6);
+        assert_eq!(with_newest_status(&newer, &part), newer, "the watch is behind");
+    }
 
     #[test]
     fn of_a_deployment_it_is_kept_whose_it_is_and_of_which_plan() {

@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("controller", &["batch", "task", "server", "admission", "frontend", "cache", "runtime"]),
     ("batch", &["frontend", "cache", "runtime"]),
     ("task", &["admission", "frontend", "cache", "runtime"]),
-    ("server", &["cache", "runtime"]),
+    ("server", &["frontend", "cache", "runtime"]),
     ("plugins", &["cache", "runtime"]),
     ("admission", &["frontend", "cache", "runtime"]),
     ("frontend", &["cache"]),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, PostParams};
+use kubeopencode_api::agent::Agent;
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::namespace::TEAM;
-use kubeopencode_tests::objects::{Builder, batch, config, config_map, foreign_pod, status, task};
+use kubeopencode_tests::objects::{Builder, agent, batch, config, config_map, foreign_pod, status, task};
 use kubeopencode_tests::process::Process;
 use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::{Value, json};
@@ -90,6 +91,47 @@ async fn what_batches_say_costs_no_memory_until_their_tasks_are_launched() {
             (history.get(Kind::Batch, "fits")?.text("/status/phase") == "Completed").then_some(())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_agents_say_costs_no_memory_until_their_tasks_are_launched() {
+    // 140 MB together
+    const LARGE: usize = 100;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let contexts = json!([{"type": "Jira", "config": "c".repeat(1_400_000)}]);
+        let large = agent("large").set("/spec/contexts", contexts);
+        let large: Agent = serde_json::from_value(large.json()).unwrap();
+        for i in 0..LARGE {
+            let mut large = large.clone();
+            large.metadata.name = Some(format!("large-{i}"));
+            ns.agents().create(&PostParams::default(), &large).await.unwrap();
+        }
+        let operator = Process::operator(OPERATOR, &[ns]);
+        let all_told = |history: &History| {
+            let told = |agent: &&Arc<Revision>| {
+                let mut conditions = agent.list("/status/conditions").iter();
+                agent.name().starts_with("large-") && conditions.any(|c| c["type"] == "Accepted")
+            };
+            (history.all(Kind::Agent).filter(told).count() == LARGE).then_some(())
+        };
+        ns.record.wait(PATIENCE, all_told).await.expect("each Agent says whether it is accepted");
+        // one that makes sense is launched with all that it says
+        let rules = "r".repeat(200_000);
+        let piece = json!({"type": "Text", "text": rules});
+        ns.apply(agent("fits").set("/spec/contexts", json!([piece, piece]))).await;
+        ns.apply(task("good").agent("fits")).await;
+        ns.phase("good", Phase::Completed).await;
+        let given: usize = {
+            let history = ns.record.history();
+            history.all(Kind::ConfigMap).map(|map| map.object.to_string().matches(&rules).count()).sum()
+        };
+        assert_eq!(given, 2);
+        let peak = operator.peak_memory();
+        eprintln!("{LARGE} Agents of 1.4 MB: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
+        assert!(peak < 160.0, "{peak} MiB");
     })
     .await;
 }

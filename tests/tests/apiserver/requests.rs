@@ -1,16 +1,17 @@
 //! How much the operator asks the API server for, by its own record.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Patch, PatchParams, PostParams};
 use kubeopencode_api::literals::{FINALIZER, MADE_IN_ANNOTATION};
 use kubeopencode_api::task::Phase;
-use kubeopencode_tests::audit::AuditLog;
+use kubeopencode_tests::audit::{AuditLog, Entry};
 use kubeopencode_tests::faults::Faults;
 use kubeopencode_tests::namespace::{TEAM, operator_of};
-use kubeopencode_tests::objects::{agent, task};
-use kubeopencode_tests::record::{History, Kind};
+use kubeopencode_tests::objects::{agent, kubetask, service_account, task, workspace_config};
+use kubeopencode_tests::record::{History, Kind, Revision};
 use serde_json::json;
 
 use crate::{between_namespaces, in_phase, scenario};
@@ -136,4 +137,65 @@ async fn the_events_of_all_silent_pods_of_a_namespace_are_one_list() {
         assert!(reads.len() <= 2, "{} lists of Events for {SILENT} Pods", reads.len());
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_large_agent_is_read_once_for_all_its_tasks_and_again_when_it_changed() {
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        let mark = ns.cluster.audit.mark();
+        let _operator = ns.operator();
+        for (generation, rule) in [(1_usize, "the first rule "), (2, "the second rule ")] {
+            let rules = rule.repeat(1_000);
+            let contexts = json!([{"type": "Text", "text": rules}]);
+            ns.apply(agent("large").set("/spec/contexts", contexts)).await;
+            ns.until("it says whether it is accepted", |history| {
+                let agent = history.get(Kind::Agent, "large")?;
+                let mut conditions = agent.list("/status/conditions").iter();
+                let is_seen =
+                    conditions.any(|c| c["type"] == "Accepted" && c["observedGeneration"] == generation);
+                is_seen.then_some(())
+            })
+            .await;
+            ns.create_tasks(task(&format!("of-{generation}")).agent("large"), 4).await;
+            ns.until("all have ended", |history| {
+                (in_phase(history, "Completed") == 4 * generation).then_some(())
+            })
+            .await;
+            assert_eq!(config_maps_with(&ns.record.history(), &rules), 4);
+        }
+        let mut reads = ns.cluster.audit.reads_since(mark, &ns.name);
+        reads.retain(|read| read.summary().starts_with("get agents"));
+        let names: Vec<_> = reads.iter().map(Entry::name).collect();
+        assert_eq!(names, ["large", "large"], "the small ones are kept whole");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_workspace_config_is_read_once_for_all_its_tasks() {
+    scenario(async |ns| {
+        ns.apply(service_account("runner")).await;
+        let rules = "the rules of all ".repeat(1_000);
+        let piece = json!([{"type": "File", "file": {"name": "rules.md", "source": {"inline": rules}}}]);
+        let large = workspace_config("default").spec("serviceAccountName: runner");
+        ns.apply(large.set("/spec/defaultContexts", piece)).await;
+        let mark = ns.cluster.audit.mark();
+        let _operator = ns.operator();
+        for name in ["first", "second"] {
+            ns.apply(kubetask(name)).await;
+            ns.kubetask_phase(name, Phase::Completed).await;
+        }
+        assert_eq!(config_maps_with(&ns.record.history(), &rules), 2);
+        let mut reads = ns.cluster.audit.reads_since(mark, &ns.name);
+        reads.retain(|read| read.summary().starts_with("get workspaceconfigs"));
+        assert_eq!(reads.len(), 1, "{:?}", AuditLog::count(&reads));
+    })
+    .await;
+}
+
+/// How many ConfigMaps have this text, whatever stands around it.
+fn config_maps_with(history: &History, text: &str) -> usize {
+    let has_it = |map: &&Arc<Revision>| map.object.to_string().contains(text.trim());
+    history.all(Kind::ConfigMap).filter(has_it).count()
 }

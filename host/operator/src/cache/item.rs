@@ -17,6 +17,10 @@ use serde_json::value::RawValue;
 
 use super::metadata;
 
+/// Largest object, as JSON in bytes, that is kept whole: of a larger one the cache keeps what decisions look at, and whoever wants
+/// the rest reads it again. What people write by hand is smaller, and 5,000 of them take 20 MiB.
+pub(crate) const MAX_WHOLE: usize = 4096;
+
 /// Levels of objects and arrays that a spec may have: serde_json's own limit, which guards its stack.
 const MAX_DEPTH: usize = 128;
 /// Values that a spec may have. Each takes 32 bytes once it is decoded, whatever it took to write: a megabyte of `0,` is 16 MB
@@ -55,6 +59,7 @@ pub(crate) struct Item<K> {
     unreadable: Option<Unreadable>,
     unknown: Vec<String>,
     bytes: usize,
+    spec_bytes: usize,
     is_whole: bool,
 }
 
@@ -109,6 +114,11 @@ impl<K: Kind> Item<K> {
         self.bytes
     }
 
+    /// Size of its spec as JSON, in bytes: what only its users make larger.
+    pub(crate) fn spec_bytes(&self) -> usize {
+        self.spec_bytes
+    }
+
     /// Whether nothing was dropped of labels and spec.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
@@ -142,7 +152,8 @@ impl<K: Kind> Item<K> {
             Ok(status) => *known.status_mut() = status,
             Err(status) => unreadable = Some(Unreadable { is_status: true, ..status }),
         }
-        Ok(Self { object: known, unreadable, unknown, bytes: text.len(), is_whole: true })
+        let spec_bytes = parts.spec.map_or(0, |spec| spec.get().len());
+        Ok(Self { object: known, unreadable, unknown, bytes: text.len(), spec_bytes, is_whole: true })
     }
 }
 
@@ -287,7 +298,7 @@ impl<K: Kind> Resource for Item<K> {
 #[cfg(test)]
 impl<K: Kind> From<K> for Item<K> {
     fn from(object: K) -> Self {
-        Self { object, unreadable: None, unknown: Vec::new(), bytes: 0, is_whole: true }
+        Self { object, unreadable: None, unknown: Vec::new(), bytes: 0, spec_bytes: 0, is_whole: true }
     }
 }
 

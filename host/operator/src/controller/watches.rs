@@ -26,11 +26,13 @@ use super::{Queues, changes};
 use crate::batch::Batches;
 use crate::cache::Caches;
 use crate::cache::changed::Changed;
-use crate::cache::item::{Item, Kind};
+use crate::cache::item::{Item, Kind, MAX_WHOLE};
 use crate::cache::listed::CacheWriter;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
-use crate::frontend::{Frontend, KubeOpenCode, KubeTask, batches_that_go_on, is_over};
+use crate::frontend::{
+    Frontend, KubeOpenCode, KubeTask, batches_that_go_on, is_over, slim_agent, slim_workspace,
+};
 use crate::runtime::health::Health;
 use crate::server::{SERVER_SELECTOR, Servers, server_agent, slim_deployment};
 use crate::task::reconcile::Context;
@@ -47,10 +49,6 @@ const DEPLOYMENT: &str = "Deployment";
 const KUBETASK_TASK: &str = "kubetask.io Task";
 const BATCH: &str = "Batch";
 const WORKSPACE_CONFIG: &str = "WorkspaceConfig";
-
-/// Largest Task, as JSON in bytes, that is kept whole until it is launched; a larger one is read again when its turn
-/// comes, and so is a larger Batch. What people write by hand is smaller, and 5,000 of them take 20 MiB.
-const MAX_KEPT: usize = 4096;
 
 /// A group's Tasks as a stream of those that changed.
 pub(super) trait TaskStream<F: Frontend>:
@@ -113,7 +111,7 @@ fn slim_tasks<F: Frontend>(
         changes::tell_of_ignored_stop::<F>(&stops, item);
         let is_launched =
             F::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
-        if is_launched || item.bytes() > MAX_KEPT {
+        if is_launched || item.bytes() > MAX_WHOLE {
             F::slim(item);
         }
         if is_launched {
@@ -220,7 +218,7 @@ pub(super) async fn agents(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = told::<Agent>(client, health, AGENT).modify(Item::keep_ours);
+    let all = told::<Agent>(client, health, AGENT).modify(slim_agent);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         for ObjectKey { namespace, name } in changed.by(&event) {
@@ -291,7 +289,7 @@ pub(super) async fn workspaces(
     context: Arc<Context>,
     queues: Arc<Queues>,
 ) {
-    let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG).modify(Item::keep_ours);
+    let all = told::<WorkspaceConfig>(client, health, WORKSPACE_CONFIG).modify(slim_workspace);
     let mut changed = Changed::default();
     each(writer.reflect(all), |event| {
         let keys = changed.by(&event).into_iter();
@@ -363,7 +361,7 @@ fn pods_of(groups: &[Group]) -> String {
 /// Of a large Batch it is kept how many Tasks it has, and not what they are to do: one of a megabyte may take forty times that
 /// in memory, and every user may have as many as he likes.
 fn slim_batch(item: &mut Item<Batch>) {
-    if item.bytes() > MAX_KEPT {
+    if item.bytes() > MAX_WHOLE {
         item.slim(|batch| {
             batch.spec.common_context = Vec::new();
             batch.spec.variable_contexts.iter_mut().for_each(|contexts| *contexts = Vec::new());

@@ -1,15 +1,22 @@
 //! The Tasks of `kubeopencode.io`.
 
-use kube::Client;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::{Client, Resource};
+use kubeopencode_api::agent::{Agent, AgentSpec};
+use kubeopencode_api::context::ContextItem;
 use kubeopencode_api::group::Group;
+use kubeopencode_api::names::{AgentKey, ObjectKey};
 use kubeopencode_api::task::Task;
 use kubeopencode_plan::frontend::kubeopencode::{self as plan, spec_agent};
 use kubeopencode_plan::{Refusal, Run, Settings};
 use serde_json::Value;
 
+use super::live::whole_object;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
-use crate::cache::item::Item;
+use crate::cache::item::{Item, MAX_WHOLE};
 use crate::cache::listed::Cached;
 
 /// The first group.
@@ -53,25 +60,117 @@ impl Frontend for KubeOpenCode {
     }
 
     async fn resolve(
-        _: &Client,
+        client: &Client,
         task: &Item<Task>,
         caches: &Caches,
         settings: &Settings,
     ) -> Result<Run, Unresolved> {
         let task = readable(task).map_err(Unresolved::Refused)?;
         let key = spec_agent(task).map_err(Unresolved::Refused)?;
-        if let Some(run) = caches.of_agent(&key, |agent| plan::task(task, agent, settings)) {
-            return run.map_err(Unresolved::Refused);
-        }
-        if !caches.show(&key.namespace) {
-            return Err(Unresolved::Missing(Refusal::agent_not_watched(&key)));
-        }
-        let refusal = Refusal::agent_not_found(&key);
-        Err(Unresolved::Missing(match caches.broken_agent(&key) {
-            Some(error) => {
-                Refusal { message: format!("agent \"{}\" cannot be read: {error}", key.name), ..refusal }
+        let agent = whole_agent(client, caches, &key).await.map_err(Unresolved::Unanswered)?;
+        match agent.as_deref().map(Item::get) {
+            Some(Ok(agent)) => plan::task(task, agent, settings).map_err(Unresolved::Refused),
+            Some(Err(unreadable)) => {
+                let message = format!("agent \"{}\" cannot be read: {unreadable}", key.name);
+                Err(Unresolved::Missing(Refusal { message, ..Refusal::agent_not_found(&key) }))
             }
-            None => refusal,
-        }))
+            None if caches.show(&key.namespace) => Err(Unresolved::Missing(Refusal::agent_not_found(&key))),
+            None => Err(Unresolved::Missing(Refusal::agent_not_watched(&key))),
+        }
+    }
+}
+
+/// The whole Agent that the watch shows, also one that cannot be read; `None`: there is none.
+///
+/// # Errors
+/// When it is large, and the API server does not answer.
+pub(crate) async fn whole_agent(
+    client: &Client,
+    caches: &Caches,
+    key: &AgentKey,
+) -> Result<Option<Arc<Item<Agent>>>, kube::Error> {
+    let Some(cached) = caches.agent(key) else { return Ok(None) };
+    let object = ObjectKey::new(&*key.namespace, &*key.name);
+    whole_object(client, &object, Some(cached), &caches.recent_agents).await
+}
+
+/// Of a large Agent it is kept what its limits, its timeout, its images and its server are, and which plugins it needs: the rest
+/// only a launch and its server look at. What its status says of its Tasks makes it no larger.
+pub(crate) fn slim_agent(item: &mut Item<Agent>) {
+    item.keep_ours();
+    item.meta_mut().finalizers = None;
+    if item.spec_bytes() > MAX_WHOLE {
+        item.slim(|agent| {
+            let whole = std::mem::take(&mut agent.spec);
+            let types: BTreeSet<_> = whole.contexts.into_iter().map(|context| context.type_).collect();
+            let of_type = |type_| ContextItem { type_, ..ContextItem::default() };
+            agent.spec = AgentSpec {
+                agent_image: whole.agent_image,
+                executor_image: whole.executor_image,
+                attach_image: whole.attach_image,
+                command_builder: whole.command_builder,
+                contexts: types.into_iter().map(of_type).collect(),
+                max_concurrent_tasks: whole.max_concurrent_tasks,
+                quota: whole.quota,
+                timeout: whole.timeout,
+                suspend: whole.suspend,
+                server_config: whole.server_config,
+                ..AgentSpec::default()
+            };
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kept(spec: &Value, status: &Value) -> Item<Agent> {
+        let metadata = json!({
+            "name": "a", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "7",
+            "labels": {"team": "a"}, "finalizers": ["example.com/a"],
+        });
+        let agent = json!({"metadata": metadata, "spec": spec, "status": status});
+        let mut item = serde_json::from_value(agent).unwrap();
+        slim_agent(&mut item);
+        item
+    }
+
+    #[test]
+    fn of_a_large_agent_it_is_kept_what_decisions_look_at() {
+        let mut expected = json!({
+            "agentImage": "agent", "executorImage": "executor", "attachImage": "attach", "commandBuilder": "claude",
+            "maxConcurrentTasks": 2, "quota": {"maxTaskStarts": 3, "windowSeconds": 60}, "suspend": true, "timeout": "1h",
+            "serverConfig": {"port": 4096, "passwordSecretRef": {"name": "s", "key": "k"}},
+        });
+        let mut spec = expected.clone();
+        spec["serviceAccountName"] = json!("s");
+        spec["config"] = json!({"model": "m"});
+        spec["contexts"] = json!([
+            {"type": "Text", "text": "x".repeat(MAX_WHOLE)}, {"type": "Jira", "config": {"a": 1}}, {"type": "Jira"},
+        ]);
+        spec["podSpec"] = json!({"env": [{"name": "A", "value": "a"}], "labels": {"team": "a"}});
+        let item = kept(&spec, &json!({"running": 1}));
+        assert!(!item.is_whole());
+        let agent = item.get().unwrap();
+        expected["serviceAccountName"] = json!("");
+        expected["contexts"] = json!([{"type": "Jira"}, {"type": "Text"}]);
+        assert_eq!(json!(agent.spec), expected);
+        let metadata =
+            json!({"name": "a", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "7"});
+        assert_eq!(json!(agent.metadata), metadata);
+        assert_eq!(agent.status.as_ref().unwrap().running, Some(1), "its ledger is read from here");
+    }
+
+    #[test]
+    fn who_holds_its_slots_makes_no_agent_large() {
+        let entry = |i: usize| json!({"taskUID": format!("uid-{i}"), "taskNamespace": "n", "taskName": "t", "startTime": "2026-01-01T00:00:00Z"});
+        let admitted: Vec<_> = (0..100).map(entry).collect();
+        let spec = json!({"serviceAccountName": "s", "config": {"model": "m"}});
+        let item = kept(&spec, &json!({"admitted": admitted}));
+        assert!(item.bytes() > MAX_WHOLE && item.is_whole());
+        assert_eq!(json!(item.get().unwrap().spec), spec);
     }
 }

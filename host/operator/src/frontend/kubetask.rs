@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::group::Group;
 use kubeopencode_api::kubetask::batch::{Batch, BatchPhase, BatchSpec};
 use kubeopencode_api::kubetask::batch_task::{BATCH_LABEL, batch_task_name};
 use kubeopencode_api::kubetask::context::Context;
 use kubeopencode_api::kubetask::task::Task;
-use kubeopencode_api::kubetask::workspace_config::WorkspaceConfig;
+use kubeopencode_api::kubetask::workspace_config::{WorkspaceConfig, WorkspaceConfigSpec};
 use kubeopencode_api::literals::DEFAULT_NAME;
 use kubeopencode_api::names::ObjectKey;
 use kubeopencode_plan::frontend::kubetask::{self as plan, BatchPart};
 use kubeopencode_plan::{Refusal, Run, Settings};
 
+use super::live::whole_object;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
-use crate::cache::item::{Item, Kind, Unreadable};
+use crate::cache::item::{Item, MAX_WHOLE, Unreadable};
 use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, batch_owner};
 
@@ -87,6 +87,18 @@ impl Frontend for KubeTask {
         let batch = batch.as_ref().map(|(batch, index)| BatchPart { batch, index: *index });
         let workspace = workspace_of(client, task, caches).await?;
         plan::task(task, batch, workspace.as_ref(), settings).map_err(Unresolved::Refused)
+    }
+}
+
+/// Of a large WorkspaceConfig it is kept which image it names: the rest only a launch looks at.
+pub(crate) fn slim_workspace(item: &mut Item<WorkspaceConfig>) {
+    item.keep_ours();
+    item.meta_mut().finalizers = None;
+    if item.spec_bytes() > MAX_WHOLE {
+        item.slim(|workspace| {
+            let agent_image = workspace.spec.agent_image.take();
+            workspace.spec = WorkspaceConfigSpec { agent_image, ..WorkspaceConfigSpec::default() };
+        });
     }
 }
 
@@ -185,12 +197,9 @@ async fn workspace_of(
     caches: &Caches,
 ) -> Result<Option<WorkspaceConfig>, Unresolved> {
     let key = workspace_key(task);
-    let cached = caches.kubetask.workspace(&key);
-    let live = match cached {
-        Some(_) => None,
-        None => live::<WorkspaceConfig>(client, &key).await?,
-    };
-    match cached.as_deref().or(live.as_ref()).map(Item::get) {
+    let (cached, recent) = (caches.kubetask.workspace(&key), &caches.kubetask.recent_workspaces);
+    let whole = whole_object(client, &key, cached, recent).await.map_err(Unresolved::Unanswered)?;
+    match whole.as_deref().map(Item::get) {
         Some(Ok(workspace)) => Ok(Some(workspace.clone())),
         // as with an Agent: it may be mended
         Some(Err(unreadable)) => Err(Unresolved::Missing(Refusal::workspace_config(format!(
@@ -212,17 +221,9 @@ async fn batch_of(
     let key = ObjectKey::new(task.namespace().unwrap_or_default(), &owner.name);
     let cached = caches.kubetask.batch(&key).filter(|batch| is_named(batch, owner));
     let recent = &caches.kubetask.recent_batches;
-    let kept = match &cached {
-        Some(batch) if batch.is_whole() => Some(Arc::clone(batch)),
-        Some(batch) => recent.get(batch.meta()),
-        None => None,
-    };
-    let whole = match kept {
-        Some(batch) => batch,
-        None => match live::<Batch>(client, &key).await?.filter(|batch| is_named(batch, owner)) {
-            Some(batch) => recent.keep(batch),
-            None => return Err(Unresolved::Refused(batch_is_gone(task))),
-        },
+    let whole = whole_object(client, &key, cached.clone(), recent).await.map_err(Unresolved::Unanswered)?;
+    let Some(whole) = whole.filter(|batch| is_named(batch, owner)) else {
+        return Err(Unresolved::Refused(batch_is_gone(task)));
     };
     let cannot_be_read = |unreadable: &Unreadable| {
         let message = format!("Batch \"{}\" cannot be read: {unreadable}", key.name);
@@ -268,14 +269,6 @@ fn index_of(batch: &str, task: &str) -> Option<usize> {
 
 fn batch_is_gone(task: &Task) -> Refusal {
     Refusal::context(format!("Task \"{}\": its Batch is gone, and its contexts with it", task.name_any()))
-}
-
-async fn live<K>(client: &Client, key: &ObjectKey) -> Result<Option<Item<K>>, Unresolved>
-where
-    K: Kind<Scope = kube::core::NamespaceResourceScope> + Send + Sync,
-{
-    let api = Api::<Item<K>>::namespaced(client.clone(), &key.namespace);
-    api.get_opt(&key.name).await.map_err(Unresolved::Unanswered)
 }
 
 #[cfg(test)]
@@ -360,6 +353,26 @@ mod tests {
         ] {
             assert_eq!(has_counted(&batch, index, is_terminal), expected, "{index} {is_terminal}");
         }
+    }
+
+    #[test]
+    fn of_a_large_workspace_config_the_image_is_kept() {
+        let kept = |text: &str| {
+            let piece = json!({"type": "File", "file": {"name": "f", "source": {"inline": text}}});
+            let spec = json!({"agentImage": "i", "serviceAccountName": "s", "defaultContexts": [piece]});
+            let object =
+                json!({"metadata": {"name": "default", "finalizers": ["example.com/a"]}, "spec": spec});
+            let mut item = serde_json::from_value(object).unwrap();
+            slim_workspace(&mut item);
+            assert_eq!(item.meta().finalizers, None);
+            item
+        };
+        let large: Item<WorkspaceConfig> = kept(&"x".repeat(MAX_WHOLE));
+        assert!(!large.is_whole());
+        assert_eq!(json!(large.get().unwrap().spec), json!({"agentImage": "i"}));
+        let small = kept("x");
+        assert!(small.is_whole());
+        assert_eq!(small.get().unwrap().spec.default_contexts.len(), 1);
     }
 
     #[test]
