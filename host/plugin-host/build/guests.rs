@@ -34,6 +34,7 @@ pub(crate) fn build(plugins: &Path, target_dir: &Path, guests: &[&str]) -> Resul
 pub(crate) fn is_for_the_outer_cargo(variable: &str) -> bool {
     let names = [
         "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
         "CARGO_TARGET_DIR",
         "RUSTC_WORKSPACE_WRAPPER",
         "RUSTC_WRAPPER",

@@ -38,7 +38,9 @@ fn a_toolchain_without_the_target_is_told_in_one_line() {
 
 #[test]
 fn an_environment_that_changes_the_hosts_profile_packs_no_other_guests() {
-    for variable in ["CARGO_PROFILE_RELEASE_OPT_LEVEL", "CARGO_BUILD_TARGET", "RUSTFLAGS"] {
+    for variable in
+        ["CARGO_PROFILE_RELEASE_OPT_LEVEL", "CARGO_INCREMENTAL", "CARGO_BUILD_TARGET", "RUSTFLAGS"]
+    {
         assert!(common::guests::is_for_the_outer_cargo(variable), "{variable}");
     }
     // where cargo is, and what a release says to the guests' compiler
