@@ -3,6 +3,7 @@
 #![allow(clippy::duplicated_attributes, reason = "kube's derive wants one printcolumn a column")]
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::api::core::v1::{
     Affinity, EnvVar, HostAlias, LocalObjectReference, PodDNSConfig, PodSecurityContext,
@@ -11,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -276,8 +278,9 @@ pub struct AgentPodSpec {
     /// certificate authorities (`SSL_CERT_FILE`, `GIT_SSL_CAINFO`, …) where one of `volumeMounts` holds the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// Further volumes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Further volumes; at most 64.
+    #[serde(default, deserialize_with = "volumes", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub volumes: Vec<Volume>,
     /// Further volume mounts of the agent's container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -426,6 +429,35 @@ pub(crate) fn resources<'de, D: Deserializer<'de>>(
     serde_json::from_value(value).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// Most entries of `podSpec.volumes`. One takes 3 KB in memory, however little was written of it.
+const MAX_VOLUMES: usize = 64;
+
+/// Reads no more volumes than there may be.
+fn volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+    deserializer.deserialize_seq(Volumes)
+}
+
+struct Volumes;
+
+impl<'de> Visitor<'de> for Volumes {
+    type Value = Vec<Volume>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut volumes = Vec::new();
+        while let Some(volume) = entries.next_element()? {
+            if volumes.len() == MAX_VOLUMES {
+                return Err(A::Error::custom(format!("at most {MAX_VOLUMES} volumes are allowed")));
+            }
+            volumes.push(volume);
+        }
+        Ok(volumes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,5 +468,15 @@ mod tests {
             serde_json::from_str(r#"{"resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}"#).unwrap();
         let limits = spec.resources.unwrap().limits.unwrap();
         assert_eq!((limits["cpu"].0.as_str(), limits["memory"].0.as_str()), ("2", "1Gi"));
+    }
+
+    #[test]
+    fn more_volumes_than_there_may_be_are_not_read() {
+        let read = |number: usize| {
+            let volumes = vec![serde_json::json!({"name": "v"}); number];
+            serde_json::from_value::<AgentPodSpec>(serde_json::json!({"volumes": volumes}))
+        };
+        assert_eq!(read(MAX_VOLUMES).unwrap().volumes.len(), 64);
+        assert_eq!(read(MAX_VOLUMES + 1).unwrap_err().to_string(), "at most 64 volumes are allowed");
     }
 }
