@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,15 +25,15 @@ fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
     host.load_built_in().map(|_| host)
 }
 
-/// How the name of a filled cache's folder begins; the process's id follows.
+/// How the name of a filled cache's folder begins.
 const FOLDER: &str = "filled-";
 
-/// Removes the filled caches of processes that are gone.
+/// Removes the filled caches that nobody has locked: of processes that are gone. Their numbers would not tell, as some run where they
+/// have numbers of their own, on this target folder.
 fn remove_left_over(all: &Path) {
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER));
+        if is_one && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok()) {
             // another process may be about it, too
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -42,17 +42,23 @@ fn remove_left_over(all: &Path) {
 
 /// A cache that a host has filled: the compiling is done once for all tests of a process.
 fn filled() -> &'static Path {
-    static FILLED: OnceLock<PathBuf> = OnceLock::new();
-    FILLED.get_or_init(|| {
-        // tests may be processes of their own, which must not take each other's folder away
+    static FILLED: OnceLock<(PathBuf, File)> = OnceLock::new();
+    let (cache, _) = FILLED.get_or_init(|| {
+        // tests may be processes of their own, which must not take each other's folder away, nor one that is about to be locked
         let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(all).unwrap();
+        let turn = File::open(all).unwrap();
+        turn.lock().unwrap();
         remove_left_over(all);
-        let dir = all.join(format!("{FOLDER}{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
+        let dir = tempfile::Builder::new().prefix(FOLDER).tempdir_in(all).unwrap().keep();
+        let folder = File::open(&dir).unwrap();
+        folder.lock().unwrap();
+        drop(turn);
         let cache = dir.join("cache");
         assert_others_work(&open(&cache, &worker()).unwrap());
-        cache
-    })
+        (cache, folder)
+    });
+    cache
 }
 
 /// A copy of it.
@@ -89,11 +95,12 @@ fn what_was_compiled_once_needs_no_worker_and_is_nobody_elses() {
 #[test]
 fn filled_caches_of_processes_that_are_gone_are_removed() {
     let dir = tempfile::tempdir().unwrap();
-    // no process has so high a number
-    let of = [format!("{FOLDER}{}", u32::MAX), format!("{FOLDER}{}", std::process::id()), "other".to_owned()];
-    of.iter().for_each(|name| fs::create_dir_all(dir.path().join(name).join("cache")).unwrap());
+    let of = ["filled-gone", "filled-used", "other"].map(|name| dir.path().join(name));
+    of.iter().for_each(|folder| fs::create_dir_all(folder.join("cache")).unwrap());
+    let used = File::open(&of[1]).unwrap();
+    used.lock().unwrap();
     remove_left_over(dir.path());
-    assert_eq!(of.map(|name| dir.path().join(name).exists()), [false, true, true]);
+    assert_eq!(of.map(|folder| folder.exists()), [false, true, true]);
 }
 
 #[test]
