@@ -101,8 +101,11 @@ runs_version() { kubectl get --raw "$metrics" | grep -F "kubeopencode_build_info
 try_manifests() {
   local file
   for file in definitions.yaml install.yaml; do
-    kubectl apply --server-side --force-conflicts --dry-run=server --filename "$folder/$file" >"$work/taken" ||
+    # its warnings are of who wrote the objects that are there
+    if ! kubectl apply --server-side --force-conflicts --dry-run=server --filename "$folder/$file" >"$work/taken" 2>"$work/why"; then
+      cat "$work/why" >&2
       die "the API server does not take $folder/$file; the lines above say why" "correct deploy/install, or deploy/release/chart.sh"
+    fi
     echo "    $file: $(wc -l <"$work/taken") objects" >&2
   done
 }
