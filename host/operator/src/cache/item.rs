@@ -59,6 +59,7 @@ pub(crate) struct Item<K> {
     unreadable: Option<Unreadable>,
     unknown: Vec<String>,
     bytes: usize,
+    /// What only its users make larger.
     spec_bytes: usize,
     is_whole: bool,
 }
@@ -114,11 +115,6 @@ impl<K: Kind> Item<K> {
         self.bytes
     }
 
-    /// Size of its spec as JSON, in bytes: what only its users make larger.
-    pub(crate) fn spec_bytes(&self) -> usize {
-        self.spec_bytes
-    }
-
     /// Whether nothing was dropped of labels and spec.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
@@ -129,7 +125,18 @@ impl<K: Kind> Item<K> {
         metadata::keep_ours(self.object.meta_mut());
     }
 
-    /// The same, and what `slim` drops of the rest.
+    /// The same, the finalizers, which nobody here reads, and of one with a large spec what `slim` drops. What its status says
+    /// makes it no larger.
+    pub(crate) fn slim_if_large(&mut self, slim: impl FnOnce(&mut K)) {
+        self.object.meta_mut().finalizers = None;
+        if self.spec_bytes > MAX_WHOLE {
+            self.slim(slim);
+        } else {
+            self.keep_ours();
+        }
+    }
+
+    /// Drops the same, and what `slim` drops of the rest.
     pub(crate) fn slim(&mut self, slim: impl FnOnce(&mut K)) {
         self.is_whole = false;
         self.keep_ours();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::{Client, Resource};
+use kube::Client;
 use kubeopencode_api::agent::{Agent, AgentSpec};
 use kubeopencode_api::context::ContextItem;
 use kubeopencode_api::group::Group;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::live::whole_object;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
-use crate::cache::item::{Item, MAX_WHOLE};
+use crate::cache::item::Item;
 use crate::cache::listed::Cached;
 
 /// The first group.
@@ -95,30 +95,26 @@ pub(crate) async fn whole_agent(
 }
 
 /// Of a large Agent it is kept what its limits, its timeout, its images and its server are, and which plugins it needs: the rest
-/// only a launch and its server look at. What its status says of its Tasks makes it no larger.
+/// only a launch and its server look at.
 pub(crate) fn slim_agent(item: &mut Item<Agent>) {
-    item.keep_ours();
-    item.meta_mut().finalizers = None;
-    if item.spec_bytes() > MAX_WHOLE {
-        item.slim(|agent| {
-            let whole = std::mem::take(&mut agent.spec);
-            let types: BTreeSet<_> = whole.contexts.into_iter().map(|context| context.type_).collect();
-            let of_type = |type_| ContextItem { type_, ..ContextItem::default() };
-            agent.spec = AgentSpec {
-                agent_image: whole.agent_image,
-                executor_image: whole.executor_image,
-                attach_image: whole.attach_image,
-                command_builder: whole.command_builder,
-                contexts: types.into_iter().map(of_type).collect(),
-                max_concurrent_tasks: whole.max_concurrent_tasks,
-                quota: whole.quota,
-                timeout: whole.timeout,
-                suspend: whole.suspend,
-                server_config: whole.server_config,
-                ..AgentSpec::default()
-            };
-        });
-    }
+    item.slim_if_large(|agent| {
+        let whole = std::mem::take(&mut agent.spec);
+        let types: BTreeSet<_> = whole.contexts.into_iter().map(|context| context.type_).collect();
+        let of_type = |type_| ContextItem { type_, ..ContextItem::default() };
+        agent.spec = AgentSpec {
+            agent_image: whole.agent_image,
+            executor_image: whole.executor_image,
+            attach_image: whole.attach_image,
+            command_builder: whole.command_builder,
+            contexts: types.into_iter().map(of_type).collect(),
+            max_concurrent_tasks: whole.max_concurrent_tasks,
+            quota: whole.quota,
+            timeout: whole.timeout,
+            suspend: whole.suspend,
+            server_config: whole.server_config,
+            ..AgentSpec::default()
+        };
+    });
 }
 
 #[cfg(test)]
@@ -126,6 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cache::item::MAX_WHOLE;
 
     fn kept(spec: &Value, status: &Value) -> Item<Agent> {
         let metadata = json!({

@@ -19,7 +19,7 @@ use kubeopencode_plan::{Refusal, Run, Settings};
 use super::live::whole_object;
 use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
-use crate::cache::item::{Item, MAX_WHOLE, Unreadable};
+use crate::cache::item::{Item, Unreadable};
 use crate::cache::listed::Cached;
 use crate::cache::task_view::{TaskRef, batch_owner};
 
@@ -92,14 +92,10 @@ impl Frontend for KubeTask {
 
 /// Of a large WorkspaceConfig it is kept which image it names: the rest only a launch looks at.
 pub(crate) fn slim_workspace(item: &mut Item<WorkspaceConfig>) {
-    item.keep_ours();
-    item.meta_mut().finalizers = None;
-    if item.spec_bytes() > MAX_WHOLE {
-        item.slim(|workspace| {
-            let agent_image = workspace.spec.agent_image.take();
-            workspace.spec = WorkspaceConfigSpec { agent_image, ..WorkspaceConfigSpec::default() };
-        });
-    }
+    item.slim_if_large(|workspace| {
+        let agent_image = workspace.spec.agent_image.take();
+        workspace.spec = WorkspaceConfigSpec { agent_image, ..WorkspaceConfigSpec::default() };
+    });
 }
 
 /// Whether a Batch made the Task that is still there, or of which that is not known.
@@ -278,6 +274,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cache::item::MAX_WHOLE;
     use crate::cache::listed::cached;
 
     fn batch(deleted: Value, status: Value) -> Item<Batch> {
