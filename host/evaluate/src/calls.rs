@@ -1,6 +1,8 @@
 //! Calls of plugins: whether one is asked, how many run at the same time, on which thread, and who observes them.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,7 +19,7 @@ use crate::health::{Health, Pause};
 /// Calls that run at the same time: a call without fault takes some ten microseconds, so these few are plenty, and
 /// faulty ones together stay below 256 MiB of memory.
 const MAX_CALLS: usize = 4;
-/// Calls of one plugin that run at the same time; they leave room for others while one plugin hangs in all its calls.
+/// Calls of one plugin that run at the same time, at most; they leave room for others while one plugin hangs in all its calls.
 const MAX_CALLS_OF_ONE: usize = 2;
 /// How long a call waits for its turn. The calls of a healthy plugin take some ten microseconds, so that its turn comes
 /// much sooner, also on a machine that is busy; while one hangs, those who wait for it go away and leave their worker to
@@ -151,6 +153,8 @@ pub(crate) struct Calls {
 #[derive(Clone, Debug)]
 pub(crate) struct SharedCalls {
     turns: Arc<Semaphore>,
+    /// Calls of one plugin at the same time.
+    of_one: usize,
     /// The Plugins whose pauses became others.
     pauses: broadcast::Sender<String>,
 }
@@ -162,14 +166,25 @@ pub(crate) struct Turn {
     _shared: OwnedSemaphorePermit,
 }
 
+/// Calls of one plugin at the same time, where there are so many processors: one processor is left to everybody else, so
+/// that a plugin whose calls do not end takes none of them all.
+fn calls_of_one(processors: usize) -> usize {
+    processors.saturating_sub(1).clamp(1, MAX_CALLS_OF_ONE)
+}
+
 impl SharedCalls {
     pub(crate) fn new() -> Self {
-        Self { turns: Arc::new(Semaphore::new(MAX_CALLS)), pauses: broadcast::Sender::new(MAX_NEWS) }
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            turns: Arc::new(Semaphore::new(MAX_CALLS)),
+            of_one: calls_of_one(processors),
+            pauses: broadcast::Sender::new(MAX_NEWS),
+        }
     }
 
     /// The calls of one more plugin, which this Plugin brings; `None`: the program.
     pub(crate) fn of_one(&self, source: Option<String>) -> Calls {
-        let own = Arc::new(Semaphore::new(MAX_CALLS_OF_ONE));
+        let own = Arc::new(Semaphore::new(self.of_one));
         Calls { own, shared: self.clone(), source, health: Mutex::default() }
     }
 
@@ -213,12 +228,17 @@ impl Calls {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_calls_of_one_plugin_leave_a_processor_to_others() {
+        assert_eq!([1, 2, 3, 64].map(calls_of_one), [1, 1, 2, 2]);
+    }
+
     #[tokio::test]
     async fn who_waits_for_a_plugin_that_hangs_hears_that_it_is_busy_and_others_are_called() {
         let shared = SharedCalls::new();
         let (hangs, works) = (shared.of_one(None), shared.of_one(None));
         let mut turns = Vec::new();
-        for _ in 0..MAX_CALLS_OF_ONE {
+        for _ in 0..shared.of_one {
             turns.push(hangs.turn("team").await.unwrap());
         }
         assert!(matches!(hangs.turn("team").await, Err(Uncalled::Busy)));
