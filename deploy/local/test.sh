@@ -77,7 +77,7 @@ check_format() {
 lint_host() { cargo clippy --workspace --all-targets --features kubeopencode-fuzz/targets --locked -- -D warnings; }
 lint_crate_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
-  RUSTDOCFLAGS="-D warnings" in_guests cargo doc --workspace --no-deps --locked --quiet
+  RUSTDOCFLAGS="-D warnings" in_guests cargo doc --workspace --no-deps --locked --all-features --quiet
 }
 # what is sourced is looked at through those that source it
 lint_shell() {
@@ -105,7 +105,8 @@ nextest() {
 # in_guests COMMAND...: in both of their workspaces
 in_guests() { (cd plugins && "$@") && (cd examples/plugins && "$@"); }
 # Guests are for wasm32 alone, and clippy of their tests for this machine.
-# All features: no guest of the product makes its schema of a type, and what does that in the SDK has tests too.
+# All features, here and in the documentation: no guest of the product makes its schema of a type, and what does that in the SDK
+# has tests too. Other features would compile the macros a second time.
 lint_guests() { in_guests cargo clippy --workspace --locked --all-features --target wasm32-wasip2 -- -D warnings; }
 test_guests() { in_guests cargo test --workspace --locked --all-features; }
 
