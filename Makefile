@@ -14,7 +14,7 @@ demo-release: ## the same with what make release made, from a registry with TLS 
 demo-down: ## remove all that the demo made
 	@deploy/local/demo.sh down
 
-test: ## lint, licences, unit, fuzz (which only compiles them), api and e2e
+test: ## lint, licences, unit, api and e2e
 	@deploy/local/test.sh
 
 lint: ## format, lints of Rust, Go, shell, workflows, chart and documents, spelling
@@ -51,7 +51,7 @@ attacks: ## what a neighbour feels of attacks on another namespace, the operator
 	@deploy/local/with-control-plane.sh attacks cargo bench --locked --workspace --bench attacks
 
 fuzz: ## every fuzz target for a minute; SECONDS=600 for ten
-	@deploy/local/fuzz.sh run $(SECONDS)
+	@deploy/local/fuzz.sh $(SECONDS)
 
 mutants: ## changes what decides, one place at a time, and lists the changes that no unit test sees: hours; MINUTES=40
 	@MINUTES=$(MINUTES) deploy/local/mutants.sh

@@ -2,12 +2,12 @@
 # Fuzz targets for what strangers write and KubeOpenCode reads: archives, what plugins say about themselves, the output
 # and the report of an agent, FILE_MAPPINGS, addresses of repositories.
 #
-#   fuzz.sh check                     see that all targets compile, in a tenth of the time of a build
-#   fuzz.sh run [SECONDS [TARGET...]] build them, then run each for so long (60); the first finding ends it
+#   fuzz.sh [SECONDS [TARGET...]]    build the targets, then run each for so long (60); the first finding ends it
 #
 # The targets are in fuzz/fuzz_targets, what they ask for in a module `fuzzing` beside the code, the first inputs in
 # fuzz/seeds. What libFuzzer collects and finds is kept in ${XDG_CACHE_HOME:-~/.cache}/kubeopencode/fuzz. A finding
-# is mended with its input as one more seed: `cargo test` holds every property to the seeds.
+# is mended with its input as one more seed: `cargo test` holds every property to the seeds. That the targets compile,
+# `make lint` sees.
 #
 # The repository's own stable toolchain does: coverage is rustc's `-C passes=sancov-module`, and no sanitizer is asked
 # for, since nothing here is unsafe. libFuzzer itself is C++.
@@ -21,36 +21,25 @@ main() {
   preflight fuzz
   host=$(rustc -vV | sed -n 's/^host: //p')
   target_dir=${CARGO_TARGET_DIR:-$repo/target}/fuzz
-  case ${1:-} in
-    check) fuzz check ;;
-    run)
-      shift
-      run "$@"
-      ;;
-    *) die "usage: fuzz.sh check | run [SECONDS [TARGET...]]" ;;
-  esac
-}
-
-# fuzz build|check
-fuzz() {
-  local cargo_fuzz log=$cache/logs/fuzz-$1.log
-  cargo_fuzz=$("$here/programs.sh" cargo-fuzz)
-  # the profile of tests: asserts are on
-  CARGO_TARGET_DIR=$target_dir watched "$log" "compiling the targets" \
-    "$cargo_fuzz" "$1" --fuzz-dir fuzz --dev --sanitizer none --target "$host" ||
-    die_with_log "$log" "the targets do not compile" "see $log"
-}
-
-run() {
   local seconds=${1:-60} target targets
   [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "\"$seconds\" is no number of seconds"
   mapfile -t targets < <([ $# -le 1 ] || printf '%s\n' "${@:2}")
   [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .rs -a fuzz/fuzz_targets/*.rs)
-  fuzz build
-  for target in "${targets[@]}"; do run_one "$target" "$seconds"; done
+  build
+  for target in "${targets[@]}"; do run "$target" "$seconds"; done
 }
 
-run_one() {
+build() {
+  local cargo_fuzz log=$cache/logs/fuzz-build.log
+  cargo_fuzz=$("$here/programs.sh" cargo-fuzz)
+  # the profile of tests: asserts are on
+  CARGO_TARGET_DIR=$target_dir watched "$log" "compiling the targets" \
+    "$cargo_fuzz" build --fuzz-dir fuzz --features libfuzzer --dev --sanitizer none --target "$host" ||
+    die_with_log "$log" "the targets do not compile" "see $log"
+}
+
+# run TARGET SECONDS
+run() {
   local target=$1 seconds=$2 kept=$cache/fuzz/$1 log=$cache/logs/fuzz-$1.log started=$SECONDS
   [ -x "$target_dir/$host/debug/$target" ] || die "there is no target \"$target\"" "ls fuzz/fuzz_targets"
   mkdir -p "$kept/corpus" "$kept/found"

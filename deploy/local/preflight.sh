@@ -41,7 +41,7 @@ main() {
 want() {
   local step more=""
   case $1 in
-    test) more="lint licences unit fuzz api e2e" ;;
+    test) more="lint licences unit api e2e" ;;
     demo) more="build images node" ;;
     demo-release) more="demo push registry" ;;
     e2e) more="build images node registry" ;;

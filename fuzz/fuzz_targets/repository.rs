@@ -1,11 +1,7 @@
 //! Addresses of repositories: what the PlanValidator takes, `git-init` takes for the same host.
-#![cfg_attr(fuzzing, no_main)]
+#![no_main]
 
-#[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let validated = kubeopencode_plan::fuzzing::host_of_repository(data);
     kubeopencode_pod_tools::git_init::fuzzing::repository(data, validated.as_deref());
 });
-
-#[cfg(not(fuzzing))]
-fn main() {}

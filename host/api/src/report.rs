@@ -8,7 +8,7 @@
 //! May touch: these types and pure functions over them. Must not touch: files, processes, a client. The report
 //! was written beside an agent that may write anything: `AgentReport::parse` bounds whatever it lets through.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod result_reader;
 

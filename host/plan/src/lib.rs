@@ -31,6 +31,6 @@ pub use object_name::{is_namespace_name, is_object_name};
 pub use refusal::Refusal;
 pub use run::{MAX_TOTAL, Run};
 pub use settings::{Layer, Settings};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub use validate::fuzzing;
 pub use validate::{Command, ServerCommand, validate, validate_command, validate_server};

@@ -7,7 +7,7 @@ mod address;
 mod brought;
 mod command;
 mod env;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod git_write;
 mod network;

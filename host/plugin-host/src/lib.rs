@@ -20,7 +20,7 @@ mod convert;
 mod descriptor;
 mod engine;
 mod error;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod host;
 mod inspect;

@@ -15,7 +15,7 @@
 
 mod child;
 mod cost;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod lines;
 mod reading;

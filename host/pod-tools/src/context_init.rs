@@ -5,7 +5,7 @@
 //! symbolic link). It may run twice: every file is replaced as a whole. Any error ends it with exit code 1 and one
 //! line on stderr, but that of an optional item, which leaves nothing and is told in the termination message.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod join;
 mod mapping;

@@ -18,7 +18,7 @@ impl Environment {
         Environment(env::vars_os().collect())
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Environment(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }

@@ -10,7 +10,7 @@
 mod access;
 mod clone;
 mod exclude;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod git;
 mod guard;

@@ -9,7 +9,7 @@
 
 mod archive;
 mod download;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub mod fuzzing;
 mod settings;
 

@@ -25,7 +25,7 @@ pub(crate) fn hostile() -> &'static Plugin {
     static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
     PLUGIN.get_or_init(|| {
         let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-        let target_dir = Path::new(env!("OUT_DIR")).join("guests");
+        let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
         let built = guests::build(&plugins, &target_dir, &["hostile"]).unwrap();
         let component = std::fs::read(built.join("hostile.wasm")).unwrap();
         host().load(&component, Kind::ContextType, LimitClass::Default).unwrap()
