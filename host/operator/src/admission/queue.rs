@@ -28,8 +28,8 @@ pub(super) struct AgentQueue {
 /// Who waits, and which place each has reported.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
-    /// In order of arrival, with the place that each has reported.
-    order: BTreeMap<QueuedTask, Option<i64>>,
+    /// In order of arrival.
+    order: BTreeMap<QueuedTask, Place>,
     /// The same ones: who leaves is named by its UID.
     by_uid: HashMap<TaskUid, QueuedTask>,
     /// Why they wait.
@@ -41,6 +41,14 @@ pub(super) struct WaitQueue {
     unreconciled: HashSet<TaskUid>,
     /// Nobody waits longer than this for them.
     deadline: Option<Instant>,
+}
+
+/// What is known of a Task that waits.
+#[derive(Debug, Default)]
+struct Place {
+    reported: Option<i64>,
+    /// It was named for another one, and has not asked since: to name it again would tell it nothing.
+    is_named: bool,
 }
 
 /// Whom a new state of the ledger concerns.
@@ -101,10 +109,11 @@ impl WaitQueue {
     /// The Task's place, 1 = next, which counts as reported where that is worth a write.
     pub(super) fn report_position(&mut self, task: &QueuedTask) -> i64 {
         let position = i64::try_from(self.order.range(..=task).count()).unwrap_or(i64::MAX);
-        if let Some(reported) = self.order.get_mut(task)
-            && worth_reporting(*reported, position)
-        {
-            *reported = Some(position);
+        if let Some(place) = self.order.get_mut(task) {
+            place.is_named = false;
+            if worth_reporting(place.reported, position) {
+                place.reported = Some(position);
+            }
         }
         position
     }
@@ -134,12 +143,17 @@ impl WaitQueue {
         affected
     }
 
-    /// Those whose place is worth reporting anew.
-    fn moved(&self) -> Vec<TaskKey> {
-        let places = self.order.iter().zip(1_i64..);
-        let moved = places
-            .filter(|((_, reported), position)| reported.is_some() && worth_reporting(**reported, *position));
-        moved.map(|((waiting, _), _)| waiting.key.clone()).collect()
+    /// Those whose place is worth reporting anew, each once until it asks.
+    fn moved(&mut self) -> Vec<TaskKey> {
+        let mut moved = Vec::new();
+        for ((waiting, place), position) in self.order.iter_mut().zip(1..) {
+            let was_told = place.reported.is_some() && !place.is_named;
+            if was_told && worth_reporting(place.reported, position) {
+                place.is_named = true;
+                moved.push(waiting.key.clone());
+            }
+        }
+        moved
     }
 }
 
@@ -206,6 +220,15 @@ pub(super) mod tests {
         }
         assert_eq!(told_first, 63);
         assert_eq!(told_last, [32, 16, 8, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn when_many_leave_before_anybody_asks_everybody_is_named_once() {
+        let (mut queue, tasks) = long_queue(64);
+        let named: Vec<_> = tasks[..63].iter().flat_map(|next| leave(&mut queue, next)).collect();
+        let others: Vec<_> = tasks[1..].iter().map(|task| task.key.clone()).collect();
+        assert_eq!(names(&named), names(&others));
+        assert_eq!(queue.report_position(&tasks[63]), 1, "who asks hears where it stands by then");
     }
 
     #[test]
