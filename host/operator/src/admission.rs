@@ -92,7 +92,7 @@ impl Admission {
 
     /// A Task that was queued before the operator started keeps its place.
     pub(crate) fn remember(&self, agent: &AgentKey, task: QueuedTask) {
-        self.queue(agent).waiting.lock().order.insert(task);
+        self.queue(agent).waiting.lock().enqueue(task);
     }
 
     /// A Task that nobody has reconciled yet when the operator starts: it may have come before those that ask.
@@ -180,7 +180,7 @@ impl Admission {
             if !self.knows_everybody(&waiting) {
                 // the first who then asks has it reconciled, but for an Agent without limits nobody asks
                 if let Some(capacity) = self.caches.of_agent(agent, |known| known.spec.capacity()) {
-                    self.metrics.agent(agent, capacity, waiting.order.len());
+                    self.metrics.agent(agent, capacity, waiting.in_order().len());
                 }
                 return Ok(());
             }
@@ -291,7 +291,7 @@ impl Admission {
                     }
                     may
                 };
-                let line = waiting.order.iter().filter(may_start);
+                let line = waiting.in_order().filter(may_start);
                 (admit(&key.name, &agent.spec, &status, &changes, line, now), gone)
             };
             let current = if update.changed {
@@ -371,7 +371,7 @@ impl Admission {
         for task in affected.admitted.into_iter().map(|task| task.key).chain(affected.moved) {
             let _ = self.task_queue.send(task);
         }
-        self.metrics.agent(key, agent.spec.capacity(), waiting.order.len());
+        self.metrics.agent(key, agent.spec.capacity(), waiting.in_order().len());
         let earlier = |at: &Timestamp| waiting.requeue_at.is_none_or(|known| *at < known);
         if let Some(at) = update.requeue_at.filter(earlier) {
             waiting.requeue_at = Some(at);

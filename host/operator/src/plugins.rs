@@ -8,6 +8,7 @@
 
 mod decode;
 mod desired;
+mod events;
 mod kept;
 mod load;
 pub(crate) mod pack;

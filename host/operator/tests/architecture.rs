@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// From data to data: they know no client.
-const PURE: [&str; 26] = [
+const PURE: [&str; 27] = [
     "batch/decide.rs",
     "batch/status.rs",
     "task/decide.rs",
@@ -35,6 +35,7 @@ const PURE: [&str; 26] = [
     "server/status.rs",
     "plugins/decode.rs",
     "plugins/desired.rs",
+    "plugins/events.rs",
     "plugins/pack.rs",
     "plugins/publication.rs",
     "plugins/source/artifact.rs",

@@ -1,6 +1,6 @@
 //! Who waits for a start of one Agent, in order of arrival, and which place each has reported.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -28,8 +28,10 @@ pub(super) struct AgentQueue {
 /// Who waits, and which place each has reported.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
-    pub(super) order: BTreeSet<QueuedTask>,
-    reported_positions: HashMap<TaskUid, i64>,
+    /// In order of arrival.
+    order: BTreeMap<QueuedTask, Place>,
+    /// The same ones: who leaves is named by its UID.
+    by_uid: HashMap<TaskUid, QueuedTask>,
     /// Why they wait.
     blocked: Option<Reason>,
     pub(super) requeue_at: Option<Timestamp>,
@@ -39,6 +41,14 @@ pub(super) struct WaitQueue {
     unreconciled: HashSet<TaskUid>,
     /// Nobody waits longer than this for them.
     deadline: Option<Instant>,
+}
+
+/// What is known of a Task that waits.
+#[derive(Debug, Default)]
+struct Place {
+    reported: Option<i64>,
+    /// It was named for another one, and has not asked since: to name it again would tell it nothing.
+    is_named: bool,
 }
 
 /// Whom a new state of the ledger concerns.
@@ -60,18 +70,30 @@ impl WaitQueue {
     /// A Task asks for a start.
     pub(super) fn enqueue(&mut self, task: QueuedTask) {
         self.unreconciled.remove(&task.uid);
-        self.order.insert(task);
+        self.by_uid.insert(task.uid.clone(), task.clone());
+        self.order.entry(task).or_default();
+    }
+
+    /// Those who wait, in order of arrival.
+    pub(super) fn in_order(&self) -> impl ExactSizeIterator<Item = &QueuedTask> {
+        self.order.keys()
     }
 
     /// These Tasks wait no more; says whose place that changes.
     pub(super) fn leave(&mut self, uids: &HashSet<TaskUid>) -> Vec<TaskKey> {
-        for uid in uids {
-            self.reported_positions.remove(uid);
-            self.unreconciled.remove(uid);
-        }
         let before = self.order.len();
-        self.order.retain(|waiting| !uids.contains(&waiting.uid));
+        for uid in uids {
+            self.unreconciled.remove(uid);
+            self.remove(uid);
+        }
         if self.order.len() == before { Vec::new() } else { self.moved() }
+    }
+
+    /// Takes the Task out of the queue; `None`: it did not wait.
+    fn remove(&mut self, uid: &TaskUid) -> Option<QueuedTask> {
+        let task = self.by_uid.remove(uid)?;
+        self.order.remove(&task);
+        Some(task)
     }
 
     /// Whether all Tasks that were there at the start have asked, as far as they are waited for.
@@ -87,8 +109,11 @@ impl WaitQueue {
     /// The Task's place, 1 = next, which counts as reported where that is worth a write.
     pub(super) fn report_position(&mut self, task: &QueuedTask) -> i64 {
         let position = i64::try_from(self.order.range(..=task).count()).unwrap_or(i64::MAX);
-        if worth_reporting(self.reported_positions.get(&task.uid).copied(), position) {
-            self.reported_positions.insert(task.uid.clone(), position);
+        if let Some(place) = self.order.get_mut(task) {
+            place.is_named = false;
+            if worth_reporting(place.reported, position) {
+                place.reported = Some(position);
+            }
         }
         position
     }
@@ -101,25 +126,16 @@ impl WaitQueue {
         asking: Option<&TaskUid>,
     ) -> Affected {
         let mut affected = Affected::default();
-        let entries = status.iter().flat_map(|status| &status.admitted);
-        let holders: HashSet<_> = entries.map(|entry| entry.task_uid.as_str()).collect();
-        self.order.retain(|waiting| {
-            // by what stands there, not by what this write changed: an earlier one may have been done unanswered
-            let admitted = holders.contains(waiting.uid.0.as_str());
-            if admitted {
-                affected.admitted.push(waiting.clone());
-            }
-            !admitted
-        });
-        for task in &affected.admitted {
-            self.reported_positions.remove(&task.uid);
+        // by what stands there, not by what this write changed: an earlier one may have been done unanswered
+        for entry in status.iter().flat_map(|status| &status.admitted) {
+            affected.admitted.extend(self.remove(&TaskUid(entry.task_uid.clone())));
         }
         if !affected.admitted.is_empty() {
             affected.moved = self.moved();
         }
         if blocked.is_some() && self.blocked.is_some_and(|before| Some(before) != blocked) {
             // they wait for something else now: those who come next say so
-            let next = self.order.iter().take(NEAR.into()).filter(|waiting| Some(&waiting.uid) != asking);
+            let next = self.order.keys().take(NEAR.into()).filter(|waiting| Some(&waiting.uid) != asking);
             affected.moved.extend(next.map(|waiting| waiting.key.clone()));
         }
         self.blocked = blocked;
@@ -127,15 +143,17 @@ impl WaitQueue {
         affected
     }
 
-    /// Those whose place is worth reporting anew.
-    fn moved(&self) -> Vec<TaskKey> {
-        let places = self.order.iter().zip(1_i64..);
-        let moved = places.filter(|(waiting, position)| {
-            self.reported_positions
-                .get(&waiting.uid)
-                .is_some_and(|reported| worth_reporting(Some(*reported), *position))
-        });
-        moved.map(|(waiting, _)| waiting.key.clone()).collect()
+    /// Those whose place is worth reporting anew, each once until it asks.
+    fn moved(&mut self) -> Vec<TaskKey> {
+        let mut moved = Vec::new();
+        for ((waiting, place), position) in self.order.iter_mut().zip(1..) {
+            let was_told = place.reported.is_some() && !place.is_named;
+            if was_told && worth_reporting(place.reported, position) {
+                place.is_named = true;
+                moved.push(waiting.key.clone());
+            }
+        }
+        moved
     }
 }
 
@@ -170,6 +188,47 @@ pub(super) mod tests {
 
     fn names(keys: &[TaskKey]) -> Vec<&str> {
         keys.iter().map(|key| key.name.as_str()).collect()
+    }
+
+    /// So many who wait, each of whom has reported its place.
+    fn long_queue(length: i64) -> (WaitQueue, Vec<QueuedTask>) {
+        let mut queue = WaitQueue::default();
+        let tasks: Vec<_> = (0..length).map(|second| task(second, &second.to_string())).collect();
+        for (task, position) in tasks.iter().zip(1..) {
+            queue.enqueue(task.clone());
+            assert_eq!(queue.report_position(task), position);
+        }
+        (queue, tasks)
+    }
+
+    fn leave(queue: &mut WaitQueue, task: &QueuedTask) -> Vec<TaskKey> {
+        queue.leave(&HashSet::from([task.uid.clone()]))
+    }
+
+    #[test]
+    fn when_many_leave_those_near_are_told_each_time_and_those_behind_when_their_place_has_halved() {
+        let (mut queue, tasks) = long_queue(64);
+        let (mut told_first, mut told_last) = (0, Vec::new());
+        for next in &tasks[..63] {
+            for key in leave(&mut queue, next) {
+                let told = tasks.iter().find(|task| task.key == key).unwrap();
+                let position = queue.report_position(told);
+                told_first += usize::from(position == 1);
+                told_last.extend((told == &tasks[63]).then_some(position));
+            }
+            assert!(leave(&mut queue, next).is_empty(), "it has left before");
+        }
+        assert_eq!(told_first, 63);
+        assert_eq!(told_last, [32, 16, 8, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn when_many_leave_before_anybody_asks_everybody_is_named_once() {
+        let (mut queue, tasks) = long_queue(64);
+        let named: Vec<_> = tasks[..63].iter().flat_map(|next| leave(&mut queue, next)).collect();
+        let others: Vec<_> = tasks[1..].iter().map(|task| task.key.clone()).collect();
+        assert_eq!(names(&named), names(&others));
+        assert_eq!(queue.report_position(&tasks[63]), 1, "who asks hears where it stands by then");
     }
 
     #[test]

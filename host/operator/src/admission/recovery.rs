@@ -47,12 +47,7 @@ impl Admission {
         for queue in queues {
             let gone: HashSet<_> = {
                 let waiting = queue.waiting.lock();
-                waiting
-                    .order
-                    .iter()
-                    .filter(|task| !self.may_start(task))
-                    .map(|task| task.uid.clone())
-                    .collect()
+                waiting.in_order().filter(|task| !self.may_start(task)).map(|task| task.uid.clone()).collect()
             };
             for task in queue.waiting.lock().leave(&gone) {
                 let _ = self.task_queue.send(task);

@@ -7,8 +7,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use kubeopencode_api::names::TaskKey;
 use parking_lot::Mutex;
 
-/// Places that one namespace has, of the controller's 64.
-const MOST: usize = 48;
+use super::CONCURRENCY;
+
+/// Places that one namespace has: three quarters of the controller's. However many of its Tasks end at once or wait for an
+/// answer, the last quarter is for those of others.
+const MOST: usize = (CONCURRENCY - CONCURRENCY / 4) as usize;
 
 /// The lane of each namespace in which something is reconciled.
 #[derive(Debug, Default)]

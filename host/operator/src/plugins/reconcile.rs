@@ -16,10 +16,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::desired::{Meta, is_abandoned, new_plugin, source_name};
+use super::events::notes_due;
 use super::load::{Loaded, Looked};
 use super::seen::Look;
 use super::source::SourceKind;
-use super::status::{Findings, Problem, STATES, news, patch, state, status};
+use super::status::{Findings, Problem, STATES, patch, state, status};
 use super::{Door, MAX_PAUSE, Seen, kept};
 use crate::cache::item::Item;
 use crate::runtime::api_error::{is_conflict, is_not_found, is_refused, words};
@@ -372,7 +373,7 @@ impl Door {
         let (notes, pause) = {
             let mut known = self.known.lock();
             let untold = known.mismatched.get(name).map(Instant::elapsed);
-            let (notes, pause) = news(before, after, is_mismatch, untold);
+            let (notes, pause) = notes_due(before, after, is_mismatch, untold);
             if pause.is_some() {
                 known.mismatched.entry(name.clone()).or_insert_with(Instant::now);
             } else {

@@ -1,6 +1,4 @@
-//! What a Plugin says of itself: conditions, what serves, and which Events that is worth. Pure.
-
-use std::time::Duration;
+//! What a Plugin says of itself: conditions, and what serves. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,15 +9,10 @@ use kubeopencode_evaluate::Pause;
 use kubeopencode_plugin_host::LoadError;
 use serde_json::{Value, json};
 
-use crate::runtime::event_recorder::{EventType, Note};
-
 /// Components that `history` names.
 const HISTORY: usize = 5;
 /// Bytes of a schema that the status holds: a Plugin with 16 types stays far below what etcd takes.
 const MAX_SCHEMA: usize = 16 << 10;
-/// How long other bytes than those that are meant are no news: one apply brings both, one after the other.
-const MISMATCH_GRACE: Duration = Duration::from_secs(5);
-const REFUSED: &str = "PluginRefused";
 
 /// Why a component does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,75 +285,14 @@ pub(super) fn patch(before: &PluginStatus, after: &PluginStatus) -> Result<Value
 }
 
 /// Why a component does not serve, if so: the first condition that is False of those on its way.
-fn first_false(status: &PluginStatus) -> Option<&Condition> {
+pub(super) fn first_false(status: &PluginStatus) -> Option<&Condition> {
     let healthy = PluginCondition::Healthy.as_str();
     status.conditions.iter().find(|condition| condition.status == "False" && condition.type_ != healthy)
 }
 
 /// Why what serves is not asked, if so.
-fn paused(status: &PluginStatus) -> Option<&Condition> {
+pub(super) fn paused(status: &PluginStatus) -> Option<&Condition> {
     find(&status.conditions, PluginCondition::Healthy).filter(|condition| condition.status == "False")
-}
-
-/// What people are told of a change, and when there is more to tell. `is_mismatch`: the bytes are others than those that are
-/// meant; `untold`: how long they have been, while nobody was told.
-pub(super) fn news(
-    before: &PluginStatus,
-    after: &PluginStatus,
-    is_mismatch: bool,
-    untold: Option<Duration>,
-) -> (Vec<Note>, Option<Duration>) {
-    let mut notes = notes(before, after);
-    if !is_mismatch {
-        return (notes, None);
-    }
-    notes.retain(|note| note.reason != REFUSED);
-    let Some(untold) = untold else {
-        let why = |status: &PluginStatus| first_false(status).map(|condition| condition.message.clone());
-        let is_known = before.wanted == after.wanted && why(before) == why(after);
-        return (notes, (!is_known).then_some(MISMATCH_GRACE));
-    };
-    let left = MISMATCH_GRACE.checked_sub(untold).filter(|left| !left.is_zero());
-    if left.is_none() {
-        notes.extend(first_false(after).map(refused));
-    }
-    (notes, left)
-}
-
-fn notes(before: &PluginStatus, after: &PluginStatus) -> Vec<Note> {
-    let is_ready = |status: &PluginStatus| {
-        find(&status.conditions, PluginCondition::Ready).is_some_and(|c| c.status == "True")
-    };
-    let mut notes = Vec::new();
-    if let Some(digest) = after.digest.as_deref().filter(|_| is_ready(after)) {
-        let version = after.version.as_deref().unwrap_or_default();
-        let words =
-            find(&after.conditions, PluginCondition::Ready).map(|c| c.message.as_str()).unwrap_or_default();
-        let note = format!("{words} (version {version}, {digest})");
-        let reason = match before.digest.as_deref() {
-            Some(old) if old != digest => Some("PluginReplaced"),
-            _ if !is_ready(before) => Some("PluginReady"),
-            _ => None,
-        };
-        notes.extend(reason.map(|reason| Note { type_: EventType::Normal, reason, note }));
-    }
-    if let Some(wrong) = first_false(after)
-        && first_false(before)
-            .is_none_or(|known| (&known.reason, &known.message) != (&wrong.reason, &wrong.message))
-    {
-        notes.push(refused(wrong));
-    }
-    if let (None, Some(paused)) = (paused(before), paused(after)) {
-        let note = paused.message.clone();
-        notes.push(Note { type_: EventType::Warning, reason: "PluginPaused", note });
-    }
-    notes
-}
-
-/// That a component does not serve.
-fn refused(wrong: &Condition) -> Note {
-    let note = format!("{}: {}", wrong.reason, wrong.message);
-    Note { type_: EventType::Warning, reason: REFUSED, note }
 }
 
 /// How a Plugin stands, in the words of the metric.
@@ -379,10 +311,10 @@ pub(super) fn state(status: &PluginStatus) -> &'static str {
 pub(super) const STATES: [&str; 5] = ["ready", "paused", "stale", "refused", "loading"];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn served(digest: &str) -> Served {
+    pub(in crate::plugins) fn served(digest: &str) -> Served {
         let types = vec![ServedType { name: "Jira".into(), ..ServedType::default() }];
         let (digest, version) = (format!("sha256:{digest}"), "1".to_owned());
         Served {
@@ -398,7 +330,7 @@ mod tests {
         }
     }
 
-    fn after(
+    pub(in crate::plugins) fn after(
         before: &PluginStatus,
         problem: Option<&Problem>,
         serving: Option<&Served>,
@@ -417,26 +349,27 @@ mod tests {
         status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
     }
 
-    fn told(before: &PluginStatus, after: &PluginStatus) -> Vec<String> {
-        words(notes(before, after))
-    }
-
-    fn words(notes: Vec<Note>) -> Vec<String> {
-        notes.into_iter().map(|note| format!("{}: {}", note.reason, note.note)).collect()
-    }
-
-    fn paused_in_team(before: &PluginStatus, problem: Option<&Problem>) -> PluginStatus {
-        let (served, until) = (served("a"), Timestamp::from_second(10).unwrap());
-        let pauses = [("team".to_owned(), Pause { until, broken: 3, last: "it aborted".into() })];
-        let wanted = before.wanted.as_deref();
-        let findings = Findings { wanted, problem, serving: Some(&served), pauses: &pauses, next_try: None };
+    /// The status of one whose component serves, with these pauses.
+    pub(in crate::plugins) fn with_pauses(
+        before: &PluginStatus,
+        problem: Option<&Problem>,
+        pauses: &[(String, Pause)],
+    ) -> PluginStatus {
+        let served = served("a");
+        let wanted = Some(served.digest.as_str());
+        let findings = Findings { wanted, problem, serving: Some(&served), pauses, next_try: None };
         status(before, Some(1), findings, Timestamp::UNIX_EPOCH)
+    }
+
+    pub(in crate::plugins) fn pause(namespace: &str, broken: u32) -> (String, Pause) {
+        let until = Timestamp::from_second(10).unwrap();
+        let last = "the plugin was stopped: it ran for more than 5 s".into();
+        (namespace.to_owned(), Pause { until, broken, last })
     }
 
     #[test]
     fn one_that_serves_says_what() {
-        let new = PluginStatus::default();
-        let good = after(&new, None, Some(&served("a")), 0);
+        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
         assert_eq!(
             said(&good),
             [
@@ -450,7 +383,6 @@ mod tests {
         assert_eq!((good.type_names.as_deref(), good.digest.as_deref()), (Some("Jira"), Some("sha256:a")));
         assert_eq!(good.interface.as_deref(), Some("kubeopencode:plugin@1.1.0"));
         assert_eq!(state(&good), "ready");
-        assert_eq!(told(&new, &good), ["PluginReady: Serves context type Jira (version 1, sha256:a)"]);
         let again = Served { millis: 0, ..served("a") };
         assert_eq!(after(&good, None, Some(&again), 9), good, "the same again is no write");
     }
@@ -471,10 +403,7 @@ mod tests {
             ]
         );
         assert_eq!(state(&stale), "stale");
-        assert_eq!(told(&good, &stale), ["PluginRefused: Invalid: why"]);
-        assert!(told(&stale, &stale).is_empty());
         let next = after(&stale, None, Some(&served("b")), 2);
-        assert_eq!(told(&stale, &next), ["PluginReplaced: Serves context type Jira (version 1, sha256:b)"]);
         assert_eq!(
             next.history.iter().map(|h| h.digest.as_str()).collect::<Vec<_>>(),
             ["sha256:b", "sha256:a"]
@@ -482,79 +411,17 @@ mod tests {
     }
 
     #[test]
-    fn who_brings_other_bytes_and_what_they_should_be_in_one_apply_is_not_warned() {
+    fn one_that_is_paused_says_where_and_why() {
         let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
-        let problem = Problem::verified(Reason::DigestMismatch, "the component is b, and spec.sha256 says a");
-        let other = after(&good, Some(&problem), Some(&served("a")), 1);
-        let news = |before: &PluginStatus, after: &PluginStatus, is_mismatch, untold: Option<u64>| {
-            let (notes, left) = news(before, after, is_mismatch, untold.map(Duration::from_secs));
-            (words(notes), left.map(|left| left.as_secs()))
-        };
-        assert_eq!(news(&good, &other, true, None), (vec![], Some(5)), "the Plugin may come, too");
-        assert_eq!(news(&other, &other, true, Some(2)), (vec![], Some(3)));
-        let meant = after(&other, None, Some(&served("b")), 2);
-        let replaced = "PluginReplaced: Serves context type Jira (version 1, sha256:b)".to_owned();
-        assert_eq!(news(&other, &meant, false, Some(2)), (vec![replaced], None), "it came");
-    }
-
-    #[test]
-    fn of_bytes_that_stay_others_than_those_that_are_meant_people_are_told_once() {
-        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
-        let with = |message: &str| {
-            let problem = Problem::verified(Reason::DigestMismatch, message);
-            after(&good, Some(&problem), Some(&served("a")), 1)
-        };
-        let (other, next) = (with("it is b"), with("it is c"));
-        let (notes, left) = news(&other, &other, true, Some(MISMATCH_GRACE));
-        assert_eq!((words(notes), left), (vec!["PluginRefused: DigestMismatch: it is b".to_owned()], None));
-        assert_eq!(news(&other, &other, true, None), (vec![], None), "they know");
-        assert_eq!(news(&other, &next, true, None), (vec![], Some(MISMATCH_GRACE)), "again others");
-        let wanted = Some("sha256:c".to_owned());
-        let next = PluginStatus { wanted, ..other.clone() };
-        assert_eq!(news(&other, &next, true, None), (vec![], Some(MISMATCH_GRACE)));
-        let (notes, left) = news(&other, &next, true, Some(MISMATCH_GRACE * 2));
-        assert_eq!((notes.len(), left), (1, None), "a look that comes late");
-    }
-
-    #[test]
-    fn other_bytes_than_those_that_are_meant_keep_no_further_news_back() {
-        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
-        let problem = Problem::verified(Reason::DigestMismatch, "it is b");
-        let other = after(&good, Some(&problem), Some(&served("a")), 1);
-        let paused = paused_in_team(&other, Some(&problem));
-        let (notes, left) = news(&other, &paused, true, None);
-        assert_eq!((notes[0].reason, notes.len(), left), ("PluginPaused", 1, None));
-    }
-
-    #[test]
-    fn one_that_is_paused_says_where_and_why_and_is_told_of_once() {
-        let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
-        let pause = |broken| Pause {
-            until: Timestamp::from_second(10).unwrap(),
-            broken,
-            last: "the plugin was stopped: it ran for more than 5 s".into(),
-        };
-        let with = |before: &PluginStatus, pauses: &[(String, Pause)]| {
-            let served = served("a");
-            let findings = Findings {
-                wanted: Some(&served.digest),
-                problem: None,
-                serving: Some(&served),
-                pauses,
-                next_try: None,
-            };
-            status(before, Some(1), findings, Timestamp::from_second(0).unwrap())
-        };
-        let paused = with(&good, &[("team".into(), pause(3))]);
+        let paused = with_pauses(&good, None, &[pause("team", 3)]);
         assert_eq!(said(&paused)[3..], ["Ready=True Ready", "Healthy=False Paused"]);
         assert_eq!(state(&paused), "paused");
         let words = "In namespace team 3 calls in a row broke, so it is not asked before 1970-01-01T00:00:10Z; the last one: \
                      the plugin was stopped: it ran for more than 5 s";
-        assert_eq!(told(&good, &paused), [format!("PluginPaused: {words}")]);
-        let longer = with(&paused, &[("team".into(), pause(4)), ("other".into(), pause(3))]);
+        assert_eq!(paused.conditions[4].message, words);
+        let longer = with_pauses(&paused, None, &[pause("team", 4), pause("other", 3)]);
         assert!(longer.conditions[4].message.ends_with("(and 1 other namespaces)"), "{longer:?}");
-        assert!(told(&paused, &longer).is_empty());
-        assert_eq!(with(&longer, &[]), good, "it is well again");
+        assert_eq!(with_pauses(&longer, None, &[]), good, "it is well again");
     }
 
     #[test]
@@ -618,7 +485,6 @@ mod tests {
         assert!(problem.may_pass);
         let loading = after(&PluginStatus::default(), Some(&problem), None, 0);
         assert_eq!(said(&loading)[2..], ["Compiled=Unknown Loading", "Ready=Unknown Loading"]);
-        assert!(told(&PluginStatus::default(), &loading).is_empty());
         for may_pass in [true, false] {
             let error =
                 LoadError::TooExpensive { what: "256 MiB of memory".into(), class: "default", may_pass };
