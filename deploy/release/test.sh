@@ -55,12 +55,14 @@ checksums() {
 
 # try_programs ARCHITECTURE
 try_programs() {
-  local name program pod
+  local name program headers pod
   mkdir -p "$work/programs/$1"
   for name in kubeopencode kubectl-kubeopencode; do
     program=$work/programs/$1/$name
     tar -xzf "$folder/$name-$version-linux-$1.tar.gz" -C "$work/programs/$1" --strip-components=1
     [ "$("$program" --version)" = "$name $version" ] || die "--version of $name for $1 says $("$program" --version)"
+    headers=$(readelf --program-headers "$program")
+    [[ $headers != *" INTERP "* ]] || die "$name for $1 is not static: it wants a loader, which another machine or image may not have"
     bash -n "$work/programs/$1/completions/$name.bash"
   done
   program=$work/programs/$1/kubeopencode
