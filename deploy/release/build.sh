@@ -43,6 +43,7 @@ main() {
   mkdir -p "$out"/{images,sbom}
 
   local architecture folder program package
+  images_of_packages
   declare -gA programs
   while read -r architecture folder; do programs[$architecture]=$folder; done < <(folders_of_programs)
   [ ${#programs[@]} = 2 ] || die "the programs were not compiled for both architectures; the lines above say why"
@@ -68,6 +69,15 @@ main() {
   rm -rf "$to"
   mv "$out" "$to"
   say "$version is in $to"
+}
+
+# images_of_packages: those without a program of ours. They want Debian, npm, and a kernel that runs programs of arm64, and a machine
+# without one of these says so before it has compiled for an hour.
+images_of_packages() {
+  local architecture
+  for architecture in amd64 arm64; do
+    IMAGE_ARCHITECTURE=$architecture "$repo/deploy/images/build.sh" agent-opencode agent-attach agent-devbox >/dev/null
+  done
 }
 
 # folders_of_programs: a line `ARCHITECTURE FOLDER` for each
