@@ -24,6 +24,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/sbom.sh"
 . "$here/notes.sh"
 me=release
+# a function whose answer is taken may write a part of an image before it fails
+shopt -s inherit_errexit
 
 main() {
   [ $# -ge 1 ] && [ $# -le 3 ] || die "usage: build.sh VERSION [REGISTRY [FOLDER]]" "make release VERSION=0.2.0"
@@ -118,7 +120,7 @@ krew_manifest() {
 
 # images_of_release: layouts, bills, and a line `NAME DIGEST` for each in $work/digests
 images_of_release() {
-  local name architecture archive names=() archives
+  local name architecture archive digest names=() archives
   mapfile -t names < <(release_images | tr ' ' '\n')
   for architecture in amd64 arm64; do
     IMAGE_ARCHITECTURE=$architecture IMAGE_PROGRAMS=${programs[$architecture]} "$repo/deploy/images/build.sh" "${names[@]}" >"$work/$architecture"
@@ -131,7 +133,8 @@ images_of_release() {
       bill "$(image_name "$name")-image-$version-linux-$architecture" container < <(packages "$archive" && if [ "$name" = system ]; then crates "$architecture" "$(package_of kubeopencode)"; fi)
     done
     say "$name: one index of both architectures"
-    echo "$name $(oci_layout "$out/images/$(image_name "$name")" "$name" "$version" "$revision" "$SOURCE_DATE_EPOCH" "${archives[@]}")" >>"$work/digests"
+    digest=$(oci_layout "$out/images/$(image_name "$name")" "$name" "$version" "$revision" "$SOURCE_DATE_EPOCH" "${archives[@]}")
+    echo "$name $digest" >>"$work/digests"
   done
 }
 
