@@ -26,6 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 me=release
 # a function whose answer is taken may write a part of an image before it fails
 shopt -s inherit_errexit
+umask 022
 
 main() {
   [ $# -ge 1 ] && [ $# -le 3 ] || die "usage: build.sh VERSION [REGISTRY [FOLDER]]" "make release VERSION=0.2.0"
