@@ -29,6 +29,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/debian.sh"
 . "$here/foreign.sh"
 
+# modes are part of an image, where other users read what root wrote
+umask 022
 images=$cache/images
 mkdir -p "$images"
 # enough to go back and forth between checkouts

@@ -24,6 +24,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/sbom.sh"
 . "$here/notes.sh"
 me=release
+# a function whose answer is taken may write a part of an image before it fails
+shopt -s inherit_errexit
+umask 022
 
 main() {
   [ $# -ge 1 ] && [ $# -le 3 ] || die "usage: build.sh VERSION [REGISTRY [FOLDER]]" "make release VERSION=0.2.0"
@@ -43,6 +46,7 @@ main() {
   mkdir -p "$out"/{images,sbom}
 
   local architecture folder program package
+  images_of_packages
   declare -gA programs
   while read -r architecture folder; do programs[$architecture]=$folder; done < <(folders_of_programs)
   [ ${#programs[@]} = 2 ] || die "the programs were not compiled for both architectures; the lines above say why"
@@ -68,6 +72,15 @@ main() {
   rm -rf "$to"
   mv "$out" "$to"
   say "$version is in $to"
+}
+
+# images_of_packages: those without a program of ours. They want Debian, npm, and a kernel that runs programs of arm64, and a machine
+# without one of these says so before it has compiled for an hour.
+images_of_packages() {
+  local architecture
+  for architecture in amd64 arm64; do
+    IMAGE_ARCHITECTURE=$architecture "$repo/deploy/images/build.sh" agent-opencode agent-attach agent-devbox >/dev/null
+  done
 }
 
 # folders_of_programs: a line `ARCHITECTURE FOLDER` for each
@@ -108,7 +121,7 @@ krew_manifest() {
 
 # images_of_release: layouts, bills, and a line `NAME DIGEST` for each in $work/digests
 images_of_release() {
-  local name architecture archive names=() archives
+  local name architecture archive digest names=() archives
   mapfile -t names < <(release_images | tr ' ' '\n')
   for architecture in amd64 arm64; do
     IMAGE_ARCHITECTURE=$architecture IMAGE_PROGRAMS=${programs[$architecture]} "$repo/deploy/images/build.sh" "${names[@]}" >"$work/$architecture"
@@ -121,7 +134,8 @@ images_of_release() {
       bill "$(image_name "$name")-image-$version-linux-$architecture" container < <(packages "$archive" && if [ "$name" = system ]; then crates "$architecture" "$(package_of kubeopencode)"; fi)
     done
     say "$name: one index of both architectures"
-    echo "$name $(oci_layout "$out/images/$(image_name "$name")" "$name" "$version" "$revision" "$SOURCE_DATE_EPOCH" "${archives[@]}")" >>"$work/digests"
+    digest=$(oci_layout "$out/images/$(image_name "$name")" "$name" "$version" "$revision" "$SOURCE_DATE_EPOCH" "${archives[@]}")
+    echo "$name $digest" >>"$work/digests"
   done
 }
 

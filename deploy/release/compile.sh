@@ -19,6 +19,8 @@ main() {
   KUBEOPENCODE_EXECUTOR_IMAGE=$(image_reference "$registry" "$version" agent-devbox)
   KUBEOPENCODE_ATTACH_IMAGE=$(image_reference "$registry" "$version" agent-attach)
   export KUBEOPENCODE_SYSTEM_IMAGE KUBEOPENCODE_AGENT_IMAGE KUBEOPENCODE_EXECUTOR_IMAGE KUBEOPENCODE_ATTACH_IMAGE
+  # where these are set, cargo takes them and no others, and what it links would want the libraries of this machine
+  unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
   local cargo_home=${CARGO_HOME:-$HOME/.cargo} places
   # of several that fit, the last one counts
   places="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$repo=/kubeopencode --remap-path-prefix=$(target_folder)=/target"

@@ -6,7 +6,7 @@
 # oci_layout FOLDER NAME VERSION REVISION TIME ARCHIVE...: writes the layout and prints the digest of its index; TIME in
 # seconds since 1970, an archive for each architecture
 oci_layout() {
-  local layout=$1 name=$2 version=$3 revision=$4 created archive manifests=() index
+  local layout=$1 name=$2 version=$3 revision=$4 created archive manifest manifests=() index
   created=$(date --utc --date="@$5" +%Y-%m-%dT%H:%M:%SZ)
   local about
   about=$(jq -n --arg title "$(image_name "$name")" --arg version "$version" --arg revision "$revision" --arg created "$created" '{
@@ -17,7 +17,10 @@ oci_layout() {
   shift 5
   rm -rf "$layout"
   mkdir -p "$layout/blobs/sha256"
-  for archive; do manifests+=("$(oci_image "$layout" "$archive" "$created" "$about")"); done
+  for archive; do
+    manifest=$(oci_image "$layout" "$archive" "$created" "$about")
+    manifests+=("$manifest")
+  done
   index=$(printf '%s\n' "${manifests[@]}" | jq -cS --slurp --argjson about "$about" '{schemaVersion: 2,
     mediaType: "application/vnd.oci.image.index.v1+json", manifests: ., annotations: $about}' | blob "$layout")
   echo '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"

@@ -25,7 +25,9 @@ main() {
   if [ -z "${KUBEOPENCODE_RELEASE_TEST:-}" ]; then
     preflight release-test release
     [ "$(id -u)" = 0 ] || die "the release is tried in namespaces of its own" "run this as root"
+    # whatever has to be compiled comes from the internet, to which there is no way later
     "$repo/deploy/local/programs.sh" registry cosign >/dev/null
+    "$repo/deploy/local/tools.sh" clients >/dev/null
     KUBEOPENCODE_RELEASE_TEST=inside exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$folder"
   fi
   ip link set lo up
@@ -55,12 +57,14 @@ checksums() {
 
 # try_programs ARCHITECTURE
 try_programs() {
-  local name program pod
+  local name program headers pod
   mkdir -p "$work/programs/$1"
   for name in kubeopencode kubectl-kubeopencode; do
     program=$work/programs/$1/$name
     tar -xzf "$folder/$name-$version-linux-$1.tar.gz" -C "$work/programs/$1" --strip-components=1
     [ "$("$program" --version)" = "$name $version" ] || die "--version of $name for $1 says $("$program" --version)"
+    headers=$(readelf --program-headers "$program")
+    [[ $headers != *" INTERP "* ]] || die "$name for $1 is not static: it wants a loader, which another machine or image may not have"
     bash -n "$work/programs/$1/completions/$name.bash"
   done
   program=$work/programs/$1/kubeopencode
@@ -264,7 +268,7 @@ try_bills() {
   done
 }
 
-# with the same packages and programs, and no image that was made before
+# with the same packages and programs, and no image that was made before, by somebody who shares no files with others
 try_again() {
   local kept again=$work/cache/kubeopencode
   [ "$(git -C "$repo" show --no-patch --format=%H HEAD)" = "$(index_of kubeopencode | jq -r '.annotations["org.opencontainers.image.revision"]')" ] ||
@@ -272,7 +276,7 @@ try_again() {
   mkdir -p "$again/images"
   for kept in tools downloads programs; do [ ! -e "$cache/$kept" ] || ln -s "$cache/$kept" "$again/$kept"; done
   for kept in "$cache"/images/{debian-*.tar,busybox-*}; do ln -s "$kept" "$again/images/"; done
-  XDG_CACHE_HOME=$work/cache RELEASE_PROGRAMS=$work/programs "$here/build.sh" "$version" "$registry" "$work/again"
+  (umask 077 && XDG_CACHE_HOME=$work/cache RELEASE_PROGRAMS=$work/programs "$here/build.sh" "$version" "$registry" "$work/again")
   # a signature is another one each time
   diff --recursive --exclude=SHA256SUMS.sigstore.json "$folder" "$work/again" >&2 || die "the same commit and programs give other bytes"
 }
