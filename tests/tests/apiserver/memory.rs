@@ -137,6 +137,45 @@ async fn what_agents_say_costs_no_memory_until_their_tasks_are_launched() {
 }
 
 #[tokio::test]
+async fn what_small_objects_decode_to_costs_no_memory() {
+    // 1 MB together as text, and 150 decoded
+    const SMALL: usize = 200;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 3600")).await;
+        let volumes = json!([{"name": "v", "projected": {"sources": vec![json!({}); 1_200]}}]);
+        let small = agent("small").set("/spec/podSpec", json!({"volumes": volumes}));
+        let small: Agent = serde_json::from_value(small.json()).unwrap();
+        for i in 0..SMALL {
+            let mut small = small.clone();
+            small.metadata.name = Some(format!("small-{i}"));
+            ns.agents().create(&PostParams::default(), &small).await.unwrap();
+        }
+        let deep = (0..90).fold(json!(1), |inner, _| json!({"a": inner}));
+        let contexts = json!([{"type": "Jira", "config": [deep, deep, deep]}]);
+        ns.create_tasks(task("small").agent("none").set("/spec/contexts", contexts), SMALL).await;
+        let operator = Process::operator(OPERATOR, &[ns]);
+        let all_told = |history: &History| {
+            let has = |object: &Arc<Revision>, field: &str, word: &str| {
+                object.name().starts_with("small-")
+                    && object.list("/status/conditions").iter().any(|c| c[field] == word)
+            };
+            let agents = history.all(Kind::Agent).filter(|agent| has(agent, "type", "Accepted")).count();
+            let waits = |task: &&Arc<Revision>| has(task, "reason", "WaitingForDependency");
+            (agents == SMALL && history.all(Kind::Task).filter(waits).count() == SMALL).then_some(())
+        };
+        ns.record.wait(PATIENCE, all_told).await.expect("each says how it stands");
+        let peak = operator.peak_memory();
+        eprintln!(
+            "{SMALL} Agents and Tasks of 4 KB: {peak:.0} MiB at the peak, {:.0} now",
+            operator.memory()
+        );
+        assert!(peak < 128.0, "{peak} MiB");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_in_the_cluster_costs_little_memory_from_the_start_on() {
     // 118 MB together: as `kubectl apply` writes them, as large as they may be, and Pods of others
     scenario(async |ns| {

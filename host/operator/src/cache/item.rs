@@ -20,6 +20,11 @@ use super::metadata;
 /// Largest object, as JSON in bytes, that is kept whole: of a larger one the cache keeps what decisions look at, and whoever wants
 /// the rest reads it again. What people write by hand is smaller, and 5,000 of them take 20 MiB.
 pub(crate) const MAX_WHOLE: usize = 4096;
+/// Values that the spec of such an object may have: `{},` as a source of a projected volume is half a kilobyte once it is decoded.
+/// So few of them take 20 KB, or 50 of an Agent, whose volumes have 3 KB each.
+const MAX_WHOLE_VALUES: usize = 32;
+/// Memory that a value takes beside its text, in bytes: of what people write twice as much, of what is made for it ten times.
+const VALUE: usize = 64;
 
 /// Levels of objects and arrays that a spec may have: serde_json's own limit, which guards its stack.
 const MAX_DEPTH: usize = 128;
@@ -61,6 +66,7 @@ pub(crate) struct Item<K> {
     bytes: usize,
     /// What only its users make larger.
     spec_bytes: usize,
+    spec_values: usize,
     is_whole: bool,
 }
 
@@ -115,6 +121,16 @@ impl<K: Kind> Item<K> {
         self.bytes
     }
 
+    /// The same, and what the values of its spec take in memory beside that.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes + VALUE * self.spec_values
+    }
+
+    /// Whether the cache keeps no more than a part of it.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes > MAX_WHOLE || self.spec_values > MAX_WHOLE_VALUES
+    }
+
     /// Whether nothing was dropped of labels and spec.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
@@ -129,7 +145,7 @@ impl<K: Kind> Item<K> {
     /// makes it no larger.
     pub(crate) fn slim_if_large(&mut self, slim: impl FnOnce(&mut K)) {
         self.object.meta_mut().finalizers = None;
-        if self.spec_bytes > MAX_WHOLE {
+        if self.spec_bytes > MAX_WHOLE || self.spec_values > MAX_WHOLE_VALUES {
             self.slim(slim);
         } else {
             self.keep_ours();
@@ -147,7 +163,8 @@ impl<K: Kind> Item<K> {
         let parts: Parts<'_> = serde_json::from_str(text)?;
         let (mut known, mut unknown, mut unreadable) = (K::default(), Vec::new(), None);
         *known.meta_mut() = parts.metadata;
-        let decode_spec = |spec: &RawValue| match too_many_values::<K>(spec.get()) {
+        let spec_values = parts.spec.map_or(0, |spec| values(spec.get()));
+        let decode_spec = |spec: &RawValue| match too_many_values::<K>(spec_values) {
             Some(unreadable) => Err(unreadable),
             None => decode(spec.get(), "spec", &mut unknown),
         };
@@ -160,7 +177,8 @@ impl<K: Kind> Item<K> {
             Err(status) => unreadable = Some(Unreadable { is_status: true, ..status }),
         }
         let spec_bytes = parts.spec.map_or(0, |spec| spec.get().len());
-        Ok(Self { object: known, unreadable, unknown, bytes: text.len(), spec_bytes, is_whole: true })
+        let (bytes, is_whole) = (text.len(), true);
+        Ok(Self { object: known, unreadable, unknown, bytes, spec_bytes, spec_values, is_whole })
     }
 }
 
@@ -175,13 +193,9 @@ struct Parts<'a> {
 }
 
 /// Of a Batch, which may have a context for each of a thousand Tasks, nothing that could grow is kept.
-fn too_many_values<K: Kind>(spec: &str) -> Option<Unreadable> {
-    // one of fewer bytes cannot have more values
-    if spec.len() < MAX_VALUES || K::kind(&()) == Batch::kind(&()) {
-        return None;
-    }
-    let values = values(spec);
-    (values > MAX_VALUES).then(|| Unreadable {
+fn too_many_values<K: Kind>(values: usize) -> Option<Unreadable> {
+    let is_batch = K::kind(&()) == Batch::kind(&());
+    (values > MAX_VALUES && !is_batch).then(|| Unreadable {
         place: "spec".to_owned(),
         problem: format!(
             "has {values} values, at most {MAX_VALUES} are allowed: leave some out, or move them into a ConfigMap or a Git \
@@ -305,7 +319,8 @@ impl<K: Kind> Resource for Item<K> {
 #[cfg(test)]
 impl<K: Kind> From<K> for Item<K> {
     fn from(object: K) -> Self {
-        Self { object, unreadable: None, unknown: Vec::new(), bytes: 0, spec_bytes: 0, is_whole: true }
+        let (unreadable, unknown) = (None, Vec::new());
+        Self { object, unreadable, unknown, bytes: 0, spec_bytes: 0, spec_values: 0, is_whole: true }
     }
 }
 
@@ -364,6 +379,17 @@ mod tests {
         {
             assert_eq!(values(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_task_is_large_by_its_text_or_by_its_values() {
+        let is_large = |spec: &str| read::<Task>(&task("t", spec)).is_large();
+        assert!(!is_large(
+            r#"{"agentRef": {"name": "a"}, "contexts": [{"type": "Text", "name": "b", "text": "c"}]}"#
+        ));
+        assert!(is_large(&format!(r#"{{"description": "{}"}}"#, "x".repeat(MAX_WHOLE))));
+        // less than 1 KiB, and 42 once they are decoded
+        assert!(is_large(&format!(r#"{{"contexts": [{}]}}"#, [r#"{"type":"X"}"#; 64].join(","))));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 
 use super::item::{Item, Kind};
 
-/// How much of a kind is kept, and the largest of it, as JSON in bytes: decoded it may take forty times that, where it is made for
-/// it.
-const MAX_KEPT: usize = 1 << 20;
-const MAX_BYTES: usize = 256 << 10;
+/// How much of a kind is kept, and the heaviest of it, in bytes: a Batch of a thousand short files is lighter. What is made for it
+/// takes ten times that once it is decoded, Agents full of volumes twenty times.
+const MAX_KEPT: usize = 3 << 20;
+const MAX_WEIGHT: usize = MAX_KEPT / 4;
 
 /// Those of a kind, the oldest first.
 #[derive(Debug, Default)]
@@ -40,18 +40,18 @@ impl<K: Kind> Recent<K> {
         self.0.lock().iter().find(is_it).cloned()
     }
 
-    /// Keeps an object that was read, unless it is too large for that.
+    /// Keeps an object that was read, unless it is too heavy for that.
     pub(crate) fn keep(&self, object: Item<K>) -> Arc<Item<K>> {
         let object = Arc::new(object);
-        if object.bytes() <= MAX_BYTES {
+        if object.weight() <= MAX_WEIGHT {
             let mut recent = self.0.lock();
             recent.retain(|known| known.meta().uid != object.meta().uid);
             recent.push_back(Arc::clone(&object));
-            let mut bytes: usize = recent.iter().map(|known| known.bytes()).sum();
-            while bytes > MAX_KEPT
+            let mut weight: usize = recent.iter().map(|known| known.weight()).sum();
+            while weight > MAX_KEPT
                 && let Some(oldest) = recent.pop_front()
             {
-                bytes -= oldest.bytes();
+                weight -= oldest.weight();
             }
         }
         object
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn the_last_few_are_kept_as_they_were_read() {
         let (recent, of) = (Recent::default(), |uid, generation| batch(uid, generation, "").meta().clone());
-        let large = "x".repeat(MAX_BYTES - 1024);
+        let large = "x".repeat(MAX_WEIGHT - 1024);
         for uid in ["a", "b", "c", "d", "e"] {
             recent.keep(batch(uid, 1, &large));
         }
@@ -104,11 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_is_read_again_each_time() {
+    fn a_heavy_one_is_read_again_each_time() {
         let recent = Recent::default();
-        let large = recent.keep(batch("a", 1, &"x".repeat(MAX_BYTES)));
-        assert!(large.get().is_ok());
-        assert!(recent.whole(&in_part(batch("a", 1, ""))).is_none());
+        let text = batch("text", 1, &"x".repeat(MAX_WEIGHT));
+        // 60 KB as text
+        let config = vec![json!({}); 20_000];
+        let values = with_contexts("values", 1, json!([[{"type": "Jira", "config": config}]]));
+        for (uid, heavy) in [("text", text), ("values", values)] {
+            assert!(recent.keep(heavy).get().is_ok());
+            assert!(recent.whole(&in_part(batch(uid, 1, ""))).is_none(), "{uid}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::{Queues, changes};
 use crate::batch::Batches;
 use crate::cache::Caches;
 use crate::cache::changed::Changed;
-use crate::cache::item::{Item, Kind, MAX_WHOLE};
+use crate::cache::item::{Item, Kind};
 use crate::cache::listed::CacheWriter;
 use crate::cache::pod_view::PodView;
 use crate::cache::pods::Touched;
@@ -111,7 +111,7 @@ fn slim_tasks<F: Frontend>(
         changes::tell_of_ignored_stop::<F>(&stops, item);
         let is_launched =
             F::task_ref(item).is_some_and(|task| task.pod_uid().is_some() || task.is_terminal());
-        if is_launched || item.bytes() > MAX_WHOLE {
+        if is_launched || item.is_large() {
             F::slim(item);
         }
         if is_launched {
@@ -361,7 +361,7 @@ fn pods_of(groups: &[Group]) -> String {
 /// Of a large Batch it is kept how many Tasks it has, and not what they are to do: one of a megabyte may take forty times that
 /// in memory, and every user may have as many as he likes.
 fn slim_batch(item: &mut Item<Batch>) {
-    if item.bytes() > MAX_WHOLE {
+    if item.is_large() {
         item.slim(|batch| {
             batch.spec.common_context = Vec::new();
             batch.spec.variable_contexts.iter_mut().for_each(|contexts| *contexts = Vec::new());

@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_takes_more_memory_than_text_is_large() {
+        let volumes = json!([{"name": "v", "projected": {"sources": vec![json!({}); 1_000]}}]);
+        let item = kept(&json!({"serviceAccountName": "s", "podSpec": {"volumes": volumes}}), &json!({}));
+        assert!(item.bytes() < MAX_WHOLE && !item.is_whole());
+        assert_eq!(item.get().unwrap().spec.pod_spec, None);
+    }
+
+    #[test]
     fn who_holds_its_slots_makes_no_agent_large() {
         let entry = |i: usize| json!({"taskUID": format!("uid-{i}"), "taskNamespace": "n", "taskName": "t", "startTime": "2026-01-01T00:00:00Z"});
         let admitted: Vec<_> = (0..100).map(entry).collect();
