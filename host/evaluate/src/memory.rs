@@ -3,7 +3,8 @@
 //! Nearly every Task is light: what it holds is so little that as many as are looked at at the same time need no budget.
 //! A Task that outgrows that gives back all it has, waits for its part of the budget, and begins again. It takes the most
 //! that it can come to need at once and never asks for more while it holds something: nobody waits for each other. Light
-//! ones never wait for heavy ones.
+//! ones never wait for heavy ones. Of whom it is known before, it is taken before his objects are read, as otherwise those who
+//! wait would hold them.
 //!
 //! May touch: counts of bytes. Must not touch: what the bytes are.
 
@@ -20,6 +21,9 @@ pub(crate) const LIGHT: usize = 128 << 10;
 const HEAVY: usize = 16 << 20;
 /// Bytes that all heavy ones have together.
 const BUDGET: usize = 64 << 20;
+/// Weight of objects for which one part of it is enough: texts of 1.4 MB, or 16,000 values. A heavier one takes several, up to
+/// all of them. Of what is made for it, a value takes five times what it weighs, in each of three copies.
+const OF_A_PART: usize = 2 << 20;
 /// ConfigMaps that are read at the same time. How big one is shows when it is there: 1 MiB at most, held three times
 /// while it is decoded.
 const READS: usize = 8;
@@ -33,10 +37,10 @@ pub(crate) struct Memory {
     reads: Arc<Semaphore>,
 }
 
-/// A part of the budget, until it is dropped.
-#[derive(Debug)]
+/// A part of the budget, until all that share it have dropped it.
+#[derive(Clone, Debug)]
 pub struct Held {
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Memory {
@@ -44,20 +48,22 @@ impl Memory {
         Self { heavy: Arc::new(Semaphore::new(BUDGET / HEAVY)), reads: Arc::new(Semaphore::new(READS)) }
     }
 
-    /// All that a heavy evaluation and its launch may need. `None`: others have it.
-    pub(crate) async fn heavy(&self) -> Option<Held> {
-        take(&self.heavy).await
+    /// All that a heavy evaluation of this weight and its launch may need. `None`: others have it.
+    pub(crate) async fn heavy(&self, weight: usize) -> Option<Held> {
+        let parts = (1 + weight / OF_A_PART).min(BUDGET / HEAVY);
+        take(&self.heavy, parts).await
     }
 
     /// The reading of one ConfigMap. `None`: others are reading.
     pub(crate) async fn read(&self) -> Option<Held> {
-        take(&self.reads).await
+        take(&self.reads, 1).await
     }
 }
 
-async fn take(of: &Arc<Semaphore>) -> Option<Held> {
-    let permit = tokio::time::timeout(MAX_WAIT, Arc::clone(of).acquire_owned()).await;
-    permit.ok()?.ok().map(|permit| Held { _permit: permit })
+async fn take(of: &Arc<Semaphore>, parts: usize) -> Option<Held> {
+    let parts = u32::try_from(parts).ok()?;
+    let permit = tokio::time::timeout(MAX_WAIT, Arc::clone(of).acquire_many_owned(parts)).await;
+    permit.ok()?.ok().map(|permit| Held { _permit: Arc::new(permit) })
 }
 
 #[cfg(test)]
@@ -69,11 +75,26 @@ mod tests {
         let memory = Memory::new();
         let mut held = Vec::new();
         for _ in 0..BUDGET / HEAVY {
-            held.push(memory.heavy().await.unwrap());
+            held.push(memory.heavy(0).await.unwrap());
         }
-        assert!(memory.heavy().await.is_none());
+        assert!(memory.heavy(0).await.is_none());
         assert!(memory.read().await.is_some(), "reads are counted by themselves");
         held.pop();
-        assert!(memory.heavy().await.is_some());
+        assert!(memory.heavy(0).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn the_heaviest_are_launched_one_after_the_other() {
+        let memory = Memory::new();
+        let heaviest = memory.heavy(100 << 20).await.unwrap();
+        let of_its_server = heaviest.clone();
+        drop(heaviest);
+        assert!(memory.heavy(0).await.is_none(), "it has all of it");
+        drop(of_its_server);
+        let other = memory.heavy(OF_A_PART - 1).await;
+        assert!(memory.heavy(100 << 20).await.is_none());
+        assert!(memory.heavy(OF_A_PART).await.is_some(), "three parts are left");
+        drop(other);
+        assert!(memory.heavy(100 << 20).await.is_some());
     }
 }

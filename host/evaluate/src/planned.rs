@@ -37,8 +37,19 @@ pub struct PlannedServer {
     pub held: Option<Held>,
 }
 
+impl Snapshot {
+    /// The memory for an evaluation, and the launch that comes of it, that reads objects of this weight, as far as that is known:
+    /// bytes, and more for each value of their JSON. To be taken before they are read. `None`: light ones need none.
+    ///
+    /// # Errors
+    /// [`EvaluateError::NoMemory`]: others have it.
+    pub async fn hold<E>(&self, weight: usize) -> Result<Option<Held>, EvaluateError<E>> {
+        if weight <= LIGHT { Ok(None) } else { heavy(self, weight).await.map(Some) }
+    }
+}
+
 /// Evaluates a Task's contexts, asks for its command, and plans its Pod: everything that can be wrong with it is known
-/// afterwards.
+/// afterwards. `held` is what [`Snapshot::hold`] gave.
 ///
 /// # Errors
 /// See [`EvaluateError`].
@@ -47,21 +58,23 @@ pub async fn evaluate<R: ConfigMapReader>(
     reads: &R,
     observer: &impl CallObserver,
     run: Run,
+    held: Option<Held>,
 ) -> Result<Planned, EvaluateError<R::Error>> {
-    let mut held = heavy_from_the_start(snapshot, &run).await?;
+    let mut held = or_by_itself(held, snapshot, &run).await?;
     loop {
         let mut evaluation = Evaluation::new(snapshot, reads, observer, Room::of(&held));
         match evaluation.task(&run).await {
             Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
                 drop(evaluation);
-                held = Some(heavy(snapshot).await?);
+                held = Some(heavy(snapshot, run.bytes()).await?);
             }
             plan => return Ok(Planned { plan: plan?, plugins: evaluation.plugins, held }),
         }
     }
 }
 
-/// Evaluates the contexts of a server-mode Agent, asks for its server's command, and plans its objects.
+/// Evaluates the contexts of a server-mode Agent, asks for its server's command, and plans its objects. `held` is what
+/// [`Snapshot::hold`] gave.
 ///
 /// # Errors
 /// See [`EvaluateError`].
@@ -70,27 +83,35 @@ pub async fn evaluate_server<R: ConfigMapReader>(
     reads: &R,
     observer: &impl CallObserver,
     run: Run,
+    held: Option<Held>,
 ) -> Result<PlannedServer, EvaluateError<R::Error>> {
-    let mut held = heavy_from_the_start(snapshot, &run).await?;
+    let mut held = or_by_itself(held, snapshot, &run).await?;
     loop {
         let mut evaluation = Evaluation::new(snapshot, reads, observer, Room::of(&held));
         match evaluation.server(&run).await {
             Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
                 drop(evaluation);
-                held = Some(heavy(snapshot).await?);
+                held = Some(heavy(snapshot, run.bytes()).await?);
             }
             objects => return Ok(PlannedServer { objects: objects?, held }),
         }
     }
 }
 
-/// The budget of a heavy one, where the specs alone say that it is one.
-async fn heavy_from_the_start<E>(snapshot: &Snapshot, run: &Run) -> Result<Option<Held>, EvaluateError<E>> {
-    if run.bytes() <= LIGHT { Ok(None) } else { heavy(snapshot).await.map(Some) }
+/// What it has, or the budget of a heavy one, where the specs alone say that it is one.
+async fn or_by_itself<E>(
+    held: Option<Held>,
+    snapshot: &Snapshot,
+    run: &Run,
+) -> Result<Option<Held>, EvaluateError<E>> {
+    match held {
+        None => snapshot.hold(run.bytes()).await,
+        held => Ok(held),
+    }
 }
 
-async fn heavy<E>(snapshot: &Snapshot) -> Result<Held, EvaluateError<E>> {
-    snapshot.memory.heavy().await.ok_or(EvaluateError::NoMemory)
+async fn heavy<E>(snapshot: &Snapshot, weight: usize) -> Result<Held, EvaluateError<E>> {
+    snapshot.memory.heavy(weight).await.ok_or(EvaluateError::NoMemory)
 }
 
 impl Room {

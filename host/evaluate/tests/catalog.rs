@@ -202,14 +202,30 @@ fn a_small_request_of_a_built_in_plugin_is_answered_without_another_thread() {
         // the only thread that may block does
         let (release, held) = std::sync::mpsc::channel::<()>();
         let taken = tokio::task::spawn_blocking(move || held.recv());
-        assert!(evaluate(&snapshot, &Nothing, &(), run(1000)).await.is_ok());
-        let mut big = Box::pin(evaluate(&snapshot, &Nothing, &(), run(100_000)));
+        assert!(evaluate(&snapshot, &Nothing, &(), run(1000), None).await.is_ok());
+        let mut big = Box::pin(evaluate(&snapshot, &Nothing, &(), run(100_000), None));
         let is_ready = poll_fn(|context| Poll::Ready(big.as_mut().poll(context).is_ready())).await;
         assert!(!is_ready, "a big one may take its time, and waits for the thread");
         release.send(()).unwrap();
         taken.await.unwrap().unwrap();
         assert!(big.await.is_ok());
     });
+}
+
+#[tokio::test]
+async fn what_takes_much_memory_once_it_is_decoded_waits_until_there_is_some() {
+    let snapshot = Catalog::new([]).snapshot();
+    let all = snapshot.hold::<Infallible>(100 << 20).await.unwrap();
+    let of = async |values: usize| {
+        let config = Some(json!(vec![json!({}); values]));
+        let item = ContextItem { type_: "Greeting".into(), config, ..ContextItem::default() };
+        evaluate(&snapshot, &Nothing, &(), run_of(item), None).await.unwrap_err()
+    };
+    assert!(matches!(of(100).await, EvaluateError::NoPlugin { .. }), "it needs none");
+    // 6 KB as text
+    assert!(matches!(of(2_000).await, EvaluateError::NoMemory));
+    drop(all);
+    assert!(matches!(of(2_000).await, EvaluateError::NoPlugin { .. }));
 }
 
 #[test]
@@ -228,7 +244,7 @@ fn a_payload_that_takes_its_time_to_check_holds_up_nobody_else() {
         // the only thread that may block does
         let (release, held) = std::sync::mpsc::channel::<()>();
         let taken = tokio::task::spawn_blocking(move || held.recv());
-        let refused = async |letters| match evaluate(&snapshot, &Nothing, &(), run(letters)).await {
+        let refused = async |letters| match evaluate(&snapshot, &Nothing, &(), run(letters), None).await {
             Err(EvaluateError::Refused(refusal)) => refusal.message,
             other => panic!("{}", other.is_ok()),
         };

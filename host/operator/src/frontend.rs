@@ -73,6 +73,9 @@ pub(crate) trait Frontend: Send + Sync + 'static {
     /// What the container `agent` of a Pod with this runner may run now; `None`: that is not known.
     fn agent_images(caches: &Caches, runner: &Runner, settings: &Settings) -> Option<[String; 2]>;
 
+    /// What the objects take in memory that its launch reads: `spec_weight` of those that the caches show.
+    fn weight(task: &Item<Self::Object>, runner: &Runner, caches: &Caches) -> usize;
+
     /// Reads and checks all that the Task's Pod is planned from. What the caches do not show may be asked for.
     fn resolve(
         client: &Client,

@@ -23,7 +23,7 @@ use kubeopencode_api::condition::{AgentCondition, Reason, find};
 use kubeopencode_api::literals::{AGENT_LABEL, PLAN_ANNOTATION};
 use kubeopencode_api::names::AgentKey;
 use kubeopencode_api::plugin::Kind;
-use kubeopencode_evaluate::{Catalog, EvaluateError, PlannedServer, evaluate, evaluate_server};
+use kubeopencode_evaluate::{Catalog, EvaluateError, Held, PlannedServer, evaluate, evaluate_server};
 use kubeopencode_plan::{Refusal, ServerObjects, frontend};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -132,12 +132,7 @@ impl Servers {
 
     /// One reconciliation; how long until the next, if it failed.
     async fn reconcile(&self, key: AgentKey) -> Option<Duration> {
-        let result = match self.agent(&key).await {
-            Ok(Some(agent)) => self.bring_up_to_date(&agent).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.into()),
-        };
-        let Err(error) = result else {
+        let Err(error) = self.look_at(&key).await else {
             self.failures.forget(&key);
             return None;
         };
@@ -152,6 +147,16 @@ impl Servers {
             }
         }
         Some(pause)
+    }
+
+    /// Reads the Agent, with the memory that it needs, and brings it up to date.
+    async fn look_at(&self, key: &AgentKey) -> Result<(), ServerError> {
+        let weight = self.caches.agent(key).map_or(0, |agent| agent.spec_weight());
+        let held = self.catalog.snapshot().hold::<kube::Error>(weight).await?;
+        match self.agent(key).await? {
+            Some(agent) => self.bring_up_to_date(&agent, held.as_ref()).await,
+            None => Ok(()),
+        }
     }
 
     /// The whole of an Agent that can be read.
@@ -171,12 +176,12 @@ impl Servers {
             || self.deployment_of(agent).is_some()
     }
 
-    async fn bring_up_to_date(&self, agent: &Agent) -> Result<(), ServerError> {
+    async fn bring_up_to_date(&self, agent: &Agent, held: Option<&Held>) -> Result<(), ServerError> {
         if agent.metadata.deletion_timestamp.is_some() {
             // garbage collection takes what it owns
             return Ok(());
         }
-        let accepted = self.accept(agent).await?;
+        let accepted = self.accept(agent, held).await?;
         if agent.spec.server_config.is_none() {
             if self.has_or_had_server(agent) {
                 self.remove(agent).await?;
@@ -185,7 +190,7 @@ impl Servers {
             // what is missing may come without an event
             return accepted.map(drop).map_err(ServerError::Refused);
         }
-        match self.apply(agent).await {
+        match self.apply(agent, held).await {
             Ok(state) => self.write(agent, &state.accepted(&accepted)).await,
             Err(error) => {
                 // what is in the way may go, or come, without an event
@@ -204,7 +209,7 @@ impl Servers {
     }
 
     /// Whether a Task of the Agent could be launched, as far as that is the Agent's matter.
-    async fn accept(&self, agent: &Agent) -> Result<Accepted, ServerError> {
+    async fn accept(&self, agent: &Agent, held: Option<&Held>) -> Result<Accepted, ServerError> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let settings = self.caches.settings(namespace, namespace);
         let run = match frontend::kubeopencode::agent_alone(agent, &settings) {
@@ -212,10 +217,8 @@ impl Servers {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let snapshot = self.catalog.snapshot();
-        match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run)
-            .await
-            .map_err(ServerError::from)
-        {
+        let (reads, metrics) = (self.config_maps.as_ref(), self.metrics.as_ref());
+        match evaluate(&snapshot, reads, metrics, run, held.cloned()).await.map_err(ServerError::from) {
             Ok(planned) => Ok(Ok(planned.plan.agent_notice)),
             Err(ServerError::Refused(refusal)) => Ok(Err(refusal)),
             Err(error) => Err(error),
@@ -223,12 +226,13 @@ impl Servers {
     }
 
     /// Makes everything as planned and says how it stands.
-    async fn apply(&self, agent: &Agent) -> Result<ServerState, ServerError> {
+    async fn apply(&self, agent: &Agent, held: Option<&Held>) -> Result<ServerState, ServerError> {
         let key = AgentKey::of(agent);
         let settings = self.caches.settings(&key.namespace, &key.namespace);
         let run = frontend::kubeopencode::server(agent, &settings).map_err(ServerError::Refused)?;
         let snapshot = self.catalog.snapshot();
-        let server = evaluate_server(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run).await;
+        let (reads, metrics) = (self.config_maps.as_ref(), self.metrics.as_ref());
+        let server = evaluate_server(&snapshot, reads, metrics, run, held.cloned()).await;
         let PlannedServer { objects: mut server, held: _held } = server?;
         let before = get_own::<Deployment>(&self.client, agent, &deployment_name(&key.name)).await?;
         let waiting = before.as_ref().is_some_and(|there| server.keep_pod_metadata(there));

@@ -14,7 +14,7 @@ mod init;
 pub(crate) mod layout;
 mod mounts;
 mod nested_mounts;
-mod network;
+pub(crate) mod network;
 pub(crate) mod optional;
 pub(crate) mod path_conflicts;
 mod reader;

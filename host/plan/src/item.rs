@@ -137,9 +137,9 @@ impl Item {
         Refusal::context(format!("{self}: {problem}"))
     }
 
-    /// Bytes of what its plugin is given.
+    /// Bytes of what its plugin is given, as people write it: it takes five times that where it is made for it.
     pub fn bytes(&self) -> usize {
-        text_of(&self.payload)
+        bytes_of(&self.payload)
     }
 
     /// Whether it was written beside the Agent's own configuration, by whoever decides on that.
@@ -170,14 +170,17 @@ impl Item {
     }
 }
 
-/// Bytes of all strings in it.
-fn text_of(value: &Value) -> usize {
-    match value {
+/// Memory that a value takes beside its text, in bytes.
+const VALUE: usize = 128;
+
+fn bytes_of(value: &Value) -> usize {
+    let text = match value {
         Value::String(text) => text.len(),
-        Value::Array(all) => all.iter().map(text_of).sum(),
-        Value::Object(all) => all.iter().map(|(key, value)| key.len() + text_of(value)).sum(),
+        Value::Array(all) => all.iter().map(bytes_of).sum(),
+        Value::Object(all) => all.iter().map(|(key, value)| key.len() + bytes_of(value)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
+    };
+    VALUE + text
 }
 
 /// `fileMode` as permission bits.

@@ -133,7 +133,8 @@ impl Run {
         self.agent.config.as_ref().map_or(0, String::len)
     }
 
-    /// Bytes of text that it has by itself: the prompt, the Agent's configuration, what the items say.
+    /// Bytes that it has by itself: the prompt, the Agent's configuration, what the items say. Whoever reads the objects knows
+    /// what the rest of them takes.
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         text(&self.prompt) + self.config_bytes() + self.items.iter().map(Item::bytes).sum::<usize>()

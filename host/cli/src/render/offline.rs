@@ -101,7 +101,7 @@ impl Offline<'_> {
         let agent = self.objects.agent(&key).ok_or_else(|| Refusal::agent_not_found(&key))?;
         let settings = self.settings(task.metadata.namespace.as_deref().unwrap_or_default(), &key.namespace);
         let run = kubeopencode::task(task, agent, &settings)?;
-        evaluate(&self.snapshot, self.objects, observer, run).await.map_err(|error| self.refusal(error))
+        evaluate(&self.snapshot, self.objects, observer, run, None).await.map_err(|error| self.refusal(error))
     }
 
     async fn plan_kubetask(&self, found: &Found<'_>) -> Result<Planned, Refusal> {
@@ -113,7 +113,7 @@ impl Offline<'_> {
         }
         let settings = self.settings(namespace, namespace);
         let run = frontend::kubetask::task(task, found.batch, workspace, &settings)?;
-        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
+        evaluate(&self.snapshot, self.objects, &(), run, None).await.map_err(|error| self.refusal(error))
     }
 
     /// What the operator would make for a Task of this Agent that has nothing but a prompt.
@@ -123,7 +123,7 @@ impl Offline<'_> {
     pub(crate) async fn agent(&self, agent: &Agent) -> Result<Planned, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::agent_alone(agent, &self.settings(namespace, namespace))?;
-        evaluate(&self.snapshot, self.objects, &(), run).await.map_err(|error| self.refusal(error))
+        evaluate(&self.snapshot, self.objects, &(), run, None).await.map_err(|error| self.refusal(error))
     }
 
     /// The objects of an Agent's server.
@@ -137,7 +137,7 @@ impl Offline<'_> {
     ) -> Result<ServerObjects, Refusal> {
         let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
         let run = kubeopencode::server(agent, &self.settings(namespace, namespace))?;
-        let server = evaluate_server(&self.snapshot, self.objects, observer, run).await;
+        let server = evaluate_server(&self.snapshot, self.objects, observer, run, None).await;
         server.map(|server| server.objects).map_err(|error| self.refusal(error))
     }
 

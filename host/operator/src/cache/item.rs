@@ -126,6 +126,13 @@ impl<K: Kind> Item<K> {
         self.bytes + VALUE * self.spec_values
     }
 
+    /// What its spec takes in memory each time that it is read whole, and in each copy, as people write it; nothing where it cannot
+    /// be read. Kept with the part that the cache keeps.
+    pub(crate) fn spec_weight(&self) -> usize {
+        let weight = self.spec_bytes + 2 * VALUE * self.spec_values;
+        if self.unreadable.is_some() { 0 } else { weight }
+    }
+
     /// Whether the cache keeps no more than a part of it.
     pub(crate) fn is_large(&self) -> bool {
         self.bytes > MAX_WHOLE || self.spec_values > MAX_WHOLE_VALUES

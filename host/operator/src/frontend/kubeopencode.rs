@@ -59,6 +59,11 @@ impl Frontend for KubeOpenCode {
         caches.of_agent(runner.agent()?, |agent| plan::agent_images(agent, settings))
     }
 
+    fn weight(task: &Item<Task>, runner: &Runner, caches: &Caches) -> usize {
+        let agent = runner.agent().and_then(|agent| caches.agent(agent));
+        task.spec_weight() + agent.map_or(0, |agent| agent.spec_weight())
+    }
+
     async fn resolve(
         client: &Client,
         task: &Item<Task>,
@@ -167,6 +172,21 @@ mod tests {
         let item = kept(&json!({"serviceAccountName": "s", "podSpec": {"volumes": volumes}}), &json!({}));
         assert!(item.bytes() < MAX_WHOLE && !item.is_whole());
         assert_eq!(item.get().unwrap().spec.pod_spec, None);
+    }
+
+    #[test]
+    fn what_a_large_agent_takes_is_known_before_it_is_read() {
+        let with = |tolerations: usize| {
+            let scheduling = json!({"tolerations": vec![json!({}); tolerations]});
+            let spec = json!({"serviceAccountName": "s", "podSpec": {"scheduling": scheduling}});
+            kept(&spec, &json!({"running": 1}))
+        };
+        let item = with(20_000);
+        assert!(item.bytes() < 64_000 && !item.is_whole());
+        assert!(item.spec_weight() > 5_000_000, "{}", item.spec_weight());
+        let unreadable = with(30_000);
+        assert!(unreadable.get().is_err());
+        assert_eq!(unreadable.spec_weight(), 0);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::listed::Cached;
+use crate::cache::recent::is_kept;
 use crate::cache::task_view::{TaskRef, batch_owner};
 
 /// The second group.
@@ -68,6 +69,19 @@ impl Frontend for KubeTask {
         }
         let workspace = item.as_deref().map(Item::get).transpose().ok()?;
         Some(plan::agent_images(workspace, settings))
+    }
+
+    fn weight(task: &Item<Task>, runner: &Runner, caches: &Caches) -> usize {
+        let workspace = match runner {
+            Runner::Workspace(key) => caches.kubetask.workspace(key),
+            Runner::Agent(_) => None,
+        };
+        let batch = Self::task_ref(task).and_then(|task| cached_batch(caches, task));
+        // of one that is kept the launch has its own contexts alone, which it weighs itself
+        let batch = batch.filter(|batch| !is_kept(batch));
+        task.spec_weight()
+            + workspace.map_or(0, |workspace| workspace.spec_weight())
+            + batch.map_or(0, |batch| batch.spec_weight())
     }
 
     async fn resolve(

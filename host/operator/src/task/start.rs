@@ -7,7 +7,7 @@ use kubeopencode_api::condition::{Reason, TaskCondition};
 use kubeopencode_api::literals::AGENT_LABEL;
 use kubeopencode_api::names::{AgentKey, label_value};
 use kubeopencode_evaluate::{EvaluateError, evaluate};
-use kubeopencode_plan::Refusal;
+use kubeopencode_plan::{Refusal, Run};
 use serde_json::json;
 
 use super::decide::{PodDeletion, stranger};
@@ -73,16 +73,14 @@ impl Context {
             }
             _ => {}
         }
-        let whole = match state.object.is_whole() {
-            true => None,
-            false => match whole_task::<F>(&self.client, state.task).await? {
-                None => return Ok(Some(SOON)),
-                whole => whole,
-            },
+        let weight = F::weight(state.object, runner, &self.caches);
+        let held = match self.catalog.snapshot().hold(weight).await {
+            Ok(held) => held,
+            Err(error) => return self.try_later(state, &error).await,
         };
-        let object = whole.as_ref().unwrap_or(state.object);
-        let run = match F::resolve(&self.client, object, &self.caches, &state.settings).await {
-            Ok(run) => run,
+        let run = match self.read(state).await {
+            Ok(Some(run)) => run,
+            Ok(None) => return Ok(Some(SOON)),
             Err(Unresolved::Unanswered(error)) => return Err(error.into()),
             Err(Unresolved::Refused(refusal)) => return self.refuse(state, &refusal).await,
             // it had this Agent, which may be on its way back: deleted and made again
@@ -98,7 +96,8 @@ impl Context {
             }
         };
         let snapshot = self.catalog.snapshot();
-        let planned = match evaluate(&snapshot, self.config_maps.as_ref(), self.metrics.as_ref(), run).await {
+        let (reads, metrics) = (self.config_maps.as_ref(), self.metrics.as_ref());
+        let planned = match evaluate(&snapshot, reads, metrics, run, held).await {
             Ok(planned) => {
                 self.busy.forget(&state.uid);
                 planned
@@ -148,6 +147,17 @@ impl Context {
                 Ok(None)
             }
             Err(error) => self.not_launched(state, runner, error).await,
+        }
+    }
+
+    /// Reads all that the Task's Pod is planned from, and keeps no object of it; `None`: the Task changed meanwhile.
+    async fn read<F: Frontend>(&self, state: &TaskState<'_, F>) -> Result<Option<Run>, Unresolved> {
+        if state.object.is_whole() {
+            return F::resolve(&self.client, state.object, &self.caches, &state.settings).await.map(Some);
+        }
+        match whole_task::<F>(&self.client, state.task).await.map_err(Unresolved::Unanswered)? {
+            None => Ok(None),
+            Some(whole) => F::resolve(&self.client, &whole, &self.caches, &state.settings).await.map(Some),
         }
     }
 

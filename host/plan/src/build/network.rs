@@ -126,6 +126,11 @@ fn mount_of<'a>(run: &'a Run, variable: &EnvVar) -> Option<&'a VolumeMount> {
     mounts.max_by_key(|(_, (at, _))| at.as_str().len()).map(|(mount, _)| mount)
 }
 
+/// Whether init containers may get this variable of the Agent's, too.
+pub(crate) fn is_for_all(name: &str) -> bool {
+    is_proxy(name) || BUNDLES.iter().chain(&DIRECTORIES).any(|known| *known == name)
+}
+
 fn is_proxy(name: &str) -> bool {
     PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
 }

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use kubeopencode_api::agent::AgentPodSpec;
 use kubeopencode_api::config::Defaults;
 use kubeopencode_api::literals::DEFAULT_CONTAINER_ANNOTATION;
+use serde::Serialize;
 
 use crate::Refusal;
+use crate::build::network::is_for_all;
 use crate::frontend::own_keys;
 use crate::object_name::{is_env_name, is_label_key};
 use crate::paths::AbsPath;
@@ -18,6 +20,11 @@ use crate::run::pod_options::PodOptions;
 const OWN_VOLUMES: [&str; 4] = ["tools", "workspace", "context-files", "ca-bundle"];
 const OWN_NUMBERED: [&str; 6] =
     ["credential-", "dir-mount-", "git-context-", "url-content-", "secret-file-", "secret-"];
+
+/// Most bytes of a podSpec as JSON: a Pod needs far less, and some of it may be there once for each of its containers.
+const MAX_BYTES: usize = 512 << 10;
+/// The same of what every container gets: there may be more than sixty of them.
+const MAX_OF_EACH: usize = 8 << 10;
 
 /// Checks what the Agent adds to a Pod, and takes what it does not say from the settings.
 pub(super) fn read(
@@ -30,6 +37,7 @@ pub(super) fn read(
     let refuse = |field: String, problem: String| {
         Refusal::invalid_config(format!("spec.podSpec.{field} of {holder}: {problem}"))
     };
+    check_size(spec, holder)?;
     let mut volumes = BTreeSet::new();
     for (i, volume) in spec.volumes.iter().enumerate() {
         let name = volume.name.as_str();
@@ -104,6 +112,33 @@ pub(super) fn read(
         host_aliases: spec.host_aliases.clone(),
         dns_config: spec.dns_config.clone(),
     })
+}
+
+/// What an Agent says of its Pod must not decide how much memory the plan takes.
+fn check_size(spec: &AgentPodSpec, holder: &str) -> Result<(), Refusal> {
+    let bytes = json_bytes(spec);
+    if bytes > MAX_BYTES {
+        return Err(Refusal::invalid_config(format!(
+            "spec.podSpec of {holder}: it has {bytes} bytes, at most {MAX_BYTES} are allowed: leave some out"
+        )));
+    }
+    let for_all: Vec<_> = spec.env.iter().filter(|variable| is_for_all(&variable.name)).collect();
+    let of_each = [
+        ("resources", json_bytes(&spec.resources)),
+        ("securityContext", json_bytes(&spec.security_context)),
+        ("env", json_bytes(&for_all)),
+    ];
+    match of_each.into_iter().find(|(_, bytes)| *bytes > MAX_OF_EACH) {
+        None => Ok(()),
+        Some((field, bytes)) => Err(Refusal::invalid_config(format!(
+            "spec.podSpec.{field} of {holder}: {bytes} bytes of it go to each container of the Pod, at most {MAX_OF_EACH} are \
+             allowed: leave some out"
+        ))),
+    }
+}
+
+fn json_bytes(of: &impl Serialize) -> usize {
+    serde_json::to_vec(of).map_or(0, |json| json.len())
 }
 
 fn is_own(name: &str) -> bool {
@@ -198,6 +233,31 @@ mod tests {
     fn volumes_of_the_agents_own_may_be_called_nearly_anything() {
         let spec = json!({"volumes": [{"name": "secret-store", "emptyDir": {}}, {"name": "credential-x", "emptyDir": {}}]});
         assert_eq!(options(spec).unwrap().volumes.len(), 2);
+    }
+
+    #[test]
+    fn what_every_container_gets_is_not_much() {
+        let long = "x".repeat(MAX_OF_EACH);
+        let refused = |spec: Value| options(spec).unwrap_err();
+        for (field, bytes, spec) in [
+            ("resources", 8213, json!({"resources": {"limits": {"cpu": long}}})),
+            ("securityContext", 8224, json!({"securityContext": {"seLinuxOptions": {"level": long}}})),
+            ("env", 8223, json!({"env": [{"name": "no_proxy", "value": long}]})),
+        ] {
+            let words = format!(
+                "spec.podSpec.{field} of Agent team/a: {bytes} bytes of it go to each container of the Pod, at most 8192 are \
+                 allowed: leave some out"
+            );
+            assert_eq!(refused(spec), words);
+        }
+        assert!(
+            options(json!({"env": [{"name": "RULES", "value": long}]})).is_ok(),
+            "the agent alone gets it"
+        );
+        let env: Vec<_> = (0..70).map(|i| json!({"name": format!("RULES_{i}"), "value": long})).collect();
+        let message = refused(json!({"env": env}));
+        assert!(message.starts_with("spec.podSpec of Agent team/a: it has 57"), "{message}");
+        assert!(message.ends_with(" bytes, at most 524288 are allowed: leave some out"), "{message}");
     }
 
     #[test]
