@@ -166,8 +166,8 @@ pub(crate) struct Turn {
     _shared: OwnedSemaphorePermit,
 }
 
-/// Calls of one plugin at the same time, where there are so many processors: one processor is left to everybody else, so
-/// that a plugin whose calls do not end takes none of them all.
+/// Calls of one plugin at the same time, with so many processors: where there are two or more, a plugin whose calls do not end
+/// never has all of them.
 fn calls_of_one(processors: usize) -> usize {
     processors.saturating_sub(1).clamp(1, MAX_CALLS_OF_ONE)
 }

@@ -27,7 +27,7 @@ pub enum EvaluateError<E> {
     #[error("plugin \"{0}\" is busy")]
     Busy(String),
     /// The memory for evaluations is taken: try again later.
-    #[error("other Tasks have the memory for big contexts")]
+    #[error("others have the memory for large objects and contexts")]
     NoMemory,
     /// A ConfigMap could not be read.
     #[error("reading a ConfigMap: {0}")]

@@ -3,8 +3,8 @@
 //! Nearly every Task is light: what it holds is so little that as many as are looked at at the same time need no budget.
 //! A Task that outgrows that gives back all it has, waits for its part of the budget, and begins again. It takes the most
 //! that it can come to need at once and never asks for more while it holds something: nobody waits for each other. Light
-//! ones never wait for heavy ones. Of whom it is known before, it is taken before his objects are read, as otherwise those who
-//! wait would hold them.
+//! ones never wait for heavy ones. Where the caches show that a Task is heavy, its part is taken before its objects are read:
+//! those who wait would hold them.
 //!
 //! May touch: counts of bytes. Must not touch: what the bytes are.
 
@@ -21,9 +21,12 @@ pub(crate) const LIGHT: usize = 128 << 10;
 const HEAVY: usize = 16 << 20;
 /// Bytes that all heavy ones have together.
 const BUDGET: usize = 64 << 20;
-/// Weight of objects for which one part of it is enough: texts of 1.4 MB, or 16,000 values. A heavier one takes several, up to
-/// all of them. Of what is made for it, a value takes five times what it weighs, in each of three copies.
+/// Weight of objects for which one part of it is enough: texts of 1.4 MB, or 16,000 values. A heavier one takes several. Of what
+/// is made for it, a value takes five times what it weighs, in each of three copies.
 const OF_A_PART: usize = 2 << 20;
+/// Parts of the heaviest: never two of those at the same time, and one part is left to others, who would else wait for one whose
+/// requests hang, and it for them.
+const MOST_PARTS: usize = BUDGET / HEAVY - 1;
 /// ConfigMaps that are read at the same time. How big one is shows when it is there: 1 MiB at most, held three times
 /// while it is decoded.
 const READS: usize = 8;
@@ -50,7 +53,7 @@ impl Memory {
 
     /// All that a heavy evaluation of this weight and its launch may need. `None`: others have it.
     pub(crate) async fn heavy(&self, weight: usize) -> Option<Held> {
-        let parts = (1 + weight / OF_A_PART).min(BUDGET / HEAVY);
+        let parts = (1 + weight / OF_A_PART).min(MOST_PARTS);
         take(&self.heavy, parts).await
     }
 
@@ -89,12 +92,12 @@ mod tests {
         let heaviest = memory.heavy(100 << 20).await.unwrap();
         let of_its_server = heaviest.clone();
         drop(heaviest);
-        assert!(memory.heavy(0).await.is_none(), "it has all of it");
+        assert!(memory.heavy(100 << 20).await.is_none(), "its server still has its parts");
+        let other = memory.heavy(OF_A_PART - 1).await.expect("a part is left to others");
         drop(of_its_server);
-        let other = memory.heavy(OF_A_PART - 1).await;
+        let third = memory.heavy(OF_A_PART).await.expect("three parts are left, and it takes two");
         assert!(memory.heavy(100 << 20).await.is_none());
-        assert!(memory.heavy(OF_A_PART).await.is_some(), "three parts are left");
-        drop(other);
+        drop((other, third));
         assert!(memory.heavy(100 << 20).await.is_some());
     }
 }

@@ -215,7 +215,8 @@ fn a_small_request_of_a_built_in_plugin_is_answered_without_another_thread() {
 #[tokio::test]
 async fn what_takes_much_memory_once_it_is_decoded_waits_until_there_is_some() {
     let snapshot = Catalog::new([]).snapshot();
-    let all = snapshot.hold::<Infallible>(100 << 20).await.unwrap();
+    let hold = async |weight| snapshot.hold::<Infallible>(weight).await.unwrap();
+    let all = [hold(100 << 20).await, hold(1 << 20).await];
     let of = async |values: usize| {
         let config = Some(json!(vec![json!({}); values]));
         let item = ContextItem { type_: "Greeting".into(), config, ..ContextItem::default() };

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use kubeopencode_api::agent::Agent;
 use kubeopencode_api::condition::{AgentCondition, Reason, find};
 use kubeopencode_api::literals::{AGENT_LABEL, PLAN_ANNOTATION};
@@ -49,6 +49,8 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// Pauses before a failed reconciliation is repeated: the first, and the longest.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The longest before a busy plugin, or memory, is asked for again, as for Tasks.
+const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why a server could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -136,10 +138,12 @@ impl Servers {
             self.failures.forget(&key);
             return None;
         };
-        let pause = self.failures.next(&key).min(MAX_PAUSE);
+        let longest = if matches!(error, ServerError::Busy(_)) { MAX_BUSY_PAUSE } else { MAX_PAUSE };
+        let pause = self.failures.next(&key).min(longest);
         match error {
-            // the Agent says so itself
-            ServerError::Refused(_) | ServerError::Busy(EvaluateError::NotYet(_)) => {
+            // the Agent says so itself, or others need no word of it
+            ServerError::Refused(_)
+            | ServerError::Busy(EvaluateError::NotYet(_) | EvaluateError::NoMemory) => {
                 tracing::debug!(agent = %key, %error, ?pause, "requeued")
             }
             _ => {
@@ -151,8 +155,12 @@ impl Servers {
 
     /// Reads the Agent, with the memory that it needs, and brings it up to date.
     async fn look_at(&self, key: &AgentKey) -> Result<(), ServerError> {
-        let weight = self.caches.agent(key).map_or(0, |agent| agent.spec_weight());
-        let held = self.catalog.snapshot().hold::<kube::Error>(weight).await?;
+        let Some(cached) = self.caches.agent(key) else { return Ok(()) };
+        if cached.meta().deletion_timestamp.is_some() {
+            // garbage collection takes what it owns
+            return Ok(());
+        }
+        let held = self.catalog.snapshot().hold::<kube::Error>(cached.spec_weight()).await?;
         match self.agent(key).await? {
             Some(agent) => self.bring_up_to_date(&agent, held.as_ref()).await,
             None => Ok(()),
@@ -177,10 +185,6 @@ impl Servers {
     }
 
     async fn bring_up_to_date(&self, agent: &Agent, held: Option<&Held>) -> Result<(), ServerError> {
-        if agent.metadata.deletion_timestamp.is_some() {
-            // garbage collection takes what it owns
-            return Ok(());
-        }
         let accepted = self.accept(agent, held).await?;
         if agent.spec.server_config.is_none() {
             if self.has_or_had_server(agent) {

@@ -25,6 +25,12 @@ fn open(cache_dir: &Path, worker: &Path) -> Result<PluginHost, HostError> {
     host.load_built_in().map(|_| host)
 }
 
+#[test]
+fn tests_and_the_build_script_share_the_folder_of_the_guests() {
+    let target = Path::new(env!("OUT_DIR")).ancestors().nth(4).unwrap();
+    assert_eq!(target.join("tmp"), Path::new(env!("CARGO_TARGET_TMPDIR")));
+}
+
 /// How the name of a filled cache's folder begins.
 const FOLDER: &str = "filled-";
 

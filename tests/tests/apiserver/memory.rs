@@ -137,6 +137,26 @@ async fn what_agents_say_costs_no_memory_until_their_tasks_are_launched() {
 }
 
 #[tokio::test]
+async fn what_many_launches_read_at_once_costs_no_memory() {
+    // 90 KB as text, and a hundred times that decoded, of which a launch has copies
+    const TASKS: usize = 24;
+    scenario(async |ns| {
+        ns.apply(TEAM).await;
+        ns.apply(config("dependencyGraceSeconds: 0")).await;
+        let config = vec![json!({"a": 1}); 12_000];
+        let nobodys = json!([{"type": "Jira", "optional": true, "config": config}]);
+        ns.apply(agent("heavy").set("/spec/contexts", nobodys)).await;
+        let operator = Process::operator(OPERATOR, &[ns]);
+        ns.create_tasks(task("many").agent("heavy"), TASKS).await;
+        until_in_phase(ns, "Completed", TASKS, 24).await;
+        let peak = operator.peak_memory();
+        eprintln!("{TASKS} Tasks of a heavy Agent: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
+        assert!(peak < 128.0, "{peak} MiB");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_small_objects_decode_to_costs_no_memory() {
     // 1 MB together as text, and 150 decoded
     const SMALL: usize = 200;

@@ -17,11 +17,6 @@ use super::item::{Item, Kind};
 const MAX_KEPT: usize = 3 << 20;
 const MAX_WEIGHT: usize = MAX_KEPT / 4;
 
-/// Whether one that was read is kept; else each who wants it reads it again.
-pub(crate) fn is_kept<K: Kind>(object: &Item<K>) -> bool {
-    object.weight() <= MAX_WEIGHT
-}
-
 /// Those of a kind, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Recent<K: Kind>(Mutex<VecDeque<Arc<Item<K>>>>);
@@ -48,7 +43,7 @@ impl<K: Kind> Recent<K> {
     /// Keeps an object that was read, unless it is too heavy for that.
     pub(crate) fn keep(&self, object: Item<K>) -> Arc<Item<K>> {
         let object = Arc::new(object);
-        if is_kept(&object) {
+        if object.weight() <= MAX_WEIGHT {
             let mut recent = self.0.lock();
             recent.retain(|known| known.meta().uid != object.meta().uid);
             recent.push_back(Arc::clone(&object));

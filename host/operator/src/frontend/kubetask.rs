@@ -21,7 +21,6 @@ use super::{Frontend, Runner, Unresolved, readable};
 use crate::cache::Caches;
 use crate::cache::item::{Item, Unreadable};
 use crate::cache::listed::Cached;
-use crate::cache::recent::is_kept;
 use crate::cache::task_view::{TaskRef, batch_owner};
 
 /// The second group.
@@ -77,8 +76,8 @@ impl Frontend for KubeTask {
             Runner::Agent(_) => None,
         };
         let batch = Self::task_ref(task).and_then(|task| cached_batch(caches, task));
-        // of one that is kept the launch has its own contexts alone, which it weighs itself
-        let batch = batch.filter(|batch| !is_kept(batch));
+        // of one that was read before the launch has its own contexts alone, which it weighs itself
+        let batch = batch.filter(|batch| caches.kubetask.recent_batches.whole(batch).is_none());
         task.spec_weight()
             + workspace.map_or(0, |workspace| workspace.spec_weight())
             + batch.map_or(0, |batch| batch.spec_weight())

@@ -24,8 +24,8 @@ const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 const LARGE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Context {
-    /// All calls of a plugin that may run at the same time are taken, or the memory for big contexts: others may use this
-    /// worker meanwhile. A slot that the Task holds stays its own.
+    /// All calls of a plugin that may run at the same time are taken, or the memory for large objects and contexts:
+    /// others may use this worker meanwhile. A slot that the Task holds stays its own.
     pub(super) async fn try_later<F: Frontend>(
         &self,
         state: &TaskState<'_, F>,
