@@ -15,7 +15,8 @@ use crate::runtime::event_recorder::{EventType, Note};
 /// Bytes of the condition `TasksIntact` after which no further Task is named in it.
 const ENOUGH_WORDS: usize = 1024;
 
-/// The status of the Batch, now. `refusal`: why the API server takes no Task of it, for now.
+/// The status of the Batch, now. `known`: of the indexes that are not over; `refusal`: why the API server takes no Task of it,
+/// for now.
 pub(super) fn status(
     batch: &Facts<'_>,
     known: &BTreeMap<usize, Known>,
@@ -28,9 +29,8 @@ pub(super) fn status(
     }
     let mut lost = Vec::new();
     let (mut running, mut is_queued) = (0, false);
-    for (index, known) in known.iter().filter(|(index, _)| **index < batch.total) {
+    for (index, known) in known {
         match known {
-            _ if batch.status.is_over(*index) => {}
             Known::Shown(Phase::Completed) => drop(status.completed_indexes.insert(*index)),
             Known::Shown(Phase::Failed) => drop(status.failed_indexes.insert(*index)),
             Known::Shown(Phase::Running) => running += 1,

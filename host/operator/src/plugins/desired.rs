@@ -278,6 +278,7 @@ mod tests {
         let there = [map("jira", None)];
         let mut plugin = new_plugin("jira", &there).unwrap().unwrap();
         assert_eq!(plugin.spec.kind, Kind::ContextType);
+        assert_eq!(plugin.spec.source.config_map.as_ref().map(|map| map.name.as_str()), Some("jira"));
         assert!(!is_abandoned(&plugin, &there));
         let gone: [Arc<Meta>; 0] = [];
         assert!(is_abandoned(&plugin, &gone));
@@ -286,6 +287,17 @@ mod tests {
         let written = Plugin::new("jira", made_spec("jira", Kind::ContextType));
         assert!(!is_abandoned(&written, &gone), "somebody else made it");
         assert!(new_plugin("jira", &gone).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_config_map_says_of_which_kind_its_plugin_is() {
+        let mut builder = Arc::unwrap_or_clone(map("claude", None));
+        let labels = [(PLUGIN_LABEL, "command-builder"), ("team", "platform")];
+        builder.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        slim(&mut builder);
+        assert_eq!(builder.labels().len(), 1, "nobody looks at the other one");
+        let plugin = new_plugin("claude", &[Arc::new(builder)]).unwrap().unwrap();
+        assert_eq!(plugin.spec.kind, Kind::CommandBuilder);
     }
 
     #[test]

@@ -127,6 +127,7 @@ mod tests {
             let maps = maps(&component);
             let found: Vec<_> = maps.iter().filter_map(|map| map.metadata.name.as_deref()).collect();
             assert_eq!(found, names, "{length}");
+            assert!(maps.iter().all(|map| map.metadata.namespace.as_deref() == Some("system")), "{length}");
             assert!(read(&maps) == component, "{length}");
         }
         // the window of the largest one is one that the door takes
@@ -138,6 +139,7 @@ mod tests {
     fn what_is_too_large_has_no_config_maps() {
         let packed = pack_plugin(&noise(4 * PART)).unwrap();
         assert_eq!(packed.parts(), Err(3_600_000));
+        assert!(packed.len() > 3_600_000, "{}", packed.len());
         assert!(packed.config_maps("jira", "system", Kind::ContextType, "").is_empty());
     }
 }

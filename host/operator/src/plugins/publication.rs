@@ -56,3 +56,45 @@ fn granted(plugin: &Plugin, digest: &str, image: Option<&str>) -> Granted {
         _ => nothing,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kubeopencode_api::plugin::Capability;
+    use kubeopencode_api::plugin_object::{Grants, OciSource, PluginSpec, SecretGrant};
+
+    use super::*;
+
+    #[test]
+    fn grants_are_for_the_bytes_that_the_plugin_names_and_for_no_others() {
+        let (hex, other) = ("ab".repeat(32), "cd".repeat(32));
+        let (digest, image) = (format!("sha256:{hex}"), format!("sha256:{other}"));
+        let secret = SecretGrant { name: "jira-token".to_owned(), hosts: vec!["jira.example".to_owned()] };
+        let grants = Grants {
+            capabilities: vec![Capability::Env],
+            env: vec!["JIRA_*".to_owned()],
+            images: vec!["jira.example/*".to_owned()],
+            secrets: vec![secret],
+            ..Grants::default()
+        };
+        let nothing = Granted { plugin: Some("jira".to_owned()), ..Granted::none() };
+        let all = Granted {
+            capabilities: grants.capabilities.clone(),
+            env: grants.env.clone(),
+            images: grants.images.clone(),
+            secrets: grants.secrets.clone(),
+            ..nothing.clone()
+        };
+        let mut plugin = Plugin::new("jira", PluginSpec { grants: Some(grants), ..PluginSpec::default() });
+        assert_eq!(granted(&plugin, &digest, None), nothing, "any bytes");
+        plugin.spec.sha256 = Some(other);
+        assert_eq!(granted(&plugin, &digest, None), nothing, "other bytes");
+        plugin.spec.sha256 = Some(hex);
+        assert_eq!(granted(&plugin, &digest, None), all);
+        plugin.spec.sha256 = None;
+        plugin.spec.source.oci = Some(OciSource { image: format!("a.example/jira@{image}") });
+        assert_eq!(granted(&plugin, &digest, Some(&image)), all, "the artifact's digest names them, too");
+        assert_eq!(granted(&plugin, &digest, Some(&digest)), nothing, "another artifact");
+        plugin.spec.grants = None;
+        assert_eq!(granted(&plugin, &digest, Some(&image)), nothing);
+    }
+}

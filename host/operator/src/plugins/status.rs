@@ -388,6 +388,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn of_what_serves_all_is_said_and_of_a_large_schema_nothing() {
+        let image = Some("sha256:artifact".to_owned());
+        let signed = Served { image, signed_by: Some("sha256:key".to_owned()), ..served("a") };
+        let at = Timestamp::from_second(30).unwrap();
+        let serving = Some(&signed);
+        let findings = Findings { wanted: None, problem: None, serving, pauses: &[], next_try: Some(at) };
+        let good = status(&PluginStatus::default(), Some(1), findings, Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (&good.types, &good.image, &good.signed_by),
+            (&signed.types, &signed.image, &signed.signed_by)
+        );
+        assert_eq!((good.size_bytes, good.compile_millis), (Some(7), Some(160)));
+        assert_eq!(good.next_try, Some(Time(at)));
+        let next = after(&good, None, Some(&Served { millis: 900, ..served("b") }), 1);
+        assert_eq!(next.compile_millis, Some(900), "it is another one's time");
+        let schema = |length: usize| json!({"title": "x".repeat(length)});
+        assert_eq!(shown_schema(&schema(1)), Some(schema(1)));
+        assert_eq!(shown_schema(&schema(MAX_SCHEMA)), None);
+    }
+
+    #[test]
     fn the_last_good_one_serves_and_the_condition_says_why_not_the_new_one() {
         let good = after(&PluginStatus::default(), None, Some(&served("a")), 0);
         let problem = Problem::compiled(Reason::Invalid, "why");
@@ -452,13 +473,16 @@ pub(super) mod tests {
         let gone = after(&good, Some(&problem), None, 1);
         assert_eq!(said(&gone), ["Fetched=False NotFound", "Ready=False Nothing"]);
         assert_eq!(gone.conditions[1].message, "Nothing serves: there is no ConfigMap jira");
+        assert_eq!(state(&gone), "refused");
         let patch = patch(&good, &gone).unwrap();
         assert_eq!(
             (&patch["digest"], &patch["types"], &patch["wanted"]),
             (&json!(null), &json!(null), &json!("sha256:a"))
         );
-        let taken = after(&gone, Some(&Problem::name_taken("somebody has it")), None, 2);
-        assert_eq!(said(&taken)[3], "Ready=False NameTaken");
+        let taken = |serves| Problem::name_taken("somebody has it").beside(serves);
+        assert_eq!(said(&after(&gone, Some(&taken(false)), None, 2))[3], "Ready=False NameTaken");
+        let beside = after(&good, Some(&taken(true)), Some(&served("a")), 2);
+        assert_eq!(said(&beside)[2..4], ["Compiled=False NameTaken", "Ready=True Ready"], "it serves on");
     }
 
     #[test]

@@ -348,6 +348,7 @@ mod tests {
         assert_eq!(watch_failure(&no_event), "watch: an event cannot be read");
         let refused = words(&api(403, "leases is forbidden"));
         assert_eq!(refused, "403 : leases is forbidden", "once, and nothing of the Status behind it");
+        assert_eq!(words(&api(503, "")), "503 : ", "an answer without words is one that was read");
         let lost = watcher::Error::WatchStartFailed(Error::Service("connection reset".into()));
         assert_eq!(watch_failure(&lost), "watch: ServiceError: connection reset");
     }

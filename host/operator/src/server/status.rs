@@ -70,9 +70,8 @@ impl ServerState {
         let observed = status.and_then(|status| status.observed_generation);
         let current =
             planned && observed.is_some() && observed == deployment.and_then(|d| d.metadata.generation);
-        let replicas = status.and_then(|status| status.replicas).unwrap_or(0);
         // none of an older plan is left
-        let updated = replicas > 0 && status.and_then(|status| status.updated_replicas) == Some(replicas);
+        let updated = status.is_some_and(|status| status.updated_replicas == status.replicas);
         let failing = why_not(deployment);
         let ready_condition = if current && updated && ready > 0 {
             (
@@ -274,6 +273,13 @@ mod tests {
             "ServerHealthy=True DeploymentHealthy: The server answers its probes",
         ];
         assert_eq!(said(&held_up), expected);
+        let silent = Deployment::default();
+        let silent = ServerState::held_up(&agent, Some(&silent), Reason::ContextError, words());
+        assert_eq!(
+            silent.server.map(|server| server.ready_replicas),
+            Some(0),
+            "its URL, and that nobody answers"
+        );
         let never_made = ServerState::held_up(&agent, None, Reason::ContextError, words());
         assert_eq!(never_made.server, None);
         assert!(said(&never_made)[1].ends_with("There is no server"));

@@ -161,7 +161,10 @@ async fn round(context: &Context) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::task_view::TaskView;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
     use kubeopencode_api::group::Group;
+    use kubeopencode_api::task::{Phase, TaskStatus};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -183,6 +186,25 @@ mod tests {
 
     fn names(due: &Due) -> Vec<&str> {
         due.now.iter().map(|task| task.uid.as_str()).collect()
+    }
+
+    #[test]
+    fn a_task_that_is_over_may_go_and_no_other() {
+        let offered = |phase, deleted: Option<Timestamp>| {
+            let metadata = ObjectMeta {
+                name: Some("a".to_owned()),
+                namespace: Some("team".to_owned()),
+                uid: Some("a".to_owned()),
+                deletion_timestamp: deleted.map(Time),
+                ..ObjectMeta::default()
+            };
+            let (phase, completion_time) = (Some(phase), Some(Time(at(40))));
+            let status = Some(TaskStatus { phase, completion_time, ..TaskStatus::default() });
+            Finished::of(TaskView { metadata, status }.task_ref(Group::KubeOpenCode))
+        };
+        assert_eq!(offered(Phase::Failed, None), finished(&[("a", 40)]).pop());
+        assert_eq!(offered(Phase::Running, None), None);
+        assert_eq!(offered(Phase::Failed, Some(at(50))), None, "it goes already");
     }
 
     #[test]

@@ -284,11 +284,9 @@ pub(crate) fn event(new: &TaskStatus) -> Option<Note> {
 
 /// The condition that decided the phase.
 fn deciding(conditions: &[Condition], phase: Phase) -> Option<&Condition> {
-    use TaskCondition::{Accepted, Queued, Ready, Started, Stopped, Succeeded};
-    let false_error = |c: &&Condition| c.status == "False" && c.reason.parse().is_ok_and(Reason::is_error);
+    use TaskCondition::{Accepted, Finished, Queued, Ready, Started};
     match phase {
-        Phase::Completed => find(conditions, Stopped).or_else(|| find(conditions, Succeeded)),
-        Phase::Failed => find(conditions, Succeeded).or_else(|| conditions.iter().find(false_error)),
+        Phase::Completed | Phase::Failed => find(conditions, Finished),
         Phase::Running => {
             find(conditions, Started).filter(|c| c.status == "False").or_else(|| find(conditions, Ready))
         }

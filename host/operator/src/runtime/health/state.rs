@@ -83,7 +83,7 @@ impl Watch {
 
     /// It failed; says whether that is to be told. Of an optional kind that is not there, once.
     pub(super) fn failed(&mut self, reason: String, is_missing: bool) -> bool {
-        let is_known = self.failures > 0 && self.reason == reason;
+        let is_known = self.reason == reason;
         self.failures += 1;
         self.reason = reason;
         !(is_known && is_missing && self.is_optional)
@@ -162,6 +162,8 @@ mod tests {
         assert_eq!(unready(&watches), None);
         watches[1].failed("410 Expired".into(), false);
         assert_eq!(unready(&watches), None, "a list that is repeated is no first one");
+        watches[1].good(true, start);
+        assert_eq!(unready(&watches), None, "nor is it when it is complete");
     }
 
     #[test]

@@ -159,12 +159,15 @@ mod tests {
         assert_eq!(renewed(record(UNINSTALLER, 0), "a", now), Err(Lost::Uninstalling));
         let handed_on = taken(ours, "b", now);
         assert_eq!((handed_on.lease_transitions, handed_on.holder_identity.as_deref()), (Some(1), Some("b")));
+        assert_eq!(handed_on.acquire_time, Some(MicroTime(now)));
     }
 
     #[test]
     fn only_its_holder_releases_a_lease() {
         assert_eq!(released(record("b", 0), "a"), None);
         let free = released(record("a", 0), "a").unwrap();
-        assert_eq!((free.holder_identity, free.lease_duration_seconds), (None, Some(1)));
+        assert_eq!((free.holder_identity.as_deref(), free.lease_duration_seconds), (None, Some(1)));
+        let next = taken(free, "b", Timestamp::UNIX_EPOCH);
+        assert_eq!(next.lease_duration_seconds, Some(DURATION), "the next one holds it as long as any");
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::cache::item::Item;
 use crate::frontend::{Frontend, KubeOpenCode};
-use kubeopencode_api::task::Task;
+use kubeopencode_api::report::Usage;
+use kubeopencode_api::task::{Task, TaskResult};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -118,6 +119,15 @@ fn a_queued_task_that_then_waits_for_something_else_says_so() {
 }
 
 #[test]
+fn a_task_that_waits_on_says_nothing_new() {
+    let waits = |before: Option<TaskStatus>, second| {
+        StatusBuilder::of(seen(&task(before)), at(second)).waiting("ConfigMap c not found")
+    };
+    let first = waits(None, 0);
+    assert_eq!(waits(Some(first.clone()), 9), first, "the same again is no write");
+}
+
+#[test]
 fn a_task_that_is_held_up_no_more_says_so_and_each_reason_has_its_own_time() {
     let held_up = |before: Option<TaskStatus>, second, reason| {
         StatusBuilder::of(seen(&task(before)), at(second)).held_up(reason, "why")
@@ -157,7 +167,9 @@ fn a_status_that_has_to_fit_keeps_what_is_relied_on() {
     let mut over = StatusBuilder::of(seen(&task(Some(launched(None, false)))), at(100))
         .ended(&TaskOutcome::failed(Reason::PodFailed, long));
     over.plugins = vec![UsedPlugin::default(); 64];
+    (over.result, over.usage) = (Some(TaskResult::default()), Some(Usage::default()));
     let short = shortened(&over);
+    assert!(short.result.is_none() && short.usage.is_none(), "{short:?}");
     assert_eq!((short.phase, &short.pod_uid), (Some(Phase::Failed), &over.pod_uid));
     assert_eq!(short.reason.as_deref(), Some("PodFailed"));
     let bytes = |status: &TaskStatus| serde_json::to_vec(status).unwrap().len();

@@ -177,6 +177,15 @@ fn an_image_that_nothing_brings_holds_its_slot_for_a_minute() {
     assert!(word(&run(&case)).starts_with("Wait "), "a registry comes back");
     let case = TaskState { is_image_outdated: true, ..case };
     assert_eq!(word(&run(&case)), "Complete StartTimeout a", "its Agent was corrected");
+    // that minute prolongs nothing
+    let mut late = told(60, unknown);
+    late["status"]["startTime"] = json!(time(NOW - 600));
+    let Step::Complete { end: End::Pod(end), .. } = run(&TaskState { task: late, ..case }) else { panic!() };
+    assert!(
+        end.message.starts_with("the Pod did not start within 600 s, the startTimeoutSeconds of "),
+        "{}",
+        end.message
+    );
 }
 
 #[test]
