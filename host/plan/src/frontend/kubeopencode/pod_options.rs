@@ -251,8 +251,8 @@ mod tests {
         let refused = |spec: Value| options(spec).unwrap_err();
         for (field, bytes, spec) in [
             ("resources", 8213, json!({"resources": {"limits": {"cpu": long}}})),
-            ("securityContext", 8224, json!({"securityContext": {"seLinuxOptions": {"level": long}}})),
-            ("env", 8223, json!({"env": [{"name": "no_proxy", "value": long}]})),
+            ("securityContext", 8223, json!({"securityContext": {"seLinuxOptions": {"level": long}}})),
+            ("env", 8224, json!({"env": [{"name": "no_proxy", "value": long}]})),
         ] {
             let words = format!(
                 "spec.podSpec.{field} of Agent team/a: {bytes} bytes of it go to each container of the Pod, at most 8192 are \
