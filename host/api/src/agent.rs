@@ -109,7 +109,7 @@ pub struct AgentSpec {
     /// What holds for Git in the agent's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<AgentGit>,
-    /// Further settings of the Pod: labels, scheduling, runtime class, resources, security.
+    /// Further settings of the Pod: labels, scheduling, runtime class, resources, security. At most 512 KiB as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_spec: Option<AgentPodSpec>,
     /// ServiceAccount of the Pods.
@@ -259,10 +259,10 @@ pub struct AgentPodSpec {
     #[schemars(length(max = 253))]
     pub runtime_class_name: Option<String>,
     /// Resources of every container, init containers too. These run one after the other, before the agent, so the Pod as a
-    /// whole asks for no more than one of them. Default: `defaults.resources` of KubeOpenCodeConfig.
+    /// whole asks for no more than one of them. At most 8 KiB as JSON. Default: `defaults.resources` of KubeOpenCodeConfig.
     #[serde(default, deserialize_with = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Security context of every container; replaces the default.
+    /// Security context of every container; replaces the default. At most 8 KiB as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
     /// Security context of the Pod; replaces the default, which is `defaults.podSecurityContext` of KubeOpenCodeConfig, else
@@ -275,14 +275,15 @@ pub struct AgentPodSpec {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Further environment variables of the agent's container; they win over those that KubeOpenCode sets. Init containers
     /// get `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` and `ALL_PROXY` of them, in either spelling, and those that name
-    /// certificate authorities (`SSL_CERT_FILE`, `GIT_SSL_CAINFO`, …) where one of `volumeMounts` holds the file.
+    /// certificate authorities (`SSL_CERT_FILE`, `GIT_SSL_CAINFO`, …) where one of `volumeMounts` holds the file; these have
+    /// at most 8 KiB as JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Further volumes; at most 64.
     #[serde(default, deserialize_with = "volumes", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub volumes: Vec<Volume>,
-    /// Further volume mounts of the agent's container.
+    /// Further volume mounts of the agent's container, each of at most 4 KiB as JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
     /// Further lines of the containers' `/etc/hosts`, as in a Pod; at most 64.

@@ -29,7 +29,7 @@ const MAX_WAIT: Duration = Duration::from_millis(250);
 /// News of pauses that who is told of them may be behind.
 const MAX_NEWS: usize = 64;
 
-/// Bytes of a request that a built-in plugin answers on the spot.
+/// Weight of a request that a built-in plugin answers on the spot.
 const ON_THE_SPOT: usize = 16 << 10;
 
 /// Observes each call of a plugin, and what comes of it. Whoever wants to know more than that there was one says so by
@@ -103,17 +103,17 @@ impl Offer {
         })
     }
 
-    /// Calls the plugin for this namespace, with a request of so many bytes. A built-in one answers a small request in some
+    /// Calls the plugin for this namespace, with a request of this weight. A built-in one answers a small request in some
     /// ten microseconds, on the spot: handing it to another thread costs as much again. Any other call goes to a thread
     /// that may block: a bad plugin takes seconds until its time is over.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         observer: &impl CallObserver,
         namespace: &str,
-        bytes: usize,
+        weight: usize,
         f: impl FnOnce(&Plugin) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Uncalled> {
-        let (started, answer) = if self.is_built_in() && bytes <= ON_THE_SPOT {
+        let (started, answer) = if self.is_built_in() && weight <= ON_THE_SPOT {
             (Instant::now(), f(&self.plugin))
         } else {
             let turn = self.calls.turn(namespace).await?;

@@ -75,7 +75,7 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
 
     /// Whether it is light and holds more than that.
     pub(crate) fn is_outgrown(&self, run: &Run) -> bool {
-        self.room == Room::Light && run.bytes() + self.held + self.reads.bytes() > LIGHT
+        self.room == Room::Light && run.weight() + self.held + self.reads.bytes() > LIGHT
     }
 
     async fn item(&mut self, run: &Run, item: &Item) -> Result<Evaluated, EvaluateError<R::Error>> {
@@ -91,11 +91,11 @@ impl<'a, R: ConfigMapReader, O: CallObserver> Evaluation<'a, R, O> {
         }
         let (mut inputs, mut needs) = (Vec::<Input>::new(), Vec::<Required>::new());
         for _ in 0..=MAX_ROUNDS {
-            let bytes = item.bytes() + inputs.iter().map(|input| answered(&input.value)).sum::<usize>();
+            let weight = item.weight() + inputs.iter().map(|input| answered(&input.value)).sum::<usize>();
             let (type_name, settings) = (&offer.descriptor().name, offer.settings.clone());
             let request = run.evaluate_request(item, type_name, settings, std::mem::take(&mut inputs));
             let answer = offer
-                .call(self.observer, &item.namespace, bytes, move |plugin| plugin.evaluate(request))
+                .call(self.observer, &item.namespace, weight, move |plugin| plugin.evaluate(request))
                 .await;
             if let Some(answer) = told(&answer) {
                 self.observer.evaluated(item, answer);

@@ -66,7 +66,7 @@ pub async fn evaluate<R: ConfigMapReader>(
         match evaluation.task(&run).await {
             Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
                 drop(evaluation);
-                held = Some(heavy(snapshot, run.bytes()).await?);
+                held = Some(heavy(snapshot, run.weight()).await?);
             }
             plan => return Ok(Planned { plan: plan?, plugins: evaluation.plugins, held }),
         }
@@ -91,7 +91,7 @@ pub async fn evaluate_server<R: ConfigMapReader>(
         match evaluation.server(&run).await {
             Err(EvaluateError::NoMemory) if evaluation.is_outgrown(&run) => {
                 drop(evaluation);
-                held = Some(heavy(snapshot, run.bytes()).await?);
+                held = Some(heavy(snapshot, run.weight()).await?);
             }
             objects => return Ok(PlannedServer { objects: objects?, held }),
         }
@@ -105,7 +105,7 @@ async fn or_by_itself<E>(
     run: &Run,
 ) -> Result<Option<Held>, EvaluateError<E>> {
     match held {
-        None => snapshot.hold(run.bytes()).await,
+        None => snapshot.hold(run.weight()).await,
         held => Ok(held),
     }
 }

@@ -137,9 +137,9 @@ impl Item {
         Refusal::context(format!("{self}: {problem}"))
     }
 
-    /// Bytes of what its plugin is given, as people write it: it takes five times that where it is made for it.
-    pub fn bytes(&self) -> usize {
-        bytes_of(&self.payload)
+    /// Memory of what its plugin is given, in bytes, as people write it: it takes five times that where it is made for it.
+    pub fn weight(&self) -> usize {
+        weight_of(&self.payload)
     }
 
     /// Whether it was written beside the Agent's own configuration, by whoever decides on that.
@@ -170,17 +170,17 @@ impl Item {
     }
 }
 
-/// Memory that a value takes beside its text, in bytes.
-const VALUE: usize = 128;
+/// Memory that a value of JSON takes beside its text, in bytes, as people write it.
+pub const VALUE_WEIGHT: usize = 128;
 
-fn bytes_of(value: &Value) -> usize {
+fn weight_of(value: &Value) -> usize {
     let text = match value {
         Value::String(text) => text.len(),
-        Value::Array(all) => all.iter().map(bytes_of).sum(),
-        Value::Object(all) => all.iter().map(|(key, value)| key.len() + bytes_of(value)).sum(),
+        Value::Array(all) => all.iter().map(weight_of).sum(),
+        Value::Object(all) => all.iter().map(|(key, value)| key.len() + weight_of(value)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     };
-    VALUE + text
+    VALUE_WEIGHT + text
 }
 
 /// `fileMode` as permission bits.

@@ -26,7 +26,7 @@ mod validate;
 pub use build::{ExecutionPlan, ServerObjects, build, build_server};
 pub use evaluated::{Embed, Evaluated};
 pub use granted::Granted;
-pub use item::Item;
+pub use item::{Item, VALUE_WEIGHT};
 pub use object_name::{is_namespace_name, is_object_name};
 pub use refusal::Refusal;
 pub use run::{MAX_TOTAL, Run};

@@ -133,11 +133,11 @@ impl Run {
         self.agent.config.as_ref().map_or(0, String::len)
     }
 
-    /// Bytes that it has by itself: the prompt, the Agent's configuration, what the items say. Whoever reads the objects knows
-    /// what the rest of them takes.
-    pub fn bytes(&self) -> usize {
+    /// Memory that it has by itself, in bytes: the prompt, the Agent's configuration, what the items say. Whoever reads the
+    /// objects knows what the rest of them takes.
+    pub fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        text(&self.prompt) + self.config_bytes() + self.items.iter().map(Item::bytes).sum::<usize>()
+        text(&self.prompt) + self.config_bytes() + self.items.iter().map(Item::weight).sum::<usize>()
     }
 
     /// So many bytes are more than the [`MAX_TOTAL`] that it may have.

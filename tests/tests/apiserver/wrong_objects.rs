@@ -128,7 +128,7 @@ async fn what_the_api_server_cannot_see_ends_in_the_tasks_condition() {
         for (i, row) in rows.iter().enumerate() {
             let (task, agent) = (format!("bad-{i}"), format!("odd-{i}"));
             if let Some(spec) = &row.agent {
-                apply(ns, "Agent", &agent, spec).await;
+                apply(ns, "Agent", &agent, &expanded_within(spec)).await;
             }
             let default = json!({"description": "d", "agentRef": agent});
             apply(ns, "Task", &task, row.task.as_ref().unwrap_or(&default)).await;
@@ -255,6 +255,18 @@ fn expanded(value: &Value, old: Option<&Value>) -> Value {
         return (0..times).map(|i| (format!("k{i}"), json!("a"))).collect::<Map<_, _>>().into();
     }
     value.clone()
+}
+
+/// An Agent's spec as `conditions.yaml` writes it: texts may be long anywhere.
+fn expanded_within(value: &Value) -> Value {
+    match expanded(value, None) {
+        Value::Object(fields) => {
+            let of = |(name, value): (String, Value)| (name, expanded_within(&value));
+            fields.into_iter().map(of).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.iter().map(expanded_within).collect::<Vec<_>>().into(),
+        other => other,
+    }
 }
 
 /// Sets a field, or takes it away.

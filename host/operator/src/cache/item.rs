@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::object::{HasSpec, HasStatus};
 use kube::{Resource, ResourceExt};
 use kubeopencode_api::kubetask::batch::Batch;
+use kubeopencode_plan::VALUE_WEIGHT;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -23,8 +24,6 @@ pub(crate) const MAX_WHOLE: usize = 4096;
 /// Values that the spec of such an object may have: `{},` as a source of a projected volume is half a kilobyte once it is decoded.
 /// So few of them take 20 KB, or 50 of an Agent, whose volumes have 3 KB each.
 const MAX_WHOLE_VALUES: usize = 32;
-/// Memory that a value takes beside its text, in bytes: of what people write twice as much, of what is made for it ten times.
-const VALUE: usize = 64;
 
 /// Levels of objects and arrays that a spec may have: serde_json's own limit, which guards its stack.
 const MAX_DEPTH: usize = 128;
@@ -121,15 +120,16 @@ impl<K: Kind> Item<K> {
         self.bytes
     }
 
-    /// The same, and what the values of its spec take in memory beside that.
+    /// The same, and half of what the values of its spec take in memory beside that: a Batch of a thousand short
+    /// files is to be kept.
     pub(crate) fn weight(&self) -> usize {
-        self.bytes + VALUE * self.spec_values
+        self.bytes + VALUE_WEIGHT / 2 * self.spec_values
     }
 
     /// What its spec takes in memory each time that it is read whole, and in each copy, as people write it; nothing where it cannot
-    /// be read. Kept with the part that the cache keeps.
+    /// be read. Kept with the part that the cache keeps. A `Run` has no more of it: an empty list or object counts twice here.
     pub(crate) fn spec_weight(&self) -> usize {
-        let weight = self.spec_bytes + 2 * VALUE * self.spec_values;
+        let weight = self.spec_bytes + VALUE_WEIGHT * self.spec_values;
         if self.unreadable.is_some() { 0 } else { weight }
     }
 

@@ -23,8 +23,10 @@ const OWN_NUMBERED: [&str; 6] =
 
 /// Most bytes of a podSpec as JSON: a Pod needs far less, and some of it may be there once for each of its containers.
 const MAX_BYTES: usize = 512 << 10;
-/// The same of what every container gets: there may be more than sixty of them.
+/// The same of what every container gets: there may be more than sixty of them. Proxies count once, and are given in both spellings.
 const MAX_OF_EACH: usize = 8 << 10;
+/// The same of a mount, of which every container gets those with authorities.
+const MAX_OF_MOUNT: usize = 4 << 10;
 
 /// Checks what the Agent adds to a Pod, and takes what it does not say from the settings.
 pub(super) fn read(
@@ -121,6 +123,14 @@ fn check_size(spec: &AgentPodSpec, holder: &str) -> Result<(), Refusal> {
         return Err(Refusal::invalid_config(format!(
             "spec.podSpec of {holder}: it has {bytes} bytes, at most {MAX_BYTES} are allowed: leave some out"
         )));
+    }
+    for (i, mount) in spec.volume_mounts.iter().enumerate() {
+        let bytes = json_bytes(mount);
+        if bytes > MAX_OF_MOUNT {
+            return Err(Refusal::invalid_config(format!(
+                "spec.podSpec.volumeMounts[{i}] of {holder}: it has {bytes} bytes, at most {MAX_OF_MOUNT} are allowed: shorten it"
+            )));
+        }
     }
     let for_all: Vec<_> = spec.env.iter().filter(|variable| is_for_all(&variable.name)).collect();
     let of_each = [
@@ -241,8 +251,8 @@ mod tests {
         let refused = |spec: Value| options(spec).unwrap_err();
         for (field, bytes, spec) in [
             ("resources", 8213, json!({"resources": {"limits": {"cpu": long}}})),
-            ("securityContext", 8224, json!({"securityContext": {"seLinuxOptions": {"level": long}}})),
-            ("env", 8223, json!({"env": [{"name": "no_proxy", "value": long}]})),
+            ("securityContext", 8223, json!({"securityContext": {"seLinuxOptions": {"level": long}}})),
+            ("env", 8224, json!({"env": [{"name": "no_proxy", "value": long}]})),
         ] {
             let words = format!(
                 "spec.podSpec.{field} of Agent team/a: {bytes} bytes of it go to each container of the Pod, at most 8192 are \
@@ -254,6 +264,15 @@ mod tests {
             options(json!({"env": [{"name": "RULES", "value": long}]})).is_ok(),
             "the agent alone gets it"
         );
+        let mounts = |sub_path: &str| {
+            let mounts = json!([{"name": "ca", "mountPath": "/a"}, {"name": "ca", "mountPath": "/ca", "subPath": sub_path}]);
+            json!({"volumes": [{"name": "ca", "emptyDir": {}}], "volumeMounts": mounts})
+        };
+        assert_eq!(
+            refused(mounts(&long)),
+            "spec.podSpec.volumeMounts[1] of Agent team/a: it has 8236 bytes, at most 4096 are allowed: shorten it"
+        );
+        assert!(options(mounts(&long[..4000])).is_ok());
         let env: Vec<_> = (0..70).map(|i| json!({"name": format!("RULES_{i}"), "value": long})).collect();
         let message = refused(json!({"env": env}));
         assert!(message.starts_with("spec.podSpec of Agent team/a: it has 57"), "{message}");
