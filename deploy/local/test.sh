@@ -113,14 +113,16 @@ test_guests() { in_guests cargo test --workspace --locked --all-features; }
 # -count=1: Go does not see that files outside its module changed
 test_go() { (cd "tests/$1" && go vet ./... && go test -count=1 ./...); }
 
-# test_api SUITE: on a control plane of its own. Tests wait for answers more than they compute: with twice as many at once as there
-# are processors, the two suites take a quarter less time.
+# Tests at once on a cluster: they wait for answers more than they compute.
+at_once() { echo $((2 * $(nproc))); }
+
+# test_api SUITE: on a control plane of its own
 test_api() {
   local program registry
   program=$("$here/programs.sh" cargo-nextest)
   registry=$("$here/programs.sh" registry)
   KUBEOPENCODE_TEST_REGISTRY=$registry "$here/with-control-plane.sh" "$1" "$program" nextest run --workspace --locked --test "$1" \
-    --test-threads $((2 * $(nproc)))
+    --test-threads "$(at_once)"
 }
 
 lint_chart() {
@@ -182,7 +184,7 @@ on_an_own_cluster() {
 
 # e2e_cargo TEST
 e2e_cargo() {
-  KUBEOPENCODE_E2E_KUBECONFIG=$own_kubeconfig KUBEOPENCODE_E2E_AUDIT_LOG=$(dirname "$own_kubeconfig")/logs/audit.log \
+  RUST_TEST_THREADS=$(at_once) KUBEOPENCODE_E2E_KUBECONFIG=$own_kubeconfig KUBEOPENCODE_E2E_AUDIT_LOG=$(dirname "$own_kubeconfig")/logs/audit.log \
     KUBEOPENCODE_E2E_MODEL_NAMESPACE=kubeopencode-e2e KUBEOPENCODE_E2E_REGISTRY=$registry_folder cargo test --workspace --locked --test "$1"
 }
 
