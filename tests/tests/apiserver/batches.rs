@@ -63,13 +63,13 @@ async fn until_phase(ns: &TestNamespace, name: &str, phase: &str) -> Value {
     .await
 }
 
-/// Waits until so many Tasks of the Batch are over, in steps that have a patience each.
-async fn until_over(ns: &TestNamespace, name: &str, from: u64, count: u64, step: u64) {
+/// Waits until so many Tasks of the Batch are over, with a patience for each one after the first `from`.
+async fn until_over(ns: &TestNamespace, name: &str, from: u64, count: u64) {
     let over = |batch: &Revision| {
         let progress = &batch.object["status"]["progress"];
         progress["completed"].as_u64().unwrap_or(0) + progress["failed"].as_u64().unwrap_or(0)
     };
-    for wanted in (from + step..count).step_by(usize::try_from(step).unwrap()).chain([count]) {
+    for wanted in from + 1..=count {
         until(ns, name, &format!("has {wanted} Tasks that are over"), |batch| over(batch) >= wanted).await;
     }
 }
@@ -119,7 +119,7 @@ async fn a_batch_of_a_thousand_is_made_once_each_within_its_parallelism() {
         let operator = ns.operator();
         let started = Instant::now();
         create(ns, batch("big", 1000).parallelism(50)).await;
-        until_over(ns, "big", 0, 1000, 50).await;
+        until_over(ns, "big", 0, 1000).await;
         let status = until_phase(ns, "big", "Completed").await;
         let took = started.elapsed();
         operator.stop().await;
@@ -187,7 +187,7 @@ async fn two_operators_with_stale_watches_make_each_task_once() {
         let stale = || ns.operator_with(&Faults::stale_watches());
         let (_one, _two) = (stale(), stale());
         create(ns, batch("b", 60).parallelism(5)).await;
-        until_over(ns, "b", 0, 60, 10).await;
+        until_over(ns, "b", 0, 60).await;
         let status = until_phase(ns, "b", "Completed").await;
         assert_eq!(status["completedIndexes"], "0-59");
         assert_once(ns, 60, 5).await;
@@ -208,7 +208,7 @@ async fn an_operator_that_is_killed_twenty_times_makes_each_of_two_hundred_tasks
             operator.crash().await;
             operator = ns.operator();
         }
-        until_over(ns, "b", 100, 200, 20).await;
+        until_over(ns, "b", 100, 200).await;
         let status = until_phase(ns, "b", "Failed").await;
         assert_eq!(status["failedIndexes"], "13,77");
         assert_eq!(status["progress"]["completed"], 198);

@@ -57,7 +57,7 @@ async fn a_burst_in_one_namespace_delays_nobody_in_another() {
                 came_into(&history, "new", "Running"),
             ]
         };
-        until_in_phase(busy, "Running", BURST, 25).await;
+        until_in_phase(busy, "Running", BURST).await;
         let history = busy.record.history();
         let before = [stopped, deleted, new].map(|version| made_before(&history, "burst", version));
         eprintln!("Pods of a burst of {BURST} that were made before a neighbour was stopped, deleted, launched: {before:?}");
@@ -84,7 +84,7 @@ async fn ends_that_hang_in_one_namespace_hold_up_nobody_in_another() {
         });
         let _operator = operator_of(&[busy, calm], &faults);
         busy.create_tasks(task("stopped").does("run-on"), STOPPED).await;
-        until_in_phase(busy, "Running", STOPPED, 20).await;
+        until_in_phase(busy, "Running", STOPPED).await;
         for i in 0..STOPPED {
             busy.stop_task(&format!("stopped-{i}")).await;
         }
@@ -92,7 +92,7 @@ async fn ends_that_hang_in_one_namespace_hold_up_nobody_in_another() {
         calm.apply(task("new")).await;
         calm.phase("new", Phase::Completed).await;
         faults.let_go();
-        until_in_phase(busy, "Completed", STOPPED, 20).await;
+        until_in_phase(busy, "Completed", STOPPED).await;
     })
     .await;
 }
@@ -150,7 +150,7 @@ async fn a_full_resource_quota_is_asked_by_one_and_the_others_follow_in_order() 
         for name in ["holds-0", "holds-1"] {
             ns.stop_task(name).await;
         }
-        until_in_phase(ns, "Completed", WAITING + 2, 5).await;
+        until_in_phase(ns, "Completed", WAITING + 2).await;
         let (requests, refused) = asked(ns, begin);
         eprintln!("in all {requests} requests, {} refused", refused.len());
         assert!(refused.len() <= 5 * WAITING, "{} refused", refused.len());

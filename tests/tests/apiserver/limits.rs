@@ -15,13 +15,7 @@ use kubeopencode_tests::record::{History, Kind};
 use serde_json::json;
 
 use crate::quota::{a_runs_and_b_waits, waits_for_quota, who_is_next_misses_something};
-use crate::{in_phase, scenario};
-
-/// All Tasks have ended well.
-async fn all_complete(ns: &TestNamespace, count: usize) {
-    let all = |history: &History| (in_phase(history, "Completed") == count).then_some(());
-    ns.until(&format!("{count} Tasks are Completed"), all).await;
-}
+use crate::{in_phase, scenario, until_in_phase};
 
 /// The Tasks in the order in which they were admitted; those of one write in the order of the list.
 fn admitted(history: &History) -> Vec<String> {
@@ -51,7 +45,7 @@ async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
         for i in 0..3 {
             ns.stop_task(&format!("first-{i}")).await;
         }
-        all_complete(ns, 53).await;
+        until_in_phase(ns, "Completed", 53).await;
         let history = ns.record.history();
         let mut arrived: Vec<(String, String)> = history
             .all(Kind::Task)
@@ -84,7 +78,7 @@ async fn who_came_first_starts_first_also_when_the_operator_comes_later() {
         }
         ns.create_tasks(task("m"), 80).await;
         let _operator = ns.operator();
-        all_complete(ns, 82).await;
+        until_in_phase(ns, "Completed", 82).await;
         assert_eq!(admitted(&ns.record.history())[0], "z-first");
     })
     .await;
@@ -97,7 +91,7 @@ async fn a_burst_that_meets_a_running_operator_completes_too() {
         ns.apply(agent("default").at_once(3)).await;
         let _operator = ns.operator();
         ns.create_tasks(task("burst"), 50).await;
-        all_complete(ns, 50).await;
+        until_in_phase(ns, "Completed", 50).await;
         ns.until("all slots are given back", |history| {
             history.get(Kind::Agent, "default")?.list("/status/admitted").is_empty().then_some(())
         })

@@ -92,9 +92,9 @@ fn in_phase(history: &History, phase: &str) -> usize {
     history.all(Kind::Task).filter(|task| task.text("/status/phase") == phase).count()
 }
 
-/// Waits until so many Tasks are in a phase, in steps that have a patience each.
-async fn until_in_phase(ns: &TestNamespace, phase: &str, count: usize, step: usize) {
-    for wanted in (step..count).step_by(step).chain([count]) {
+/// Waits until so many Tasks are in a phase, with a patience for each further one.
+async fn until_in_phase(ns: &TestNamespace, phase: &str, count: usize) {
+    for wanted in 1..=count {
         ns.until(&format!("{wanted} Tasks are {phase}"), |history| {
             (in_phase(history, phase) >= wanted).then_some(())
         })

@@ -38,14 +38,14 @@ async fn one_big_config_map_that_many_tasks_name_many_times_costs_no_memory() {
         ns.apply(config_map("big", &[("a", &"y".repeat(950_000))])).await;
         let operator = Process::operator(OPERATOR, &[ns]);
         ns.create_tasks(many_times("heavy", "big", 63), 48).await;
-        until_in_phase(ns, "Failed", 48, 12).await;
+        until_in_phase(ns, "Failed", 48).await;
         let heavy = ns.record.history().all(Kind::Task).next().cloned().unwrap();
         let message = heavy.text("/status/message");
         let words = "bytes of text and files, at most 4194304 are allowed: fetch big ones with Git or URL";
         assert!(message.contains(words), "{message}");
         // what a Task may have goes through meanwhile and afterwards, also in many Tasks
         ns.create_tasks(many_times("fits", "big", 4), 24).await;
-        until_in_phase(ns, "Completed", 24, 6).await;
+        until_in_phase(ns, "Completed", 24).await;
         let peak = operator.peak_memory();
         eprintln!(
             "48 Tasks of 60 MB and 24 of 4 MB: {peak:.0} MiB at the peak, {:.0} now",
@@ -148,7 +148,7 @@ async fn what_many_launches_read_at_once_costs_no_memory() {
         ns.apply(agent("heavy").set("/spec/contexts", nobodys)).await;
         let operator = Process::operator(OPERATOR, &[ns]);
         ns.create_tasks(task("many").agent("heavy"), TASKS).await;
-        until_in_phase(ns, "Completed", TASKS, 24).await;
+        until_in_phase(ns, "Completed", TASKS).await;
         let peak = operator.peak_memory();
         eprintln!("{TASKS} Tasks of a heavy Agent: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
         assert!(peak < 128.0, "{peak} MiB");

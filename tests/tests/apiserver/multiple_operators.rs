@@ -8,16 +8,12 @@ use kubeopencode_api::group::Group;
 use kubeopencode_api::task::Phase;
 use kubeopencode_operator::{Release, release_finalizers};
 use kubeopencode_tests::faults::{Fault, Faults};
-use kubeopencode_tests::namespace::{TEAM, TestNamespace};
+use kubeopencode_tests::namespace::TEAM;
 use kubeopencode_tests::objects::{agent, config_map, task, words};
 use kubeopencode_tests::record::Kind;
 use serde_json::json;
 
 use crate::{scenario, until_in_phase};
-
-async fn until_completed(ns: &TestNamespace, count: usize) {
-    until_in_phase(ns, "Completed", count, count).await;
-}
 
 /// Each Task had exactly one Pod that lost its gate: the invariants say at most one, the end says at least one.
 #[tokio::test]
@@ -28,7 +24,7 @@ async fn two_operators_at_once_do_no_harm() {
         let (_one, _two) = (ns.operator(), ns.operator());
         ns.create_tasks(task("free"), 15).await;
         ns.create_tasks(task("limited").agent("two"), 15).await;
-        until_completed(ns, 30).await;
+        until_in_phase(ns, "Completed", 30).await;
     })
     .await;
 }
@@ -42,7 +38,7 @@ async fn two_operators_with_stale_watches_do_no_harm() {
         let (_one, _two) = (stale(), stale());
         ns.create_tasks(task("free"), 8).await;
         ns.create_tasks(task("limited").agent("two"), 8).await;
-        until_completed(ns, 16).await;
+        until_in_phase(ns, "Completed", 16).await;
     })
     .await;
 }
@@ -55,11 +51,11 @@ async fn a_queue_survives_its_operator_again_and_again() {
         let mut operator = ns.operator();
         ns.create_tasks(task("t").agent("two"), 24).await;
         for done in [3, 8, 13, 18] {
-            until_completed(ns, done).await;
+            until_in_phase(ns, "Completed", done).await;
             operator.crash().await;
             operator = ns.operator();
         }
-        until_completed(ns, 24).await;
+        until_in_phase(ns, "Completed", 24).await;
         operator.stop().await;
     })
     .await;
@@ -72,11 +68,11 @@ async fn an_operator_that_takes_over_while_the_old_one_still_writes() {
         ns.apply(agent("two").at_once(2)).await;
         let old = ns.operator();
         ns.create_tasks(task("t").agent("two"), 12).await;
-        until_completed(ns, 2).await;
+        until_in_phase(ns, "Completed", 2).await;
         let _new = ns.operator();
-        until_completed(ns, 6).await;
+        until_in_phase(ns, "Completed", 6).await;
         old.stop().await;
-        until_completed(ns, 12).await;
+        until_in_phase(ns, "Completed", 12).await;
     })
     .await;
 }
@@ -100,7 +96,7 @@ async fn an_operator_that_shuts_down_finishes_what_it_began() {
             .collect();
         assert!(gated.is_empty(), "{gated:?}");
         let _next = ns.operator();
-        until_completed(ns, 10).await;
+        until_in_phase(ns, "Completed", 10).await;
     })
     .await;
 }
@@ -123,7 +119,7 @@ async fn an_api_server_that_is_slow_and_refuses_is_lived_with() {
         let _operator = ns.operator_with(&faults);
         ns.create_tasks(task("free"), 8).await;
         ns.create_tasks(task("limited").agent("two"), 8).await;
-        until_completed(ns, 16).await;
+        until_in_phase(ns, "Completed", 16).await;
         assert!(!faults.struck().is_empty(), "no fault was reached");
     })
     .await;

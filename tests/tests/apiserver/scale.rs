@@ -39,12 +39,12 @@ async fn a_burst_of_five_hundred_on_seven_slots_with_two_operators_and_a_restart
         ns.apply(agent("default").at_once(7)).await;
         let (first, second) = (ns.operator(), ns.operator());
         ns.create_tasks(task("burst"), 500).await;
-        until_in_phase(ns, "Completed", 100, 25).await;
+        until_in_phase(ns, "Completed", 100).await;
         first.crash().await;
         let third = ns.operator();
-        until_in_phase(ns, "Completed", 250, 25).await;
+        until_in_phase(ns, "Completed", 250).await;
         second.stop().await;
-        until_in_phase(ns, "Completed", 500, 25).await;
+        until_in_phase(ns, "Completed", 500).await;
         third.stop().await;
         let (most, of_one_task) = highest(&ns.record.history());
         eprintln!("a burst of 500 on a limit of 7: at most {most} Pods at once, {of_one_task} of one Task");
@@ -61,11 +61,11 @@ async fn an_operator_that_is_killed_twenty_times_runs_two_hundred_tasks_once_eac
         let mut operator = ns.operator();
         ns.create_tasks(task("kill"), 200).await;
         for kill in 1..=20 {
-            until_in_phase(ns, "Completed", kill * 9, 9).await;
+            until_in_phase(ns, "Completed", kill * 9).await;
             operator.crash().await;
             operator = ns.operator();
         }
-        until_in_phase(ns, "Completed", 200, 20).await;
+        until_in_phase(ns, "Completed", 200).await;
         operator.stop().await;
         let (most, of_one_task) = highest(&ns.record.history());
         let writes = ns.writes();
@@ -86,7 +86,7 @@ async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
         ns.apply(TEAM).await;
         let operator = ns.operator();
         ns.create_tasks(task("runs").does("run-on"), 1000).await;
-        until_in_phase(ns, "Running", 1000, 100).await;
+        until_in_phase(ns, "Running", 1000).await;
         ns.until("every Task knows that its agent started", |history| {
             let started =
                 history.all(Kind::Task).filter(|task| !task.text("/status/agentStarted").is_empty());

@@ -129,7 +129,7 @@ async fn watches_that_lose_the_thread_in_one_namespace_lose_nothing_of_either() 
             ns.create_tasks(task("t").agent_in(&a.name, "one-at-a-time"), 4).await;
         }
         for ns in [a, b] {
-            until_in_phase(ns, "Completed", 4, 1).await;
+            until_in_phase(ns, "Completed", 4).await;
         }
         assert!(!gone.struck().is_empty(), "no fault was reached");
         operator.stop().await;
