@@ -35,12 +35,10 @@ impl Repository {
             return refuse(FORMS);
         }
         if !text.contains("://") {
-            return match text.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?))) {
-                Some((user, (host, path)))
-                    if !user.is_empty()
-                        && !host.is_empty()
-                        && !path.is_empty()
-                        && !text[..text.len() - path.len()].contains('/') =>
+            // as git reads it: the host ends at the first colon
+            return match text.split_once(':').and_then(|(left, path)| Some((left.split_once('@')?, path))) {
+                Some(((user, host), path))
+                    if is_word(user) && is_word(host) && !path.is_empty() && !path.starts_with('-') =>
                 {
                     Ok(Repository {
                         address: text.to_owned(),
@@ -81,6 +79,13 @@ impl Repository {
             userinfo,
         })
     }
+}
+
+/// As the PlanValidator says it.
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
 fn decoded(text: &str) -> String {
@@ -137,6 +142,9 @@ mod tests {
             "host:path",
             "@host:path",
             "a/b@host:path",
+            "git@-host:path",
+            "git@host:-path",
+            "other:git@-host:a@b",
             "https://host/a b",
             "ssh://-oProxyCommand=x/y",
             "ssh://-user@host/y",
