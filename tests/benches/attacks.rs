@@ -87,17 +87,17 @@ impl Attack {
 
     async fn begin(self, ns: &TestNamespace) {
         match self {
-            Self::Burst => ns.create_tasks(task("burst"), 2000).await,
+            Self::Burst => ns.create_many(task("burst"), 2000).await,
             Self::Quota => {
                 let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}});
                 ns.apply(quota).await;
                 ns.quota_is_in_force("small").await;
-                ns.create_tasks(task("quota"), 1000).await;
+                ns.create_many(task("quota"), 1000).await;
             }
             Self::Contexts => {
                 ns.apply(config_map("big", &[("a", &"y".repeat(950_000))])).await;
                 let items = ["{type: ConfigMap, configMap: {name: big, key: a}}"; 63].join(", ");
-                ns.create_tasks(task("contexts").spec(&format!("contexts: [{items}]")), 48).await;
+                ns.create_many(task("contexts").spec(&format!("contexts: [{items}]")), 48).await;
             }
             Self::Depth => {
                 let deep = format!("{}1{}", "{\"a\":".repeat(5000), "}".repeat(5000));
@@ -105,7 +105,7 @@ impl Attack {
             }
             Self::Broken => {
                 let items = "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
-                ns.create_tasks(task("broken").spec(items), 1000).await;
+                ns.create_many(task("broken").spec(items), 1000).await;
             }
             Self::Ghosts => {
                 let ghost = task("ghost").agent("one-at-a-time");
@@ -116,10 +116,10 @@ impl Attack {
                 .await;
             }
             Self::Stops => {
-                ns.create_tasks(task("stops"), 1000).await;
+                ns.create_many(task("stops"), 1000).await;
                 many(1000, async |i| ns.stop_task(&format!("stops-{i}")).await).await;
             }
-            Self::Large => ns.create_tasks(large("large"), 100).await,
+            Self::Large => ns.create_many(large("large"), 100).await,
             Self::Pods => many(300, async |i| create_foreign(&ns.pods(), i).await).await,
         }
     }

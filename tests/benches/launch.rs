@@ -216,7 +216,7 @@ impl Bench {
         let _kubelet = Kubelet::start(&ns.client, &ns.name);
         let operator = self.bed.ready_operator().await;
         let mark = self.bed.cluster.audit.mark();
-        ns.create_tasks(counts_stars().agent("one-at-a-time"), QUEUE).await;
+        ns.create_many(counts_stars().agent("one-at-a-time"), QUEUE).await;
         completed(&ns, QUEUE).await;
         drop(operator);
         let entries = self.bed.cluster.audit.all_writes_since(mark, &ns.name);

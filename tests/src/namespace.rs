@@ -286,14 +286,18 @@ impl TestNamespace {
         api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map(drop)
     }
 
-    /// Makes Tasks `<name>-0` … as fast as the API server takes them.
-    pub async fn create_tasks(&self, task: Builder<Task>, count: usize) {
-        let api = self.tasks();
-        let task: Task = serde_json::from_value(task.json()).unwrap();
+    /// Makes objects `<name>-0` … as fast as the API server takes them.
+    pub async fn create_many<K>(&self, object: Builder<K>, count: usize)
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = self.api();
+        let object: K = serde_json::from_value(object.json()).unwrap();
         let made = (0..count).map(|i| {
-            let (mut task, api) = (task.clone(), api.clone());
-            task.metadata.name = Some(format!("{}-{i}", task.name_any()));
-            async move { drop(api.create(&PostParams::default(), &task).await.unwrap()) }
+            let (mut object, api) = (object.clone(), api.clone());
+            object.meta_mut().name = Some(format!("{}-{i}", object.name_any()));
+            async move { drop(api.create(&PostParams::default(), &object).await.unwrap()) }
         });
         all_of(made).await;
     }

@@ -93,7 +93,7 @@ async fn five_thousand_finished_tasks_go_without_a_read_for_each() {
     const COUNT: usize = 5000;
     scenario(async |ns| {
         let over = task("done").set("/metadata/finalizers", json!([FINALIZER]));
-        ns.create_tasks(over, COUNT).await;
+        ns.create_many(over, COUNT).await;
         ns.end_tasks("done", COUNT).await;
         ns.apply(cleanup("{ttlSecondsAfterFinished: 0}")).await;
         let tasks = ns.record.history().all(Kind::Task).map(|task| task.uid().to_owned()).collect();

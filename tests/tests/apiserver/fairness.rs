@@ -39,7 +39,7 @@ async fn a_burst_in_one_namespace_delays_nobody_in_another() {
             calm.agent_runs(&format!("{name}-pod")).await;
         }
         operator.stop().await;
-        busy.create_tasks(task("burst").does("run-on"), BURST).await;
+        busy.create_many(task("burst").does("run-on"), BURST).await;
         let _operator = operator_of(&[busy, calm], &Faults::none());
         busy.until("the burst has begun", |history| history.all(Kind::Pod).next().map(drop)).await;
         calm.stop_task("stopped").await;
@@ -83,7 +83,7 @@ async fn ends_that_hang_in_one_namespace_hold_up_nobody_in_another() {
             })
         });
         let _operator = operator_of(&[busy, calm], &faults);
-        busy.create_tasks(task("stopped").does("run-on"), STOPPED).await;
+        busy.create_many(task("stopped").does("run-on"), STOPPED).await;
         until_in_phase(busy, "Running", STOPPED).await;
         for i in 0..STOPPED {
             busy.stop_task(&format!("stopped-{i}")).await;
@@ -120,12 +120,12 @@ async fn a_full_resource_quota_is_asked_by_one_and_the_others_follow_in_order() 
             None
         });
         let _operator = ns.operator_with(&counted);
-        ns.create_tasks(task("holds").does("run-on"), 2).await;
+        ns.create_many(task("holds").does("run-on"), 2).await;
         for pod in ["holds-0-pod", "holds-1-pod"] {
             ns.agent_runs(pod).await;
         }
         let begin = ns.cluster.audit.mark();
-        ns.create_tasks(task("burst"), WAITING).await;
+        ns.create_many(task("burst"), WAITING).await;
         let waits = |history: &History| {
             let waiting = history.all(Kind::Task).filter(|task| {
                 task.text("/status/reason") == "NamespaceQuotaExceeded"

@@ -36,11 +36,11 @@ async fn fifty_that_queue_for_three_slots_run_in_the_order_of_their_arrival() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(3)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("first").does("run-on"), 3).await;
+        ns.create_many(task("first").does("run-on"), 3).await;
         for i in 0..3 {
             ns.phase(&format!("first-{i}"), Phase::Running).await;
         }
-        ns.create_tasks(task("burst"), 50).await;
+        ns.create_many(task("burst"), 50).await;
         ns.until("fifty Tasks are Queued", |history| (in_phase(history, "Queued") == 50).then_some(())).await;
         for i in 0..3 {
             ns.stop_task(&format!("first-{i}")).await;
@@ -76,7 +76,7 @@ async fn who_came_first_starts_first_also_when_the_operator_comes_later() {
             }
             ns.delete_task("a-second").await;
         }
-        ns.create_tasks(task("m"), 80).await;
+        ns.create_many(task("m"), 80).await;
         let _operator = ns.operator();
         until_in_phase(ns, "Completed", 82).await;
         assert_eq!(admitted(&ns.record.history())[0], "z-first");
@@ -90,7 +90,7 @@ async fn a_burst_that_meets_a_running_operator_completes_too() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(3)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("burst"), 50).await;
+        ns.create_many(task("burst"), 50).await;
         until_in_phase(ns, "Completed", 50).await;
         ns.until("all slots are given back", |history| {
             history.get(Kind::Agent, "default")?.list("/status/admitted").is_empty().then_some(())
@@ -137,7 +137,7 @@ async fn zero_is_no_limit() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(0)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("t").does("run-on"), 5).await;
+        ns.create_many(task("t").does("run-on"), 5).await;
         for i in 0..5 {
             let running = ns.phase(&format!("t-{i}"), Phase::Running).await;
             assert_eq!(
@@ -186,7 +186,7 @@ async fn a_raised_limit_lets_the_next_ones_in() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(1)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("t").does("run-on"), 3).await;
+        ns.create_many(task("t").does("run-on"), 3).await;
         ns.until("one runs, two wait", |history| {
             (in_phase(history, "Running") == 1 && in_phase(history, "Queued") == 2).then_some(())
         })
@@ -287,7 +287,7 @@ async fn an_agent_that_becomes_limited_counts_who_runs() {
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(0)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("t").does("run-on"), 3).await;
+        ns.create_many(task("t").does("run-on"), 3).await;
         for i in 0..3 {
             ns.agent_runs(&format!("t-{i}-pod")).await;
         }
@@ -311,7 +311,7 @@ async fn an_agent_that_is_made_again_counts_who_runs_and_started() {
         let limits = "maxConcurrentTasks: 2, quota: {maxTaskStarts: 3, windowSeconds: 3600}";
         ns.apply(agent("default").spec(limits)).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("runs").does("run-on"), 2).await;
+        ns.create_many(task("runs").does("run-on"), 2).await;
         // a Task is Running a moment before its Pod is let go, which is to be while its slot is written down
         for pod in ["runs-0-pod", "runs-1-pod"] {
             ns.agent_runs(pod).await;

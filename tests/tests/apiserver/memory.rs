@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, PostParams};
-use kubeopencode_api::agent::Agent;
 use kubeopencode_api::kubetask::batch::Batch;
 use kubeopencode_api::task::Phase;
 use kubeopencode_tests::namespace::TEAM;
@@ -37,14 +36,14 @@ async fn one_big_config_map_that_many_tasks_name_many_times_costs_no_memory() {
         ns.apply(TEAM).await;
         ns.apply(config_map("big", &[("a", &"y".repeat(950_000))])).await;
         let operator = Process::operator(OPERATOR, &[ns]);
-        ns.create_tasks(many_times("heavy", "big", 63), 48).await;
+        ns.create_many(many_times("heavy", "big", 63), 48).await;
         until_in_phase(ns, "Failed", 48).await;
         let heavy = ns.record.history().all(Kind::Task).next().cloned().unwrap();
         let message = heavy.text("/status/message");
         let words = "bytes of text and files, at most 4194304 are allowed: fetch big ones with Git or URL";
         assert!(message.contains(words), "{message}");
         // what a Task may have goes through meanwhile and afterwards, also in many Tasks
-        ns.create_tasks(many_times("fits", "big", 4), 24).await;
+        ns.create_many(many_times("fits", "big", 4), 24).await;
         until_in_phase(ns, "Completed", 24).await;
         let peak = operator.peak_memory();
         eprintln!(
@@ -103,12 +102,7 @@ async fn what_agents_say_costs_no_memory_until_their_tasks_are_launched() {
         ns.apply(TEAM).await;
         let contexts = json!([{"type": "Jira", "config": "c".repeat(1_400_000)}]);
         let large = agent("large").set("/spec/contexts", contexts);
-        let large: Agent = serde_json::from_value(large.json()).unwrap();
-        for i in 0..LARGE {
-            let mut large = large.clone();
-            large.metadata.name = Some(format!("large-{i}"));
-            ns.agents().create(&PostParams::default(), &large).await.unwrap();
-        }
+        ns.create_many(large, LARGE).await;
         let operator = Process::operator(OPERATOR, &[ns]);
         let all_told = |history: &History| {
             let told = |agent: &&Arc<Revision>| {
@@ -147,7 +141,7 @@ async fn what_many_launches_read_at_once_costs_no_memory() {
         let nobodys = json!([{"type": "Jira", "optional": true, "config": config}]);
         ns.apply(agent("heavy").set("/spec/contexts", nobodys)).await;
         let operator = Process::operator(OPERATOR, &[ns]);
-        ns.create_tasks(task("many").agent("heavy"), TASKS).await;
+        ns.create_many(task("many").agent("heavy"), TASKS).await;
         until_in_phase(ns, "Completed", TASKS).await;
         let peak = operator.peak_memory();
         eprintln!("{TASKS} Tasks of a heavy Agent: {peak:.0} MiB at the peak, {:.0} now", operator.memory());
@@ -165,15 +159,10 @@ async fn what_small_objects_decode_to_costs_no_memory() {
         ns.apply(config("dependencyGraceSeconds: 3600")).await;
         let volumes = json!([{"name": "v", "projected": {"sources": vec![json!({}); 1_200]}}]);
         let small = agent("small").set("/spec/podSpec", json!({"volumes": volumes}));
-        let small: Agent = serde_json::from_value(small.json()).unwrap();
-        for i in 0..SMALL {
-            let mut small = small.clone();
-            small.metadata.name = Some(format!("small-{i}"));
-            ns.agents().create(&PostParams::default(), &small).await.unwrap();
-        }
+        ns.create_many(small, SMALL).await;
         let deep = (0..90).fold(json!(1), |inner, _| json!({"a": inner}));
         let contexts = json!([{"type": "Jira", "config": [deep, deep, deep]}]);
-        ns.create_tasks(task("small").agent("none").set("/spec/contexts", contexts), SMALL).await;
+        ns.create_many(task("small").agent("none").set("/spec/contexts", contexts), SMALL).await;
         let operator = Process::operator(OPERATOR, &[ns]);
         let all_told = |history: &History| {
             let has = |object: &Arc<Revision>, field: &str, word: &str| {
@@ -202,9 +191,9 @@ async fn what_is_in_the_cluster_costs_little_memory_from_the_start_on() {
         ns.apply(TEAM).await;
         ns.apply(config("dependencyGraceSeconds: 3600")).await;
         let applied = task("applied").agent("none").annotation(LAST_APPLIED, &"a".repeat(256_000));
-        ns.create_tasks(applied, 160).await;
+        ns.create_many(applied, 160).await;
         let config = json!([{"type": "Jira", "config": "c".repeat(1_400_000)}]);
-        ns.create_tasks(task("big").agent("none").set("/spec/contexts", config), 26).await;
+        ns.create_many(task("big").agent("none").set("/spec/contexts", config), 26).await;
         let pods = futures::stream::iter(0..160).for_each_concurrent(16, async |i| {
             ns.pods().create(&PostParams::default(), &foreign_pod(i)).await.unwrap();
         });

@@ -22,8 +22,8 @@ async fn two_operators_at_once_do_no_harm() {
         ns.apply(TEAM).await;
         ns.apply(agent("two").at_once(2)).await;
         let (_one, _two) = (ns.operator(), ns.operator());
-        ns.create_tasks(task("free"), 15).await;
-        ns.create_tasks(task("limited").agent("two"), 15).await;
+        ns.create_many(task("free"), 15).await;
+        ns.create_many(task("limited").agent("two"), 15).await;
         until_in_phase(ns, "Completed", 30).await;
     })
     .await;
@@ -36,8 +36,8 @@ async fn two_operators_with_stale_watches_do_no_harm() {
         ns.apply(agent("two").at_once(2)).await;
         let stale = || ns.operator_with(&Faults::stale_watches());
         let (_one, _two) = (stale(), stale());
-        ns.create_tasks(task("free"), 8).await;
-        ns.create_tasks(task("limited").agent("two"), 8).await;
+        ns.create_many(task("free"), 8).await;
+        ns.create_many(task("limited").agent("two"), 8).await;
         until_in_phase(ns, "Completed", 16).await;
     })
     .await;
@@ -49,7 +49,7 @@ async fn a_queue_survives_its_operator_again_and_again() {
         ns.apply(TEAM).await;
         ns.apply(agent("two").at_once(2)).await;
         let mut operator = ns.operator();
-        ns.create_tasks(task("t").agent("two"), 24).await;
+        ns.create_many(task("t").agent("two"), 24).await;
         for done in [3, 8, 13, 18] {
             until_in_phase(ns, "Completed", done).await;
             operator.crash().await;
@@ -67,7 +67,7 @@ async fn an_operator_that_takes_over_while_the_old_one_still_writes() {
         ns.apply(TEAM).await;
         ns.apply(agent("two").at_once(2)).await;
         let old = ns.operator();
-        ns.create_tasks(task("t").agent("two"), 12).await;
+        ns.create_many(task("t").agent("two"), 12).await;
         until_in_phase(ns, "Completed", 2).await;
         let _new = ns.operator();
         until_in_phase(ns, "Completed", 6).await;
@@ -82,7 +82,7 @@ async fn an_operator_that_shuts_down_finishes_what_it_began() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let operator = ns.operator();
-        ns.create_tasks(task("t"), 10).await;
+        ns.create_many(task("t"), 10).await;
         ns.until("a Pod is made", |history| history.all(Kind::Pod).next().map(drop)).await;
         operator.stop().await;
         // what was begun was brought to its end: no Pod is left with its gate
@@ -117,8 +117,8 @@ async fn an_api_server_that_is_slow_and_refuses_is_lived_with() {
             _ => None,
         });
         let _operator = ns.operator_with(&faults);
-        ns.create_tasks(task("free"), 8).await;
-        ns.create_tasks(task("limited").agent("two"), 8).await;
+        ns.create_many(task("free"), 8).await;
+        ns.create_many(task("limited").agent("two"), 8).await;
         until_in_phase(ns, "Completed", 16).await;
         assert!(!faults.struck().is_empty(), "no fault was reached");
     })

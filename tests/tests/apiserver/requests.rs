@@ -28,13 +28,13 @@ async fn who_fails_is_deleted_or_frees_a_slot_causes_no_search_over_all_pods() {
         let _operator = operator_of(&[team, platform], &Faults::none());
         let two =
             "contexts: [{type: Text, text: a, mountPath: x.md}, {type: Text, text: b, mountPath: ./x.md}]";
-        team.create_tasks(task("fails").spec(two), FAIL).await;
+        team.create_many(task("fails").spec(two), FAIL).await;
         team.until("all have failed", |history| (in_phase(history, "Failed") == FAIL).then_some(())).await;
-        team.create_tasks(task("runs").agent_in(&platform.name, "shared").does("run-on"), 2).await;
+        team.create_many(task("runs").agent_in(&platform.name, "shared").does("run-on"), 2).await;
         for name in ["runs-0", "runs-1"] {
             team.phase(name, Phase::Running).await;
         }
-        team.create_tasks(task("waits").agent_in(&platform.name, "shared"), 8).await;
+        team.create_many(task("waits").agent_in(&platform.name, "shared"), 8).await;
         team.until("all wait", |history| (in_phase(history, "Queued") == 8).then_some(())).await;
         let names: Vec<_> =
             (0..8).map(|i| format!("waits-{i}")).chain((0..2).map(|i| format!("runs-{i}"))).collect();
@@ -92,7 +92,7 @@ async fn the_events_of_all_silent_pods_of_a_namespace_are_one_list() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let _operator = ns.operator();
-        ns.create_tasks(task("silent").does("never-start"), SILENT).await;
+        ns.create_many(task("silent").does("never-start"), SILENT).await;
         let is_bound = |history: &History| {
             let bound = history.all(Kind::Pod).filter(|pod| !pod.text("/spec/nodeName").is_empty());
             (bound.count() == SILENT).then_some(())
@@ -157,7 +157,7 @@ async fn a_large_agent_is_read_once_for_all_its_tasks_and_again_when_it_changed(
                 is_seen.then_some(())
             })
             .await;
-            ns.create_tasks(task(&format!("of-{generation}")).agent("large"), 4).await;
+            ns.create_many(task(&format!("of-{generation}")).agent("large"), 4).await;
             ns.until("all have ended", |history| {
                 (in_phase(history, "Completed") == 4 * generation).then_some(())
             })

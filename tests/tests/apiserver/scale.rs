@@ -38,7 +38,7 @@ async fn a_burst_of_five_hundred_on_seven_slots_with_two_operators_and_a_restart
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(7)).await;
         let (first, second) = (ns.operator(), ns.operator());
-        ns.create_tasks(task("burst"), 500).await;
+        ns.create_many(task("burst"), 500).await;
         until_in_phase(ns, "Completed", 100).await;
         first.crash().await;
         let third = ns.operator();
@@ -59,7 +59,7 @@ async fn an_operator_that_is_killed_twenty_times_runs_two_hundred_tasks_once_eac
         ns.apply(TEAM).await;
         ns.apply(agent("default").at_once(12)).await;
         let mut operator = ns.operator();
-        ns.create_tasks(task("kill"), 200).await;
+        ns.create_many(task("kill"), 200).await;
         for kill in 1..=20 {
             until_in_phase(ns, "Completed", kill * 9).await;
             operator.crash().await;
@@ -85,7 +85,7 @@ async fn a_restart_among_a_thousand_running_tasks_loses_and_repeats_nothing() {
     scenario(async |ns| {
         ns.apply(TEAM).await;
         let operator = ns.operator();
-        ns.create_tasks(task("runs").does("run-on"), 1000).await;
+        ns.create_many(task("runs").does("run-on"), 1000).await;
         until_in_phase(ns, "Running", 1000).await;
         ns.until("every Task knows that its agent started", |history| {
             let started =

@@ -126,7 +126,7 @@ async fn watches_that_lose_the_thread_in_one_namespace_lose_nothing_of_either() 
         let setup = Setup { faults: gone.clone(), watch_namespaces, ..Setup::default() };
         let operator = operator_in(&[a, b], setup);
         for ns in [a, b] {
-            ns.create_tasks(task("t").agent_in(&a.name, "one-at-a-time"), 4).await;
+            ns.create_many(task("t").agent_in(&a.name, "one-at-a-time"), 4).await;
         }
         for ns in [a, b] {
             until_in_phase(ns, "Completed", 4).await;

@@ -94,7 +94,7 @@ async fn of_two_replicas_one_works_and_the_other_takes_over_at_once() {
         let client = &ns.client;
         scale(client, 2).await;
         ns.apply(shell_agent("sleep 1", "maxConcurrentTasks: 2")).await;
-        ns.create_tasks(task("t"), 12).await;
+        ns.create_many(task("t"), 12).await;
         until_completed(ns, 3).await;
 
         let pods = names(&operator_pods(client).await);

@@ -295,12 +295,12 @@ async fn a_leader_dies_while_tasks_of_a_custom_type_start_and_the_next_one_start
                 .then_some(Fault::CrashAfter)
         });
         let (mut first, second) = leader_and_stand_by(ns, &faults, &hello).await;
-        ns.create_tasks(task_of("early", "Greeting"), TASKS).await;
+        ns.create_many(task_of("early", "Greeting"), TASKS).await;
         faults.crashed().await;
         first.dead().await;
         ns.apply(in_config_map(ns, "greeting", "greeting.wasm", &salut)).await;
         second.log.until(&of_salut).await;
-        ns.create_tasks(task_of("late", "Greeting"), TASKS).await;
+        ns.create_many(task_of("late", "Greeting"), TASKS).await;
 
         let mut ended = Vec::new();
         for i in 0..TASKS {
